@@ -1,0 +1,139 @@
+"""The hand-offs of a turn, in the order in which they come into being. All are frozen: a stage makes a new one."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from psychechat.emotion import Emotion, Group, Label, Language, decode, valence
+from psychechat.risk import Severity, level
+
+Speaker = Literal["seeker", "counselor"]
+Phase = Literal["exploration", "insight", "action"]
+ReactionType = Literal["normal", "silent", "sentimental", "hostile"]
+Mode = Literal["agent", "llm"]
+
+
+@dataclass(frozen=True, slots=True)
+class Utterance:
+    speaker: Speaker
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """What the client sent: the utterances so far, the seeker's newest one last, and the operator's notes."""
+
+    utterances: tuple[Utterance, ...]
+    operator_notes: tuple[str, ...] = ()
+
+    @property
+    def newest(self) -> str:
+        return self.utterances[-1].text
+
+    @property
+    def seeker_turns(self) -> int:
+        return sum(utterance.speaker == "seeker" for utterance in self.utterances)
+
+
+@dataclass(frozen=True, slots=True)
+class Assessment:
+    """What the classifier says of one utterance: calibrated probabilities, before any threshold.
+
+    `groups` maps each emotion group to its (absent, low, mid, high); `risk` maps each severity to its share.
+    """
+
+    groups: Mapping[Group, tuple[float, float, float, float]]
+    risk: Mapping[Severity, float]
+
+    def emotions(self, threshold: float) -> list[Emotion]:
+        return decode(self.groups, threshold)
+
+    def severity(self, thresholds: Mapping[Severity, float]) -> Severity:
+        return level(self.risk, thresholds)
+
+
+@dataclass(frozen=True, slots=True)
+class EmotionAnalysis:
+    """Stage 1: the seeker's emotions, what caused them and how they moved. The last three may be empty early on."""
+
+    labels: tuple[Label, ...]
+    analysis: str
+    recent_change: str = ""
+    overall_trend: str = ""
+    shift_analysis: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """Stage 2: a reply that nobody has seen yet."""
+
+    phase: Phase
+    strategy: str
+    response: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reaction:
+    """Stage 3: one way in which the seeker may take the draft."""
+
+    type: ReactionType
+    response: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the review says of one reaction."""
+
+    analysis: str
+    passed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """Stage 4. Any failed reaction fails the draft; only then are there suggestions."""
+
+    verdicts: tuple[Verdict, ...]
+    passed: bool
+    emotional_suggestion: str = ""
+    safety_suggestion: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """One draft with the reactions it was tried on and the review it got."""
+
+    draft: Draft
+    reactions: tuple[Reaction, ...]
+    review: Review
+
+
+@dataclass(frozen=True, slots=True)
+class EmotionMemory:
+    """What is kept between the turns of a conversation."""
+
+    session_id: str
+    language: Language
+    labels: tuple[Label, ...] = ()
+    analysis: EmotionAnalysis | None = None
+
+    @property
+    def valence(self) -> int:
+        return valence(self.labels)
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """The end of a turn: what the seeker reads and what was found on the way."""
+
+    text: str
+    finish_reason: Literal["stop", "length", "content_filter"]
+    mode: Mode
+    reason: str
+    emotions: Sequence[Emotion] = ()
+    valence: int = 0
+    shift: int | None = None
+    severity: Severity | None = None
+    risk: Mapping[Severity, float] = field(default_factory=dict)
+    rounds: int = 0
+    passed: bool | None = None
+    fallback: bool = False

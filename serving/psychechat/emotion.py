@@ -1,0 +1,125 @@
+"""Plutchik's wheel as PsychēChat uses it: eight groups of three intensities, 24 labels, and the valence they add up to.
+
+Source: PsychēChat (arXiv 2601.12392), section 3; the valence weights are those of its evaluation.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Literal, NamedTuple
+
+Language = Literal["en", "zh"]
+
+MAX_LABELS = 3
+"""A turn carries one to three labels, all of different groups."""
+
+ABSENT = 0
+"""The first of a group's four columns: the emotion is not there. Columns 1, 2, 3 are low, mid, high."""
+
+
+class Group(StrEnum):
+    JOY = "joy"
+    TRUST = "trust"
+    FEAR = "fear"
+    SURPRISE = "surprise"
+    SADNESS = "sadness"
+    DISGUST = "disgust"
+    ANGER = "anger"
+    ANTICIPATION = "anticipation"
+
+
+class Label(NamedTuple):
+    """One of the 24: a group at an intensity of 1 (low), 2 (mid) or 3 (high)."""
+
+    group: Group
+    intensity: int
+
+    def name(self, language: Language = "en") -> str:
+        return _NAMES[language][self.group][self.intensity - 1]
+
+    @property
+    def valence(self) -> int:
+        return _VALENCE[self.group][self.intensity - 1]
+
+    @classmethod
+    def parse(cls, name: str) -> "Label":
+        """The label with this English or Chinese name. Raises ValueError for any other text."""
+        try:
+            return _BY_NAME[name.strip().casefold()]
+        except KeyError:
+            raise ValueError("not one of the 24 emotion labels") from None
+
+
+class Emotion(NamedTuple):
+    """A label found in an utterance, with the calibrated probability that its group is present."""
+
+    label: Label
+    probability: float
+
+
+_NAMES: Mapping[Language, Mapping[Group, tuple[str, str, str]]] = MappingProxyType(
+    {
+        "en": {
+            Group.JOY: ("calm", "happy", "ecstatic"),
+            Group.TRUST: ("accepting", "trusting", "admiring"),
+            Group.FEAR: ("worried", "afraid", "terrified"),
+            Group.SURPRISE: ("puzzled", "surprised", "amazed"),
+            Group.SADNESS: ("down", "sad", "grieving"),
+            Group.DISGUST: ("bored", "disgusted", "loathing"),
+            Group.ANGER: ("annoyed", "angry", "furious"),
+            Group.ANTICIPATION: ("caring", "expectant", "vigilant"),
+        },
+        "zh": {
+            Group.JOY: ("平静", "快乐", "狂喜"),
+            Group.TRUST: ("接受", "信任", "崇敬"),
+            Group.FEAR: ("担心", "恐惧", "惊悚"),
+            Group.SURPRISE: ("不解", "惊讶", "惊诧"),
+            Group.SADNESS: ("伤感", "悲伤", "悲痛"),
+            Group.DISGUST: ("厌倦", "厌恶", "憎恨"),
+            Group.ANGER: ("烦躁", "生气", "暴怒"),
+            Group.ANTICIPATION: ("关心", "期待", "警惕"),
+        },
+    }
+)
+
+_POSITIVE, _NEGATIVE = (1, 2, 3), (-1, -2, -3)
+_VALENCE: Mapping[Group, tuple[int, int, int]] = MappingProxyType(
+    {group: _POSITIVE if group in (Group.JOY, Group.TRUST) else _NEGATIVE for group in Group}
+    | {Group.ANTICIPATION: (1, 2, 0)}
+)
+
+LABELS: tuple[Label, ...] = tuple(Label(group, intensity) for group in Group for intensity in (1, 2, 3))
+_BY_NAME: Mapping[str, Label] = {label.name(language): label for label in LABELS for language in _NAMES}
+
+
+def label_names(language: Language) -> list[str]:
+    return [label.name(language) for label in LABELS]
+
+
+def valence(labels: Iterable[Label]) -> int:
+    """A turn's score: the sum over its labels, from -9 to +9."""
+    return sum(label.valence for label in labels)
+
+
+def distinct(labels: Iterable[Label]) -> list[Label]:
+    """At most three labels of distinct groups, in the order given; of two from one group the stronger one stays."""
+    strongest: dict[Group, Label] = {}
+    for label in labels:
+        held = strongest.get(label.group)
+        if held is None or label.intensity > held.intensity:
+            strongest[label.group] = label
+    return list(strongest.values())[:MAX_LABELS]
+
+
+def decode(groups: Mapping[Group, Sequence[float]], threshold: float) -> list[Emotion]:
+    """At most three emotions of distinct groups whose presence reaches `threshold`, the most probable first.
+
+    `groups` holds each group's four probabilities (absent, low, mid, high). The intensity is the most probable
+    of the three that mean presence.
+    """
+    present = [
+        Emotion(Label(group, max((1, 2, 3), key=columns.__getitem__)), 1.0 - columns[ABSENT])
+        for group, columns in groups.items()
+    ]
+    present.sort(key=lambda emotion: emotion.probability, reverse=True)
+    return [emotion for emotion in present[:MAX_LABELS] if emotion.probability >= threshold]

@@ -1,0 +1,71 @@
+"""Everything that can go wrong with a turn. Raised where it is noticed, answered once, in `api/errors.py`.
+
+PsycheChatError
+├── InvalidRequest              the client can mend it
+│   ├── UnsupportedParameter
+│   ├── UnknownModel
+│   └── ContextLengthExceeded
+├── Overloaded                  come back later
+├── DeadlineExceeded            the turn's time is up
+├── EngineUnavailable           an engine is starting, restarting or gone
+└── StageFailed                 a model did not give what its stage needs, after all tries
+"""
+
+
+class PsycheChatError(Exception):
+    """Messages are for the client: they name fields and numbers, never a word anyone wrote."""
+
+
+class InvalidRequest(PsycheChatError):
+    def __init__(self, message: str, *, param: str | None = None, code: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+        self.code = code
+
+
+class UnsupportedParameter(InvalidRequest):
+    def __init__(self, param: str, why: str) -> None:
+        super().__init__(f"'{param}' is not supported: {why}", param=param, code="unsupported_parameter")
+
+
+class UnknownModel(InvalidRequest):
+    def __init__(self, known: str) -> None:
+        super().__init__(f"This model does not exist here. Models: {known}.", param="model", code="model_not_found")
+
+
+class ContextLengthExceeded(InvalidRequest):
+    def __init__(self, tokens: int, limit: int) -> None:
+        super().__init__(
+            f"This conversation needs {tokens} tokens with its longest stage; the model's context is {limit} tokens. "
+            "Send fewer or shorter messages.",
+            param="messages",
+            code="context_length_exceeded",
+        )
+        self.tokens = tokens
+        self.limit = limit
+
+    def __reduce__(self) -> tuple[type["ContextLengthExceeded"], tuple[int, int]]:
+        return type(self), (self.tokens, self.limit)
+
+
+class Overloaded(PsycheChatError):
+    def __init__(self, retry_after: float) -> None:
+        super().__init__("The server is at capacity.")
+        self.retry_after = retry_after
+
+
+class DeadlineExceeded(PsycheChatError):
+    pass
+
+
+class EngineUnavailable(PsycheChatError):
+    pass
+
+
+class StageFailed(PsycheChatError):
+    """`stage` is the stage's name; what the model wrote is not kept."""
+
+    def __init__(self, stage: str) -> None:
+        super().__init__(f"The {stage} stage gave no usable answer.")
+        self.stage = stage
