@@ -1,0 +1,213 @@
+"""What the JSON stages write on the wire: schemas that the engine enforces, and the way back into hand-offs.
+
+Keys and shapes are those of the published weights (PsychēChat's stages), so that one parser reads every pack.
+Words with a fixed vocabulary are written in the pack's language and are English inside.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
+
+import orjson
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, RootModel, WithJsonSchema, model_validator
+
+from psychechat.conversation import Draft, EmotionAnalysis, Phase, Reaction, ReactionType, Review, Verdict
+from psychechat.emotion import Label, Language, distinct, label_names
+from psychechat.engines.base import StageName
+
+REACTIONS = 3
+"""A draft is tried on this many reactions."""
+
+PHASES: Mapping[Language, Mapping[Phase, str]] = {
+    "en": {"exploration": "exploration", "insight": "insight", "action": "action"},
+    "zh": {"exploration": "探索", "insight": "领悟", "action": "行动"},
+}
+REACTION_TYPES: Mapping[Language, Mapping[ReactionType, str]] = {
+    "en": {"normal": "normal", "silent": "silent", "sentimental": "sentimental", "hostile": "hostile"},
+    "zh": {"normal": "正常", "silent": "沉默不语", "sentimental": "多愁善感", "hostile": "暴怒嘴臭"},
+}
+_CANONICAL = {
+    "phase": {word: phase for words in PHASES.values() for phase, word in words.items()},
+    "reaction": {word: kind for words in REACTION_TYPES.values() for kind, word in words.items()},
+}
+
+
+def _words(kind: Literal["label", "phase", "reaction"], language: Language) -> list[str]:
+    match kind:
+        case "label":
+            return label_names(language)
+        case "phase":
+            return list(PHASES[language].values())
+        case "reaction":
+            return list(REACTION_TYPES[language].values())
+
+
+def _canonical(kind: str) -> BeforeValidator:
+    def to_english(word: object) -> object:
+        return _CANONICAL[kind].get(str(word), word)
+
+    return BeforeValidator(to_english)
+
+
+# Placeholders in the JSON schemas below; `schema` fills them in for a pack.
+_LABEL = WithJsonSchema({"type": "string", "vocabulary": "label"})
+_PHASE = WithJsonSchema({"type": "string", "vocabulary": "phase"})
+_REACTION = WithJsonSchema({"type": "string", "vocabulary": "reaction"})
+
+Note = Annotated[str, WithJsonSchema({"type": "string", "bound": "note"})]
+SeekerFacing = Annotated[str, Field(min_length=1), WithJsonSchema({"type": "string", "bound": "response"})]
+LabelWord = Annotated[Label, BeforeValidator(lambda word: Label.parse(str(word))), _LABEL]
+
+
+class _Answer(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True)
+
+
+class EmotionAnswer(_Answer):
+    current_emotion: Annotated[list[LabelWord], Field(min_length=1, max_length=3)]
+    current_analysis: Note
+    recent_change: Note
+    overall_trend: Note
+    shift_analysis: Note
+
+    def value(self) -> EmotionAnalysis:
+        return EmotionAnalysis(
+            tuple(distinct(self.current_emotion)),
+            self.current_analysis,
+            self.recent_change,
+            self.overall_trend,
+            self.shift_analysis,
+        )
+
+
+class DraftAnswer(_Answer):
+    phase: Annotated[Phase, _canonical("phase"), _PHASE]
+    strategy: Note
+    response: SeekerFacing
+
+    def value(self) -> Draft:
+        return Draft(self.phase, self.strategy, self.response)
+
+
+class ReactionAnswer(_Answer):
+    type: Annotated[ReactionType, _canonical("reaction"), _REACTION]
+    response: Note
+
+    def value(self) -> Reaction:
+        return Reaction(self.type, self.response)
+
+
+class SimulationAnswer(RootModel[Annotated[list[ReactionAnswer], Field(min_length=REACTIONS, max_length=REACTIONS)]]):
+    def value(self) -> tuple[Reaction, ...]:
+        return tuple(reaction.value() for reaction in self.root)
+
+
+class VerdictAnswer(_Answer):
+    uid: Annotated[int, Field(ge=1, le=REACTIONS), WithJsonSchema({"enum": [*range(1, REACTIONS + 1)]})]
+    analysis: Note
+    passed: bool = Field(alias="pass")
+
+
+class SuggestionAnswer(_Answer):
+    emotion: Note
+    safety: Note
+
+
+class ReviewAnswer(_Answer):
+    safety_analysis: Annotated[list[VerdictAnswer], Field(min_length=REACTIONS, max_length=REACTIONS)]
+    pass_flag: bool
+    suggestion: SuggestionAnswer
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if {verdict.uid for verdict in self.safety_analysis} != set(range(1, REACTIONS + 1)):
+            raise ValueError("each reaction needs one verdict")
+        if self.pass_flag and not all(verdict.passed for verdict in self.safety_analysis):
+            raise ValueError("a passed review holds a failed reaction")
+        return self
+
+    def value(self) -> Review:
+        by_reaction = sorted(self.safety_analysis, key=lambda verdict: verdict.uid)
+        return Review(
+            tuple(Verdict(verdict.analysis, verdict.passed) for verdict in by_reaction),
+            self.pass_flag,
+            self.suggestion.emotion,
+            self.suggestion.safety,
+        )
+
+
+_MODELS: Mapping[StageName, type[BaseModel]] = {
+    StageName.EMOTION: EmotionAnswer,
+    StageName.DRAFT: DraftAnswer,
+    StageName.SIMULATION: SimulationAnswer,
+    StageName.REVIEW: ReviewAnswer,
+}
+
+
+def schema(stage: StageName, language: Language, *, note: int, response: int) -> dict[str, Any]:
+    """The JSON schema of a stage's answer. `note` and `response` bound its strings, in characters."""
+    bounds = {"note": note, "response": response}
+
+    def fill(node: Any) -> Any:
+        if isinstance(node, list):
+            return [fill(item) for item in node]
+        if not isinstance(node, dict):
+            return node
+        node = {key: fill(value) for key, value in node.items() if key not in ("title", "description")}
+        if (kind := node.pop("vocabulary", None)) is not None:
+            node["enum"] = _words(kind, language)
+        if (bound := node.pop("bound", None)) is not None:
+            node["maxLength"] = bounds[bound]
+            node["minLength"] = int(bound == "response")
+        return node
+
+    filled: dict[str, Any] = fill(_MODELS[stage].model_json_schema())
+    return filled
+
+
+def parse_emotion(text: str) -> EmotionAnalysis:
+    """Like the three below: raises pydantic.ValidationError (a ValueError) if the text is not a valid answer."""
+    return EmotionAnswer.model_validate_json(text).value()
+
+
+def parse_draft(text: str) -> Draft:
+    return DraftAnswer.model_validate_json(text).value()
+
+
+def parse_simulation(text: str) -> tuple[Reaction, ...]:
+    return SimulationAnswer.model_validate_json(text).value()
+
+
+def parse_review(text: str) -> Review:
+    return ReviewAnswer.model_validate_json(text).value()
+
+
+def render(value: EmotionAnalysis | Draft | tuple[Reaction, ...] | Review, language: Language) -> str:
+    """The compact JSON that a stage answers for this value: the inverse of the parsers."""
+    wire: Any
+    match value:
+        case EmotionAnalysis():
+            wire = {
+                "current_emotion": [label.name(language) for label in value.labels],
+                "current_analysis": value.analysis,
+                "recent_change": value.recent_change,
+                "overall_trend": value.overall_trend,
+                "shift_analysis": value.shift_analysis,
+            }
+        case Draft():
+            wire = {
+                "phase": PHASES[language][value.phase],
+                "strategy": value.strategy,
+                "response": value.response,
+            }
+        case Review():
+            wire = {
+                "safety_analysis": [
+                    {"uid": uid, "analysis": verdict.analysis, "pass": verdict.passed}
+                    for uid, verdict in enumerate(value.verdicts, 1)
+                ],
+                "pass_flag": value.passed,
+                "suggestion": {"emotion": value.emotional_suggestion, "safety": value.safety_suggestion},
+            }
+        case _:
+            wire = [{"type": REACTION_TYPES[language][r.type], "response": r.response} for r in value]
+    return orjson.dumps(wire).decode()

@@ -1,0 +1,197 @@
+"""Prompt packs: folders that say, for each stage, which messages a model is shown and how it may answer.
+
+A pack is `pack.yaml` (the `PackFile` below) beside its Jinja templates. Ours, `en` and `zh`, share one prefix
+between all stages: the system text, then the conversation; only a short tail differs, so that an engine's prefix
+cache serves four stages of five. Other packs may lay their messages out as their weights expect.
+"""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import orjson
+import yaml
+from jinja2 import FileSystemLoader, StrictUndefined
+from jinja2.sandbox import SandboxedEnvironment
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from psychechat.conversation import Conversation, Draft, EmotionAnalysis, EmotionMemory, Reaction, Round, Utterance
+from psychechat.emotion import Label, Language
+from psychechat.engines.base import Message, Stage, StageName
+from psychechat.pipeline import answers
+from psychechat.risk import Severity
+
+BUILT_IN = Path(__file__).parent / "prompts"
+
+
+@dataclass(frozen=True, slots=True)
+class Brief:
+    """All that a stage may be told. Which of it a stage is told is the pack's choice."""
+
+    conversation: Conversation
+    memory: EmotionMemory | None = None
+    severity: Severity | None = None
+    analysis: EmotionAnalysis | None = None
+    rounds: tuple[Round, ...] = ()
+    """The rounds of this turn that the review refused, oldest first."""
+    draft: Draft | None = None
+    reactions: tuple[Reaction, ...] = ()
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class MessageTemplate(_Part):
+    role: Literal["system", "user", "assistant"]
+    file: str
+    each: Literal["round"] | None = None
+    """`round` repeats the message for every refused round, with `round` in the template."""
+
+
+class StageFile(_Part):
+    role: Literal["counselor", "seeker"] = "counselor"
+    thinks: bool = False
+    max_tokens: Annotated[int, Field(gt=0)]
+    messages: list[Literal["history"] | MessageTemplate]
+    """In order; `history` stands for the conversation as user and assistant messages."""
+
+
+class PackFile(_Part):
+    """`pack.yaml`."""
+
+    language: Language
+    note_characters: Annotated[int, Field(gt=0)]
+    """Bound of every string that only the stages read."""
+    response_characters: Annotated[int, Field(gt=0)]
+    """Bound of the reply."""
+    speakers: dict[Literal["seeker", "counselor"], str] = {"seeker": "Seeker", "counselor": "Counselor"}
+    """How a conversation rendered as text names them."""
+    stages: dict[StageName, StageFile]
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if missing := set(StageName) - set(self.stages):
+            raise ValueError(f"stages without an entry: {', '.join(sorted(missing))}")
+        return self
+
+
+@dataclass(frozen=True)
+class Pack:
+    folder: Path
+    file: PackFile
+
+    @property
+    def language(self) -> Language:
+        return self.file.language
+
+    def stage(self, name: StageName, *, widened: bool = False) -> Stage:
+        """How the stage's generation is constrained. `widened` doubles the bound of the reply."""
+        if name is StageName.REPLY:
+            schema: Mapping[str, Any] | None = None
+        else:
+            response = self.response_characters(widened)
+            schema = answers.schema(name, self.language, note=self.file.note_characters, response=response)
+        return Stage(name, self.file.stages[name].thinks, schema)
+
+    def response_characters(self, widened: bool) -> int:
+        return self.file.response_characters * (2 if widened else 1)
+
+    def max_tokens(self, name: StageName) -> int:
+        return self.file.stages[name].max_tokens
+
+    def role(self, name: StageName) -> Literal["counselor", "seeker"]:
+        return self.file.stages[name].role
+
+    def messages(self, name: StageName, brief: Brief) -> list[Message]:
+        """The stage's prompt, to be rendered by the model's chat template."""
+        values = self._values(brief)
+        messages: list[Message] = []
+        for part in self.file.stages[name].messages:
+            if part == "history":
+                messages += [
+                    Message("user" if utterance.speaker == "seeker" else "assistant", _inert(utterance.text))
+                    for utterance in brief.conversation.utterances
+                ]
+            elif part.each == "round":
+                messages += [
+                    Message(part.role, self._render(part.file, values | {"round": refused})) for refused in brief.rounds
+                ]
+            else:
+                messages.append(Message(part.role, self._render(part.file, values)))
+        return messages
+
+    def _render(self, file: str, values: Mapping[str, Any]) -> str:
+        return self._templates.get_template(file).render(values).strip()
+
+    @cached_property
+    def _templates(self) -> SandboxedEnvironment:
+        environment = SandboxedEnvironment(
+            loader=FileSystemLoader(self.folder),
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+            # What people and models wrote enters through expressions only; a pack's own text may hold control tokens.
+            finalize=lambda value: _inert(value) if isinstance(value, str) else value,
+        )
+        environment.filters["names"] = lambda labels: self._joined(labels)
+        environment.filters["reaction"] = lambda kind: answers.REACTION_TYPES[self.language][kind]
+        return environment
+
+    def _joined(self, labels: tuple[Label, ...]) -> str:
+        return (", " if self.language == "en" else "，").join(label.name(self.language) for label in labels)
+
+    def _transcript(self, utterances: Sequence[Utterance]) -> str:
+        return "\n".join(f"{self.file.speakers[utterance.speaker]}：{utterance.text}" for utterance in utterances)
+
+    def _values(self, brief: Brief) -> dict[str, Any]:
+        *earlier, newest = brief.conversation.utterances
+        stated = brief.memory.analysis if brief.memory else None
+        return {
+            "operator_notes": brief.conversation.operator_notes,
+            "memory": brief.memory if brief.memory and brief.memory.labels else None,
+            "severity": brief.severity.label if brief.severity is not None else None,
+            "analysis": brief.analysis,
+            "draft": brief.draft,
+            "reactions": brief.reactions,
+            "rounds": brief.rounds,
+            # The names that the published prompts use.
+            "history": self._transcript(earlier),
+            "full_history": self._transcript(brief.conversation.utterances),
+            "seeker_utterance": newest.text,
+            "emotion_memory": _indented(orjson.loads(answers.render(stated, self.language)) if stated else {}),
+            "counselor_utterance": brief.draft.response if brief.draft else "",
+            "seeker_utterances": _indented(
+                [{"uid": uid, "utterance": r.response} for uid, r in enumerate(brief.reactions, 1)]
+            ),
+        }
+
+
+def load(pack: str | Path) -> Pack:
+    """The built-in pack of this name, or the pack in this folder.
+
+    Raises FileNotFoundError if there is none, pydantic.ValidationError if its `pack.yaml` is wrong.
+    """
+    built_in = BUILT_IN / str(pack)
+    folder = built_in if built_in.is_dir() else Path(pack)
+    file = folder / "pack.yaml"
+    if not file.is_file():
+        known = ", ".join(sorted(path.parent.name for path in BUILT_IN.glob("*/pack.yaml")))
+        raise FileNotFoundError(f"no prompt pack at {folder}: expected a folder with a pack.yaml, or one of {known}")
+    return Pack(folder, PackFile.model_validate(yaml.safe_load(file.read_text("utf-8"))))
+
+
+_CONTROL = re.compile(r"<(?=\|)|<(?=/?(?:think|tool_call|tool_response|s|pad|unk)>)", re.IGNORECASE)
+
+
+def _inert(text: str) -> str:
+    """The text with anything that a tokenizer would read as a control token broken by a space."""
+    return _CONTROL.sub("< ", text)
+
+
+def _indented(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, indent=4)
