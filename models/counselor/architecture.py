@@ -1,0 +1,63 @@
+"""The shape of nano: a Qwen3 small enough for one CPU core, and the folder it is written to."""
+
+from pathlib import Path
+
+import torch
+from transformers import GenerationConfig, Qwen3Config, Qwen3ForCausalLM
+from transformers.tokenization_utils_tokenizers import TokenizersBackend
+
+ROOT = Path(__file__).resolve().parents[2]
+WEIGHTS = ROOT / "serving" / "psychechat" / "demo" / "counselor"
+"""Where the exported model lives: package data of the server."""
+RUNS = ROOT / "models" / "runs" / "counselor"
+"""Checkpoints and logs; git ignores them."""
+TEMPLATE = Path(__file__).with_name("chat_template.jinja")
+
+VOCABULARY = 6144
+CONTEXT = 8192
+
+
+def config(tokenizer: TokenizersBackend) -> Qwen3Config:
+    """About 6 M parameters. Embeddings are tied: at this size a second matrix would be a quarter of the model."""
+    return Qwen3Config(
+        vocab_size=VOCABULARY,
+        hidden_size=256,
+        intermediate_size=704,
+        num_hidden_layers=6,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=64,
+        max_position_embeddings=CONTEXT,
+        rope_parameters={"rope_type": "default", "rope_theta": 100_000.0},
+        tie_word_embeddings=True,
+        bos_token_id=None,
+        eos_token_id=tokenizer.convert_tokens_to_ids("<|im_end|>"),
+        pad_token_id=tokenizer.convert_tokens_to_ids("<|endoftext|>"),
+    )
+
+
+def initial(tokenizer: TokenizersBackend, seed: int) -> Qwen3ForCausalLM:
+    """Random weights in fp32; what writes into the residual stream starts smaller, as deep stacks like it."""
+    torch.manual_seed(seed)
+    model = Qwen3ForCausalLM(config(tokenizer)).float()
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if name.endswith(("o_proj.weight", "down_proj.weight")):
+                weight.mul_((2 * model.config.num_hidden_layers) ** -0.5)
+    return model
+
+
+def export(model: Qwen3ForCausalLM, tokenizer: TokenizersBackend, folder: Path) -> None:
+    """Write an ordinary Hugging Face folder, weights in bf16. The model handed in is left as it is."""
+    folder.mkdir(parents=True, exist_ok=True)
+    shipped = Qwen3ForCausalLM(model.config).to(torch.bfloat16)
+    shipped.load_state_dict({name: tensor.to(torch.bfloat16) for name, tensor in model.state_dict().items()})
+    shipped.generation_config = GenerationConfig(
+        eos_token_id=[model.config.eos_token_id, model.config.pad_token_id],
+        pad_token_id=model.config.pad_token_id,
+        do_sample=True,
+        temperature=0.7,
+        top_p=0.9,
+    )
+    shipped.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
