@@ -1,0 +1,1 @@
+"""Kernels of the PsychēChat server. Plain PyTorch functions on tensors: nothing here knows of the server or of vLLM."""

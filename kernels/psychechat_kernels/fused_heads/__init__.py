@@ -1,0 +1,5 @@
+"""Pooling, all classification heads and their softmaxes in one call."""
+
+from psychechat_kernels.fused_heads.op import Implementation, Pooling, fused_heads
+
+__all__ = ["Implementation", "Pooling", "fused_heads"]
