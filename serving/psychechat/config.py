@@ -1,0 +1,179 @@
+"""The settings tree: read once, frozen, unknown keys refused. Each part of the server is handed its own branch.
+
+A settings file holds everything. Its `policy` branch alone may change while the server runs; any other change
+restarts the replicas it concerns.
+"""
+
+from collections.abc import Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
+
+from psychechat.emotion import Language
+from psychechat.risk import Severity
+
+DEMO = "demo"
+"""As a model's name: the small one that comes with the package."""
+
+Probability = Annotated[float, Field(ge=0, le=1)]
+
+
+class _Branch(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+# ---------------------------------------------------------------------------------------------------- policy
+
+
+class RiskThresholds(_Branch):
+    """A severity is reached when the probability of it or worse reaches its threshold."""
+
+    indicator: Probability = 0.5
+    ideation: Probability = 0.35
+    behavior: Probability = 0.4
+    attempt: Probability = 0.5
+
+    @property
+    def by_severity(self) -> Mapping[Severity, float]:
+        return {
+            Severity.INDICATOR: self.indicator,
+            Severity.IDEATION: self.ideation,
+            Severity.BEHAVIOR: self.behavior,
+            Severity.ATTEMPT: self.attempt,
+        }
+
+
+class Routing(_Branch):
+    raised_from: Literal["indicator", "ideation", "behavior", "attempt"] = "indicator"
+    """From this severity on `psychechat` takes Agent Mode."""
+    sharp_shift: Annotated[int, Field(le=-1)] = -3
+    """A valence shift of this or less takes Agent Mode too."""
+
+    @property
+    def raised(self) -> Severity:
+        return Severity[self.raised_from.upper()]
+
+
+class Limits(_Branch):
+    turn_seconds: PositiveFloat = 90.0
+    """One deadline for the whole turn: queueing, all stages, all rounds."""
+    rounds: PositiveInt = 2
+    """Drafts that may be written before the safe template answers."""
+    stage_attempts: PositiveInt = 3
+    """Tries of one stage whose answer is malformed: greedy, then warmer."""
+    messages: PositiveInt = 512
+    message_characters: PositiveInt = 32_000
+    operator_characters: PositiveInt = 4_000
+    body_bytes: PositiveInt = 1_000_000
+
+
+class Resource(_Branch):
+    """Someone to turn to: a name, and how to reach them."""
+
+    name: str
+    contact: str
+
+
+class Crisis(_Branch):
+    """Fixed words for a crisis. None of them ever comes from a model."""
+
+    backstop: Mapping[Language, tuple[str, ...]]
+    """Phrases that make a turn a crisis whatever the classifier says, or while it is down."""
+    template: Mapping[Language, str]
+    """The safe template: the reply when no model's reply may leave."""
+    introduction: Mapping[Language, str]
+    """The line before the resources."""
+    resources: Mapping[str, tuple[Resource, ...]]
+    """By locale: `en-US`, then `en`."""
+
+    @model_validator(mode="after")
+    def _every_language(self) -> Self:
+        for language in ("en", "zh"):
+            for name, table in (("template", self.template), ("introduction", self.introduction)):
+                if language not in table:
+                    raise ValueError(f"crisis.{name} has no entry for {language!r}")
+            if language not in self.resources:
+                raise ValueError(f"crisis.resources has no generic entry {language!r}")
+        return self
+
+
+def _default_crisis() -> Crisis:
+    return Crisis.model_validate(yaml.safe_load(files("psychechat").joinpath("crisis.yaml").read_text("utf-8")))
+
+
+class Policy(_Branch):
+    """What may change while turns run. Swapped whole, between turns."""
+
+    emotion_threshold: Probability = 0.5
+    risk: RiskThresholds = RiskThresholds()
+    routing: Routing = Routing()
+    limits: Limits = Limits()
+    crisis: Crisis = Field(default_factory=_default_crisis)
+    show_reasoning: bool = False
+    """Stream LLM Mode's thinking as `reasoning_content`. It speaks about the person, so it is off."""
+
+
+# --------------------------------------------------------------------------------------------------- engines
+
+
+class Replicas(_Branch):
+    """How Ray runs a deployment."""
+
+    num_replicas: PositiveInt = 1
+    max_ongoing_requests: PositiveInt = 1024
+    """Above all that can be let through: requests must queue in the engine, which knows their priority."""
+    num_cpus: NonNegativeFloat = 1.0
+    num_gpus: NonNegativeFloat = 0.0
+    env: Mapping[str, str] = {}
+    """Environment of the replica's processes, e.g. `VLLM_CPU_OMP_THREADS_BIND`."""
+
+
+class ModelSettings(_Branch):
+    engine: Literal["vllm", "scripted"] = "vllm"
+    model: str = DEMO
+    """`demo`, a folder, or a name on the Hugging Face hub."""
+    revision: str | None = None
+    engine_args: Mapping[str, Any] = {}
+    """Passed on to vLLM's `AsyncEngineArgs`."""
+    replicas: Replicas = Replicas()
+
+
+class MemorySettings(_Branch):
+    backend: Literal["local"] = "local"
+    capacity: PositiveInt = 100_000
+    """Conversations remembered; the least recently used is forgotten first."""
+    ttl_seconds: PositiveInt = 86_400
+
+
+class Settings(_Branch):
+    """The whole file."""
+
+    host: str = "127.0.0.1"
+    port: PositiveInt = 8000
+    packs: Mapping[Language, str] = {"en": "en", "zh": "zh"}
+    """The prompt pack for each language: a built-in name or a folder."""
+    default_language: Language = "en"
+    """For conversations in which no message is clearly in either."""
+    cache: Path = Path("~/.cache/psychechat")
+    """Where prepared models are kept."""
+    ingress: Replicas = Replicas()
+    classifier: ModelSettings = ModelSettings()
+    counselor: ModelSettings = ModelSettings()
+    seeker: ModelSettings | None = None
+    """Runs the simulation. None: the counselor's engine does."""
+    memory: MemorySettings = MemorySettings()
+    policy: Policy = Field(default_factory=Policy)
+
+    @model_validator(mode="after")
+    def _one_memory(self) -> Self:
+        if self.memory.backend == "local" and self.ingress.num_replicas > 1:
+            raise ValueError("memory.backend 'local' is seen by one replica only: set ingress.num_replicas to 1")
+        return self
+
+    @classmethod
+    def load(cls, path: Path) -> "Settings":
+        """Read a settings file. Raises FileNotFoundError, yaml.YAMLError or pydantic.ValidationError."""
+        return cls.model_validate(yaml.safe_load(path.read_text("utf-8")) or {})
