@@ -122,18 +122,31 @@ class EmotionMemory:
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
-    """The end of a turn: what the seeker reads and what was found on the way."""
+class Choice:
+    """One reply to a turn. `content_filter` means the safe template spoke in the model's place."""
 
     text: str
     finish_reason: Literal["stop", "length", "content_filter"]
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """The end of a turn: what the seeker reads and what was found on the way."""
+
+    choices: tuple[Choice, ...]
     mode: Mode
     reason: str
+    """Why the router took this mode, one of `pipeline.router.Reason`."""
     emotions: Sequence[Emotion] = ()
     valence: int = 0
     shift: int | None = None
+    """Change of the valence since the previous turn; None where there is no previous turn in memory."""
     severity: Severity | None = None
+    """None: unknown, because the classifier gave no answer."""
     risk: Mapping[Severity, float] = field(default_factory=dict)
     rounds: int = 0
+    """Drafts that were reviewed; 0 in LLM Mode."""
     passed: bool | None = None
+    """Whether the last draft passed its review; None without a review."""
     fallback: bool = False
+    """Whether the safe template answered."""

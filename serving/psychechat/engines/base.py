@@ -110,8 +110,8 @@ class Generator(Protocol):
         """
         ...
 
-    async def count_tokens(self, messages: Sequence[Message]) -> int:
-        """Length of the rendered prompt in tokens of this model."""
+    async def check_fits(self, messages: Sequence[Message], reserve: int) -> None:
+        """Raises ContextLengthExceeded if the rendered prompt and `reserve` tokens more exceed the context."""
         ...
 
 

@@ -1,0 +1,49 @@
+"""What is remembered between turns, and under which key."""
+
+import hashlib
+from typing import Protocol
+
+from psychechat.conversation import Conversation, EmotionMemory, Utterance
+
+
+class Memory(Protocol):
+    """Losing an entry costs the turn its history of shifts; it is never an error."""
+
+    async def recall(self, key: bytes) -> EmotionMemory | None: ...
+
+    async def remember(self, key: bytes, memory: EmotionMemory) -> None: ...
+
+
+class Keys:
+    """Keys that reveal nothing of what they stand for: keyed BLAKE2b, 32 bytes, of a tenant and either a session
+    that the client named or the conversation up to and including a counselor's reply.
+
+    An OpenAI client sends the whole conversation each time, so what it sends next starts with the same words.
+    """
+
+    def __init__(self, secret: bytes) -> None:
+        self._secret = secret
+
+    def of_session(self, tenant: str, session: str) -> bytes:
+        return self._hash("session", tenant, session)
+
+    def before(self, tenant: str, conversation: Conversation) -> bytes | None:
+        """Where the previous turn left its memory; None at a conversation's first turn."""
+        utterances = conversation.utterances
+        last_reply = max((i for i, u in enumerate(utterances) if u.speaker == "counselor"), default=None)
+        return None if last_reply is None else self._of_utterances(tenant, utterances[: last_reply + 1])
+
+    def after(self, tenant: str, conversation: Conversation, reply: str) -> bytes:
+        """Where this turn leaves its memory."""
+        return self._of_utterances(tenant, (*conversation.utterances, Utterance("counselor", reply)))
+
+    def _of_utterances(self, tenant: str, utterances: tuple[Utterance, ...]) -> bytes:
+        return self._hash("conversation", tenant, *(field for u in utterances for field in (u.speaker, u.text.strip())))
+
+    def _hash(self, *fields: str) -> bytes:
+        digest = hashlib.blake2b(key=self._secret, digest_size=32)
+        for field in fields:
+            encoded = field.encode("utf-8", "surrogatepass")
+            digest.update(len(encoded).to_bytes(8, "little"))
+            digest.update(encoded)
+        return digest.digest()
