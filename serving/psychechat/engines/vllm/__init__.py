@@ -1,0 +1,1 @@
+"""The real engines. Importing this package does not import vLLM: its modules do."""

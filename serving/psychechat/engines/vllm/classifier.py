@@ -1,0 +1,113 @@
+"""Emotion and risk of utterances, from our encoder in vLLM's pooling runner."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from vllm import PoolingParams
+from vllm.engine.arg_utils import AsyncEngineArgs
+from vllm.inputs.engine import tokens_input
+from vllm.platforms import current_platform
+from vllm.v1.engine.async_llm import AsyncLLM
+from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
+
+from psychechat.conversation import Assessment
+from psychechat.engines.base import Call
+from psychechat.engines.vllm.windows import Windows, assess
+from psychechat.errors import DeadlineExceeded, EngineUnavailable
+
+
+class VllmClassifier:
+    """Implements `engines.base.Classifier`. Building one starts the engine's process and takes its time.
+
+    vLLM gets token ids only, so that it has no text to log.
+    """
+
+    def __init__(
+        self, model: Path, *, max_model_len: int = 512, max_num_batched_tokens: int = 2048, **engine_args: Any
+    ) -> None:
+        """Load a model folder, such as `psychechat.demo.encoder.prepare` writes.
+
+        `max_model_len` is a window's length in tokens. `max_num_batched_tokens` bounds one forward pass, which is
+        what an urgent call may have to wait for. `engine_args` are further fields of vLLM's AsyncEngineArgs.
+        """
+        self._windows = Windows.of(model, max_model_len)
+        settings = {
+            # A CPU without AMX is faster in fp32 than in bf16, vLLM's default.
+            "dtype": "float32" if current_platform.is_cpu() else "auto",
+            "max_num_seqs": 256,
+            "disable_log_stats": True,
+        }
+        self._engine = AsyncLLM.from_engine_args(
+            AsyncEngineArgs(
+                model=str(model),
+                runner="pooling",
+                skip_tokenizer_init=True,
+                max_model_len=max_model_len,
+                max_num_batched_tokens=max(max_num_batched_tokens, max_model_len),
+                scheduling_policy="priority",
+                enable_chunked_prefill=False,
+                enable_prefix_caching=False,
+                enable_log_requests=False,
+                **(settings | engine_args),
+            )
+        )
+
+    async def classify(self, utterances: Sequence[str], call: Call) -> list[Assessment]:
+        """One assessment an utterance, in order. All windows of all utterances are in the engine together.
+
+        Cancelling aborts them there. Raises DeadlineExceeded once `call.deadline` has passed and EngineUnavailable
+        if the engine is gone.
+        """
+        left = call.deadline - time.time()
+        if left <= 0:
+            raise DeadlineExceeded("The turn's time was up before its classification.")
+        try:
+            async with asyncio.timeout(None if left == float("inf") else left):
+                return await self._classify(utterances, call)
+        except TimeoutError:
+            raise DeadlineExceeded("The turn's time was up during its classification.") from None
+
+    async def check_health(self) -> None:
+        """Raises EngineUnavailable if the engine's process has died."""
+        try:
+            await self._engine.check_health()
+        except EngineDeadError:
+            raise EngineUnavailable("The classifier's engine is gone.") from None
+
+    def shutdown(self) -> None:
+        self._engine.shutdown()
+
+    async def _classify(self, utterances: Sequence[str], call: Call) -> list[Assessment]:
+        cut = await asyncio.to_thread(lambda: [self._windows.cut(text) for text in utterances])
+        try:
+            async with asyncio.TaskGroup() as group:
+                rows = [
+                    [
+                        group.create_task(self._probabilities(window, f"{call.request_id}-{u}-{w}", call))
+                        for w, window in enumerate(windows)
+                    ]
+                    for u, windows in enumerate(cut)
+                ]
+        except* (EngineDeadError, EngineGenerateError):
+            failed = True
+        else:
+            failed = False
+        if failed:  # an exception raised inside except* would arrive wrapped in a group
+            raise EngineUnavailable("The classifier's engine is gone.")
+        return [assess([row.result() for row in windows]) for windows in rows]
+
+    async def _probabilities(self, window: list[int], request_id: str, call: Call) -> list[float]:
+        outputs = self._engine.encode(
+            tokens_input(window),
+            PoolingParams(task="classify"),
+            request_id,
+            priority=call.priority,
+            trace_headers=call.trace if await self._engine.is_tracing_enabled() else None,
+        )
+        row: list[float] = []
+        async for output in outputs:
+            row = output.outputs.data.tolist()
+        return row
