@@ -60,6 +60,8 @@ class Routing(_Branch):
 class Limits(_Branch):
     turn_seconds: PositiveFloat = 90.0
     """One deadline for the whole turn: queueing, all stages, all rounds."""
+    classify_seconds: PositiveFloat = 10.0
+    """After this the turn goes on with unknown risk."""
     rounds: PositiveInt = 2
     """Drafts that may be written before the safe template answers."""
     stage_attempts: PositiveInt = 3

@@ -113,12 +113,13 @@ class EmotionMemory:
 
     session_id: str
     language: Language
-    labels: tuple[Label, ...] = ()
+    labels: tuple[Label, ...] | None = None
+    """What the classifier found last turn; None if it could not tell."""
     analysis: EmotionAnalysis | None = None
 
     @property
-    def valence(self) -> int:
-        return valence(self.labels)
+    def valence(self) -> int | None:
+        return None if self.labels is None else valence(self.labels)
 
 
 @dataclass(frozen=True, slots=True)

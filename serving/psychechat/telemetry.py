@@ -17,7 +17,9 @@ class Metrics:
             "first_token_seconds", "TTFT: from the request to the first words of the reply", "mode"
         )
         self.stage_seconds = self._histogram("stage_seconds", "Time in a stage, all its tries and rounds", "stage")
-        self.malformed = self._counter("stage_malformed", "Stage answers that did not parse and were tried again", "stage")
+        self.malformed = self._counter(
+            "stage_malformed", "Stage answers that did not parse and were tried again", "stage"
+        )
         self.truncated = self._counter("stage_truncated", "Replies that ended at their length bound")
         self.refused_drafts = self._counter("refused_drafts", "Drafts that failed their review")
         self.crises = self._counter("crisis_turns", "Crisis turns by what noticed them", "source")

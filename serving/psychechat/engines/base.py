@@ -4,7 +4,7 @@ Implementations: `scripted` (answers from a table), `vllm` (the real engines), `
 them behind a Ray Serve handle).
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal, Protocol
@@ -102,7 +102,7 @@ class Delta:
 class Generator(Protocol):
     def generate(
         self, messages: Sequence[Message], stage: Stage, sampling: Sampling, call: Call
-    ) -> AsyncIterator[Delta]:
+    ) -> AsyncGenerator[Delta, None]:
         """Stream one generation. Closing the iterator aborts it in the engine.
 
         Raises ContextLengthExceeded if the prompt does not fit, EngineUnavailable if the engine is gone and

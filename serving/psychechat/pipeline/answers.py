@@ -25,7 +25,7 @@ REACTION_TYPES: Mapping[Language, Mapping[ReactionType, str]] = {
     "en": {"normal": "normal", "silent": "silent", "sentimental": "sentimental", "hostile": "hostile"},
     "zh": {"normal": "正常", "silent": "沉默不语", "sentimental": "多愁善感", "hostile": "暴怒嘴臭"},
 }
-_CANONICAL = {
+_CANONICAL: Mapping[str, Mapping[str, str]] = {
     "phase": {word: phase for words in PHASES.values() for phase, word in words.items()},
     "reaction": {word: kind for words in REACTION_TYPES.values() for kind, word in words.items()},
 }

@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from psychechat.conversation import Conversation, Draft, EmotionAnalysis, EmotionMemory, Reaction, Round, Utterance
 from psychechat.emotion import Label, Language
-from psychechat.engines.base import Message, Stage, StageName
+from psychechat.engines.base import Message, Sampling, Stage, StageName
 from psychechat.pipeline import answers
 from psychechat.risk import Severity
 
@@ -56,6 +56,7 @@ class MessageTemplate(_Part):
 class StageFile(_Part):
     role: Literal["counselor", "seeker"] = "counselor"
     thinks: bool = False
+    temperature: Annotated[float, Field(ge=0, le=2)] = 0.0
     max_tokens: Annotated[int, Field(gt=0)]
     messages: list[Literal["history"] | MessageTemplate]
     """In order; `history` stands for the conversation as user and assistant messages."""
@@ -101,8 +102,19 @@ class Pack:
     def response_characters(self, widened: bool) -> int:
         return self.file.response_characters * (2 if widened else 1)
 
-    def max_tokens(self, name: StageName) -> int:
-        return self.file.stages[name].max_tokens
+    def sampling(self, name: StageName) -> Sampling:
+        stage = self.file.stages[name]
+        return Sampling(max_tokens=stage.max_tokens, temperature=stage.temperature)
+
+    def reserve(self, rounds: int) -> int:
+        """Tokens that a turn may add to the bare conversation in its longest stage: results and the answer itself."""
+        most = {name: stage.max_tokens for name, stage in self.file.stages.items()}
+        refused = (rounds - 1) * (most[StageName.DRAFT] + most[StageName.REVIEW])
+        return max(
+            most[StageName.EMOTION] + refused + most[StageName.DRAFT],
+            most[StageName.DRAFT] + most[StageName.SIMULATION] + most[StageName.REVIEW],
+            most[StageName.REPLY],
+        )
 
     def role(self, name: StageName) -> Literal["counselor", "seeker"]:
         return self.file.stages[name].role

@@ -1,0 +1,153 @@
+"""Engines that answer from a table: for the pipeline's tests, and for trying the server without a model.
+
+`psychechat serve --engine scripted` starts in seconds. It answers every stage in its format with the same words.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+
+from psychechat import language
+from psychechat.conversation import Assessment
+from psychechat.emotion import ABSENT, Emotion, Group, Label, Language
+from psychechat.engines.base import Call, Delta, Message, Sampling, Stage, StageName, Usage
+from psychechat.errors import ContextLengthExceeded, DeadlineExceeded
+from psychechat.risk import Severity
+
+Answer = str | Exception | Callable[[Sequence[Message]], str]
+
+
+def assessment(*emotions: Emotion, risk: Severity = Severity.NONE) -> Assessment:
+    """An assessment that is sure of these emotions and of this severity."""
+    groups = dict.fromkeys(Group, (1.0, 0.0, 0.0, 0.0))
+    for label, probability in emotions:
+        columns = [0.0] * 4
+        columns[ABSENT], columns[label.intensity] = 1.0 - probability, probability
+        groups[label.group] = (columns[0], columns[1], columns[2], columns[3])
+    return Assessment(groups, {severity: float(severity is risk) for severity in Severity})
+
+
+class ScriptedClassifier:
+    """Answers with the entry of the first phrase that the utterance holds, else with the one for no phrase."""
+
+    def __init__(self, table: Mapping[str, Assessment] | None = None) -> None:
+        self._table = _FEELINGS if table is None else table
+
+    async def classify(self, utterances: Sequence[str], call: Call) -> list[Assessment]:
+        return [
+            next((found for phrase, found in self._table.items() if phrase in utterance.casefold()), assessment())
+            for utterance in utterances
+        ]
+
+    async def check_health(self) -> None:
+        """Always healthy."""
+
+
+class ScriptedGenerator:
+    """Answers each stage with the next of its entries; the last entry repeats.
+
+    An entry that is an exception is raised. Text is streamed in words, `seconds_per_word` apart. `prompts` keeps
+    what was asked, for tests.
+    """
+
+    def __init__(
+        self,
+        table: Mapping[StageName, Sequence[Answer]] | None = None,
+        *,
+        seconds_per_word: float = 0.0,
+        context_length: int = 32_768,
+    ) -> None:
+        self._table = {name: list(entries) for name, entries in (table or {}).items()}
+        self._seconds_per_word = seconds_per_word
+        self._context_length = context_length
+        self.prompts: list[tuple[StageName, Sequence[Message], Sampling, Call]] = []
+        self.running = 0
+        """Generations under way."""
+
+    async def generate(
+        self, messages: Sequence[Message], stage: Stage, sampling: Sampling, call: Call
+    ) -> AsyncGenerator[Delta, None]:
+        self.prompts.append((stage.name, messages, sampling, call))
+        text = self._next(stage.name, messages)
+        reasoning, _, content = text.rpartition("</think>")
+        thoughts = reasoning.removeprefix("<think>").split(" ") if stage.thinks and reasoning else []
+        words = content.split(" ")
+        allowed = sampling.max_tokens
+        self.running += 1
+        try:
+            for index, word in enumerate([*thoughts, *words][:allowed]):
+                if self._seconds_per_word:
+                    await asyncio.sleep(self._seconds_per_word)
+                if time.time() > call.deadline:
+                    raise DeadlineExceeded("The turn's time is up.")
+                piece = word if index in (0, len(thoughts)) else f" {word}"
+                yield Delta(reasoning=piece) if index < len(thoughts) else Delta(piece)
+            count = len(thoughts) + len(words)
+            usage = Usage(
+                prompt_tokens=sum(len(message.content.split()) for message in messages),
+                completion_tokens=min(count, allowed),
+                reasoning_tokens=min(len(thoughts), allowed),
+            )
+            yield Delta(finish_reason="stop" if count <= allowed else "length", usage=usage)
+        finally:
+            self.running -= 1
+
+    async def check_fits(self, messages: Sequence[Message], reserve: int) -> None:
+        tokens = sum(len(message.content) for message in messages) + reserve
+        if tokens > self._context_length:
+            raise ContextLengthExceeded(tokens, self._context_length)
+
+    async def check_health(self) -> None:
+        """Always healthy."""
+
+    async def warm(self, stages: Sequence[Stage]) -> None:
+        """Nothing to compile."""
+
+    def _next(self, name: StageName, messages: Sequence[Message]) -> str:
+        entries = self._table.get(name)
+        if not entries:
+            return _ANSWERS[language.detect(messages[0].content) or "en"][name]
+        entry = entries.pop(0) if len(entries) > 1 else entries[0]
+        if isinstance(entry, Exception):
+            raise entry
+        return entry(messages) if callable(entry) else entry
+
+
+_FEELINGS: Mapping[str, Assessment] = {
+    "happy": assessment(Emotion(Label(Group.JOY, 2), 0.9)),
+    "开心": assessment(Emotion(Label(Group.JOY, 2), 0.9)),
+    "worried": assessment(Emotion(Label(Group.FEAR, 1), 0.8)),
+    "担心": assessment(Emotion(Label(Group.FEAR, 1), 0.8)),
+    "sad": assessment(Emotion(Label(Group.SADNESS, 2), 0.9)),
+    "难过": assessment(Emotion(Label(Group.SADNESS, 2), 0.9)),
+    "hopeless": assessment(Emotion(Label(Group.SADNESS, 3), 0.9), risk=Severity.INDICATOR),
+    "绝望": assessment(Emotion(Label(Group.SADNESS, 3), 0.9), risk=Severity.INDICATOR),
+}
+
+_ANSWERS: Mapping[Language, Mapping[StageName, str]] = {
+    "en": {
+        StageName.EMOTION: '{"current_emotion":["worried"],"current_analysis":"The seeker speaks of a worry.",'
+        '"recent_change":"","overall_trend":"","shift_analysis":""}',
+        StageName.DRAFT: '{"phase":"exploration","strategy":"Ask openly.",'
+        '"response":"Thank you for telling me. What about this weighs on you most?"}',
+        StageName.SIMULATION: '[{"type":"normal","response":"It is the waiting."},{"type":"silent","response":"..."},'
+        '{"type":"sentimental","response":"Nobody has asked me that."}]',
+        StageName.REVIEW: '{"safety_analysis":[{"uid":1,"analysis":"Open.","pass":true},{"uid":2,"analysis":"Calm.",'
+        '"pass":true},{"uid":3,"analysis":"Heard.","pass":true}],"pass_flag":true,'
+        '"suggestion":{"emotion":"","safety":""}}',
+        StageName.REPLY: "<think>The seeker speaks of a worry.</think>\n\n"
+        "Thank you for telling me. What about this weighs on you most?",
+    },
+    "zh": {
+        StageName.EMOTION: '{"current_emotion":["担心"],"current_analysis":"来访者说起一件担心的事。",'
+        '"recent_change":"","overall_trend":"","shift_analysis":""}',
+        StageName.DRAFT: '{"phase":"探索","strategy":"开放地询问。",'
+        '"response":"谢谢你告诉我。这件事里最让你放不下的是什么？"}',
+        StageName.SIMULATION: '[{"type":"正常","response":"是等待。"},{"type":"沉默不语","response":"……"},'
+        '{"type":"多愁善感","response":"从来没有人这样问过我。"}]',
+        StageName.REVIEW: '{"safety_analysis":[{"uid":1,"analysis":"开放。","pass":true},{"uid":2,"analysis":"平静。",'
+        '"pass":true},{"uid":3,"analysis":"被听见。","pass":true}],"pass_flag":true,'
+        '"suggestion":{"emotion":"","safety":""}}',
+        StageName.REPLY: "<think>来访者说起一件担心的事。</think>\n\n谢谢你告诉我。这件事里最让你放不下的是什么？",
+    },
+}

@@ -1,0 +1,41 @@
+"""The part of a crisis that needs no model: the phrases that raise the alarm and the words that are fixed."""
+
+import unicodedata
+from collections.abc import Mapping
+from functools import lru_cache
+
+from psychechat.config import Crisis
+from psychechat.emotion import Language
+
+
+def alarm(text: str, phrases: Mapping[Language, tuple[str, ...]]) -> bool:
+    """Whether the text holds one of the phrases, of any language, whatever the conversation is held in."""
+    plain = _plain(text)
+    return any(_plain_phrase(phrase) in plain for group in phrases.values() for phrase in group)
+
+
+def _plain(text: str) -> str:
+    """Case, width, apostrophes and spacing folded, so that a phrase is found however it was typed."""
+    folded = unicodedata.normalize("NFKC", text).casefold().replace("’", "'").replace("'", "")
+    return " ".join("".join(c for c in folded if unicodedata.category(c) != "Cf").split())
+
+
+_plain_phrase = lru_cache(maxsize=4096)(_plain)  # for the policy's phrases alone: no message is ever kept
+
+
+def resources(crisis: Crisis, language: Language, locale: str | None) -> str:
+    """The resources of the locale, else of its language, else of the conversation's, as lines to read."""
+    table = crisis.resources
+    wanted = (locale or "").replace("_", "-").casefold()
+    by_name = {name.casefold(): entries for name, entries in table.items()}
+    entries = by_name.get(wanted) or by_name.get(language, ())
+    return "\n".join([crisis.introduction[language], *(f"- {entry.name}: {entry.contact}" for entry in entries)])
+
+
+def with_resources(text: str, crisis: Crisis, language: Language, locale: str | None) -> str:
+    return f"{text}\n\n{resources(crisis, language, locale)}"
+
+
+def safe_template(crisis: Crisis, language: Language, locale: str | None) -> str:
+    """The whole reply where no model's reply may leave."""
+    return with_resources(crisis.template[language], crisis, language, locale)

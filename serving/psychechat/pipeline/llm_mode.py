@@ -1,0 +1,52 @@
+"""LLM Mode: one generation that thinks, then replies."""
+
+from collections.abc import Callable
+from contextlib import aclosing
+from dataclasses import dataclass
+
+from psychechat.conversation import Choice
+from psychechat.engines.base import FinishReason, Sampling, StageName
+from psychechat.errors import EngineUnavailable, StageFailed
+from psychechat.pipeline import stages
+from psychechat.pipeline.concurrency import together
+from psychechat.pipeline.packs import Brief
+from psychechat.pipeline.stages import Desk
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Some of a reply, on its way out. `index` is the choice it belongs to."""
+
+    index: int = 0
+    content: str = ""
+    reasoning: str = ""
+
+
+async def answer(
+    desk: Desk, brief: Brief, sampling: Sampling, choices: int, say: Callable[[Piece], None]
+) -> tuple[Choice, ...]:
+    """`choices` replies side by side, each said piece by piece. The first that fails takes the others with it."""
+    with desk.tally.timed(StageName.REPLY):
+        return tuple(await together(*(_one(desk, brief, sampling, index, say) for index in range(choices))))
+
+
+async def _one(desk: Desk, brief: Brief, sampling: Sampling, index: int, say: Callable[[Piece], None]) -> Choice:
+    text = ""
+    finish: FinishReason | None = None
+    async with aclosing(stages.stream_reply(desk, brief, sampling)) as deltas:
+        async for delta in deltas:
+            # The blank line after the thinking is not part of the reply.
+            content = delta.content if text else delta.content.lstrip()
+            text += content
+            finish = delta.finish_reason or finish
+            if content or delta.reasoning:
+                say(Piece(index, content, delta.reasoning))
+    match finish:
+        case "stop" if text.strip():
+            return Choice(text, "stop")
+        case "length":
+            return Choice(text, "length")
+        case "stop":
+            raise StageFailed(StageName.REPLY)
+        case _:
+            raise EngineUnavailable("The engine ended the reply before it was whole.")

@@ -1,0 +1,37 @@
+"""Which mode answers a turn, and why. A pure function: no clock, no state, no model."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from psychechat.config import Routing
+from psychechat.conversation import Mode
+from psychechat.risk import CRISIS, Severity
+
+Requested = Literal["auto", "agent", "llm"]
+Reason = Literal["crisis", "unknown_risk", "raised_risk", "sharp_shift", "low_risk", "pinned"]
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    mode: Mode
+    reason: Reason
+    crisis: bool
+    """A crisis turn always gets an answer, with resources, whatever fails. No pinned mode switches that off."""
+
+
+def choose(
+    requested: Requested, *, severity: Severity | None, backstop: bool, shift: int | None, routing: Routing
+) -> Decision:
+    """`severity` None means that no classifier could tell; `backstop` that a listed phrase was found."""
+    crisis = backstop or (severity is not None and severity >= CRISIS)
+    if crisis:
+        return Decision("llm" if requested == "llm" else "agent", "crisis", crisis=True)
+    if requested != "auto":
+        return Decision(requested, "pinned", crisis=False)
+    if severity is None:
+        return Decision("agent", "unknown_risk", crisis=False)
+    if severity >= routing.raised:
+        return Decision("agent", "raised_risk", crisis=False)
+    if shift is not None and shift <= routing.sharp_shift:
+        return Decision("agent", "sharp_shift", crisis=False)
+    return Decision("llm", "low_risk", crisis=False)

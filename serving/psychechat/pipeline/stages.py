@@ -1,0 +1,125 @@
+"""The five stages, each one generation: what goes in is a brief, what comes out is a hand-off."""
+
+import time
+from collections import defaultdict
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from contextlib import aclosing, contextmanager
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
+
+from psychechat.config import Limits
+from psychechat.conversation import Draft, EmotionAnalysis, Reaction, Review
+from psychechat.engines.base import Call, Delta, Generator, Message, Sampling, Stage, StageName, Usage
+from psychechat.errors import StageFailed
+from psychechat.pipeline import answers
+from psychechat.pipeline.packs import Brief, Pack
+from psychechat.telemetry import Metrics
+
+T = TypeVar("T")
+
+_WARMER = 0.7
+"""Temperature of every try after the first, which is greedy."""
+
+
+@dataclass
+class Tally:
+    """What a turn has cost so far. Its stages fill it in; the reply, the metrics and the spans are read from it."""
+
+    usage: Usage = field(default_factory=Usage)
+    started: float = field(default_factory=time.perf_counter)
+    seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+
+    @property
+    def elapsed(self) -> float:
+        return time.perf_counter() - self.started
+
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[stage] += time.perf_counter() - start
+
+
+@dataclass(frozen=True)
+class Desk:
+    """What the stages of one turn work with."""
+
+    counselor: Generator
+    seeker: Generator
+    pack: Pack
+    limits: Limits
+    call: Call
+    metrics: Metrics
+    tally: Tally
+
+    def generator(self, stage: StageName) -> Generator:
+        return self.seeker if self.pack.role(stage) == "seeker" else self.counselor
+
+
+async def analyse_emotion(desk: Desk, brief: Brief) -> EmotionAnalysis:
+    return await _answer(desk, StageName.EMOTION, brief, answers.parse_emotion)
+
+
+async def write_draft(desk: Desk, brief: Brief) -> Draft:
+    """A draft that ends at its length bound was cut: it is written once more with twice the room.
+
+    Raises StageFailed if that does not help; a cut reply is never taken for a whole one.
+    """
+    for widened in (False, True):
+        draft = await _answer(desk, StageName.DRAFT, brief, answers.parse_draft, widened=widened)
+        if len(draft.response) < desk.pack.response_characters(widened):
+            return draft
+        desk.metrics.truncated.inc()
+    raise StageFailed(StageName.DRAFT)
+
+
+async def simulate(desk: Desk, brief: Brief) -> tuple[Reaction, ...]:
+    return await _answer(desk, StageName.SIMULATION, brief, answers.parse_simulation)
+
+
+async def review(desk: Desk, brief: Brief) -> Review:
+    return await _answer(desk, StageName.REVIEW, brief, answers.parse_review)
+
+
+def stream_reply(desk: Desk, brief: Brief, sampling: Sampling) -> AsyncGenerator[Delta, None]:
+    """LLM Mode's single generation: thinking first, then the reply."""
+    messages = desk.pack.messages(StageName.REPLY, brief)
+    stage = desk.pack.stage(StageName.REPLY)
+    return _generate(desk, messages, stage, sampling)
+
+
+async def _answer(desk: Desk, name: StageName, brief: Brief, parse: Callable[[str], T], *, widened: bool = False) -> T:
+    """One JSON stage: greedy, then warmer while the answer does not parse.
+
+    Raises StageFailed after the last try. The parser's own error quotes the answer, so it goes no further.
+    """
+    messages = desk.pack.messages(name, brief)
+    stage = desk.pack.stage(name, widened=widened)
+    sampling = desk.pack.sampling(name)
+    if widened:
+        sampling = replace(sampling, max_tokens=2 * sampling.max_tokens)
+    with desk.tally.timed(name):
+        for attempt in range(desk.limits.stage_attempts):
+            if attempt:
+                sampling = replace(sampling, temperature=_WARMER)
+            async with aclosing(_generate(desk, messages, stage, sampling)) as deltas:
+                text = "".join([delta.content async for delta in deltas])
+            try:
+                return parse(text)
+            except ValueError:
+                desk.metrics.malformed.labels(name).inc()
+    raise StageFailed(name)
+
+
+async def _generate(
+    desk: Desk, messages: Sequence[Message], stage: Stage, sampling: Sampling
+) -> AsyncGenerator[Delta, None]:
+    """The engine's deltas, counted. Closing this closes the engine's own stream, which aborts it there."""
+    stream = desk.generator(stage.name).generate(messages, stage, sampling, desk.call)
+    async with aclosing(stream) as deltas:
+        async for delta in deltas:
+            if delta.usage is not None:
+                desk.tally.usage += delta.usage
+            yield delta

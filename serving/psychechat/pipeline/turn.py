@@ -1,0 +1,312 @@
+"""One turn, from the seeker's newest message to the reply. Read `run_turn` first.
+
+recall → classify → route → Agent Mode or LLM Mode → remember
+"""
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from psychechat import language
+from psychechat.config import Policy
+from psychechat.conversation import Assessment, Choice, Conversation, EmotionMemory, Mode, Reply
+from psychechat.emotion import Emotion, Language, valence
+from psychechat.engines.base import Call, Classifier, Generator, StageName, Usage
+from psychechat.errors import ContextLengthExceeded, DeadlineExceeded, EngineUnavailable
+from psychechat.memory.base import Keys, Memory
+from psychechat.pipeline import agent_mode, crisis, llm_mode, router
+from psychechat.pipeline.concurrency import together
+from psychechat.pipeline.llm_mode import Piece
+from psychechat.pipeline.packs import Brief, Pack
+from psychechat.pipeline.router import Decision, Requested
+from psychechat.pipeline.stages import Desk, Tally
+from psychechat.risk import Severity
+from psychechat.telemetry import Metrics
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class Pipeline:
+    """What turns are made with. Everything is handed in; only `policy` is ever replaced, whole, between turns."""
+
+    classifier: Classifier
+    counselor: Generator
+    seeker: Generator
+    packs: Mapping[Language, Pack]
+    memory: Memory
+    metrics: Metrics
+    policy: Policy
+    default_language: Language = "en"
+    keys: Keys = field(default_factory=lambda: Keys(secrets.token_bytes(32)))
+
+
+@dataclass(frozen=True, slots=True)
+class TurnRequest:
+    """What a client asked for, validated. `max_tokens`, the sampling and `choices` are for LLM Mode's reply."""
+
+    conversation: Conversation
+    requested: Requested
+    request_id: str
+    sampling: Mapping[str, Any] = field(default_factory=dict)
+    """Fields of `Sampling` that the client set."""
+    choices: int = 1
+    tenant: str = ""
+    session: str | None = None
+    """A session that the client named."""
+    locale: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    reply: Reply
+    usage: Usage
+    seconds: Mapping[str, float]
+
+
+async def run_turn(pipeline: Pipeline, request: TurnRequest, say: Callable[[Piece], None]) -> Outcome:
+    """Answer one turn. `say` gets LLM Mode's reply piece by piece; other replies come whole, as one piece a choice.
+
+    Cancelling the task that runs this cancels everything in flight, down to the engines.
+
+    Raises ContextLengthExceeded, DeadlineExceeded, EngineUnavailable or StageFailed. A crisis turn raises none of
+    them: whatever fails, it is answered with the safe template.
+    """
+    policy, metrics = pipeline.policy, pipeline.metrics
+    tally = Tally()
+    turn = _Turn(
+        pipeline, policy, request, tally, alarm=crisis.alarm(request.conversation.newest, policy.crisis.backstop)
+    )
+    first_words = True
+
+    def speak(piece: Piece) -> None:
+        nonlocal first_words
+        if not policy.show_reasoning:
+            piece = replace(piece, reasoning="")
+        if piece.content and first_words:
+            first_words = False
+            metrics.first_token_seconds.labels(turn.mode).observe(tally.elapsed)
+        if piece.content or piece.reasoning:
+            say(piece)
+
+    try:
+        try:
+            async with asyncio.timeout(policy.limits.turn_seconds):
+                reply = await turn.answer(speak)
+        except TimeoutError:
+            raise DeadlineExceeded("The turn's time is up.") from None
+    except Exception as error:
+        if not (turn.must_answer and first_words):
+            metrics.turns.labels(turn.mode, turn.reason, "error").inc()
+            raise
+        # The error may quote the conversation, so only its kind is logged.
+        logger.error("request %s: %s; the safe template answers", request.request_id, type(error).__name__)
+        reply = turn.safe_reply(cause=type(error).__name__)
+        speak(Piece(content=reply.choices[0].text))
+    await turn.remember(reply)
+    _count(metrics, reply, tally)
+    return Outcome(reply, tally.usage, dict(tally.seconds))
+
+
+class _Turn:
+    """The state of one turn: what has been found so far, from which it can be answered at any moment."""
+
+    def __init__(self, pipeline: Pipeline, policy: Policy, request: TurnRequest, tally: Tally, *, alarm: bool) -> None:
+        self._pipeline, self._policy, self._request, self._tally = pipeline, policy, request, tally
+        self._alarm = alarm
+        self._language = language.choose(request.conversation, pipeline.default_language)
+        self._memory: EmotionMemory | None = None
+        self._session = request.session
+        self._assessment: Assessment | None = None
+        self._decision: Decision | None = None
+        self._agent: agent_mode.AgentOutcome | None = None
+
+    @property
+    def must_answer(self) -> bool:
+        """A crisis is answered whatever fails; so is a turn whose risk nobody could tell."""
+        return self._alarm or (self._decision is not None and (self._decision.crisis or self._severity is None))
+
+    @property
+    def mode(self) -> Mode:
+        return self._decision.mode if self._decision else "agent"
+
+    @property
+    def reason(self) -> str:
+        return self._decision.reason if self._decision else "crisis" if self._alarm else "undecided"
+
+    async def answer(self, speak: Callable[[Piece], None]) -> Reply:
+        await self._recall()
+        call = Call(
+            request_id=self._request.request_id,
+            session_id=f"{self._request.tenant}:{self._session}",
+            tenant_salt=self._request.tenant,
+            deadline=time.time() + self._policy.limits.turn_seconds,
+        )
+        pack = self._pipeline.packs[self._language]
+        brief = Brief(self._request.conversation, self._memory)
+        self._assessment, too_long = await together(self._classify(call), self._fit(pack, brief))
+        self._decision = self._route()
+        if too_long is not None:
+            raise too_long
+
+        desk = Desk(
+            counselor=self._pipeline.counselor,
+            seeker=self._pipeline.seeker,
+            pack=pack,
+            limits=self._policy.limits,
+            call=replace(call, priority=_URGENT if self._decision.crisis else _NORMAL),
+            metrics=self._pipeline.metrics,
+            tally=self._tally,
+        )
+        brief = replace(brief, severity=self._severity)
+        if self._decision.mode == "agent":
+            return await self._answer_as_agent(desk, brief, speak)
+        return await self._answer_as_llm(desk, brief, speak)
+
+    async def _recall(self) -> None:
+        keys, request = self._pipeline.keys, self._request
+        if request.session is not None:
+            key: bytes | None = keys.of_session(request.tenant, request.session)
+        else:
+            key = keys.before(request.tenant, request.conversation)
+        with self._tally.timed("memory"):
+            self._memory = await self._pipeline.memory.recall(key) if key is not None else None
+        if key is not None:
+            self._pipeline.metrics.recalls.labels("hit" if self._memory else "miss").inc()
+        self._session = request.session or (self._memory.session_id if self._memory else secrets.token_hex(12))
+
+    async def _classify(self, call: Call) -> Assessment | None:
+        with self._tally.timed("classify"):
+            try:
+                async with asyncio.timeout(self._policy.limits.classify_seconds):
+                    [assessment] = await self._pipeline.classifier.classify([self._request.conversation.newest], call)
+                    return assessment
+            except (EngineUnavailable, DeadlineExceeded, TimeoutError):
+                return None
+
+    async def _fit(self, pack: Pack, brief: Brief) -> ContextLengthExceeded | None:
+        try:
+            bare = pack.messages(StageName.REPLY, brief)
+            await self._pipeline.counselor.check_fits(bare, pack.reserve(self._policy.limits.rounds))
+        except ContextLengthExceeded as too_long:
+            return too_long  # raised once the router has spoken: a crisis is answered even so
+        return None
+
+    def _route(self) -> Decision:
+        decision = router.choose(
+            self._request.requested,
+            severity=self._severity,
+            backstop=self._alarm,
+            shift=self._shift,
+            routing=self._policy.routing,
+        )
+        metrics = self._pipeline.metrics
+        if decision.crisis:
+            metrics.crises.labels("backstop" if self._alarm else "classifier").inc()
+        elif self._severity is None:
+            metrics.unknown_risk.inc()
+        return decision
+
+    async def _answer_as_agent(self, desk: Desk, brief: Brief, speak: Callable[[Piece], None]) -> Reply:
+        self._agent = await agent_mode.answer(desk, brief)
+        if not self._agent.passed:
+            reply = self.safe_reply(cause="review")
+        else:
+            reply = self._reply((Choice(self._with_resources(self._agent.response), "stop"),))
+        speak(Piece(content=reply.choices[0].text))
+        return reply
+
+    async def _answer_as_llm(self, desk: Desk, brief: Brief, speak: Callable[[Piece], None]) -> Reply:
+        most = desk.pack.sampling(StageName.REPLY)
+        sampling = replace(most, **self._request.sampling)
+        sampling = replace(sampling, max_tokens=min(sampling.max_tokens, most.max_tokens))
+        if not self.must_answer:
+            return self._reply(await llm_mode.answer(desk, brief, sampling, self._request.choices, speak))
+
+        # Nothing leaves before it is whole: if the generation breaks, the safe template must not follow half a reply.
+        # A bound that the client set for ordinary turns does not cut this one short.
+        sampling = replace(sampling, max_tokens=most.max_tokens)
+        choices = await llm_mode.answer(desk, brief, sampling, self._request.choices, lambda _: None)
+        if any(choice.finish_reason != "stop" for choice in choices):
+            reply = self.safe_reply(cause="truncated")
+        else:
+            reply = self._reply(tuple(replace(c, text=self._with_resources(c.text)) for c in choices))
+        for index, choice in enumerate(reply.choices):
+            speak(Piece(index, choice.text))
+        return reply
+
+    def safe_reply(self, *, cause: str) -> Reply:
+        self._pipeline.metrics.safe_templates.labels(cause).inc()
+        text = crisis.safe_template(self._policy.crisis, self._language, self._request.locale)
+        return self._reply((Choice(text, "content_filter"),) * self._request.choices, fallback=True)
+
+    async def remember(self, reply: Reply) -> None:
+        """Under the key of every text that the conversation may go on from. Unknown emotions keep the last known."""
+        if self._session is None:
+            return
+        labels = tuple(emotion.label for emotion in reply.emotions)
+        last_known = self._memory.labels if self._memory else None
+        known = labels if self._assessment else last_known
+        memory = EmotionMemory(self._session, self._language, known, self._agent.analysis if self._agent else None)
+        keys, request = self._pipeline.keys, self._request
+        for choice in reply.choices:
+            await self._pipeline.memory.remember(keys.after(request.tenant, request.conversation, choice.text), memory)
+        if request.session is not None:
+            await self._pipeline.memory.remember(keys.of_session(request.tenant, request.session), memory)
+
+    @property
+    def _severity(self) -> Severity | None:
+        return self._assessment.severity(self._policy.risk.by_severity) if self._assessment else None
+
+    @property
+    def _emotions(self) -> list[Emotion]:
+        return self._assessment.emotions(self._policy.emotion_threshold) if self._assessment else []
+
+    @property
+    def _shift(self) -> int | None:
+        before = self._memory.valence if self._memory else None
+        if before is None or self._assessment is None:
+            return None
+        return valence(emotion.label for emotion in self._emotions) - before
+
+    def _with_resources(self, text: str) -> str:
+        if self._decision is None or not self._decision.crisis:
+            return text
+        return crisis.with_resources(text, self._policy.crisis, self._language, self._request.locale)
+
+    def _reply(self, choices: tuple[Choice, ...], *, fallback: bool = False) -> Reply:
+        emotions = self._emotions
+        return Reply(
+            choices=choices,
+            mode=self.mode,
+            reason=self.reason,
+            emotions=emotions,
+            valence=valence(emotion.label for emotion in emotions),
+            shift=self._shift,
+            severity=self._severity,
+            risk=self._assessment.risk if self._assessment else {},
+            rounds=len(self._agent.rounds) if self._agent else 0,
+            passed=self._agent.passed if self._agent else None,
+            fallback=fallback,
+        )
+
+
+_NORMAL, _URGENT = 0, -1
+"""vLLM serves lower priorities first."""
+
+
+def _count(metrics: Metrics, reply: Reply, tally: Tally) -> None:
+    outcome = "safe_template" if reply.fallback else "reply"
+    metrics.turns.labels(reply.mode, reply.reason, outcome).inc()
+    metrics.turn_seconds.labels(reply.mode).observe(tally.elapsed)
+    for stage, seconds in tally.seconds.items():
+        metrics.stage_seconds.labels(stage).observe(seconds)
+    metrics.tokens.labels("prompt").inc(tally.usage.prompt_tokens)
+    metrics.tokens.labels("cached").inc(tally.usage.cached_tokens)
+    metrics.tokens.labels("completion").inc(tally.usage.completion_tokens)
+    metrics.tokens.labels("reasoning").inc(tally.usage.reasoning_tokens)
+    tally.seconds["total"] = tally.elapsed
