@@ -64,6 +64,8 @@ class Limits(_Branch):
     """After this the turn goes on with unknown risk."""
     rounds: PositiveInt = 2
     """Drafts that may be written before the safe template answers."""
+    keep_alive_seconds: PositiveFloat = 5.0
+    """A stream that has had nothing to say for this long sends a comment, so that nothing between closes it."""
     stage_attempts: PositiveInt = 3
     """Tries of one stage whose answer is malformed: greedy, then warmer."""
     messages: PositiveInt = 512

@@ -24,7 +24,7 @@ from psychechat.pipeline.llm_mode import Piece
 from psychechat.pipeline.packs import Brief, Pack
 from psychechat.pipeline.router import Decision, Requested
 from psychechat.pipeline.stages import Desk, Tally
-from psychechat.risk import Severity
+from psychechat.risk import CRISIS, Severity
 from psychechat.telemetry import Metrics
 
 logger = logging.getLogger(__name__)
@@ -260,7 +260,11 @@ class _Turn:
 
     @property
     def _severity(self) -> Severity | None:
-        return self._assessment.severity(self._policy.risk.by_severity) if self._assessment else None
+        """The classifier's, and never less than a crisis once the backstop has hit."""
+        if self._assessment is None:
+            return CRISIS if self._alarm else None
+        found = self._assessment.severity(self._policy.risk.by_severity)
+        return max(found, CRISIS) if self._alarm else found
 
     @property
     def _emotions(self) -> list[Emotion]:

@@ -1,0 +1,31 @@
+"""The wire, put together: plain FastAPI, handed the pipeline it speaks for. Nothing here knows of Ray."""
+
+import time
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from psychechat.api import chat, models, probes
+from psychechat.api.errors import respond
+from psychechat.api.middleware import Envelope
+from psychechat.api.probes import Ready
+from psychechat.errors import PsycheChatError
+from psychechat.pipeline.turn import Pipeline
+
+
+def create_app(pipeline: Pipeline, *, ready: Ready) -> FastAPI:
+    app = FastAPI(
+        title="PsychēChat",
+        description="Emotion-aware counselling replies over OpenAI's chat API. It detects and routes; it is no "
+        "medical device and never diagnoses.",
+        docs_url=None,
+        redoc_url=None,
+    )
+    app.include_router(chat.router(pipeline))
+    app.include_router(models.router(created=int(time.time())))
+    app.include_router(probes.router(ready, pipeline.metrics))
+    for kind in (PsycheChatError, RequestValidationError, HTTPException):
+        app.add_exception_handler(kind, respond)
+    app.add_middleware(Envelope, metrics=pipeline.metrics, body_bytes=pipeline.policy.limits.body_bytes)
+    return app

@@ -1,0 +1,150 @@
+"""`POST /v1/chat/completions`: one turn, plain or streamed."""
+
+import asyncio
+import secrets
+import time
+from collections import defaultdict
+from collections.abc import AsyncGenerator, Coroutine
+from contextlib import suppress
+from typing import Any
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response, StreamingResponse
+
+from psychechat.api.body import StrictJSONRoute
+from psychechat.api.errors import describe
+from psychechat.api.middleware import request_id
+from psychechat.api.protocol import ChatRequest, turn_request
+from psychechat.api.rendering import KEEP_ALIVE, Chunks, Heading, JSONBytes, completion, event
+from psychechat.errors import InvalidRequest
+from psychechat.pipeline.llm_mode import Piece
+from psychechat.pipeline.turn import Outcome, Pipeline, TurnRequest, run_turn
+
+_MAX_SESSION = 256
+_CLIENT_LEFT = 499  # as nginx logs it; nobody is left to read it
+
+
+def router(pipeline: Pipeline) -> APIRouter:
+    routes = APIRouter(route_class=StrictJSONRoute)
+
+    @routes.post("/v1/chat/completions", summary="Answer one turn")
+    async def chat(body: ChatRequest, request: Request) -> Response:
+        asked = turn_request(
+            body, pipeline.policy.limits, request_id=request_id(request), session=_named_session(request)
+        )
+        running = _Running(pipeline, asked)
+        heading = Heading(f"chatcmpl-{secrets.token_hex(12)}", int(time.time()), body.model)
+        if not body.stream:
+            outcome = await running.whole(request)
+            if outcome is None:
+                return Response(status_code=_CLIENT_LEFT)
+            return JSONBytes(completion(outcome, running.reasoning, heading))
+
+        keep_alive = pipeline.policy.limits.keep_alive_seconds
+        # What fails before there is anything to say is still an ordinary error with its own status.
+        if not await running.first_sign(request, keep_alive):
+            return Response(status_code=_CLIENT_LEFT)
+        usage = body.stream_options is not None and body.stream_options.include_usage
+        chunks = Chunks(heading, include_usage=usage)
+        return StreamingResponse(
+            running.events(chunks, keep_alive), media_type="text/event-stream", headers={"cache-control": "no-store"}
+        )
+
+    return routes
+
+
+def _named_session(request: Request) -> str | None:
+    session = request.headers.get("x-session-id")
+    if session is not None and not 0 < len(session) <= _MAX_SESSION:
+        raise InvalidRequest(f"'x-session-id' must have 1 to {_MAX_SESSION} characters.", param="x-session-id")
+    return session
+
+
+class _Running:
+    """A turn under way in a task of its own, and what it has said so far. Cancelled when its reader goes."""
+
+    def __init__(self, pipeline: Pipeline, asked: TurnRequest) -> None:
+        self._choices = asked.choices
+        self._pieces: asyncio.Queue[Piece | None] = asyncio.Queue()
+        self._sign = asyncio.Event()
+        self._task = asyncio.create_task(run_turn(pipeline, asked, self._said))
+        self._task.add_done_callback(lambda _: self._said(None))
+        self.reasoning: dict[int, str] = defaultdict(str)
+
+    def _said(self, piece: Piece | None) -> None:
+        self._pieces.put_nowait(piece)
+        self._sign.set()
+
+    async def whole(self, request: Request) -> Outcome | None:
+        """The outcome, or None if the client left first."""
+        try:
+            if not await _before_leaving(request, asyncio.wait({self._task})):
+                return None
+            outcome = self._task.result()
+        finally:
+            await self._stop()
+        while (piece := self._pieces.get_nowait()) is not None:
+            self.reasoning[piece.index] += piece.reasoning
+        return outcome
+
+    async def first_sign(self, request: Request, seconds: float) -> bool:
+        """Wait until the turn has said something, has ended or has taken this long. False if the client left.
+
+        Raises what the turn failed with.
+        """
+        try:
+            if not await _before_leaving(request, self._sign.wait(), seconds):
+                await self._stop()
+                return False
+        except asyncio.CancelledError:
+            await self._stop()
+            raise
+        if self._task.done() and self._task.exception() is not None:
+            self._task.result()
+        return True
+
+    async def events(self, chunks: Chunks, keep_alive: float) -> AsyncGenerator[bytes, None]:
+        try:
+            yield chunks.opening(self._choices)
+            while True:
+                try:
+                    async with asyncio.timeout(keep_alive):
+                        piece = await self._pieces.get()
+                except TimeoutError:
+                    yield KEEP_ALIVE
+                    continue
+                if piece is None:
+                    break
+                yield chunks.piece(piece)
+            try:
+                outcome = self._task.result()
+            except Exception as error:
+                # Part of a reply may have left: the error ends the stream without [DONE], so that nobody takes
+                # the part for the whole.
+                yield event(describe(error)[1])
+                return
+            yield chunks.finish(outcome)
+        finally:
+            await self._stop()
+
+    async def _stop(self) -> None:
+        self._task.cancel()
+        with suppress(asyncio.CancelledError, Exception):
+            await self._task
+
+
+async def _before_leaving(request: Request, awaited: Coroutine[Any, Any, object], seconds: float | None = None) -> bool:
+    """Wait for `awaited`, or for as long; False if the client disconnected before either."""
+    leaving = asyncio.create_task(_left(request))
+    waiting = asyncio.create_task(awaited)
+    try:
+        await asyncio.wait({leaving, waiting}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        return waiting.done() or not leaving.done()
+    finally:
+        leaving.cancel()
+        waiting.cancel()
+
+
+async def _left(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass

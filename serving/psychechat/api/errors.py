@@ -1,0 +1,102 @@
+"""The one table from what went wrong to what the client is told, in OpenAI's error object.
+
+https://platform.openai.com/docs/guides/error-codes: `{"error": {"message", "type", "param", "code"}}`.
+"""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from psychechat.api.rendering import JSONBytes
+from psychechat.errors import (
+    ContextLengthExceeded,
+    DeadlineExceeded,
+    EngineUnavailable,
+    InvalidRequest,
+    Overloaded,
+    PsycheChatError,
+    StageFailed,
+    UnknownModel,
+)
+
+# Status, type and code. The first row whose class fits is taken.
+_TABLE: Sequence[tuple[type[PsycheChatError], int, str, str | None]] = (
+    (UnknownModel, 404, "invalid_request_error", "model_not_found"),
+    (ContextLengthExceeded, 400, "invalid_request_error", "context_length_exceeded"),
+    (InvalidRequest, 400, "invalid_request_error", None),
+    (Overloaded, 429, "rate_limit_error", "rate_limit_exceeded"),
+    (EngineUnavailable, 503, "server_error", "engine_unavailable"),
+    (DeadlineExceeded, 504, "server_error", "deadline_exceeded"),
+    (StageFailed, 500, "server_error", "stage_failed"),
+    (PsycheChatError, 500, "server_error", None),
+)
+
+_HTTP = {
+    400: "The body must be one JSON object in UTF-8.",
+    404: "There is nothing at this path.",
+    405: "This path does not take this method.",
+}
+_FIELD = re.compile(r"[A-Za-z0-9_]{1,64}")
+
+
+def error_object(message: str, type: str, *, param: str | None = None, code: str | None = None) -> dict[str, Any]:
+    return {"error": {"message": message, "type": type, "param": param, "code": code}}
+
+
+def describe(error: Exception) -> tuple[int, dict[str, Any]]:
+    """The HTTP status and error object of anything that was raised."""
+    if isinstance(error, RequestValidationError):
+        return 400, _invalid(error)
+    if isinstance(error, HTTPException):
+        return error.status_code, error_object(_HTTP.get(error.status_code, error.detail), "invalid_request_error")
+    for kind, status, type, code in _TABLE:
+        if isinstance(error, kind):
+            param = None
+            if isinstance(error, InvalidRequest):
+                param, code = error.param, code or error.code
+            return status, error_object(str(error), type, param=param, code=code)
+    return 500, error_object("The server failed. Nothing of the request was kept.", "server_error")
+
+
+def respond(request: Request, error: Exception) -> Response:
+    status, body = describe(error)
+    headers = {"retry-after": str(max(1, round(error.retry_after)))} if isinstance(error, Overloaded) else {}
+    return JSONBytes(body, status, headers)
+
+
+def _invalid(error: RequestValidationError) -> dict[str, Any]:
+    """Names the field and the rule. What the client wrote there is not repeated."""
+    first = error.errors()[0]
+    kind, place = first["type"], [part for part in first["loc"] if part != "body"]
+    if kind in ("json_invalid", "model_attributes_type", "missing") and not place[1:] and not _known(place):
+        return error_object(_HTTP[400], "invalid_request_error")
+    param = _path(place)
+    if kind == "extra_forbidden":
+        message = f"Unknown parameter: '{param}'." if param else "There is a parameter that is not known here."
+    elif kind == "missing":
+        message = f"Missing required parameter: '{param}'."
+    else:
+        message = f"Invalid '{param}': {first['msg'].removeprefix('Value error, ')}."
+    return error_object(message, "invalid_request_error", param=param)
+
+
+def _known(place: list[Any]) -> bool:
+    return bool(place) and isinstance(place[0], str)
+
+
+def _path(place: list[Any]) -> str | None:
+    """`messages[0].role`; None if part of it is not a plain field name, for then the client made it up."""
+    path = ""
+    for part in place:
+        if isinstance(part, int):
+            path += f"[{part}]"
+        elif _FIELD.fullmatch(part):
+            path += f".{part}" if path else part
+        else:
+            return None
+    return path or None

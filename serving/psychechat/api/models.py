@@ -1,0 +1,30 @@
+"""`GET /v1/models`: one name for each way to route a turn."""
+
+from typing import Any
+
+from fastapi import APIRouter
+from starlette.responses import Response
+
+from psychechat.api.protocol import MODELS
+from psychechat.api.rendering import JSONBytes
+from psychechat.errors import UnknownModel
+
+
+def router(created: int) -> APIRouter:
+    """`created` is Unix time in seconds: when this server started."""
+    routes = APIRouter()
+
+    def model(name: str) -> dict[str, Any]:
+        return {"id": name, "object": "model", "created": created, "owned_by": "psychechat"}
+
+    @routes.get("/v1/models", summary="List the models")
+    async def list_models() -> Response:
+        return JSONBytes({"object": "list", "data": [model(name) for name in MODELS]})
+
+    @routes.get("/v1/models/{name}", summary="One model")
+    async def retrieve_model(name: str) -> Response:
+        if name not in MODELS:
+            raise UnknownModel(", ".join(MODELS))
+        return JSONBytes(model(name))
+
+    return routes

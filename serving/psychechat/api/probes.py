@@ -1,0 +1,33 @@
+"""`/health`, `/ready` and `/metrics`: for whoever runs the server."""
+
+from collections.abc import Awaitable, Callable, Mapping
+
+from fastapi import APIRouter
+from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.responses import Response
+
+from psychechat.api.rendering import JSONBytes
+from psychechat.telemetry import Metrics
+
+Ready = Callable[[], Awaitable[Mapping[str, bool]]]
+"""Which engines are up, by deployment."""
+
+
+def router(ready: Ready, metrics: Metrics) -> APIRouter:
+    routes = APIRouter()
+
+    @routes.get("/health", summary="Is this process alive?")
+    async def health() -> Response:
+        return JSONBytes({"status": "ok"})
+
+    @routes.get("/ready", summary="Are the engines up?")
+    async def readiness() -> Response:
+        engines = await ready()
+        up = all(engines.values())
+        return JSONBytes({"status": "ready" if up else "starting", "engines": dict(engines)}, 200 if up else 503)
+
+    @routes.get("/metrics", summary="Prometheus metrics of this replica")
+    async def exposition() -> Response:
+        return Response(metrics.exposition(), media_type=CONTENT_TYPE_LATEST)
+
+    return routes

@@ -1,0 +1,143 @@
+"""From a turn's outcome to the bytes of OpenAI's chat objects.
+
+https://platform.openai.com/docs/api-reference/chat/object and /chat/streaming
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from starlette.responses import Response
+
+from psychechat.conversation import Reply
+from psychechat.engines.base import Usage
+from psychechat.pipeline.llm_mode import Piece
+from psychechat.pipeline.turn import Outcome
+
+
+class JSONBytes(Response):
+    media_type = "application/json"
+
+    def __init__(self, content: Any, status_code: int = 200, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(orjson.dumps(content), status_code, headers)
+
+
+@dataclass(frozen=True, slots=True)
+class Heading:
+    """What every object of one reply begins with. `created` is Unix time in seconds."""
+
+    id: str
+    created: int
+    model: str
+
+
+def psychechat_object(reply: Reply, seconds: Mapping[str, float]) -> dict[str, Any]:
+    """What was found on the way to the reply. It says what was detected and where it was routed: no diagnosis."""
+    return {
+        "mode": reply.mode,
+        "reason": reply.reason,
+        "emotions": [
+            {
+                "label": emotion.label.name("en"),
+                "group": emotion.label.group,
+                "intensity": emotion.label.intensity,
+                "probability": round(emotion.probability, 4),
+            }
+            for emotion in reply.emotions
+        ],
+        "valence": reply.valence,
+        "shift": reply.shift,
+        "risk": {
+            "level": None if reply.severity is None else reply.severity.label,
+            "probabilities": {severity.label: round(share, 4) for severity, share in sorted(reply.risk.items())},
+        },
+        "review": {"rounds": reply.rounds, "passed": reply.passed, "fallback": reply.fallback},
+        "timings": {str(stage): round(spent, 4) for stage, spent in seconds.items()},
+    }
+
+
+def usage_object(usage: Usage) -> dict[str, Any]:
+    """Tokens of all stages of the turn together."""
+    return {
+        "prompt_tokens": usage.prompt_tokens,
+        "completion_tokens": usage.completion_tokens,
+        "total_tokens": usage.prompt_tokens + usage.completion_tokens,
+        "prompt_tokens_details": {"cached_tokens": usage.cached_tokens},
+        "completion_tokens_details": {"reasoning_tokens": usage.reasoning_tokens},
+    }
+
+
+def completion(outcome: Outcome, reasoning: Mapping[int, str], heading: Heading) -> dict[str, Any]:
+    """A chat.completion object. `reasoning` holds what policy lets out of each choice's thinking."""
+    choices = []
+    for index, choice in enumerate(outcome.reply.choices):
+        message = {"role": "assistant", "content": choice.text, "refusal": None}
+        if reasoning.get(index):
+            message["reasoning_content"] = reasoning[index]
+        choices.append({"index": index, "message": message, "logprobs": None, "finish_reason": choice.finish_reason})
+    return {
+        "id": heading.id,
+        "object": "chat.completion",
+        "created": heading.created,
+        "model": heading.model,
+        "choices": choices,
+        "usage": usage_object(outcome.usage),
+        "psychechat": psychechat_object(outcome.reply, outcome.seconds),
+    }
+
+
+class Chunks:
+    """The chat.completion.chunk objects of one reply, as server-sent events, in the order of its methods."""
+
+    def __init__(self, heading: Heading, *, include_usage: bool) -> None:
+        self._frame = {
+            "id": heading.id,
+            "object": "chat.completion.chunk",
+            "created": heading.created,
+            "model": heading.model,
+        }
+        self._usage: dict[str, Any] = {"usage": None} if include_usage else {}
+        self._include_usage = include_usage
+
+    def opening(self, choices: int) -> bytes:
+        return b"".join(self._chunk(i, {"role": "assistant", "content": "", "refusal": None}) for i in range(choices))
+
+    def piece(self, piece: Piece) -> bytes:
+        delta: dict[str, Any] = {}
+        if piece.reasoning:
+            delta["reasoning_content"] = piece.reasoning
+        if piece.content:
+            delta["content"] = piece.content
+        return self._chunk(piece.index, delta)
+
+    def finish(self, outcome: Outcome) -> bytes:
+        """One finishing chunk a choice, the last with the `psychechat` object, then the usage if it was asked for."""
+        found = {"psychechat": psychechat_object(outcome.reply, outcome.seconds)}
+        last = len(outcome.reply.choices) - 1
+        events = [
+            self._chunk(index, {}, choice.finish_reason, found if index == last else {})
+            for index, choice in enumerate(outcome.reply.choices)
+        ]
+        if self._include_usage:
+            events.append(event(self._frame | {"choices": [], "usage": usage_object(outcome.usage)}))
+        return b"".join(events) + DONE
+
+    def _chunk(
+        self,
+        index: int,
+        delta: Mapping[str, Any],
+        finish_reason: str | None = None,
+        extra: Mapping[str, Any] | None = None,
+    ) -> bytes:
+        choice = {"index": index, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
+        return event({**self._frame, "choices": [choice], **self._usage, **(extra or {})})
+
+
+def event(value: Any) -> bytes:
+    return b"data: " + orjson.dumps(value) + b"\n\n"
+
+
+DONE = b"data: [DONE]\n\n"
+KEEP_ALIVE = b": keep-alive\n\n"
+"""A comment, which clients skip: https://html.spec.whatwg.org/multipage/server-sent-events.html"""

@@ -1,0 +1,194 @@
+"""The generator: vLLM's AsyncLLM behind our `Generator` Protocol."""
+
+import asyncio
+import json
+import logging
+import time
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+from vllm import AsyncEngineArgs, SamplingParams
+from vllm.exceptions import GracefulHTTPError, VLLMClientError, VLLMServerError
+from vllm.inputs import tokens_input
+from vllm.outputs import RequestOutput
+from vllm.platforms import current_platform
+from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
+from vllm.v1.engine.async_llm import AsyncLLM
+
+from psychechat.engines.base import Call, Delta, FinishReason, Message, Sampling, Stage, Usage
+from psychechat.engines.thinking import CLOSE, ThinkingSplitter
+from psychechat.errors import ContextLengthExceeded, DeadlineExceeded, EngineUnavailable, InvalidRequest, Overloaded
+
+log = logging.getLogger(__name__)
+
+DEFAULTS: Mapping[str, Any] = {
+    "enable_prefix_caching": True,
+    "scheduling_policy": "priority",
+    # Backend "auto" would refuse the whitespace flag, and a flag on the request is not read.
+    "structured_outputs_config": {"backend": "xgrammar", "disable_any_whitespace": True, "reasoning_parser": "qwen3"},
+    "enable_log_requests": False,
+    "disable_log_stats": False,
+}
+CPU_DEFAULTS: Mapping[str, Any] = {"block_size": 32}
+"""The CPU's default of 128 tokens a block leaves little of a short conversation to share."""
+
+_FINISH: Mapping[str, FinishReason] = {"stop": "stop", "length": "length", "abort": "abort", "repetition": "length"}
+
+
+class VllmGenerator:
+    """One engine in processes of its own. Building it blocks until the weights are loaded, and needs a running loop.
+
+    `model` is a folder or a hub name. `engine_args` are vLLM's `AsyncEngineArgs`, on top of `DEFAULTS`.
+    Raises what vLLM raises if the engine cannot start.
+    """
+
+    def __init__(self, model: str, *, engine_args: Mapping[str, Any] | None = None) -> None:
+        cpu = current_platform.is_cpu()
+        defaults = {**DEFAULTS, **CPU_DEFAULTS} if cpu else dict(DEFAULTS)
+        self._engine = AsyncLLM.from_engine_args(AsyncEngineArgs(model=model, **(defaults | dict(engine_args or {}))))
+        # A seeded request whose prefill is chunked stops a CPU engine for everyone.
+        self._takes_seeds = not cpu
+        self._traces = self._engine.observability_config.otlp_traces_endpoint is not None
+        self._tokenizer: Any = self._engine.renderer.get_tokenizer()
+        self._close = self._tokenizer.get_vocab().get(CLOSE)
+        # One thread: a Hugging Face tokenizer is not safe to share between several.
+        self._renderer = ThreadPoolExecutor(1, "render")
+
+    @property
+    def context_length(self) -> int:
+        """Tokens that a prompt and its answer may have together."""
+        return self._engine.model_config.max_model_len
+
+    async def count_tokens(self, messages: Sequence[Message]) -> int:
+        # With the thinking closed, the longer of the two renderings.
+        _, prompt = await self._render(messages, thinks=False)
+        return len(prompt)
+
+    async def generate(
+        self, messages: Sequence[Message], stage: Stage, sampling: Sampling, call: Call
+    ) -> AsyncIterator[Delta]:
+        with _deadline_checked(call):
+            text, prompt = await self._render(messages, stage.thinks)
+            needed = len(prompt) + sampling.max_tokens
+            if needed > self.context_length:
+                raise ContextLengthExceeded(needed, self.context_length)
+            thinking = stage.thinks and not text.rstrip().endswith(CLOSE)
+            with _errors_mapped():
+                outputs = self._engine.generate(
+                    tokens_input(prompt, cache_salt=call.tenant_salt or None),
+                    self._parameters(stage, sampling),
+                    f"{call.request_id}-{stage.name}",
+                    priority=call.priority,
+                    trace_headers=dict(call.trace) if self._traces else None,
+                    # Said for every call: without it the engine looks for the end of a thinking that never comes.
+                    reasoning_ended=not thinking,
+                )
+                try:
+                    async for delta in self._deltas(outputs, ThinkingSplitter(thinking), call.deadline):
+                        yield delta
+                finally:
+                    await outputs.aclose()
+
+    async def _deltas(
+        self, outputs: AsyncIterator[RequestOutput], splitter: ThinkingSplitter, deadline: float
+    ) -> AsyncIterator[Delta]:
+        completion_tokens = reasoning_tokens = 0
+        while True:
+            async with asyncio.timeout(deadline - time.time() if deadline != float("inf") else None):
+                output = await anext(outputs)
+            completion = output.outputs[0]
+            tokens = completion.token_ids
+            completion_tokens += len(tokens)
+            if splitter.thinking:
+                reasoning_tokens += tokens.index(self._close) + 1 if self._close in tokens else len(tokens)
+            split = splitter.feed(completion.text)
+            if completion.finish_reason is None:
+                if split.reasoning or split.content:
+                    yield Delta(split.content, split.reasoning)
+                continue
+            if completion.finish_reason not in _FINISH:
+                raise EngineUnavailable("The engine failed this request.")
+            usage = Usage(
+                len(output.prompt_token_ids or ()), output.num_cached_tokens or 0, completion_tokens, reasoning_tokens
+            )
+            yield Delta(
+                split.content,
+                split.reasoning + splitter.finish().reasoning,
+                _FINISH[completion.finish_reason],
+                usage,
+            )
+            return
+
+    async def check_health(self) -> None:
+        """Raises EngineUnavailable if the engine's processes are gone."""
+        with _errors_mapped():
+            await self._engine.check_health()
+
+    async def warm(self, stages: Sequence[Stage]) -> None:
+        """Compile the grammars of these stages, one token each, so that no seeker waits for it."""
+        started = time.monotonic()
+        hello = [Message("user", "hello")]
+        for number, stage in enumerate(stages):
+            async for _ in self.generate(hello, stage, Sampling(1), Call(f"warm-{number}", "")):
+                pass
+        log.info("warmed %d stages in %.1f s", len(stages), time.monotonic() - started)
+
+    def shutdown(self) -> None:
+        self._renderer.shutdown(wait=False, cancel_futures=True)
+        self._engine.shutdown()
+
+    async def _render(self, messages: Sequence[Message], thinks: bool) -> tuple[str, list[int]]:
+        """The prompt as the model's chat template writes it, as text and as token ids."""
+
+        def render() -> tuple[str, list[int]]:
+            text: str = self._tokenizer.apply_chat_template(
+                [{"role": message.role, "content": message.content} for message in messages],
+                tokenize=False,
+                add_generation_prompt=True,
+                enable_thinking=thinks,
+            )
+            return text, self._tokenizer.encode(text, add_special_tokens=False)
+
+        return await asyncio.get_running_loop().run_in_executor(self._renderer, render)
+
+    def _parameters(self, stage: Stage, sampling: Sampling) -> SamplingParams:
+        constraint = None
+        if stage.schema is not None:
+            constraint = StructuredOutputsParams(json=json.dumps(stage.schema, ensure_ascii=False))
+        return SamplingParams(
+            max_tokens=sampling.max_tokens,
+            temperature=sampling.temperature,
+            top_p=sampling.top_p,
+            presence_penalty=sampling.presence_penalty,
+            frequency_penalty=sampling.frequency_penalty,
+            stop=list(sampling.stop),
+            seed=sampling.seed if self._takes_seeds else None,
+            structured_outputs=constraint,
+            output_kind=RequestOutputKind.DELTA,
+        )
+
+
+@contextmanager
+def _deadline_checked(call: Call) -> Iterator[None]:
+    if call.deadline <= time.time():
+        raise DeadlineExceeded("The turn's time is up.")
+    try:
+        yield
+    except TimeoutError:
+        raise DeadlineExceeded("The turn's time is up.") from None
+
+
+@contextmanager
+def _errors_mapped() -> Iterator[None]:
+    """vLLM's exceptions enter here. Their messages may quote the request, so none is kept."""
+    try:
+        yield
+    except VLLMClientError as error:
+        parameter = getattr(error, "parameter", None)
+        raise InvalidRequest("The engine does not accept this request.", param=parameter) from None
+    except GracefulHTTPError:
+        raise Overloaded(retry_after=1.0) from None
+    except VLLMServerError:
+        raise EngineUnavailable("The engine is not available.") from None

@@ -1,0 +1,30 @@
+import pytest
+
+from psychechat.config import Routing
+from psychechat.pipeline.router import Decision, Requested, choose
+from psychechat.risk import Severity
+
+
+@pytest.mark.parametrize(
+    ("requested", "severity", "backstop", "shift", "expected"),
+    [
+        ("auto", Severity.NONE, False, None, Decision("llm", "low_risk", False)),
+        ("auto", Severity.NONE, False, -2, Decision("llm", "low_risk", False)),
+        ("auto", Severity.NONE, False, -3, Decision("agent", "sharp_shift", False)),
+        ("auto", Severity.NONE, False, 6, Decision("llm", "low_risk", False)),  # a rise is no alarm
+        ("auto", Severity.INDICATOR, False, None, Decision("agent", "raised_risk", False)),
+        ("auto", Severity.IDEATION, False, None, Decision("agent", "crisis", True)),
+        ("auto", Severity.NONE, True, None, Decision("agent", "crisis", True)),  # the backstop overrules
+        ("auto", None, False, None, Decision("agent", "unknown_risk", False)),
+        ("auto", None, True, None, Decision("agent", "crisis", True)),
+        ("llm", Severity.INDICATOR, False, -9, Decision("llm", "pinned", False)),
+        ("agent", Severity.NONE, False, None, Decision("agent", "pinned", False)),
+        ("llm", Severity.ATTEMPT, False, None, Decision("llm", "crisis", True)),  # pins the mode, not the safety
+        ("llm", None, False, None, Decision("llm", "pinned", False)),
+    ],
+)
+def test_choose(
+    requested: Requested, severity: Severity | None, backstop: bool, shift: int | None, expected: Decision
+) -> None:
+    found = choose(requested, severity=severity, backstop=backstop, shift=shift, routing=Routing())
+    assert found == expected
