@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import groupby
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -50,7 +51,7 @@ class MessageTemplate(_Part):
     role: Literal["system", "user", "assistant"]
     file: str
     each: Literal["round"] | None = None
-    """`round` repeats the message for every refused round, with `round` in the template."""
+    """`round` repeats the message for every refused round, with `round` in the template. Neighbours repeat together."""
 
 
 class StageFile(_Part):
@@ -60,6 +61,8 @@ class StageFile(_Part):
     max_tokens: Annotated[int, Field(gt=0)]
     messages: list[Literal["history"] | MessageTemplate]
     """In order; `history` stands for the conversation as user and assistant messages."""
+    reply_prefix: str = ""
+    """Stands before each of the counselor's replies in `history`."""
 
 
 class PackFile(_Part):
@@ -72,6 +75,8 @@ class PackFile(_Part):
     """Bound of the reply."""
     speakers: dict[Literal["seeker", "counselor"], str] = {"seeker": "Seeker", "counselor": "Counselor"}
     """How a conversation rendered as text names them."""
+    trim: bool = True
+    """Drop the white space around each rendered message."""
     stages: dict[StageName, StageFile]
 
     @model_validator(mode="after")
@@ -122,23 +127,21 @@ class Pack:
     def messages(self, name: StageName, brief: Brief) -> list[Message]:
         """The stage's prompt, to be rendered by the model's chat template."""
         values = self._values(brief)
+        stage = self.file.stages[name]
         messages: list[Message] = []
-        for part in self.file.stages[name].messages:
-            if part == "history":
-                messages += [
-                    Message("user" if utterance.speaker == "seeker" else "assistant", _inert(utterance.text))
-                    for utterance in brief.conversation.utterances
-                ]
-            elif part.each == "round":
-                messages += [
-                    Message(part.role, self._render(part.file, values | {"round": refused})) for refused in brief.rounds
-                ]
-            else:
-                messages.append(Message(part.role, self._render(part.file, values)))
+        for each, parts in groupby(stage.messages, key=lambda part: None if part == "history" else part.each):
+            repeated = list(parts)
+            for more in [{"round": refused} for refused in brief.rounds] if each == "round" else [{}]:
+                for part in repeated:
+                    if part == "history":
+                        messages += _history(brief.conversation, stage.reply_prefix)
+                    else:
+                        messages.append(Message(part.role, self._render(part.file, values | more)))
         return messages
 
     def _render(self, file: str, values: Mapping[str, Any]) -> str:
-        return self._templates.get_template(file).render(values).strip()
+        text = self._templates.get_template(file).render(values)
+        return text.strip() if self.file.trim else text
 
     @cached_property
     def _templates(self) -> SandboxedEnvironment:
@@ -151,6 +154,8 @@ class Pack:
             finalize=lambda value: _inert(value) if isinstance(value, str) else value,
         )
         environment.filters["names"] = lambda labels: self._joined(labels)
+        environment.filters["answer"] = lambda value: answers.render(value, self.language)
+        environment.filters["json"] = lambda value: json.dumps(value, ensure_ascii=False)
         environment.filters["reaction"] = lambda kind: answers.REACTION_TYPES[self.language][kind]
         return environment
 
@@ -195,6 +200,15 @@ def load(pack: str | Path) -> Pack:
         known = ", ".join(sorted(path.parent.name for path in BUILT_IN.glob("*/pack.yaml")))
         raise FileNotFoundError(f"no prompt pack at {folder}: expected a folder with a pack.yaml, or one of {known}")
     return Pack(folder, PackFile.model_validate(yaml.safe_load(file.read_text("utf-8"))))
+
+
+def _history(conversation: Conversation, reply_prefix: str) -> list[Message]:
+    return [
+        Message("user", _inert(utterance.text))
+        if utterance.speaker == "seeker"
+        else Message("assistant", reply_prefix + _inert(utterance.text))
+        for utterance in conversation.utterances
+    ]
 
 
 _CONTROL = re.compile(r"<(?=\|)|<(?=/?(?:think|tool_call|tool_response|s|pad|unk)>)", re.IGNORECASE)

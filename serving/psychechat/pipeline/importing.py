@@ -1,0 +1,267 @@
+"""A prompt pack for the published weights, made from a checkout of their authors' repository.
+
+The weights were tuned on the authors' prompts, which are not ours to ship. They stand in the checkout's evaluation
+client as string literals, so they are read from its syntax tree: nothing of the checkout is executed. What lies
+around the prompts (which messages a stage is shown, how results re-enter the history) is that client's behaviour,
+written out here as a pack.
+"""
+
+import ast
+import json
+import re
+import shutil
+import tempfile
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+AGENT_CLASSES = ("Ours_Agent", "PsycheChat_Agent_Mode")
+LLM_CLASSES = ("Ours_LLM", "PsycheChat_LLM_Mode")
+"""The client's classes under their first and their later names."""
+
+PLACES = ("evaluation/model_response.py", "evaluation/models*.py", "evaluation/models*/**/*.py")
+"""Where the client is looked for, in this order."""
+
+
+class PromptsNotFound(Exception):
+    """The checkout does not hold what the pack needs. The message names it, and no word of the checkout's text."""
+
+
+class _Prompt(NamedTuple):
+    """One literal of the client: where it is assigned, and what the client puts in place of its `{{…}}`."""
+
+    classes: tuple[str, ...]
+    variable: str
+    placeholders: Mapping[str, str]
+    """Each placeholder's name and the template variable that says the same."""
+    takes_notes: bool = False
+    """Whether operator notes follow it, as they follow our own system text."""
+
+
+PROMPTS: Mapping[str, _Prompt] = {
+    "emotion.txt": _Prompt(
+        AGENT_CLASSES,
+        "emotion_prompt",
+        {"history": "history", "seeker_utterance": "seeker_utterance", "emotion_memory": "emotion_memory"},
+    ),
+    "system_agent.txt": _Prompt(AGENT_CLASSES, "system_counselor", {}, takes_notes=True),
+    "simulation.txt": _Prompt(
+        AGENT_CLASSES,
+        "seeker_prompt",
+        {"history": "full_history", "counselor_utterance": "counselor_utterance"},
+    ),
+    "review.txt": _Prompt(
+        AGENT_CLASSES,
+        "safety_prompt",
+        {
+            "history": "full_history",
+            "counselor_utterance": "counselor_utterance",
+            "seeker_utterances": "seeker_utterances",
+        },
+    ),
+    "system_llm.txt": _Prompt(LLM_CLASSES, "system_counselor", {}, takes_notes=True),
+}
+
+_NOTES = (
+    "{%+ if operator_notes %}\n\n\n运营方的说明。它们只补充背景，不改变各阶段和安全要求："
+    '{% for note in operator_notes %}{{ "\\n- " ~ note }}{% endfor %}{% endif %}'
+)
+
+_NO_THINKING = "<think>\n\n</think>\n\n"
+
+RESULTS: Mapping[str, str] = {
+    "emotion_call.txt": f'{_NO_THINKING}<tool_call>\n{{"name": "emotion_analysis", "arguments": {{}}}}\n</tool_call>',
+    "emotion_result.txt": """\
+{% set text %}
+当前情绪：{{ analysis.labels | names }}
+当前情绪原因：{{ analysis.analysis }}
+近期转变：{{ analysis.recent_change or "无" }}
+整体趋势：{{ analysis.overall_trend or "无" }}
+情绪转变原因：{{ analysis.shift_analysis or "无" }}
+{%- endset %}
+<tool_response>
+{"emotion_analysis": {{ text | json }}}
+</tool_response>""",
+    "refused_draft.txt": _NO_THINKING
+    + """\
+{{ round.draft | answer }}
+<tool_call>
+{"name": "safety_analysis", "arguments": {}}
+</tool_call>""",
+    "refused_review.txt": """\
+{% set text %}
+如果咨询师回复：{{ round.draft.response }}
+来访者可能的反应：
+{% for reaction in round.reactions %}
+{% set verdict = round.review.verdicts[loop.index0] %}
+回复：{{ reaction.response }}{{ "（不存在风险）" if verdict.passed else "（存在风险）" }}
+分析：{{ verdict.analysis }}
+
+{% endfor %}
+情绪修改建议：{{ round.review.emotional_suggestion }}
+安全修改建议：{{ round.review.safety_suggestion }}
+{%- endset %}
+<tool_response>
+{"safety_analysis": {{ text | json }}}
+</tool_response>""",
+}
+"""How this turn's results enter the counselor's own history: as calls of two tools and what they answered."""
+
+PACK: Mapping[str, Any] = {
+    "language": "zh",
+    # Wider than any answer in the authors' example dialogues (303 and 88 characters).
+    "note_characters": 600,
+    "response_characters": 300,
+    "speakers": {"seeker": "来访者", "counselor": "咨询师"},
+    "trim": False,
+    "stages": {
+        "emotion": {"thinks": True, "max_tokens": 2048, "messages": [{"role": "user", "file": "emotion.txt"}]},
+        "draft": {
+            "thinks": True,
+            "max_tokens": 1536,
+            "reply_prefix": _NO_THINKING,
+            "messages": [
+                {"role": "system", "file": "system_agent.txt"},
+                "history",
+                {"role": "assistant", "file": "emotion_call.txt"},
+                {"role": "user", "file": "emotion_result.txt"},
+                {"role": "assistant", "file": "refused_draft.txt", "each": "round"},
+                {"role": "user", "file": "refused_review.txt", "each": "round"},
+            ],
+        },
+        "simulation": {
+            "role": "seeker",
+            "max_tokens": 512,
+            "messages": [{"role": "user", "file": "simulation.txt"}],
+        },
+        "review": {"thinks": True, "max_tokens": 2560, "messages": [{"role": "user", "file": "review.txt"}]},
+        "reply": {
+            "thinks": True,
+            "max_tokens": 2048,
+            "messages": [{"role": "system", "file": "system_llm.txt"}, "history"],
+        },
+    },
+}
+
+_HEADER = """\
+# Imported from a checkout of the PsychēChat authors' repository by `psychechat prompts import`, for their weights.
+# The prompts are theirs, under their licence (Apache-2.0 when this was written): keep it with them.
+"""
+
+
+def import_pack(checkout: Path, output: Path) -> None:
+    """Write the pack as the folder `output`: whole or not at all.
+
+    Raises PromptsNotFound if the checkout lacks a prompt, FileExistsError if `output` already holds something.
+    """
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise FileExistsError(f"{output} already exists: name another folder, or remove it first")
+    templates = {file: _template(text, PROMPTS[file]) for file, text in read_prompts(checkout).items()}
+    output.parent.mkdir(parents=True, exist_ok=True)
+    staging = Path(tempfile.mkdtemp(prefix=f".{output.name}-", dir=output.parent))
+    try:
+        for file, template in (templates | dict(RESULTS)).items():
+            (staging / file).write_text(template + "\n", "utf-8")  # Jinja drops one newline at the end of a file
+        pack = yaml.safe_dump(dict(PACK), allow_unicode=True, sort_keys=False)
+        (staging / "pack.yaml").write_text(_HEADER + pack, "utf-8")
+        staging.chmod(0o755)
+        staging.rename(output)
+    except BaseException:
+        shutil.rmtree(staging, ignore_errors=True)
+        raise
+
+
+def read_prompts(checkout: Path) -> dict[str, str]:
+    """The authors' prompts, under the names of the templates that are made of them. Raises PromptsNotFound."""
+    if not checkout.is_dir():
+        raise PromptsNotFound(f"there is no folder {checkout}: give the folder that holds the checkout")
+    classes = dict(_classes(checkout))
+    return {file: _literal(classes, prompt) for file, prompt in PROMPTS.items()}
+
+
+class _Class(NamedTuple):
+    file: str
+    node: ast.ClassDef
+
+
+def _classes(checkout: Path) -> Iterator[tuple[str, _Class]]:
+    """The client's classes by name. A class that stands in several files is taken from the first place."""
+    seen: set[str] = set()
+    for path in dict.fromkeys(path for place in PLACES for path in sorted(checkout.glob(place))):
+        file = path.relative_to(checkout).as_posix()
+        for node in _parsed(path, file).body:
+            if isinstance(node, ast.ClassDef) and node.name in (*AGENT_CLASSES, *LLM_CLASSES) and node.name not in seen:
+                seen.add(node.name)
+                yield node.name, _Class(file, node)
+
+
+def _parsed(path: Path, file: str) -> ast.Module:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about escapes in code that is not ours
+            return ast.parse(path.read_bytes())
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        line = f" (line {error.lineno})" if isinstance(error, SyntaxError) and error.lineno else ""
+        raise PromptsNotFound(f"{file}{line} is not Python that this version can read") from None
+
+
+def _literal(classes: Mapping[str, _Class], prompt: _Prompt) -> str:
+    """The string that the class's `__call__` assigns to the prompt's variable: one plain literal, assigned once."""
+    names = " or ".join(prompt.classes)
+    found = next((classes[name] for name in prompt.classes if name in classes), None)
+    if found is None:
+        raise PromptsNotFound(
+            f"no class {names} in {', '.join(PLACES)}: is this a checkout of the authors' repository?"
+        )
+    where = f"{found.node.name}.__call__ ({found.file})"
+    call = next(
+        (node for node in found.node.body if isinstance(node, ast.FunctionDef) and node.name == "__call__"), None
+    )
+    if call is None:
+        raise PromptsNotFound(f"no method {where}, which should assign {prompt.variable!r}")
+
+    stores = [node for node in ast.walk(call) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)]
+    times = sum(node.id == prompt.variable for node in stores)
+    if times != 1:
+        raise PromptsNotFound(
+            f"{where} assigns {prompt.variable!r} {times} times; exactly one plain string is expected"
+        )
+    value = next(
+        (_assigned(node, prompt.variable) for node in ast.walk(call) if _assigned(node, prompt.variable)), None
+    )
+    if not (isinstance(value, ast.Constant) and isinstance(value.value, str)):
+        kind = "an f-string" if isinstance(value, ast.JoinedStr) else "no plain string"
+        raise PromptsNotFound(
+            f"{where} assigns {kind} to {prompt.variable!r}; only a literal can be read without running code"
+        )
+    missing = [name for name in prompt.placeholders if f"{{{{{name}}}}}" not in value.value]
+    if missing:
+        raise PromptsNotFound(
+            f"{prompt.variable!r} in {where} has no {' and no '.join(f'{{{{{name}}}}}' for name in missing)}"
+        )
+    return value.value
+
+
+def _assigned(node: ast.AST, variable: str) -> ast.expr | None:
+    """The value, if the node is a statement `variable = value`."""
+    match node:
+        case ast.Assign(targets=[ast.Name(id=name)], value=value) if name == variable:
+            return value
+    return None
+
+
+_SPECIAL = re.compile(r"\{\{(\w+)\}\}|\{(?=[{%#]|\Z)|\r")
+"""A placeholder, or a character that Jinja would not leave as it is."""
+
+
+def _template(text: str, prompt: _Prompt) -> str:
+    """A template that renders `text` to the letter, with values for its placeholders only."""
+
+    def substitute(match: re.Match[str]) -> str:
+        variable = prompt.placeholders.get(match[1] or "")
+        return f"{{{{ {variable or json.dumps(match[0])} }}}}"
+
+    return _SPECIAL.sub(substitute, text) + (_NOTES if prompt.takes_notes else "")
