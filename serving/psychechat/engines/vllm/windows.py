@@ -28,7 +28,7 @@ class Windows:
     """
 
     def __init__(self, tokenizer: Tokenizer, prefix: str, max_len: int) -> None:
-        """`prefix` is what the encoder wants before each text, e.g. "query: "; `max_len` is a window's tokens in all."""
+        """`prefix` is what the encoder wants before each text, e.g. "query: "; `max_len` counts all of a window."""
         self._tokenizer = tokenizer
         tokenizer.no_truncation()
         tokenizer.no_padding()
