@@ -1,0 +1,170 @@
+"""The labelled texts that the heads are trained and measured on, with what each set does not annotate masked.
+
+The sets lie beside the repository, in `../shared/data`; they are not part of it. The risk sets hold real people's
+words: nothing here prints or logs a text.
+"""
+
+import gzip
+import json
+import random
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from psychechat.emotion import Group
+
+from models.sentences import sentences
+
+ROOT = Path(__file__).resolve().parents[2] / "shared" / "data"
+GROUPS = tuple(Group)
+
+MASKED = -1
+PRESENT = 4
+"""An emotion target besides 0 (absent) and 1, 2, 3 (low, mid, high): there, at an unknown intensity."""
+
+Split = Literal["train", "dev"]
+
+_SAMPLES = {"goemotions": 9000, "xed/en": 6000, "smilechat": 1200, "dev": 1500}
+"""Enough for 37 linear columns; every text costs an encoder pass on one CPU core."""
+
+_WORRYING = (
+    *("suicid", "kill", "die", "dead", "death", "hurt myself", "harm", "cut", "overdose", "end it", "hang", "jump"),
+    *("死", "自杀", "自残", "割", "轻生", "不想活", "跳楼", "遗书", "结束生命", "活着", "伤害自己", "解脱"),
+)
+"""Texts without a risk label count as low risk only if they hold none of these."""
+
+
+class DataMissing(Exception):
+    """The data sets are not there; the message says what to fetch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A text with its targets: one an emotion group (MASKED, 0..3 or PRESENT) and a severity (MASKED or 0..4)."""
+
+    text: str
+    source: str
+    split: Split
+    emotion: tuple[int, ...] = (MASKED,) * len(GROUPS)
+    risk: int = MASKED
+    weight: float = 1.0
+    risk_weight: float = 1.0
+    tags: tuple[str, ...] = field(default=())
+
+
+def load(seed: int, root: Path = ROOT) -> list[Example]:
+    """All examples of the train and dev parts, in an order that depends on the seed only."""
+    if not (root / "LABELS.json").is_file():
+        raise DataMissing(
+            f"No data sets at {root}. Training needs psysuicide, goemotions, xed, brighter, psychechat, counsel_chat "
+            "and smilechat as gzipped JSON lines, and LABELS.json. The heads that ship with the project are trained."
+        )
+    annotated = json.loads((root / "LABELS.json").read_text())["annotated_groups"]
+    chance = random.Random(seed)
+    examples: list[Example] = []
+    for split in ("train", "dev"):
+        examples += _psysuicide(root, split)
+        examples += _sample(_goemotions(root, split, annotated), "goemotions", split, chance)
+        examples += _sample(_xed(root, split, "en"), "xed/en", split, chance)
+        examples += _xed(root, split, "zh")
+        for language in ("en", "zh"):
+            examples += _brighter(root, split, language, annotated)
+        examples += _psychechat(root, split)
+        examples += _counsel_chat(root, split)
+        examples += _sample(_smilechat(root, split), "smilechat", split, chance)
+    examples += _own(seed)
+    return [_as_low_risk(example) for example in examples]
+
+
+def _rows(root: Path, name: str) -> Iterator[dict[str, Any]]:
+    with gzip.open(root / f"{name}.jsonl.gz", "rt", encoding="utf-8") as file:
+        yield from map(json.loads, file)
+
+
+def _sample(examples: Iterable[Example], name: str, split: Split, chance: random.Random) -> list[Example]:
+    """Every example with a rare group or a strong emotion, and as many of the others as the set's size allows."""
+    everything = list(examples)
+    size = _SAMPLES[name if split == "train" else "dev"]
+    if split == "dev":
+        return chance.sample(everything, min(size, len(everything)))
+    rare = (GROUPS.index(Group.FEAR), GROUPS.index(Group.DISGUST))
+    first = [e for e in everything if e.emotion[rare[0]] > 0 or e.emotion[rare[1]] > 0]
+    others = [e for e in everything if not (e.emotion[rare[0]] > 0 or e.emotion[rare[1]] > 0)]
+    first = chance.sample(first, min(len(first), size // 3))
+    return first + chance.sample(others, min(size - len(first), len(others)))
+
+
+def _levels(levels: dict[str, int], annotated: Sequence[str], masked: Sequence[str] = ()) -> tuple[int, ...]:
+    return tuple(
+        levels.get(group, 0) if group in annotated and group not in masked else MASKED for group in map(str, GROUPS)
+    )
+
+
+def _psysuicide(root: Path, split: Split) -> Iterator[Example]:
+    for row in _rows(root, f"psysuicide/{split}"):
+        yield Example(row["text"], "psysuicide", split, risk=row["risk_level"], tags=(row["data_source"],))
+
+
+def _goemotions(root: Path, split: Split, annotated: dict[str, list[str]]) -> Iterator[Example]:
+    for row in _rows(root, f"goemotions/{split}"):
+        weak = [group for group, confidence in row["conf"].items() if confidence == "weak"]
+        yield Example(row["text"], "goemotions", split, _levels(row["levels"], annotated["goemotions"], weak))
+
+
+def _xed(root: Path, split: Split, language: str) -> Iterator[Example]:
+    weight = 1.0 if language == "en" else 0.3  # the Chinese labels are projected through subtitle alignment
+    for row in _rows(root, f"xed/{language}_{split}"):
+        emotion = tuple(PRESENT if group in row["groups"] else 0 for group in map(str, GROUPS))
+        yield Example(row["text"], f"xed/{language}", split, emotion, weight=weight)
+
+
+def _brighter(root: Path, split: Split, language: str, annotated: dict[str, list[str]]) -> Iterator[Example]:
+    for row in _rows(root, f"brighter/{language}_{split}"):
+        emotion = _levels(row["levels"], annotated[f"brighter/{language}"])
+        yield Example(row["text"], f"brighter/{language}", split, emotion)
+
+
+def _psychechat(root: Path, split: Split) -> Iterator[Example]:
+    for row in _rows(root, f"psychechat/emotion24_{split}"):
+        levels = dict(zip(row["groups"], row["levels"], strict=True))
+        yield Example(row["text"], "psychechat", split, _levels(levels, list(map(str, GROUPS))), weight=2.0)
+
+
+def _counsel_chat(root: Path, split: Split) -> Iterator[Example]:
+    """Openings of real questions to counsellors, none about self-harm: low risk in a counselling tone."""
+    seen = set()
+    for row in _rows(root, f"counsel_chat/{split}"):
+        if row["question_id"] not in seen and row["topic"] != "self-harm":
+            seen.add(row["question_id"])
+            yield Example(str(row["turns"][0]["text"])[:300], "counsel_chat", split)
+
+
+def _smilechat(root: Path, split: Split) -> Iterator[Example]:
+    for row in _rows(root, f"smilechat/{split}"):
+        seeker = [turn["text"] for turn in row["turns"] if turn["role"] == "seeker"]
+        yield Example(str(seeker[len(seeker) // 2])[:120], "smilechat", split)
+
+
+def _own(seed: int) -> Iterator[Example]:
+    """The project's own sentences. Only the named group is known, and that joy and its opposites exclude each other."""
+    negative = {Group.FEAR, Group.SADNESS, Group.DISGUST, Group.ANGER}
+    for sentence in sentences(seed):
+        split: Split = "dev" if sentence.held_out else "train"
+        source = f"own/{sentence.language}"
+        if sentence.group is None:
+            yield Example(sentence.text, source, split, risk=sentence.risk, risk_weight=0.4)
+            continue
+        named = Group(sentence.group)
+        opposed = negative if named is Group.JOY else {Group.JOY} if named in negative else set()
+        emotion = tuple(sentence.level if g is named else 0 if g in opposed else MASKED for g in GROUPS)
+        yield Example(sentence.text, source, split, emotion, risk=0, weight=0.5, risk_weight=0.2)
+
+
+def _as_low_risk(example: Example) -> Example:
+    """Texts from sets without risk labels serve as low risk, lightly weighted, if no word in them gives pause."""
+    if example.risk != MASKED or any(word in example.text.casefold() for word in _WORRYING):
+        return example
+    if example.source in ("counsel_chat", "smilechat"):
+        return replace(example, risk=0, risk_weight=0.5)
+    return replace(example, risk=0, risk_weight=0.1) if example.split == "train" else example

@@ -1,0 +1,108 @@
+"""How good the heads are, in the measures that the data sets' own floors use."""
+
+from collections.abc import Mapping, Sequence
+from itertools import product
+
+import torch
+from psychechat.risk import CRISIS, Severity
+from torch import Tensor
+
+from models.data import GROUPS, MASKED
+
+Thresholds = Mapping[Severity, float]
+
+
+def f1(truth: Tensor, guess: Tensor) -> float:
+    """Of two boolean vectors; 0 if nothing is right."""
+    hits = float((truth & guess).sum())
+    return 2 * hits / max(1.0, float(truth.sum() + guess.sum()))
+
+
+def severities(risk: Tensor, thresholds: Thresholds) -> Tensor:
+    """`psychechat.risk.level` over rows of probabilities, [texts, 5] to [texts]."""
+    tails = risk.flip(1).cumsum(1).flip(1)
+    levels = torch.zeros(len(risk), dtype=torch.long)
+    for severity in sorted(thresholds):
+        levels[tails[:, severity] >= thresholds[severity]] = int(severity)
+    return levels
+
+
+def risk_scores(risk: Tensor, truth: Tensor, thresholds: Thresholds) -> dict[str, float]:
+    """Of probabilities [texts, 5] against levels [texts]. Macro-F1 is over the levels that occur."""
+    levels, best = severities(risk, thresholds), risk.argmax(1)
+    present = torch.unique(truth).tolist()
+    crisis, called = truth >= CRISIS, levels >= CRISIS
+    scores = {
+        "texts": len(truth),
+        "macro_f1_argmax": sum(f1(truth == level, best == level) for level in present) / len(present),
+        "macro_f1_thresholds": sum(f1(truth == level, levels == level) for level in present) / len(present),
+        "accuracy_argmax": float((best == truth).float().mean()),
+        "kappa_quadratic": _kappa(truth, levels),
+    }
+    if crisis.any():
+        scores["recall_ideation_or_worse"] = float(called[crisis].float().mean())
+        scores["recall_ideation_or_worse_argmax"] = float((best[crisis] >= CRISIS).float().mean())
+    if called.any():
+        scores["precision_ideation_or_worse"] = float(crisis[called].float().mean())
+    if (~crisis).any():
+        scores["false_alarm_rate"] = float(called[~crisis].float().mean())
+    return scores
+
+
+def emotion_scores(emotion: Tensor, truth: Tensor, threshold: float) -> dict[str, float]:
+    """Of probabilities [texts, 8, 4] against targets [texts, 8]: F1 of presence by group, and the level where known."""
+    presence = 1 - emotion[..., 0]
+    scores: dict[str, float] = {}
+    for i, group in enumerate(GROUPS):
+        known = truth[:, i] != MASKED
+        if (truth[known, i] > 0).any():
+            scores[f"f1_{group}"] = f1(truth[known, i] > 0, presence[known, i] >= threshold)
+    scores["macro_f1"] = sum(scores.values()) / max(1, len(scores))
+    graded = (truth >= 1) & (truth <= 3)
+    if graded.any():
+        guess = emotion[..., 1:].argmax(-1) + 1
+        scores["level_accuracy"] = float((guess == truth)[graded].float().mean())
+    return scores
+
+
+def choose_emotion_threshold(sets: Sequence[tuple[Tensor, Tensor]]) -> float:
+    """The presence threshold with the best mean macro-F1 over sets of (probabilities, targets)."""
+    candidates = [0.2 + 0.02 * i for i in range(26)]
+    return max(candidates, key=lambda t: sum(emotion_scores(p, truth, t)["macro_f1"] for p, truth in sets))
+
+
+def choose_risk_thresholds(sets: Sequence[tuple[Tensor, Tensor]], recall: float) -> dict[Severity, float]:
+    """The cumulative thresholds with the best mean macro-F1 among those that reach `recall` at ideation in every set.
+
+    If none reach it, the lowest ideation threshold of the grid is taken.
+    """
+    steps = [0.1 + 0.05 * i for i in range(15)]
+    reaching = [t for t in steps if all(_recall(risk, truth, t) >= recall for risk, truth in sets)] or steps[:1]
+    best, best_score = {}, -1.0
+    for ideation, indicator, behavior, attempt in product(reaching, steps[4:12], steps[4:12], steps[4:12]):
+        if indicator < ideation:
+            continue  # an indicator is a weaker claim, but calling it early sends everyone to Agent Mode
+        thresholds = dict(zip(list(Severity)[1:], (indicator, ideation, behavior, attempt), strict=True))
+        score = sum(_macro_f1(severities(risk, thresholds), truth) for risk, truth in sets)
+        if score > best_score:
+            best, best_score = thresholds, score
+    return {severity: round(threshold, 2) for severity, threshold in best.items()}
+
+
+def _recall(risk: Tensor, truth: Tensor, threshold: float) -> float:
+    return float((risk[truth >= CRISIS, CRISIS:].sum(1) >= threshold).float().mean())
+
+
+def _macro_f1(levels: Tensor, truth: Tensor) -> float:
+    present = torch.unique(truth).tolist()
+    return sum(f1(truth == level, levels == level) for level in present) / len(present)
+
+
+def _kappa(truth: Tensor, guess: Tensor) -> float:
+    """Cohen's, with quadratic weights."""
+    size = len(Severity)
+    seen = torch.bincount(truth * size + guess, minlength=size * size).reshape(size, size).float()
+    chance = seen.sum(1, keepdim=True) @ seen.sum(0, keepdim=True) / seen.sum()
+    steps = torch.arange(size)
+    penalty = (steps.unsqueeze(0) - steps.unsqueeze(1)).square().float()
+    return 1 - float((penalty * seen).sum() / (penalty * chance).sum().clamp(min=1e-9))
