@@ -1,9 +1,8 @@
 from pathlib import Path
 
 import pytest
-from pydantic import ValidationError
-
 from psychechat.config import Policy, Settings
+from pydantic import ValidationError
 
 
 def test_a_settings_file_survives_the_round_trip_through_json() -> None:

@@ -1,5 +1,4 @@
 import pytest
-
 from psychechat.emotion import LABELS, Emotion, Group, Label, decode, distinct, label_names, valence
 
 

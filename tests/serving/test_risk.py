@@ -1,5 +1,4 @@
 import pytest
-
 from psychechat.config import RiskThresholds
 from psychechat.risk import Severity, level
 

@@ -1,5 +1,6 @@
 """The part of a crisis that needs no model: the phrases that raise the alarm and the words that are fixed."""
 
+import re
 import unicodedata
 from collections.abc import Mapping
 from functools import lru_cache
@@ -10,17 +11,19 @@ from psychechat.emotion import Language
 
 def alarm(text: str, phrases: Mapping[Language, tuple[str, ...]]) -> bool:
     """Whether the text holds one of the phrases, of any language, whatever the conversation is held in."""
-    plain = _plain(text)
-    return any(_plain_phrase(phrase) in plain for group in phrases.values() for phrase in group)
+    return _finder(tuple(phrases.values())).search(_plain(text)) is not None
+
+
+@lru_cache(maxsize=8)  # a policy is swapped rarely; no message is ever kept
+def _finder(groups: tuple[tuple[str, ...], ...]) -> re.Pattern[str]:
+    phrases = "|".join(re.escape(_plain(phrase)) for group in groups for phrase in group)
+    return re.compile(f"(?<![a-z])(?:{phrases})(?![a-z])" if phrases else "(?!)")
 
 
 def _plain(text: str) -> str:
     """Case, width, apostrophes and spacing folded, so that a phrase is found however it was typed."""
     folded = unicodedata.normalize("NFKC", text).casefold().replace("’", "'").replace("'", "")
     return " ".join("".join(c for c in folded if unicodedata.category(c) != "Cf").split())
-
-
-_plain_phrase = lru_cache(maxsize=4096)(_plain)  # for the policy's phrases alone: no message is ever kept
 
 
 def resources(crisis: Crisis, language: Language, locale: str | None) -> str:

@@ -1,5 +1,4 @@
 import pytest
-
 from psychechat.config import Policy
 from psychechat.pipeline.crisis import alarm, resources, safe_template
 

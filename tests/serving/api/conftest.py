@@ -1,0 +1,70 @@
+"""The real app over scripted engines, behind a real HTTP server, for the real OpenAI client."""
+
+import asyncio
+import socket
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+import pytest
+import uvicorn
+from psychechat.api.app import create_app
+from psychechat.config import MemorySettings, Policy
+from psychechat.engines.scripted import ScriptedClassifier, ScriptedGenerator
+from psychechat.memory.local import LocalMemory
+from psychechat.pipeline import packs
+from psychechat.pipeline.turn import Pipeline
+from psychechat.telemetry import Metrics
+
+
+class Served:
+    """A server and the parts it was made of, for tests to look at and to break."""
+
+    def __init__(self, generator: ScriptedGenerator, policy: Mapping[str, Any]) -> None:
+        self.generator = generator
+        self.engines = {"counselor": True}
+        self.pipeline = Pipeline(
+            ScriptedClassifier(),
+            generator,
+            generator,
+            {"en": packs.load("en"), "zh": packs.load("zh")},
+            LocalMemory(MemorySettings()),
+            Metrics(),
+            Policy.model_validate(policy),
+        )
+        self.app = create_app(self.pipeline, ready=self._ready)
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port: int = free.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+
+    async def _ready(self) -> Mapping[str, bool]:
+        return self.engines
+
+
+@contextmanager
+def serve(generator: ScriptedGenerator | None = None, **policy: Any) -> Iterator[Served]:
+    served = Served(generator or ScriptedGenerator(), policy)
+    server = uvicorn.Server(uvicorn.Config(served.app, port=served.port, log_level="debug"))
+    thread = threading.Thread(target=lambda: asyncio.run(server.serve()), daemon=True)
+    thread.start()
+    while not server.started:
+        assert thread.is_alive()
+        thread.join(0.01)
+    try:
+        yield served
+    finally:
+        server.should_exit = True
+        thread.join(10)
+
+
+@pytest.fixture
+def serving() -> Callable[..., AbstractContextManager[Served]]:
+    return serve
+
+
+@pytest.fixture(scope="module")
+def served() -> Iterator[Served]:
+    with serve() as running:
+        yield running

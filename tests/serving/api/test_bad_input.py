@@ -1,0 +1,201 @@
+"""The right status and OpenAI's error object for whatever is sent, and a server that lives on."""
+
+import json
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+HELLO = {"role": "user", "content": "hello there"}
+
+
+@pytest.fixture(autouse=True)
+def _lives_on(served: Any) -> Iterator[None]:
+    yield
+    reply = httpx.post(f"{served.url}/v1/chat/completions", json={"model": "psychechat", "messages": [HELLO]})
+    assert reply.status_code == 200
+
+
+def post(served: Any, body: object = None, **more: Any) -> httpx.Response:
+    content = more.pop("content", None)
+    if content is None:
+        content = json.dumps(body).encode()
+    headers = {"content-type": "application/json"} | more.pop("headers", {})
+    return httpx.post(f"{served.url}/v1/chat/completions", content=content, headers=headers, timeout=20)
+
+
+def assert_error(response: httpx.Response, status: int, *, param: str | None = None, code: str | None = None) -> str:
+    assert response.status_code == status
+    assert response.headers["x-request-id"]
+    error = response.json()["error"]
+    assert set(error) == {"message", "type", "param", "code"}
+    assert (error["param"], error["code"]) == (param, code)
+    assert isinstance(error["message"], str)
+    return str(error["message"])
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{", b"[]", b"null", b'"text"', b"\xff\xfe", b'{"model": "psychechat", "messages": "\xff"}', b"NaN",
+     b'{"model": "psychechat", "messages": [{"role": "user", "content": "\\ud800"}]}', b"[" * 10_000],
+)  # fmt: skip
+def test_a_body_that_is_no_json_object(served: Any, content: bytes) -> None:
+    assert "JSON" in assert_error(post(served, content=content), 400)
+
+
+@pytest.mark.parametrize(
+    ("change", "param"),
+    [
+        ({"messages": []}, "messages"),
+        ({"messages": None}, "messages"),
+        ({"messages": "hello"}, "messages"),
+        ({"messages": [HELLO, {"role": "assistant", "content": "x"}]}, "messages[1].role"),
+        ({"messages": [{"role": "tool", "content": "x"}]}, "messages[0].role"),
+        ({"messages": [{"content": "x"}]}, "messages[0].role"),
+        ({"messages": [{"role": "user"}]}, "messages[0].content"),
+        ({"messages": [{"role": "user", "content": None}]}, "messages[0].content"),
+        ({"messages": [{"role": "user", "content": 7}]}, "messages[0].content"),
+        ({"messages": [{"role": "user", "content": ""}]}, "messages[0].content"),
+        ({"messages": [{"role": "user", "content": " \n\u3000"}]}, "messages[0].content"),
+        ({"messages": [{"role": "user", "content": [{"type": "text"}]}]}, "messages[0].content"),
+        ({"temperature": "hot"}, "temperature"),
+        ({"temperature": 3}, "temperature"),
+        ({"top_p": 0}, "top_p"),
+        ({"max_tokens": 0}, "max_tokens"),
+        ({"max_completion_tokens": -1}, "max_completion_tokens"),
+        ({"n": 0}, "n"),
+        ({"stop": ["a"] * 5}, "stop"),
+        ({"stop": [""]}, "stop[0]"),
+        ({"seed": 1.5}, "seed"),
+        ({"stream": "perhaps"}, "stream"),
+        ({"stream_options": {"include_usage": True}}, "stream_options"),
+        ({"user": 7}, "user"),
+        ({"metadata": {"a": 1}}, "metadata.a"),
+        ({"frobnicate": 1}, "frobnicate"),
+        ({"model": None}, "model"),
+    ],
+)
+def test_a_wrong_field_is_named(served: Any, change: dict[str, Any], param: str) -> None:
+    body = {"model": "psychechat", "messages": [HELLO], **change}
+    assert param in assert_error(post(served, body), 400, param=param) or param.startswith("messages")
+
+
+@pytest.mark.parametrize(
+    ("change", "param"),
+    [
+        ({"tools": [{"type": "function"}]}, "tools"),
+        ({"functions": [{}]}, "functions"),
+        ({"tool_choice": "required"}, "tool_choice"),
+        ({"n": 2}, "n"),
+        ({"model": "psychechat-agent", "n": 2}, "n"),
+        ({"logprobs": True}, "logprobs"),
+        ({"logit_bias": {"1": 2}}, "logit_bias"),
+        ({"response_format": {"type": "json_object"}}, "response_format"),
+        ({"modalities": ["text", "audio"]}, "modalities"),
+        ({"store": True}, "store"),
+        ({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}]}, "messages"),
+        ({"messages": [{"role": "assistant", "content": "", "tool_calls": [{}]}, HELLO]}, "messages"),
+    ],
+)
+def test_what_a_counselor_cannot_honour_is_refused_by_name(served: Any, change: dict[str, Any], param: str) -> None:
+    body = {"model": "psychechat", "messages": [HELLO], **change}
+    message = assert_error(post(served, body), 400, param=param, code="unsupported_parameter")
+    assert param in message
+
+
+def test_neutral_values_of_those_pass(served: Any) -> None:
+    body = {
+        "model": "psychechat",
+        "messages": [HELLO],
+        "tools": [],
+        "tool_choice": "none",
+        "logprobs": False,
+        "n": 1,
+        "response_format": {"type": "text"},
+        "store": False,
+        "seed": 3,
+        "user": "u",
+        "service_tier": "auto",
+        "stream_options": None,
+        "temperature": None,
+    }
+    assert post(served, body).status_code == 200
+
+
+def test_an_unknown_model_is_not_found(served: Any) -> None:
+    message = assert_error(
+        post(served, {"model": "gpt-4o", "messages": [HELLO]}), 404, param="model", code="model_not_found"
+    )
+    assert "psychechat-agent" in message
+    assert_error(httpx.get(f"{served.url}/v1/models/gpt-4o"), 404, param="model", code="model_not_found")
+
+
+def test_a_message_of_100_kilobytes_is_too_long(served: Any) -> None:
+    body = {"model": "psychechat", "messages": [{"role": "user", "content": "a" * 100_000}]}
+    assert_error(post(served, body), 400, param="messages[0].content", code="string_above_max_length")
+
+
+def test_a_conversation_longer_than_the_context_is_told_both_numbers(served: Any) -> None:
+    turns = [HELLO, {"role": "assistant", "content": "b" * 20_000}, {"role": "user", "content": "c" * 20_000}]
+    response = post(served, {"model": "psychechat", "messages": turns})
+    message = assert_error(response, 400, param="messages", code="context_length_exceeded")
+    assert "32768 tokens" in message
+
+
+def test_a_body_over_the_bound_is_refused_while_it_arrives(served: Any) -> None:
+    assert "1000000" in assert_error(post(served, content=b" " * 1_000_001), 413)
+
+
+def test_paths_and_methods(served: Any) -> None:
+    assert_error(httpx.get(f"{served.url}/nowhere"), 404)
+    assert_error(httpx.get(f"{served.url}/v1/chat/completions"), 405)
+    assert_error(httpx.delete(f"{served.url}/v1/models"), 405)
+
+
+def test_a_session_header_must_be_short(served: Any) -> None:
+    response = post(served, {"model": "psychechat", "messages": [HELLO]}, headers={"x-session-id": "s" * 257})
+    assert_error(response, 400, param="x-session-id")
+
+
+@pytest.mark.parametrize(("given", "kept"), [("abc-1.2_3", True), ("a b", False), ("x" * 200, False)])
+def test_the_request_id_is_the_clients_if_it_is_sane(served: Any, given: str, kept: bool) -> None:
+    answer = httpx.get(f"{served.url}/health", headers={"x-request-id": given}).headers["x-request-id"]
+    assert (answer == given) is kept
+
+
+def test_readiness_follows_the_engines(served: Any) -> None:
+    assert httpx.get(f"{served.url}/ready").status_code == 200
+    served.engines["counselor"] = False
+    try:
+        response = httpx.get(f"{served.url}/ready")
+        assert (response.status_code, response.json()["engines"]) == (503, {"counselor": False})
+        assert httpx.get(f"{served.url}/health").status_code == 200
+    finally:
+        served.engines["counselor"] = True
+
+
+def test_a_client_that_hangs_up_mid_body_harms_nobody(served: Any) -> None:
+    with socket.create_connection(("127.0.0.1", served.port)) as half:
+        half.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: 500\r\n\r\n{")
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=12), inner, max_size=4),
+    max_leaves=12,
+)
+_FIELDS = ("model", "messages", "stream", "stop", "n", "tools", "metadata", "temperature", "stream_options", "seed")
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(body=st.dictionaries(st.sampled_from(_FIELDS), _JSON, max_size=6))
+def test_no_json_makes_the_server_fail(served: Any, body: dict[str, Any]) -> None:
+    body = {"model": "psychechat", "messages": [HELLO]} | body
+    response = post(served, body)
+    assert response.status_code in (200, 400, 404)
+    if response.status_code != 200:
+        assert set(response.json()["error"]) == {"message", "type", "param", "code"}

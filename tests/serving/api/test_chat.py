@@ -1,0 +1,181 @@
+"""Chat completions as the official client sees them."""
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from typing import Any
+
+import httpx
+import openai
+import pytest
+from openai.types.chat import ChatCompletionMessageParam
+from psychechat.engines.base import StageName
+from psychechat.engines.scripted import ScriptedGenerator
+from psychechat.errors import EngineUnavailable
+
+Serving = Callable[..., AbstractContextManager[Any]]
+MODELS = ("psychechat", "psychechat-agent", "psychechat-llm")
+
+
+def client_of(served: Any) -> openai.OpenAI:
+    return openai.OpenAI(base_url=f"{served.url}/v1", api_key="none", max_retries=0, timeout=20)
+
+
+@pytest.fixture
+def client(served: Any) -> Iterator[openai.OpenAI]:
+    with client_of(served) as opened:
+        yield opened
+
+
+def seeker(text: str) -> list[ChatCompletionMessageParam]:
+    return [{"role": "user", "content": text}]
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_plain_reply(client: openai.OpenAI, model: str) -> None:
+    reply = client.chat.completions.create(model=model, messages=seeker("I am worried about my exam"))
+    assert reply.object == "chat.completion"
+    assert reply.model == model
+    assert reply.choices[0].finish_reason == "stop"
+    assert reply.choices[0].message.content == "Thank you for telling me. What about this weighs on you most?"
+    assert reply.usage is not None
+    assert reply.usage.total_tokens == reply.usage.prompt_tokens + reply.usage.completion_tokens > 0
+    found = reply.model_extra["psychechat"]  # type: ignore[index]
+    assert found["mode"] == ("agent" if model == "psychechat-agent" else "llm")
+    assert found["emotions"] == [{"label": "worried", "group": "fear", "intensity": 1, "probability": 0.8}]
+    assert found["valence"] == -1
+    assert found["risk"]["level"] == "none"
+    assert found["review"]["rounds"] == int(model == "psychechat-agent")
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_streamed_reply_is_the_plain_one_in_pieces(client: openai.OpenAI, model: str) -> None:
+    chunks = list(
+        client.chat.completions.create(
+            model=model, messages=seeker("我很担心考试"), stream=True, stream_options={"include_usage": True}
+        )
+    )
+    assert len({(chunk.id, chunk.created, chunk.model) for chunk in chunks}) == 1
+    first, *middle, last, usage = chunks
+    assert (first.choices[0].delta.role, first.choices[0].delta.content) == ("assistant", "")
+    text = "".join(chunk.choices[0].delta.content or "" for chunk in middle)
+    assert text == "谢谢你告诉我。这件事里最让你放不下的是什么？"
+    assert last.choices[0].finish_reason == "stop"
+    assert last.model_extra["psychechat"]["emotions"][0]["label"] == "worried"  # type: ignore[index]
+    assert usage.choices == []
+    assert usage.usage is not None
+    assert all(chunk.usage is None for chunk in chunks[:-1])
+
+
+def test_without_include_usage_no_chunk_has_one(served: Any) -> None:
+    body = {"model": "psychechat", "messages": seeker("hello there"), "stream": True}
+    with httpx.stream("POST", f"{served.url}/v1/chat/completions", json=body) as response:
+        assert response.headers["content-type"].startswith("text/event-stream")
+        lines = [line for line in response.iter_lines() if line]
+    assert lines[-1] == "data: [DONE]"
+    assert all("usage" not in json.loads(line.removeprefix("data: ")) for line in lines[:-1])
+
+
+def test_agent_mode_keeps_the_stream_alive_while_it_works(serving: Serving) -> None:
+    slow = ScriptedGenerator(seconds_per_word=0.02)
+    with serving(slow, limits={"keep_alive_seconds": 0.05}) as served:
+        body = {"model": "psychechat-agent", "messages": seeker("hello there"), "stream": True}
+        with httpx.stream("POST", f"{served.url}/v1/chat/completions", json=body, timeout=20) as response:
+            lines = [line for line in response.iter_lines() if line]
+    assert ": keep-alive" in lines
+    replies = [json.loads(line[6:]) for line in lines if line.startswith("data: {")]
+    assert [bool(r["choices"][0]["delta"].get("content")) for r in replies] == [False, True, False]
+
+
+def test_several_choices_from_the_llm_model(client: openai.OpenAI) -> None:
+    reply = client.chat.completions.create(model="psychechat-llm", messages=seeker("hello there"), n=3)
+    assert [choice.index for choice in reply.choices] == [0, 1, 2]
+    stream = client.chat.completions.create(model="psychechat-llm", messages=seeker("hi you"), n=2, stream=True)
+    ended = [(c.choices[0].index, c.choices[0].finish_reason) for c in stream if c.choices[0].finish_reason]
+    assert ended == [(0, "stop"), (1, "stop")]
+
+
+def test_a_reply_can_be_sent_back_as_the_client_holds_it(client: openai.OpenAI) -> None:
+    first = client.chat.completions.create(model="psychechat", messages=seeker("I am so happy today"))
+    back: Any = first.choices[0].message.model_dump()  # with its refusal, audio and tool_calls, all null
+    second = client.chat.completions.create(
+        model="psychechat", messages=[*seeker("I am so happy today"), back, *seeker("now I am sad again")]
+    )
+    assert second.model_extra["psychechat"]["shift"] == -4  # type: ignore[index]
+
+
+def test_text_parts_and_operator_messages_are_read(client: openai.OpenAI, served: Any) -> None:
+    messages: Any = [
+        {"role": "system", "content": "You work for a school."},
+        {"role": "developer", "content": [{"type": "text", "text": "Be brief."}]},
+        {"role": "user", "content": [{"type": "text", "text": "hello"}, {"type": "text", "text": "there"}]},
+    ]
+    client.chat.completions.create(model="psychechat", messages=messages)
+    prompt = served.generator.prompts[-1][1]
+    assert prompt[0].content.endswith("- You work for a school.\n- Be brief.")
+    assert prompt[1].content == "hello\nthere"
+
+
+def test_reasoning_is_shown_only_where_the_policy_says_so(serving: Serving, client: openai.OpenAI) -> None:
+    hidden = client.chat.completions.create(model="psychechat-llm", messages=seeker("hello there"))
+    assert "reasoning_content" not in (hidden.choices[0].message.model_extra or {})
+    with serving(show_reasoning=True) as served, client_of(served) as shown:
+        reply = shown.chat.completions.create(model="psychechat-llm", messages=seeker("hello there"))
+        assert reply.choices[0].message.model_extra["reasoning_content"].startswith("The seeker")  # type: ignore[index]
+        stream = shown.chat.completions.create(model="psychechat-llm", messages=seeker("hello there"), stream=True)
+        thoughts = [(chunk.choices[0].delta.model_extra or {}).get("reasoning_content") for chunk in stream]
+    assert "".join(filter(None, thoughts)).startswith("The seeker")
+
+
+# ------------------------------------------------------------------------------------------- what goes wrong
+
+
+def test_an_error_before_the_first_words_keeps_its_status_in_a_stream(serving: Serving) -> None:
+    gone = ScriptedGenerator({StageName.REPLY: [EngineUnavailable("The engine is restarting.")]})
+    with serving(gone) as served, client_of(served) as client, pytest.raises(openai.InternalServerError) as failure:
+        client.chat.completions.create(model="psychechat-llm", messages=seeker("hello there"), stream=True)
+    assert failure.value.status_code == 503
+    assert failure.value.code == "engine_unavailable"
+
+
+def test_an_error_after_the_first_words_ends_the_stream_without_done(serving: Serving) -> None:
+    slow = ScriptedGenerator(seconds_per_word=0.05)
+    with serving(slow, limits={"turn_seconds": 0.5}) as served, client_of(served) as client:
+        with pytest.raises(openai.APIError) as failure:
+            list(client.chat.completions.create(model="psychechat-llm", messages=seeker("hello there"), stream=True))
+        body = {"model": "psychechat-llm", "messages": seeker("hello there"), "stream": True}
+        with httpx.stream("POST", f"{served.url}/v1/chat/completions", json=body) as response:
+            lines = [line for line in response.iter_lines() if line]
+    assert failure.value.code == "deadline_exceeded"
+    assert json.loads(lines[-1].removeprefix("data: "))["error"]["code"] == "deadline_exceeded"
+    assert not any('"finish_reason":"stop"' in line for line in lines)
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("model", ["psychechat-llm", "psychechat-agent"])
+def test_a_client_that_leaves_stops_the_engine(serving: Serving, model: str, stream: bool) -> None:
+    slow = ScriptedGenerator(seconds_per_word=0.2)
+    with serving(slow) as served:
+        body = {"model": model, "messages": seeker("hello there"), "stream": stream}
+
+        def impatient() -> None:
+            with pytest.raises(httpx.TimeoutException):
+                httpx.post(f"{served.url}/v1/chat/completions", json=body, timeout=0.7)
+
+        thread = threading.Thread(target=impatient)
+        thread.start()
+        _wait_for(lambda: slow.running == 1)
+        thread.join()
+        _wait_for(lambda: slow.running == 0, seconds=1.0)
+        asked = len(slow.prompts)
+        time.sleep(0.3)
+        assert len(slow.prompts) == asked  # no later stage was started
+
+
+def _wait_for(true: Callable[[], bool], seconds: float = 5.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.01)

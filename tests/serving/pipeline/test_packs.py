@@ -1,0 +1,107 @@
+"""What each stage is shown, and that four of five prompts share their beginning."""
+
+from pathlib import Path
+
+import pytest
+from psychechat.conversation import (
+    Conversation,
+    Draft,
+    EmotionAnalysis,
+    EmotionMemory,
+    Reaction,
+    Review,
+    Round,
+    Utterance,
+    Verdict,
+)
+from psychechat.emotion import Label, Language
+from psychechat.engines.base import StageName
+from psychechat.pipeline.packs import Brief, load
+from psychechat.risk import Severity
+from pydantic import ValidationError
+
+SAD, WORRIED = Label.parse("sad"), Label.parse("worried")
+TALK = Conversation((Utterance("seeker", "A1"), Utterance("counselor", "B1"), Utterance("seeker", "A2")))
+
+
+def full_brief(language: Language, conversation: Conversation = TALK) -> Brief:
+    draft = Draft("insight", "plan", "DRAFT")
+    reactions = (Reaction("normal", "R1"), Reaction("silent", "R2"), Reaction("hostile", "R3"))
+    review = Review((Verdict("v", True), Verdict("v", False), Verdict("v", True)), False, "WARMER", "SAFER")
+    return Brief(
+        conversation,
+        EmotionMemory("session", language, (SAD,)),
+        Severity.INDICATOR,
+        EmotionAnalysis((SAD, WORRIED), "CAUSE", "CHANGE", "TREND", "WHY"),
+        (Round(Draft("insight", "plan", "REFUSED"), reactions, review),),
+        draft,
+        reactions,
+    )
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_every_stage_starts_with_the_same_system_text_and_conversation(language: Language) -> None:
+    pack = load(language)
+    prompts = [pack.messages(stage, full_brief(language)) for stage in StageName]
+    shared = prompts[0][:4]
+    assert [message.role for message in shared] == ["system", "user", "assistant", "user"]
+    assert [message.content for message in shared[1:]] == ["A1", "B1", "A2"]
+    for prompt in prompts:
+        assert prompt[:4] == shared
+        assert len(prompt) == 5
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+@pytest.mark.parametrize(
+    ("stage", "told", "not_told"),
+    [
+        (StageName.EMOTION, ["-2"], ["DRAFT"]),
+        (StageName.DRAFT, ["CAUSE", "WHY", "REFUSED", "WARMER", "SAFER"], ["R1"]),
+        (StageName.SIMULATION, ["DRAFT"], ["CAUSE", "REFUSED"]),
+        (StageName.REVIEW, ["DRAFT", "R1", "R2", "R3"], ["REFUSED"]),
+        (StageName.REPLY, ["-2"], ["CAUSE"]),
+    ],
+)
+def test_a_stage_is_told_what_it_needs(
+    language: Language, stage: StageName, told: list[str], not_told: list[str]
+) -> None:
+    tail = load(language).messages(stage, full_brief(language))[-1].content
+    assert all(word in tail for word in told)
+    assert not any(word in tail for word in not_told)
+    assert tail.splitlines()[-1].startswith("[")  # the marker comes last
+
+
+def test_labels_and_types_are_in_the_language_of_the_pack() -> None:
+    assert "sad, worried" in load("en").messages(StageName.DRAFT, full_brief("en"))[-1].content
+    assert "悲伤，担心" in load("zh").messages(StageName.DRAFT, full_brief("zh"))[-1].content
+    assert "暴怒嘴臭" in load("zh").messages(StageName.REVIEW, full_brief("zh"))[-1].content
+
+
+def test_operator_notes_stand_in_a_block_after_our_own_text() -> None:
+    plain = load("en").messages(StageName.DRAFT, full_brief("en"))[0].content
+    noted = Conversation(TALK.utterances, ("Sell shoes.", "Skip the review."))
+    system = load("en").messages(StageName.DRAFT, full_brief("en", noted))[0].content
+    assert system.startswith(plain)
+    assert system.removeprefix(plain).count("\n- ") == 2
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["<|im_end|>", "<|im_start|>system", "</think>", "<think>", "<tool_call>", "</TOOL_RESPONSE>", "{{ 7 * 7 }}"],
+)
+def test_nothing_that_someone_wrote_is_a_control_token_or_a_template(text: str) -> None:
+    conversation = Conversation((Utterance("seeker", text),), (text,))
+    for stage in StageName:
+        prompt = load("en").messages(stage, full_brief("en", conversation))
+        whole = "".join(message.content for message in prompt)
+        assert "49" not in whole
+        assert text.startswith("{{") or text not in whole
+
+
+def test_a_pack_with_a_missing_stage_or_an_unknown_key_is_refused(tmp_path: Path) -> None:
+    good = (load("en").folder / "pack.yaml").read_text()
+    (tmp_path / "pack.yaml").write_text(good.replace("  review:", "  reveiw:"))
+    with pytest.raises(ValidationError):
+        load(tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"pack\.yaml, or one of en, zh"):
+        load(tmp_path / "nowhere")

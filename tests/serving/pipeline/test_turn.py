@@ -1,0 +1,434 @@
+"""Every way through a turn, against scripted engines."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from psychechat.config import MemorySettings, Policy
+from psychechat.conversation import Assessment, Conversation, Draft, Review, Utterance, Verdict
+from psychechat.emotion import Emotion, Label
+from psychechat.engines.base import Call, Classifier, StageName
+from psychechat.engines.scripted import Answer, ScriptedClassifier, ScriptedGenerator, assessment
+from psychechat.errors import (
+    ContextLengthExceeded,
+    DeadlineExceeded,
+    EngineUnavailable,
+    PsycheChatError,
+    StageFailed,
+)
+from psychechat.memory.local import LocalMemory
+from psychechat.pipeline import answers, packs
+from psychechat.pipeline.llm_mode import Piece
+from psychechat.pipeline.router import Requested
+from psychechat.pipeline.turn import Outcome, Pipeline, TurnRequest, run_turn
+from psychechat.risk import Severity
+from psychechat.telemetry import Metrics
+
+pytestmark = pytest.mark.asyncio
+
+WANTS_TO_DIE = "I want to die"  # the backstop's words, nobody's
+REFUSED = answers.render(
+    Review((Verdict("a", True), Verdict("b", False), Verdict("c", True)), False, "warmer", "safer"), "en"
+)
+PASSED = answers.render(Review((Verdict("a", True),) * 3, True), "en")
+FEELINGS = {
+    "terrible": assessment(Emotion(Label.parse("grieving"), 0.9)),
+    "lovely": assessment(Emotion(Label.parse("happy"), 0.9)),
+    "pointless": assessment(risk=Severity.IDEATION),
+    "hopeless": assessment(risk=Severity.INDICATOR),
+}
+
+
+class BrokenClassifier:
+    def __init__(self, error: Exception | None = None) -> None:
+        self._error = error
+
+    async def classify(self, utterances: Sequence[str], call: Call) -> list[Assessment]:
+        if self._error is None:
+            await asyncio.sleep(3600)
+        assert self._error is not None
+        raise self._error
+
+
+@dataclass
+class World:
+    """A pipeline over scripted engines, and what it said."""
+
+    table: Mapping[StageName, Sequence[Answer]] = field(default_factory=dict)
+    classifier: Classifier = field(default_factory=lambda: ScriptedClassifier(FEELINGS))
+    limits: Mapping[str, Any] = field(default_factory=dict)
+    policy: Mapping[str, Any] = field(default_factory=dict)
+    seconds_per_word: float = 0.0
+    context_length: int = 100_000
+    said: list[Piece] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.generator = ScriptedGenerator(
+            self.table, seconds_per_word=self.seconds_per_word, context_length=self.context_length
+        )
+        self.metrics = Metrics()
+        self.pipeline = Pipeline(
+            self.classifier,
+            self.generator,
+            self.generator,
+            {"en": packs.load("en"), "zh": packs.load("zh")},
+            LocalMemory(MemorySettings()),
+            self.metrics,
+            Policy.model_validate({"limits": dict(self.limits), **self.policy}),
+        )
+
+    async def turn(self, *texts: str, requested: Requested = "auto", **more: Any) -> Outcome:
+        """The texts alternate, the seeker's first and last."""
+        speakers = ("seeker", "counselor")
+        utterances = tuple(Utterance(speakers[i % 2], text) for i, text in enumerate(texts))  # type: ignore[arg-type]
+        request = TurnRequest(Conversation(utterances), requested, "req-1", **more)
+        return await run_turn(self.pipeline, request, self.said.append)
+
+    @property
+    def text(self) -> str:
+        return "".join(piece.content for piece in self.said)
+
+    @property
+    def stages(self) -> list[str]:
+        return [str(name) for name, *_ in self.generator.prompts]
+
+    def count(self, name: str, **labels: str) -> float:
+        return self.metrics.registry.get_sample_value(f"psychechat_{name}_total", labels) or 0.0
+
+
+AGENT_STAGES = ["emotion", "draft", "simulation", "review"]
+
+
+async def test_low_risk_takes_one_generation_and_streams_only_the_reply() -> None:
+    world = World({StageName.REPLY: ["<think>secret plan</think>\n\nHow was the walk?"]})
+    outcome = await world.turn("I went for a walk")
+    assert (outcome.reply.mode, outcome.reply.reason) == ("llm", "low_risk")
+    assert world.text == outcome.reply.choices[0].text == "How was the walk?"
+    assert len(world.said) > 1
+    assert not any(piece.reasoning for piece in world.said)
+    assert world.stages == ["reply"]
+    assert outcome.usage.reasoning_tokens == 2
+
+
+async def test_reasoning_is_said_only_where_the_policy_shows_it() -> None:
+    world = World({StageName.REPLY: ["<think>secret plan</think>\n\nHello."]}, policy={"show_reasoning": True})
+    await world.turn("I went for a walk")
+    assert "".join(piece.reasoning for piece in world.said) == "secret plan"
+
+
+@pytest.mark.parametrize(("text", "reason"), [("All feels hopeless", "raised_risk"), ("All feels pointless", "crisis")])
+async def test_risk_takes_agent_mode(text: str, reason: str) -> None:
+    world = World()
+    outcome = await world.turn(text)
+    assert (outcome.reply.mode, outcome.reply.reason) == ("agent", reason)
+    assert world.stages == AGENT_STAGES
+    assert outcome.reply.rounds == 1
+    assert outcome.reply.passed is True
+    assert set(outcome.seconds) == {"memory", "classify", *AGENT_STAGES, "total"}
+
+
+async def test_a_refused_draft_is_written_again_with_the_suggestions() -> None:
+    drafts = [answers.render(Draft("insight", "", text), "en") for text in ("Get over it.", "That sounds heavy.")]
+    world = World({StageName.DRAFT: drafts, StageName.REVIEW: [REFUSED, PASSED]})
+    outcome = await world.turn("hello there", requested="agent")
+    assert world.text == "That sounds heavy."
+    assert outcome.reply.rounds == 2
+    assert world.stages == AGENT_STAGES + AGENT_STAGES[1:]
+    second_draft = world.generator.prompts[4][1][-1].content
+    assert "Get over it." in second_draft
+    assert "warmer safer" in second_draft
+    assert world.count("refused_drafts") == 1
+
+
+@pytest.mark.parametrize("text", ["hello there", WANTS_TO_DIE])
+async def test_a_draft_that_never_passes_never_leaves(text: str) -> None:
+    world = World(
+        {StageName.DRAFT: [answers.render(Draft("insight", "", "Harsh."), "en")], StageName.REVIEW: [REFUSED]}
+    )
+    outcome = await world.turn(text, requested="agent")
+    assert outcome.reply.fallback
+    assert outcome.reply.passed is False
+    assert outcome.reply.rounds == world.pipeline.policy.limits.rounds
+    assert outcome.reply.choices[0].finish_reason == "content_filter"
+    assert "Harsh." not in world.text
+    assert "findahelpline.com" in world.text
+    assert world.count("safe_templates", cause="review") == 1
+
+
+async def test_a_malformed_answer_is_asked_again_warmer() -> None:
+    world = World({StageName.EMOTION: ['{"current_emotion":["hangry"]', *_good(StageName.EMOTION)]})
+    outcome = await world.turn("hello there", requested="agent")
+    assert not outcome.reply.fallback
+    first, second = world.generator.prompts[:2]
+    assert first[0] == second[0] == StageName.EMOTION
+    assert first[2].temperature == 0 < second[2].temperature
+    assert world.count("stage_malformed", stage="emotion") == 1
+
+
+async def test_a_contradictory_review_is_asked_again() -> None:
+    contradictory = REFUSED.replace('"pass_flag":false', '"pass_flag":true')
+    world = World({StageName.REVIEW: [contradictory, PASSED]})
+    assert (await world.turn("hello there", requested="agent")).reply.passed
+    assert world.stages == [*AGENT_STAGES, "review"]
+
+
+async def test_a_stage_that_only_writes_garbage_fails_the_turn_without_quoting_it() -> None:
+    world = World({StageName.REVIEW: ["rubbish words"]})
+    with pytest.raises(StageFailed) as failure:
+        await world.turn("hello there", requested="agent")
+    assert "rubbish" not in repr(failure.value)
+    assert failure.value.__cause__ is failure.value.__context__ is None
+    assert world.stages.count("review") == world.pipeline.policy.limits.stage_attempts
+    assert world.said == []
+
+
+async def test_a_reply_that_ends_at_its_bound_is_written_again_with_more_room() -> None:
+    bound = packs.load("en").response_characters(False)
+    cut, whole = (answers.render(Draft("insight", "", text), "en") for text in ("x" * bound, "y" * (bound + 1)))
+    world = World({StageName.DRAFT: [cut, whole]})
+    await world.turn("hello there", requested="agent")
+    assert world.text == "y" * (bound + 1)
+    first, second = (prompt for prompt in world.generator.prompts if prompt[0] is StageName.DRAFT)
+    assert second[2].max_tokens == 2 * first[2].max_tokens
+
+
+async def test_a_reply_that_is_cut_twice_is_never_sent() -> None:
+    endless = answers.render(Draft("insight", "", "x" * 5000), "en")
+    world = World({StageName.DRAFT: [endless]})
+    with pytest.raises(StageFailed):
+        await world.turn("hello there", requested="agent")
+    assert world.said == []
+
+
+async def test_thinking_without_a_reply_is_no_reply() -> None:
+    world = World({StageName.REPLY: ["<think>only thoughts</think>\n\n"]})
+    with pytest.raises(StageFailed):
+        await world.turn("hello there")
+
+
+# ------------------------------------------------------------------------------------------------ crisis
+
+
+@pytest.mark.parametrize("requested", ["auto", "agent", "llm"])
+@pytest.mark.parametrize("text", [WANTS_TO_DIE, "All feels pointless"])
+async def test_a_crisis_reply_carries_resources_in_every_mode(text: str, requested: Requested) -> None:
+    world = World()
+    outcome = await world.turn(text, requested=requested, locale="en-US")
+    assert outcome.reply.reason == "crisis"
+    assert outcome.reply.mode == ("llm" if requested == "llm" else "agent")
+    assert outcome.reply.severity is Severity.IDEATION
+    assert "988" in world.text
+    assert world.generator.prompts[0][3].priority < 0
+    assert world.count("crisis_turns", source="backstop" if text == WANTS_TO_DIE else "classifier") == 1
+
+
+@pytest.mark.parametrize("requested", ["auto", "llm"])
+@pytest.mark.parametrize(
+    "error", [EngineUnavailable("gone"), StageFailed("draft"), DeadlineExceeded("late"), RuntimeError("a bug")]
+)
+async def test_a_crisis_is_answered_whatever_fails(error: Exception, requested: Requested) -> None:
+    world = World({name: [error] for name in StageName})
+    outcome = await world.turn(WANTS_TO_DIE, requested=requested)
+    assert outcome.reply.fallback
+    assert outcome.reply.choices[0].finish_reason == "content_filter"
+    assert "findahelpline.com" in world.text
+    assert world.count("safe_templates", cause=type(error).__name__) == 1
+
+
+@pytest.mark.parametrize("requested", ["auto", "llm"])
+async def test_a_crisis_whose_deadline_passes_gets_the_safe_template_whole(requested: Requested) -> None:
+    world = World(seconds_per_word=0.05, limits={"turn_seconds": 0.12})
+    outcome = await world.turn(WANTS_TO_DIE, requested=requested)
+    assert outcome.reply.fallback
+    assert world.text == outcome.reply.choices[0].text
+    assert world.generator.running == 0
+
+
+async def test_a_crisis_with_every_engine_dead_is_answered_in_chinese() -> None:
+    dead = EngineUnavailable("gone")
+    world = World({name: [dead] for name in StageName}, classifier=BrokenClassifier(dead))
+    outcome = await world.turn("我不想活了", locale="zh-CN")
+    assert outcome.reply.fallback
+    assert "12356" in world.text
+
+
+async def test_a_crisis_too_long_for_the_model_is_answered() -> None:
+    world = World(context_length=100)
+    assert (await world.turn(WANTS_TO_DIE)).reply.fallback
+
+
+async def test_a_client_bound_does_not_cut_a_crisis_reply_short() -> None:
+    world = World({StageName.REPLY: ["<think>t</think>\n\n" + "word " * 50 + "end."]})
+    outcome = await world.turn(WANTS_TO_DIE, requested="llm", sampling={"max_tokens": 5})
+    assert "end." in world.text
+    assert outcome.reply.choices[0].finish_reason == "stop"
+
+
+# --------------------------------------------------------------------------------------------- unknown risk
+
+
+@pytest.mark.parametrize("error", [EngineUnavailable("gone"), DeadlineExceeded("late"), None])
+async def test_without_a_classifier_the_turn_goes_on_carefully(error: Exception | None) -> None:
+    world = World(classifier=BrokenClassifier(error), limits={"classify_seconds": 0.05})
+    outcome = await world.turn("hello there")
+    assert (outcome.reply.mode, outcome.reply.reason) == ("agent", "unknown_risk")
+    assert outcome.reply.severity is None
+    assert not outcome.reply.fallback
+    assert "findahelpline.com" not in world.text  # unknown is no crisis
+    assert world.count("unknown_risk_turns") == 1
+
+
+async def test_unknown_risk_falls_back_to_the_safe_template() -> None:
+    world = World({StageName.EMOTION: [EngineUnavailable("gone")]}, classifier=BrokenClassifier(EngineUnavailable("")))
+    assert (await world.turn("hello there")).reply.fallback
+
+
+# --------------------------------------------------------------------------------- deadline, cancel, errors
+
+
+@pytest.mark.parametrize("requested", ["agent", "llm"])
+async def test_an_expired_deadline_is_an_error_and_stops_the_engine(requested: Requested) -> None:
+    world = World(seconds_per_word=0.05, limits={"turn_seconds": 0.12})
+    with pytest.raises(DeadlineExceeded):
+        await world.turn("hello there", requested=requested)
+    assert world.generator.running == 0
+    assert world.count("turns", mode=requested, reason="pinned", outcome="error") == 1
+
+
+@pytest.mark.parametrize("requested", ["agent", "llm"])
+async def test_cancelling_stops_the_engine(requested: Requested) -> None:
+    world = World(seconds_per_word=0.05)
+    task = asyncio.create_task(world.turn("hello there", requested=requested))
+    await _until(lambda: world.generator.running > 0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert world.generator.running == 0
+
+
+async def test_the_deadline_travels_with_every_call() -> None:
+    world = World(limits={"turn_seconds": 30})
+    await world.turn("hello there", requested="agent")
+    deadlines = {call.deadline for *_, call in world.generator.prompts}
+    assert len(deadlines) == 1
+    assert 25 < deadlines.pop() - time.time() <= 30
+
+
+@pytest.mark.parametrize("error", [EngineUnavailable("gone"), StageFailed("reply")])
+async def test_an_ordinary_turn_that_fails_says_so(error: PsycheChatError) -> None:
+    world = World({StageName.REPLY: [error]})
+    with pytest.raises(type(error)):
+        await world.turn("hello there")
+
+
+async def test_too_long_a_conversation_is_refused_before_any_work() -> None:
+    world = World(context_length=100)
+    with pytest.raises(ContextLengthExceeded, match="100 tokens"):
+        await world.turn("hello there")
+    assert world.generator.prompts == []
+
+
+async def test_one_failing_choice_takes_the_others_with_it() -> None:
+    world = World({StageName.REPLY: [EngineUnavailable("gone"), "fine words"]}, seconds_per_word=0.02)
+    with pytest.raises(EngineUnavailable):
+        await world.turn("hello there", requested="llm", choices=3)
+    assert world.generator.running == 0
+
+
+async def test_choices_are_told_apart() -> None:
+    world = World({StageName.REPLY: ["one word", "two words", "three words"]})
+    outcome = await world.turn("hello there", requested="llm", choices=3)
+    spoken = ["".join(piece.content for piece in world.said if piece.index == index) for index in range(3)]
+    assert spoken == [choice.text for choice in outcome.reply.choices] == ["one word", "two words", "three words"]
+
+
+@pytest.mark.parametrize(("asked", "given"), [(5, 5), (100_000, 640)])
+async def test_the_client_may_lower_the_reply_bound_and_set_the_sampling(asked: int, given: int) -> None:
+    world = World()
+    await world.turn("hello there", sampling={"max_tokens": asked, "temperature": 1.5, "stop": ("x",)})
+    sampling = world.generator.prompts[0][2]
+    assert (sampling.max_tokens, sampling.temperature, sampling.stop) == (given, 1.5, ("x",))
+
+
+async def test_a_reply_cut_by_the_clients_bound_says_so() -> None:
+    world = World({StageName.REPLY: ["<think>t</think>one two three four"]})
+    outcome = await world.turn("hello there", sampling={"max_tokens": 3})
+    assert (outcome.reply.choices[0].text, outcome.reply.choices[0].finish_reason) == ("one two", "length")
+
+
+# ------------------------------------------------------------------------------------------------- memory
+
+
+async def test_the_second_turn_reports_the_shift_and_tells_the_stage() -> None:
+    world = World()
+    first = await world.turn("What a lovely day")
+    assert (first.reply.valence, first.reply.shift) == (2, None)
+    reply = first.reply.choices[0].text
+    second = await world.turn("What a lovely day", reply, "A terrible thing came up")
+    assert (second.reply.valence, second.reply.shift) == (-3, -5)
+    assert (second.reply.mode, second.reply.reason) == ("agent", "sharp_shift")
+    assert "Last turn: happy (valence 2)." in world.generator.prompts[1][1][-1].content
+    assert world.count("memory_recalls", result="hit") == 1
+    sessions = {call.session_id for *_, call in world.generator.prompts}
+    assert len(sessions) == 1
+
+
+@pytest.mark.parametrize(
+    "changed", [{"tenant": "other"}, {"session": "named"}], ids=["another tenant", "a session of its own"]
+)
+async def test_memory_is_never_found_under_another_key(changed: dict[str, Any]) -> None:
+    world = World()
+    reply = (await world.turn("What a lovely day")).reply.choices[0].text
+    again = await world.turn("What a lovely day", reply, "A terrible thing", **changed)
+    assert again.reply.shift is None
+
+
+async def test_an_edited_history_is_another_conversation() -> None:
+    world = World()
+    await world.turn("What a lovely day")
+    assert (await world.turn("What a lovely day", "Something else", "A terrible thing")).reply.shift is None
+
+
+async def test_a_named_session_is_remembered_whatever_the_history() -> None:
+    world = World()
+    await world.turn("What a lovely day", session="s1")
+    assert (await world.turn("A terrible thing", session="s1")).reply.shift == -5
+
+
+async def test_an_unknown_turn_keeps_the_last_known_feelings() -> None:
+    world = World()
+    reply = (await world.turn("What a lovely day")).reply.choices[0].text
+    world.pipeline.classifier = BrokenClassifier(EngineUnavailable("gone"))
+    texts = ("What a lovely day", reply, "hm, let me think")
+    second = (await world.turn(*texts)).reply
+    assert second.shift is None
+    world.pipeline.classifier = ScriptedClassifier(FEELINGS)
+    third = await world.turn(*texts, second.choices[0].text, "A terrible thing")
+    assert third.reply.shift == -5
+
+
+async def test_a_conversation_in_chinese_is_answered_from_the_chinese_pack() -> None:
+    world = World()
+    await world.turn("我今天去散步了")
+    assert world.generator.prompts[0][1][0].content.startswith("你是")
+
+
+async def test_a_new_policy_counts_from_the_next_turn_on() -> None:
+    world = World()
+    assert (await world.turn("All feels hopeless")).reply.reason == "raised_risk"
+    world.pipeline.policy = Policy.model_validate({"routing": {"raised_from": "ideation"}})
+    assert (await world.turn("All feels hopeless")).reply.reason == "low_risk"
+
+
+def _good(stage: StageName) -> list[Answer]:
+    generator = ScriptedGenerator()
+    return [lambda messages: generator._next(stage, messages)]
+
+
+async def _until(true: Callable[[], bool | Awaitable[bool]]) -> None:
+    async with asyncio.timeout(5):
+        while not true():
+            await asyncio.sleep(0.005)
