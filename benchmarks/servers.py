@@ -1,0 +1,82 @@
+"""Starts the servers that are measured or tested, as a user would, and stops them."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+
+import httpx
+
+START_SECONDS = 600
+
+
+@dataclass
+class Server:
+    """A server under way. `log` holds all it printed."""
+
+    name: str
+    url: str
+    log: Path
+    process: subprocess.Popen[bytes]
+    ready_path: str
+
+    def wait_until_ready(self) -> None:
+        """Raises RuntimeError, with the place of the log, if the server ends or takes longer than START_SECONDS."""
+        deadline = time.monotonic() + START_SECONDS
+        while not self._ready():
+            if self.process.poll() is not None:
+                raise RuntimeError(f"{self.name} ended while starting; see {self.log}")
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"{self.name} was not ready within {START_SECONDS} s; see {self.log}")
+            time.sleep(0.5)
+
+    def _ready(self) -> bool:
+        try:
+            return httpx.get(self.url + self.ready_path, timeout=5).status_code == 200
+        except httpx.TransportError:
+            return False
+
+
+@contextmanager
+def started(
+    name: str, command: Sequence[str], port: int, log: Path, *, ready_path: str, env: Mapping[str, str] | None = None
+) -> Iterator[Server]:
+    """Start without waiting; on leaving, ask it to stop and wait until it has."""
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            command, stdout=out, stderr=subprocess.STDOUT, env={**os.environ, **(env or {})}, start_new_session=True
+        )
+    try:
+        yield Server(name, f"http://127.0.0.1:{port}", log, process, ready_path)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(90)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+@contextmanager
+def psychechat(port: int, log: Path, *options: str) -> Iterator[Server]:
+    """Our server with the CPU demo, by its own command."""
+    command = [str(Path(sys.executable).with_name("psychechat")), "serve", "--port", str(port), *options]
+    with started("psychechat", command, port, log, ready_path="/ready") as server:
+        yield server
+
+
+@contextmanager
+def vllm(port: int, log: Path, *, core: int) -> Iterator[Server]:
+    """vLLM's own OpenAI server with the demo counselor, its engine pinned to one core. The model is `counselor`."""
+    weights = str(files("psychechat").joinpath("demo", "counselor"))
+    command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--host", "127.0.0.1", "--port", str(port)]
+    command += ["--model", weights, "--served-model-name", "counselor", "--block-size", "32"]
+    env = {"VLLM_CPU_OMP_THREADS_BIND": str(core), "VLLM_CPU_KVCACHE_SPACE": "1"}
+    with started("vllm", command, port, log, ready_path="/health", env=env) as server:
+        yield server

@@ -1,0 +1,79 @@
+"""What the whole server does with bad input, impatient clients and many of them."""
+
+import concurrent.futures
+import time
+
+import httpx
+import openai
+import pytest
+
+from benchmarks.servers import Server
+
+HELLO = {"role": "user", "content": "I had a long day at work."}
+BODY = {"model": "psychechat", "messages": [HELLO]}
+
+
+@pytest.mark.parametrize(
+    ("content", "status"),
+    [
+        (b'{"model":"psychechat","messages":[]}', 400),
+        (b'{"model":"psychechat","messages":[{"role":"user","content":""}]}', 400),
+        (b'{"model":"psychechat","messages":[{"role":"doctor","content":"x"}]}', 400),
+        (b'{"model":"psychechat","messages":[{"role":"user","content":"\xff\xfe"}]}', 400),
+        (b'{"model":"psychechat","messages":"x"}', 400),
+        (b'{"model":"gpt-4o","messages":[{"role":"user","content":"x"}]}', 404),
+        (b'{"model":"psychechat","messages":[{"role":"user","content":"' + b"a" * 100_000 + b'"}]}', 400),
+        (b'{"model":"psychechat","messages":[{"role":"user","content":"' + b"a b " * 7_500 + b'"}]}', 400),
+        (b" " * 1_100_000, 413),
+    ],
+    ids=["no messages", "empty", "wrong role", "not UTF-8", "wrong type", "model", "100 kB", "context", "1.1 MB"],
+)
+def test_bad_input_gets_its_status_and_an_error_object(server: Server, content: bytes, status: int) -> None:
+    response = httpx.post(
+        f"{server.url}/v1/chat/completions", content=content, headers={"content-type": "application/json"}, timeout=60
+    )
+    assert response.status_code == status
+    assert set(response.json()["error"]) == {"message", "type", "param", "code"}
+    assert "Traceback" not in response.text
+    assert httpx.post(f"{server.url}/v1/chat/completions", json=BODY, timeout=120).status_code == 200
+
+
+def test_a_crisis_too_long_for_the_model_still_gets_help(server: Server) -> None:
+    body = {"model": "psychechat", "messages": [{"role": "user", "content": "a b " * 7_500 + "I want to die"}]}
+    response = httpx.post(f"{server.url}/v1/chat/completions", json=body, timeout=120)
+    assert response.status_code == 200
+    assert response.json()["choices"][0]["finish_reason"] == "content_filter"
+    assert "findahelpline.com" in response.json()["choices"][0]["message"]["content"]
+
+
+def test_many_at_once_are_all_answered_whole(client: openai.OpenAI) -> None:
+    def ask(index: int) -> str:
+        model = ("psychechat-agent", "psychechat-llm")[index % 2]
+        text = f"{HELLO['content']} It was day {index}."
+        reply = client.chat.completions.create(model=model, messages=[{"role": "user", "content": text}], seed=index)
+        return reply.choices[0].finish_reason
+
+    with concurrent.futures.ThreadPoolExecutor(16) as pool:
+        assert set(pool.map(ask, range(16))) <= {"stop", "content_filter"}
+
+
+def test_clients_that_leave_do_not_hold_the_engine(server: Server) -> None:
+    for stream in (True, False):
+        for model in ("psychechat-agent", "psychechat-llm"):
+            with pytest.raises(httpx.ReadTimeout):
+                httpx.post(
+                    f"{server.url}/v1/chat/completions",
+                    json={"model": model, "messages": [HELLO], "stream": stream},
+                    timeout=0.15,
+                )
+    time.sleep(1)
+    start = time.monotonic()
+    assert httpx.post(f"{server.url}/v1/chat/completions", json=BODY, timeout=120).status_code == 200
+    assert time.monotonic() - start < 60
+
+
+def test_metrics_count_the_turns(server: Server) -> None:
+    httpx.post(f"{server.url}/v1/chat/completions", json=BODY, timeout=120)
+    text = httpx.get(f"{server.url}/metrics", timeout=20).text
+    assert 'psychechat_turns_total{mode="llm"' in text
+    assert 'psychechat_stage_seconds_count{stage="classify"}' in text
