@@ -1,5 +1,6 @@
 """The shape of nano: a Qwen3 small enough for one CPU core, and the folder it is written to."""
 
+import json
 from pathlib import Path
 
 import torch
@@ -31,15 +32,15 @@ def config(tokenizer: TokenizersBackend) -> Qwen3Config:
         rope_parameters={"rope_type": "default", "rope_theta": 100_000.0},
         tie_word_embeddings=True,
         bos_token_id=None,
-        eos_token_id=tokenizer.convert_tokens_to_ids("<|im_end|>"),
-        pad_token_id=tokenizer.convert_tokens_to_ids("<|endoftext|>"),
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
     )
 
 
 def initial(tokenizer: TokenizersBackend, seed: int) -> Qwen3ForCausalLM:
     """Random weights in fp32; what writes into the residual stream starts smaller, as deep stacks like it."""
     torch.manual_seed(seed)
-    model = Qwen3ForCausalLM(config(tokenizer)).float()
+    model: Qwen3ForCausalLM = Qwen3ForCausalLM(config(tokenizer))  # type: ignore[no-untyped-call]
     with torch.no_grad():
         for name, weight in model.named_parameters():
             if name.endswith(("o_proj.weight", "down_proj.weight")):
@@ -50,9 +51,9 @@ def initial(tokenizer: TokenizersBackend, seed: int) -> Qwen3ForCausalLM:
 def export(model: Qwen3ForCausalLM, tokenizer: TokenizersBackend, folder: Path) -> None:
     """Write an ordinary Hugging Face folder, weights in bf16. The model handed in is left as it is."""
     folder.mkdir(parents=True, exist_ok=True)
-    shipped = Qwen3ForCausalLM(model.config).to(torch.bfloat16)
+    shipped = Qwen3ForCausalLM._from_config(model.config, dtype=torch.bfloat16)
     shipped.load_state_dict({name: tensor.to(torch.bfloat16) for name, tensor in model.state_dict().items()})
-    shipped.generation_config = GenerationConfig(
+    shipped.generation_config = GenerationConfig(  # type: ignore[no-untyped-call]
         eos_token_id=[model.config.eos_token_id, model.config.pad_token_id],
         pad_token_id=model.config.pad_token_id,
         do_sample=True,
@@ -61,3 +62,12 @@ def export(model: Qwen3ForCausalLM, tokenizer: TokenizersBackend, folder: Path) 
     )
     shipped.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+    _plain_class_name(folder / "tokenizer_config.json")
+    for file in folder.iterdir():
+        file.chmod(0o644)
+
+
+def _plain_class_name(file: Path) -> None:
+    """transformers 5 writes a class name that older readers do not know; the older name is read by all."""
+    settings = json.loads(file.read_text(encoding="utf-8")) | {"tokenizer_class": "PreTrainedTokenizerFast"}
+    file.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")

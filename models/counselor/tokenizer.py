@@ -1,6 +1,7 @@
 """nano's tokenizer: a byte-level BPE for English and Chinese, so that any text has a spelling."""
 
-from collections.abc import Iterable
+import random
+from collections.abc import Iterable, Iterator
 
 from tokenizers import AddedToken, Regex, Tokenizer
 from tokenizers.decoders import ByteLevel as ByteLevelDecoder
@@ -10,13 +11,21 @@ from tokenizers.pre_tokenizers import ByteLevel, Sequence, Split
 from tokenizers.trainers import BpeTrainer
 from transformers.tokenization_utils_tokenizers import TokenizersBackend
 
+from models.counselor import natural
 from models.counselor.architecture import CONTEXT, TEMPLATE, VOCABULARY
+from models.counselor.corpus.generate import conversation
+from psychechat.engines.base import StageName
+from psychechat.pipeline import answers, packs
+from psychechat.pipeline.packs import Brief
 
 CONTROL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 THINKING = ("<think>", "</think>")
 """Single tokens, but no control tokens: as with Qwen3 they stay in decoded text, where thinking ends is visible."""
 
-WORDS = Regex(r"'(?:s|t|re|ve|m|ll|d)| ?[a-zA-Z]+|[^\S\r\n]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]|\s+(?!\S)|\s+")
+WORDS = Regex(
+    r"'(?:s|t|re|ve|m|ll|d)| ?[a-zA-Z]+|[^\S\r\n]?\p{L}+|\p{N}"
+    r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]|\s+(?!\S)|\s+"
+)
 LONGEST_PIECE = 18
 """Characters of the byte alphabet: an English word, or six Chinese characters."""
 
@@ -36,11 +45,32 @@ def train(texts: Iterable[str]) -> TokenizersBackend:
     )
     tokenizer.train_from_iterator(texts, trainer)
     tokenizer.add_tokens([AddedToken(text, normalized=False, special=False) for text in THINKING])
-    return TokenizersBackend(
+    return TokenizersBackend(  # type: ignore[no-untyped-call]
         tokenizer_object=tokenizer,
-        eos_token="<|im_end|>",
-        pad_token="<|endoftext|>",
+        eos_token=CONTROL[2],
+        pad_token=CONTROL[0],
         model_max_length=CONTEXT,
         clean_up_tokenization_spaces=False,
         chat_template=TEMPLATE.read_text(encoding="utf-8"),
     )
+
+
+def texts() -> Iterator[str]:
+    """What the pieces are learned from: prompts and answers as they will be rendered, natural text if there is any."""
+    for language in ("en", "zh"):
+        pack = packs.load(language)
+        rng = random.Random(0)
+        for number in range(1500):
+            for turn in conversation(language, 0, number)[:2]:
+                said, told = turn.conversation, (turn.draft, turn.analysis, turn.reactions, turn.review)
+                brief = Brief(said, turn.memory, turn.severity, turn.analysis, turn.refused, turn.draft, turn.reactions)
+                stage = rng.choice(list(StageName))
+                yield from (message.content for message in pack.messages(stage, brief)[1 + len(said.utterances) :])
+                yield from (said.newest, answers.render(rng.choice(told), language), turn.thinking, turn.reply)
+        yield from [message.content for message in pack.messages(StageName.EMOTION, brief)[:1]] * 50
+        yield from ["user\n", "assistant\n", "system\n"] * 500
+        if natural.available():
+            yield from (message.text for message in natural.openings(language, "train"))
+    if natural.available():
+        for dialogue in natural.dialogues("train")[:3000]:
+            yield from dialogue

@@ -1,0 +1,213 @@
+"""Train nano from nothing: `taskset -c 1 python -m models.counselor.train --minutes 75`.
+
+One row of packed conversations a step, both languages in it, loss on the answers only. The learning rate falls with
+the time that is used up, so a run may end at any budget; run again, it goes on from its last checkpoint, and the
+weights are exported at the end (or at once with `--export`). Same seed, same data, same number of steps: same weights.
+"""
+
+import argparse
+import ctypes
+import itertools
+import json
+import math
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from torch.nn.functional import cross_entropy
+from transformers import AutoTokenizer, Qwen3ForCausalLM
+from transformers.tokenization_utils_tokenizers import TokenizersBackend
+
+from models.counselor import architecture, card, halves, natural, packing, tokenizer
+from models.counselor.examples import Encoder, Example, Renderer, stream
+from models.counselor.packing import Row
+
+ROW = 2048
+"""A row is closed once it has this many tokens."""
+PEAK, FLOOR, WARMUP = 3e-3, 0.02, 100
+DEV_SEED = 1_000_003
+REPORT_STEPS, CHECK_SECONDS = 25, 300.0
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--minutes", type=float, default=75.0, help="training time, over all resumed runs")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--steps", type=int, help="stop after this many steps instead")
+    parser.add_argument("--run", type=Path, default=architecture.RUNS / "nano", help="folder for checkpoints and log")
+    parser.add_argument("--to", type=Path, default=architecture.WEIGHTS, help="folder for the exported model")
+    parser.add_argument("--export", action="store_true", help="export the last checkpoint and stop")
+    options = parser.parse_args()
+    if not natural.available():
+        print(
+            f"No data sets under {natural.DATA}: training on the synthetic part alone. For the full mix, put the "
+            "prepared smilechat, cpsycoun, counsel_chat, brighter and goemotions folders there or set PSYCHECHAT_DATA.",
+            file=sys.stderr,
+        )
+    torch.set_num_threads(options.threads)
+    _keep_memory()
+    trainer = Trainer(options.run, options.seed)
+    if not options.export:
+        trainer.run(options.minutes * 60, options.steps)
+    architecture.export(trainer.model, trainer.tokenizer, options.to)
+    card.write(options.to, trainer.summary())
+    print(f"exported step {trainer.step} to {options.to}")
+
+
+class Trainer:
+    """The state of a run lives in its folder: tokenizer, newest checkpoint, log."""
+
+    def __init__(self, folder: Path, seed: int) -> None:
+        self.folder, self.seed = folder, seed
+        folder.mkdir(parents=True, exist_ok=True)
+        self.tokenizer = self._tokenizer()
+        self.encode, self.render = Encoder(self.tokenizer), Renderer(self.tokenizer)
+        self.model = architecture.initial(self.tokenizer, seed)
+        if halves.supported():
+            halves.use(self.model)
+        else:
+            self.model.set_attn_implementation(packing.NAME)
+        decayed = [p for p in self.model.parameters() if p.dim() == 2]
+        plain = [p for p in self.model.parameters() if p.dim() != 2]
+        self.optimizer = torch.optim.AdamW(
+            [{"params": decayed, "weight_decay": 0.05}, {"params": plain, "weight_decay": 0.0}],
+            betas=(0.9, 0.98),
+            eps=1e-9,
+            fused=True,
+        )
+        self.step, self.conversations, self.tokens, self.seconds = 0, 0, 0, 0.0
+        self.dev: dict[str, float] = {}
+        if self._checkpoint.exists():
+            self._resume()
+
+    def run(self, budget: float, steps: int | None) -> None:
+        began, checked, tokens = time.monotonic() - self.seconds, time.monotonic(), self.tokens
+        losses: list[float] = []
+        for row, used in self._rows():
+            self.seconds = time.monotonic() - began
+            if self.seconds >= budget or (steps is not None and self.step >= steps):
+                break
+            rate = PEAK * min(1.0, (self.step + 1) / WARMUP) * (FLOOR + (1 - FLOOR) * (1 - self.seconds / budget))
+            losses.append(self._learn(row, rate))
+            self.step, self.conversations, self.tokens = self.step + 1, used, self.tokens + len(row)
+            if self.step % REPORT_STEPS == 0:
+                spent = time.monotonic() - began - self.seconds
+                self._log(
+                    step=self.step,
+                    minutes=round(self.seconds / 60, 1),
+                    loss=round(sum(losses) / len(losses), 4),
+                    rate=round(rate, 6),
+                    tokens=self.tokens,
+                    tokens_per_second=round((self.tokens - tokens) / max(1e-9, time.monotonic() - checked + spent)),
+                )
+                losses.clear()
+            if time.monotonic() - checked > CHECK_SECONDS:
+                self._check()
+                checked, tokens = time.monotonic(), self.tokens
+        self._check()
+
+    def summary(self) -> dict[str, object]:
+        return {
+            "steps": self.step,
+            "tokens": self.tokens,
+            "minutes": round(self.seconds / 60, 1),
+            "seed": self.seed,
+            "parameters": sum(parameter.numel() for parameter in self.model.parameters()),
+            "dev_loss": self.dev,
+        }
+
+    def _learn(self, row: Row, rate: float) -> float:
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        loss = cross_entropy(packing.logits(self.model, row), torch.tensor(row.targets))
+        torch.autograd.backward(loss)
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        return loss.item()
+
+    def _rows(self) -> Iterator[tuple[Row, int]]:
+        """Rows of whole conversations, each with the number of conversations used up to and including it."""
+        held: list[Example] = []
+        endless = stream(self.render, self.seed, skip=self.conversations)
+        for used, examples in enumerate(endless, self.conversations + 1):
+            held += examples
+            row = packing.pack(held, self.encode)
+            if len(row) >= ROW:
+                yield row, used
+                held = []
+
+    def _check(self) -> None:
+        """Loss on conversations of the dev parts and another seed; then a checkpoint."""
+        sums: defaultdict[str, list[float]] = defaultdict(list)
+        with torch.no_grad():
+            for examples in itertools.islice(stream(self.render, DEV_SEED, split="dev"), 48):
+                row = packing.pack(examples, self.encode)
+                values = cross_entropy(packing.logits(self.model, row), torch.tensor(row.targets), reduction="none")
+                for kind, value in zip(row.kinds, values.tolist(), strict=True):
+                    sums[kind].append(value)
+        self.dev = {kind: round(math.fsum(values) / len(values), 4) for kind, values in sorted(sums.items())}
+        self._log(step=self.step, dev=self.dev)
+        self._save()
+
+    # Files.
+
+    @property
+    def _checkpoint(self) -> Path:
+        return self.folder / "checkpoint.pt"
+
+    def _save(self) -> None:
+        counts = {name: getattr(self, name) for name in ("step", "conversations", "tokens", "seconds", "dev")}
+        part = self._checkpoint.with_suffix(".part")
+        torch.save({"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict(), **counts}, part)
+        part.replace(self._checkpoint)
+
+    def _resume(self) -> None:
+        state = torch.load(self._checkpoint)
+        self.model.load_state_dict(state.pop("model"))
+        self.optimizer.load_state_dict(state.pop("optimizer"))
+        for name, value in state.items():
+            setattr(self, name, value)
+        self._log(step=self.step, resumed=True)
+
+    def _log(self, **values: object) -> None:
+        line = json.dumps(values)
+        print(line, flush=True)
+        with (self.folder / "log.jsonl").open("a", encoding="utf-8") as log:
+            log.write(line + "\n")
+
+    def _tokenizer(self) -> TokenizersBackend:
+        folder = self.folder / "tokenizer"
+        if not folder.exists():
+            print("training the tokenizer", flush=True)
+            tokenizer.train(tokenizer.texts()).save_pretrained(folder)
+        loaded = AutoTokenizer.from_pretrained(folder)
+        assert isinstance(loaded, TokenizersBackend)
+        return loaded
+
+
+def load(folder: Path) -> tuple[Qwen3ForCausalLM, TokenizersBackend]:
+    """An exported model, in fp32."""
+    model = Qwen3ForCausalLM.from_pretrained(folder, dtype=torch.float32).train(False)
+    loaded = AutoTokenizer.from_pretrained(folder)
+    assert isinstance(loaded, TokenizersBackend)
+    return model, loaded
+
+
+def _keep_memory() -> None:
+    """Let glibc keep freed memory: a step's large temporaries would be mapped and cleared anew each time."""
+    try:
+        libc = ctypes.CDLL("libc.so.6")
+    except OSError:
+        return
+    trim_threshold, map_max = -1, -4
+    libc.mallopt(map_max, 0)
+    libc.mallopt(trim_threshold, 2**31 - 1)
+
+
+if __name__ == "__main__":
+    main()
