@@ -5,6 +5,7 @@ from typing import Any
 import openai
 import pytest
 from openai.types.chat import ChatCompletionMessageParam
+
 from psychechat.language import detect
 
 MODELS = ("psychechat", "psychechat-agent", "psychechat-llm")

@@ -2,6 +2,7 @@ import json
 
 import jsonschema
 import pytest
+
 from psychechat.conversation import Draft, EmotionAnalysis, Reaction, Review, Verdict
 from psychechat.emotion import Label, Language
 from psychechat.engines.base import StageName

@@ -1,4 +1,5 @@
 import pytest
+
 from psychechat.config import Policy
 from psychechat.pipeline.crisis import alarm, resources, safe_template
 

@@ -3,6 +3,8 @@
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
+
 from psychechat.conversation import (
     Conversation,
     Draft,
@@ -18,7 +20,6 @@ from psychechat.emotion import Label, Language
 from psychechat.engines.base import StageName
 from psychechat.pipeline.packs import Brief, load
 from psychechat.risk import Severity
-from pydantic import ValidationError
 
 SAD, WORRIED = Label.parse("sad"), Label.parse("worried")
 TALK = Conversation((Utterance("seeker", "A1"), Utterance("counselor", "B1"), Utterance("seeker", "A2")))

@@ -1,4 +1,5 @@
 import pytest
+
 from psychechat.config import Routing
 from psychechat.pipeline.router import Decision, Requested, choose
 from psychechat.risk import Severity

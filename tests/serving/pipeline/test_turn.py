@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+
 from psychechat.config import MemorySettings, Policy
 from psychechat.conversation import Assessment, Conversation, Draft, Review, Utterance, Verdict
 from psychechat.emotion import Emotion, Label
