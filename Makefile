@@ -41,6 +41,10 @@ unit: setup ## Run the tests that start no real engine (seconds)
 bench: setup ## Compare a turn's speed with vLLM's own server (minutes)
 	$(BIN)/python -m benchmarks.smoke
 
+.PHONY: coherence
+coherence: setup ## Ask the demo models twenty fixed messages a language and judge the replies (minutes)
+	$(BIN)/python -m benchmarks.coherence
+
 .PHONY: lock
 lock: setup ## Resolve requirements-cpu.lock again from pyproject.toml
 	@links="$$($(BIN)/python -m pip config get global.find-links 2>/dev/null || echo "$$PIP_FIND_LINKS")"; \

@@ -22,16 +22,16 @@ from typing import Annotated, Any
 
 import typer
 from openai import AsyncOpenAI
-from psychechat.conversation import Conversation, Utterance
-from psychechat.engines.base import StageName
-from psychechat.language import detect
-from psychechat.pipeline import packs
-from psychechat.pipeline.packs import Brief
 from rich.console import Console
 from rich.table import Table
 
 from benchmarks import servers
 from benchmarks.servers import Server
+from psychechat.conversation import Conversation, Utterance
+from psychechat.engines.base import StageName
+from psychechat.language import detect
+from psychechat.pipeline import packs
+from psychechat.pipeline.packs import Brief
 
 RESULTS = Path(__file__).parent / "results"
 COUNSELOR_CORE = 1
