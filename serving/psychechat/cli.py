@@ -1,0 +1,12 @@
+"""The commands that need no Ray, as one Typer app: `psychechat_ray.cli` mounts it beside `serve` and `models`."""
+
+import typer
+
+from psychechat.commands import prompts
+from psychechat.commands.chat import chat
+from psychechat.commands.classify import classify
+
+commands = typer.Typer(no_args_is_help=True, pretty_exceptions_show_locals=False)
+commands.command()(chat)
+commands.command()(classify)
+commands.add_typer(prompts.commands, name="prompts")

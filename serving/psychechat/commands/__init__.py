@@ -1,0 +1,1 @@
+"""The commands that need no Ray, one a module. `psychechat.cli` mounts them."""
