@@ -1,10 +1,9 @@
 """The generator: vLLM's AsyncLLM behind our `Generator` Protocol."""
 
 import asyncio
-import json
 import logging
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
@@ -19,6 +18,7 @@ from vllm.v1.engine.async_llm import AsyncLLM
 
 from psychechat.engines.base import Call, Delta, FinishReason, Message, Sampling, Stage, Usage
 from psychechat.engines.thinking import CLOSE, ThinkingSplitter
+from psychechat.engines.vllm.grammar import grammar
 from psychechat.errors import ContextLengthExceeded, DeadlineExceeded, EngineUnavailable, InvalidRequest, Overloaded
 
 log = logging.getLogger(__name__)
@@ -61,19 +61,13 @@ class VllmGenerator:
         """Tokens that a prompt and its answer may have together."""
         return self._engine.model_config.max_model_len
 
-    async def count_tokens(self, messages: Sequence[Message]) -> int:
-        # With the thinking closed, the longer of the two renderings.
-        _, prompt = await self._render(messages, thinks=False)
-        return len(prompt)
-
     async def generate(
         self, messages: Sequence[Message], stage: Stage, sampling: Sampling, call: Call
-    ) -> AsyncIterator[Delta]:
+    ) -> AsyncGenerator[Delta, None]:
         with _deadline_checked(call):
             text, prompt = await self._render(messages, stage.thinks)
-            needed = len(prompt) + sampling.max_tokens
-            if needed > self.context_length:
-                raise ContextLengthExceeded(needed, self.context_length)
+            if len(prompt) >= self.context_length:
+                raise ContextLengthExceeded(len(prompt) + sampling.max_tokens, self.context_length)
             thinking = stage.thinks and not text.rstrip().endswith(CLOSE)
             with _errors_mapped():
                 outputs = self._engine.generate(
@@ -92,8 +86,8 @@ class VllmGenerator:
                     await outputs.aclose()
 
     async def _deltas(
-        self, outputs: AsyncIterator[RequestOutput], splitter: ThinkingSplitter, deadline: float
-    ) -> AsyncIterator[Delta]:
+        self, outputs: AsyncGenerator[RequestOutput, None], splitter: ThinkingSplitter, deadline: float
+    ) -> AsyncGenerator[Delta, None]:
         completion_tokens = reasoning_tokens = 0
         while True:
             async with asyncio.timeout(deadline - time.time() if deadline != float("inf") else None):
@@ -120,6 +114,12 @@ class VllmGenerator:
                 usage,
             )
             return
+
+    async def check_fits(self, messages: Sequence[Message], reserve: int) -> None:
+        # With the thinking closed, the longer of the two renderings.
+        _, prompt = await self._render(messages, thinks=False)
+        if len(prompt) + reserve > self.context_length:
+            raise ContextLengthExceeded(len(prompt) + reserve, self.context_length)
 
     async def check_health(self) -> None:
         """Raises EngineUnavailable if the engine's processes are gone."""
@@ -154,9 +154,7 @@ class VllmGenerator:
         return await asyncio.get_running_loop().run_in_executor(self._renderer, render)
 
     def _parameters(self, stage: Stage, sampling: Sampling) -> SamplingParams:
-        constraint = None
-        if stage.schema is not None:
-            constraint = StructuredOutputsParams(json=json.dumps(stage.schema, ensure_ascii=False))
+        outputs = StructuredOutputsParams(grammar=grammar(stage.schema)) if stage.schema is not None else None
         return SamplingParams(
             max_tokens=sampling.max_tokens,
             temperature=sampling.temperature,
@@ -165,8 +163,9 @@ class VllmGenerator:
             frequency_penalty=sampling.frequency_penalty,
             stop=list(sampling.stop),
             seed=sampling.seed if self._takes_seeds else None,
-            structured_outputs=constraint,
-            output_kind=RequestOutputKind.DELTA,
+            structured_outputs=outputs,
+            # Nobody can read half a JSON: one delta spares every process on its way the cost of the others.
+            output_kind=RequestOutputKind.DELTA if outputs is None else RequestOutputKind.FINAL_ONLY,
         )
 
 

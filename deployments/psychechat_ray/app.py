@@ -1,0 +1,63 @@
+"""The server, put together.
+
+    HAProxy → Ingress (API, pipeline, memory) → Classifier
+                                              → counselor: Generator
+                                              → seeker: Generator, if one is configured apart
+
+Run it with `psychechat serve`, or `serve run psychechat_ray.app:build config=demo-cpu`.
+"""
+
+from collections.abc import Container, Iterator
+from typing import Any, Literal
+
+from ray.serve import Application
+
+from psychechat.config import Settings
+from psychechat.engines.base import Stage, StageName
+from psychechat.pipeline import packs
+from psychechat_ray.classifier import Classifier
+from psychechat_ray.configurations import load
+from psychechat_ray.generator import Generator
+from psychechat_ray.ingress import Ingress
+from psychechat_ray.replicas import STICKY, deployment
+
+
+def build(args: dict[str, Any]) -> Application:
+    """Serve's application builder. `args` are our settings, or `{"config": name or path}`.
+
+    Raises FileNotFoundError for an unknown configuration and pydantic.ValidationError for a wrong one.
+    """
+    settings = load(args["config"]) if "config" in args else Settings.model_validate(args)
+    return assemble(settings)
+
+
+def assemble(settings: Settings) -> Application:
+    classifier = deployment(Classifier, "classifier", settings.classifier.replicas, request_router_config=STICKY).bind(
+        settings.classifier, settings.cache
+    )
+    counselor_stages = list(_stages(settings, {"counselor"} if settings.seeker else {"counselor", "seeker"}))
+    counselor = deployment(Generator, "counselor", settings.counselor.replicas, request_router_config=STICKY).bind(
+        settings.counselor, counselor_stages
+    )
+    seeker = None
+    if settings.seeker is not None:
+        seeker = deployment(Generator, "seeker", settings.seeker.replicas, request_router_config=STICKY).bind(
+            settings.seeker, list(_stages(settings, {"seeker"}))
+        )
+    return deployment(
+        Ingress,
+        "ingress",
+        settings.ingress,
+        # Whatever else changes restarts replicas; this does not.
+        user_config=settings.policy.model_dump(mode="json"),
+    ).bind(settings, classifier, counselor, seeker)
+
+
+def _stages(settings: Settings, roles: Container[Literal["counselor", "seeker"]]) -> Iterator[Stage]:
+    """Every stage that these roles answer under a grammar, in every language, with both lengths of reply."""
+    for folder in settings.packs.values():
+        pack = packs.load(folder)
+        for name in StageName:
+            if pack.role(name) in roles and pack.stage(name).schema is not None:
+                yield pack.stage(name)
+                yield pack.stage(name, widened=True)

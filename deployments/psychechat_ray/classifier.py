@@ -1,0 +1,45 @@
+"""The classifier deployment: emotion and risk of utterances."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from psychechat.config import ModelSettings
+from psychechat.conversation import Assessment
+from psychechat.engines.base import Call
+from psychechat.engines.scripted import ScriptedClassifier
+from psychechat_ray.models import classifier_model
+from psychechat_ray.remote import ACCEPTED
+from psychechat_ray.replicas import shut_down
+
+if TYPE_CHECKING:
+    from psychechat.engines.vllm.classifier import VllmClassifier
+
+
+class Classifier:
+    async def __init__(self, settings: ModelSettings, cache: Path) -> None:  # type: ignore[misc]  # Serve awaits it
+        # In a thread, so that the replica can be stopped while its engine loads.
+        self._engine = await asyncio.to_thread(_engine, settings, cache)
+
+    async def classify(self, utterances: Sequence[str], call: Call) -> AsyncGenerator[list[Assessment] | None, None]:
+        yield ACCEPTED
+        yield await self._engine.classify(utterances, call)
+
+    async def ping(self) -> None:
+        await self._engine.check_health()
+
+    async def check_health(self) -> None:
+        """Serve replaces the replica once this raises."""
+        await self._engine.check_health()
+
+    def __del__(self) -> None:
+        shut_down(getattr(self, "_engine", None))
+
+
+def _engine(settings: ModelSettings, cache: Path) -> "VllmClassifier | ScriptedClassifier":
+    if settings.engine == "scripted":
+        return ScriptedClassifier()
+    from psychechat.engines.vllm.classifier import VllmClassifier  # vLLM takes its time, and is not always there
+
+    return VllmClassifier(classifier_model(settings, cache), **settings.engine_args)

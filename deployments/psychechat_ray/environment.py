@@ -1,0 +1,19 @@
+"""What Ray reads from the environment while it is imported, so: before it is."""
+
+import os
+
+DEFAULTS = {
+    # HAProxy in front and the lean request path: an empty request takes 2.6 instead of 12.7 ms on two cores.
+    "RAY_SERVE_ENABLE_HA_PROXY": "1",
+    "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
+    "RAY_SERVE_HAPROXY_NBTHREAD": "1",
+    # The throughput mode would keep the replicas' logs in files only.
+    "RAY_SERVE_LOG_TO_STDERR": "1",
+    "RAY_USAGE_STATS_ENABLED": "0",
+}
+
+
+def set_defaults() -> None:
+    """What the caller has set stays."""
+    for name, value in DEFAULTS.items():
+        os.environ.setdefault(name, value)

@@ -1,0 +1,58 @@
+"""The generator deployments, counselor and seeker: prompts in, deltas out."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from typing import TYPE_CHECKING
+
+from psychechat.config import ModelSettings
+from psychechat.engines.base import Call, Delta, Message, Sampling, Stage
+from psychechat.engines.scripted import ScriptedGenerator
+from psychechat_ray.models import generator_model
+from psychechat_ray.remote import ACCEPTED
+from psychechat_ray.replicas import shut_down
+
+if TYPE_CHECKING:
+    from psychechat.engines.vllm.generator import VllmGenerator
+
+
+class Generator:
+    """Ready once the grammars of `stages` are compiled."""
+
+    async def __init__(self, settings: ModelSettings, stages: Sequence[Stage]) -> None:  # type: ignore[misc]  # Serve awaits it
+        # In a thread, so that the replica can be stopped while its engine loads.
+        self._engine = await asyncio.to_thread(_engine, settings)
+        await self._engine.warm(stages)
+
+    async def generate(
+        self, messages: Sequence[Message], stage: Stage, sampling: Sampling, call: Call
+    ) -> AsyncGenerator[Delta | None, None]:
+        """A delta holds all that the engine has by the time that Ray took the last one: each costs a message."""
+        yield ACCEPTED
+        async with aclosing(self._engine.generate(messages, stage, sampling, call)) as deltas:
+            async for delta in deltas:
+                yield delta
+
+    async def check_fits(self, messages: Sequence[Message], reserve: int) -> AsyncGenerator[bool | None, None]:
+        yield ACCEPTED
+        await self._engine.check_fits(messages, reserve)
+        yield True
+
+    async def ping(self) -> None:
+        await self._engine.check_health()
+
+    async def check_health(self) -> None:
+        """Serve replaces the replica once this raises."""
+        await self._engine.check_health()
+
+    def __del__(self) -> None:
+        shut_down(getattr(self, "_engine", None))
+
+
+def _engine(settings: ModelSettings) -> "VllmGenerator | ScriptedGenerator":
+    if settings.engine == "scripted":
+        return ScriptedGenerator()
+    from psychechat.engines.vllm.generator import VllmGenerator  # vLLM takes its time, and is not always there
+
+    revision = {"revision": settings.revision} if settings.revision else {}
+    return VllmGenerator(generator_model(settings), engine_args={**revision, **settings.engine_args})

@@ -1,0 +1,135 @@
+"""The engine Protocols over Ray: the pipeline's side of a deployment handle. `replicas` holds the other side.
+
+Every call is a stream whose first item, `ACCEPTED`, says that a replica has it. Without that a call to a deployment
+with no replica left would wait in the router until the turn's deadline, and nobody could tell it from a slow model.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from typing import Any, cast
+
+from ray.exceptions import RayTaskError
+from ray.serve.exceptions import BackPressureError
+from ray.serve.handle import DeploymentHandle, DeploymentResponseGenerator
+
+from psychechat.conversation import Assessment
+from psychechat.engines.base import Call, Delta, Message, Sampling, Stage
+from psychechat.errors import DeadlineExceeded, EngineUnavailable, Overloaded, PsycheChatError
+
+logger = logging.getLogger(__name__)
+
+ACCEPTED = None
+ACCEPT_SECONDS = 5.0
+"""A live replica accepts in milliseconds; more than this is no replica."""
+PING_SECONDS = 2.0
+
+
+class RemoteGenerator:
+    """A `Generator` behind a handle. Calls of one session meet the same replica, and so its prefix cache."""
+
+    def __init__(self, handle: DeploymentHandle[Any]) -> None:
+        self._handle = handle
+
+    async def generate(
+        self, messages: Sequence[Message], stage: Stage, sampling: Sampling, call: Call
+    ) -> AsyncGenerator[Delta, None]:
+        arguments = (messages, stage, sampling, call)
+        async with aclosing(_stream(self._handle, "generate", call.session_id, call.deadline, arguments)) as deltas:
+            async for delta in deltas:
+                yield delta
+
+    async def check_fits(self, messages: Sequence[Message], reserve: int) -> None:
+        await _only(_stream(self._handle, "check_fits", "", float("inf"), (messages, reserve)))
+
+    async def is_up(self) -> bool:
+        return await _is_up(self._handle)
+
+
+class RemoteClassifier:
+    """A `Classifier` behind a handle."""
+
+    def __init__(self, handle: DeploymentHandle[Any]) -> None:
+        self._handle = handle
+
+    async def classify(self, utterances: Sequence[str], call: Call) -> list[Assessment]:
+        arguments = (utterances, call)
+        assessments: list[Assessment] = await _only(
+            _stream(self._handle, "classify", call.session_id, call.deadline, arguments)
+        )
+        return assessments
+
+    async def is_up(self) -> bool:
+        return await _is_up(self._handle)
+
+
+async def _stream(
+    handle: DeploymentHandle[Any], method: str, session_id: str, deadline: float, arguments: tuple[Any, ...]
+) -> AsyncGenerator[Any, None]:
+    """What the replica's method yields. Closing this cancels it there.
+
+    The session id is given on every hop: a request's own does not survive a second one.
+    """
+    streaming = handle.options(method_name=method, stream=True, session_id=session_id)
+    response = cast(DeploymentResponseGenerator[Any], streaming.remote(*arguments))
+    finished = False
+    try:
+        try:
+            async with asyncio.timeout(min(ACCEPT_SECONDS, deadline - time.time())):
+                await anext(response)
+        except TimeoutError:
+            _check(deadline)
+            raise EngineUnavailable(f"The {handle.deployment_name} is not available.") from None
+        while True:
+            try:
+                async with asyncio.timeout(None if deadline == float("inf") else deadline - time.time()):
+                    item = await anext(response)
+            except StopAsyncIteration:
+                finished = True
+                return
+            yield item
+    except TimeoutError:
+        raise DeadlineExceeded("The turn's time is up.") from None
+    except Exception as error:
+        raise _mapped(error, handle.deployment_name) from None
+    finally:
+        if not finished:
+            response.cancel()  # type: ignore[no-untyped-call]
+
+
+async def _only(stream: AsyncGenerator[Any, None]) -> Any:
+    async with aclosing(stream):
+        result = await anext(stream)
+        async for _ in stream:  # the end of the stream is the end of the call
+            pass
+        return result
+
+
+async def _is_up(handle: DeploymentHandle[Any]) -> bool:
+    try:
+        async with asyncio.timeout(PING_SECONDS):
+            await handle.options(method_name="ping").remote()
+    except Exception:
+        return False
+    return True
+
+
+def _check(deadline: float) -> None:
+    if deadline <= time.time():
+        raise DeadlineExceeded("The turn's time is up.")
+
+
+def _mapped(error: Exception, deployment: str) -> PsycheChatError:
+    """Ray's exceptions enter here. An engine's own arrive wrapped in a RayTaskError, or bare.
+
+    The text of a foreign one may quote the request, so only its kind is logged.
+    """
+    cause = error.cause if isinstance(error, RayTaskError) else error
+    if isinstance(cause, PsycheChatError):
+        return cause
+    if isinstance(cause, BackPressureError):
+        return Overloaded(retry_after=1.0)
+    logger.warning("%s failed: %s", deployment, type(cause).__name__)
+    return EngineUnavailable(f"The {deployment} is not available.")

@@ -1,0 +1,37 @@
+"""What the deployments have in common: how a replica is run."""
+
+from typing import Any
+
+from ray import serve
+from ray.serve import Deployment
+from ray.serve.config import RequestRouterConfig
+from ray.serve.experimental.consistent_hash_router import ConsistentHashRouter
+
+from psychechat.config import Replicas
+
+STICKY = RequestRouterConfig(request_router_class=ConsistentHashRouter)  # type: ignore[arg-type]
+"""Calls of one session meet the same replica. An ingress behind HAProxy cannot have a router of its own."""
+
+
+def deployment(replica: type, name: str, replicas: Replicas, **more: Any) -> Deployment:
+    """`replica` as a deployment. How many and with what is the operator's choice; the rest is ours."""
+    return serve.deployment(
+        name=name,
+        num_replicas=replicas.num_replicas,
+        max_ongoing_requests=replicas.max_ongoing_requests,
+        ray_actor_options={
+            "num_cpus": replicas.num_cpus,
+            "num_gpus": replicas.num_gpus,
+            "runtime_env": {"env_vars": dict(replicas.env)},
+        },
+        health_check_period_s=5,
+        # An engine that cannot start says so soon, instead of being tried twenty times.
+        max_constructor_retry_count=2,
+        **more,
+    )(replica)
+
+
+def shut_down(engine: object) -> None:
+    """End the engine's processes. None, or an engine that has none, is no error."""
+    if callable(shutdown := getattr(engine, "shutdown", None)):
+        shutdown()

@@ -1,0 +1,120 @@
+"""The whole server on this machine: a Ray of its own, Serve, and the application, until it is interrupted."""
+
+import logging
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import ray
+from ray import serve
+from ray.serve.schema import ApplicationStatus, ApplicationStatusOverview
+from rich.console import Console
+
+from psychechat.config import ModelSettings, Settings
+from psychechat_ray.app import assemble
+
+APPLICATION = "psychechat"
+OBJECT_STORE_BYTES = 100 * 2**20
+"""Nothing of ours goes through Ray's object store."""
+
+
+class StartFailed(Exception):
+    """A deployment cannot start. The message is Serve's."""
+
+
+def run(settings: Settings, console: Console, *, logs: bool) -> None:
+    """Serve until SIGINT or SIGTERM, then stop everything that was started. `logs` prints the replicas' logs too.
+
+    Raises StartFailed if an engine does not start.
+    """
+    started = time.monotonic()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with _ray(settings, console, logs=logs):
+            serve.run_many([serve.RunTarget(assemble(settings), name=APPLICATION)], wait_for_applications_running=False)
+            _wait_until_running(settings, console, started)
+            _announce(settings, console, started)
+            threading.Event().wait()
+    except KeyboardInterrupt:
+        console.print("Stopped.")
+
+
+@contextmanager
+def _ray(settings: Settings, console: Console, *, logs: bool) -> Iterator[None]:
+    console.print("Starting Ray ...")
+    ray.init(
+        address="local",
+        # What the settings ask for always fits; the engines share the cores that there are.
+        num_cpus=max(os.cpu_count() or 1, _cpus(settings)),
+        object_store_memory=OBJECT_STORE_BYTES,
+        include_dashboard=False,
+        log_to_driver=logs,
+        logging_level=logging.WARNING,
+    )
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # Ray has set its own
+    try:
+        serve.start(http_options={"host": settings.host, "port": settings.port})
+        yield
+    finally:
+        console.print("Stopping ...")
+        serve.shutdown()  # type: ignore[no-untyped-call]
+        ray.shutdown()
+
+
+def _cpus(settings: Settings) -> int:
+    parts = [settings.ingress, *(model.replicas for model in _models(settings).values())]
+    return round(sum(part.num_replicas * part.num_cpus for part in parts) + 0.5)
+
+
+def _models(settings: Settings) -> dict[str, ModelSettings]:
+    models = {"classifier": settings.classifier, "counselor": settings.counselor}
+    return models | ({"seeker": settings.seeker} if settings.seeker else {})
+
+
+def _wait_until_running(settings: Settings, console: Console, started: float) -> None:
+    waiting = set(_models(settings))
+    for name, model in _models(settings).items():
+        console.print(f"Loading {name}: {model.model} on {model.engine}")
+    with console.status("") as spinner:
+        while True:
+            application = serve.status().applications.get(APPLICATION)
+            if application is not None:
+                for name in sorted(waiting & _healthy(application)):
+                    waiting.remove(name)
+                    console.print(f"[green]Ready[/]  {name} after {time.monotonic() - started:.0f} s")
+                if application.status is ApplicationStatus.RUNNING:
+                    return
+                if application.status is ApplicationStatus.DEPLOY_FAILED:
+                    raise StartFailed(_complaints(application))
+            spinner.update(f"{', '.join(sorted(waiting)) or 'ingress'} loading, {time.monotonic() - started:.0f} s")
+            time.sleep(0.5)
+
+
+def _healthy(application: ApplicationStatusOverview) -> set[str]:
+    return {name for name, deployment in application.deployments.items() if deployment.status.value == "HEALTHY"}
+
+
+def _complaints(application: ApplicationStatusOverview) -> str:
+    failed = [f"{name}: {d.message}" for name, d in application.deployments.items() if "FAILED" in d.status.value]
+    return "\n".join(failed) or application.message
+
+
+def _announce(settings: Settings, console: Console, started: float) -> None:
+    url = f"http://{settings.host}:{settings.port}"
+    console.print(f"\n[bold]PsychēChat serves on {url}[/] after {time.monotonic() - started:.0f} s. Try:\n")
+    console.print(
+        f"  curl -N {url}/v1/chat/completions -H 'content-type: application/json' -d '"
+        '{"model": "psychechat", "stream": true, "messages": [{"role": "user", "content": '
+        '"I could not sleep. My exam is tomorrow."}]}\'\n',
+        markup=False,
+        highlight=False,
+        soft_wrap=True,
+    )
+    console.print(
+        "[yellow]Keep this machine behind a firewall:[/] whatever the host above, Ray listens on every interface "
+        "with HAProxy's statistics (8404) and metrics (9101) and with the replicas' HTTP and gRPC ports (random; "
+        "gRPC takes no password and unpickles what it gets).\nCtrl-C stops the server."
+    )

@@ -1,0 +1,27 @@
+"""JSON schemas as grammars that keep an answer valid, down to its characters."""
+
+import json
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+import xgrammar
+
+_CHARACTER = r"(([^\"\\\r\n]))"
+_JSON_CHARACTER = r"""(([^\0-\x1f\"\\]) | ("\\" [\"\\n]))"""
+
+
+def grammar(schema: Mapping[str, Any]) -> str:
+    """The schema in xgrammar's EBNF, without white space between tokens.
+
+    For a string with `maxLength` xgrammar 0.2.8 writes a rule that lets bare control characters through, which no
+    JSON parser takes, and has no way to write a quotation mark or a line break. That rule is replaced here. (Given
+    as a `pattern` the same bound fails to compile as soon as its grammar cache is on.)
+    """
+    return _ebnf(json.dumps(schema, ensure_ascii=False))
+
+
+@lru_cache(maxsize=256)
+def _ebnf(schema: str) -> str:
+    ebnf = str(xgrammar.Grammar.from_json_schema(schema, any_whitespace=False, separators=(",", ":")))
+    return ebnf.replace(_CHARACTER, _JSON_CHARACTER)

@@ -1,0 +1,54 @@
+import json
+from typing import Any
+
+import pytest
+import xgrammar
+
+from psychechat.engines.base import StageName
+from psychechat.engines.vllm.grammar import grammar
+from psychechat.pipeline import packs
+
+SCHEMA = {"type": "array", "items": {"type": "string", "minLength": 1, "maxLength": 4}, "minItems": 1, "maxItems": 2}
+
+
+@pytest.fixture(scope="module")
+def compiler() -> xgrammar.GrammarCompiler:
+    # 256 single bytes for a vocabulary, and the cache on, as in the engine.
+    return xgrammar.GrammarCompiler(xgrammar.TokenizerInfo([bytes([n]) for n in range(256)]), cache_enabled=True)
+
+
+def accepts(compiler: xgrammar.GrammarCompiler, schema: dict[str, Any], text: str) -> bool:
+    compiled = compiler.compile_grammar(grammar(schema))
+    matcher = xgrammar.GrammarMatcher(compiled, terminate_without_stop_token=True)
+    return bool(matcher.accept_string(text) and matcher.is_terminated())
+
+
+@pytest.mark.parametrize(
+    ("text", "accepted"),
+    [
+        pytest.param('["a","b"]', True, id="plain"),
+        pytest.param('["你好吗？","😀😀😀😀"]', True, id="bounds count characters, not bytes"),
+        pytest.param(r'["\"a\""]', True, id="quotation marks"),
+        pytest.param(r'["a\n\\b"]', True, id="a line break and a backslash count as one each"),
+        pytest.param('["abcde"]', False, id="too long"),
+        pytest.param(r'["\"\"\"\"\""]', False, id="too long, escaped"),
+        pytest.param('[""]', False, id="too short"),
+        pytest.param('["a\tb"]', False, id="a bare tab"),
+        pytest.param('["a\x01"]', False, id="a bare control character"),
+        pytest.param('["a\nb"]', False, id="a bare line break"),
+        pytest.param('["a", "b"]', False, id="white space after a comma"),
+        pytest.param('[ "a"]', False, id="white space after a bracket"),
+    ],
+)
+def test_accepts_what_a_json_parser_takes(compiler: xgrammar.GrammarCompiler, text: str, accepted: bool) -> None:
+    assert accepts(compiler, SCHEMA, text) is accepted
+    if accepted:
+        json.loads(text)
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_every_schema_of_the_packs_compiles(compiler: xgrammar.GrammarCompiler, language: str) -> None:
+    for stage in StageName:
+        for widened in (False, True):
+            if (schema := packs.load(language).stage(stage, widened=widened).schema) is not None:
+                compiler.compile_grammar(grammar(schema))

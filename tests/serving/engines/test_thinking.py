@@ -1,0 +1,53 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from psychechat.engines.thinking import CLOSE, OPEN, ThinkingSplitter
+
+
+def split(pieces: list[str], *, thinking: bool = True) -> tuple[str, str]:
+    splitter = ThinkingSplitter(thinking)
+    parts = [splitter.feed(piece) for piece in pieces] + [splitter.finish()]
+    return "".join(part.reasoning for part in parts), "".join(part.content for part in parts)
+
+
+@pytest.mark.parametrize(
+    ("text", "reasoning", "content"),
+    [
+        pytest.param("<think>\nA plan.\n</think>\n\nHello.", "A plan.\n", "Hello.", id="the model opens it"),
+        pytest.param("A plan.\n</think>\n\nHello.", "A plan.\n", "Hello.", id="the template opened it"),
+        pytest.param("\n <think>A plan.</think>Hello.", "A plan.", "Hello.", id="white space before it"),
+        pytest.param("<think></think>Hello.", "", "Hello.", id="empty"),
+        pytest.param("A plan that never", "A plan that never", "", id="never closes"),
+        pytest.param("A plan </thin", "A plan </thin", "", id="ends within the tag"),
+        pytest.param("<thi", "<thi", "", id="ends within the opening tag"),
+        pytest.param("a < b, </b> and <<//think> </think>x", "a < b, </b> and <<//think> ", "x", id="almost tags"),
+        pytest.param("</think>one</think>two", "", "one</think>two", id="a second closing is content"),
+        pytest.param("", "", "", id="nothing"),
+    ],
+)
+def test_splits_however_the_text_is_cut(text: str, reasoning: str, content: str) -> None:
+    assert split([text]) == (reasoning, content)
+    assert split(list(text)) == (reasoning, content)
+    for cut in range(len(text)):
+        assert split([text[:cut], text[cut:]]) == (reasoning, content)
+
+
+@given(st.lists(st.sampled_from(["<", "/", "think>", OPEN, CLOSE, "\n", " ", "word", "想"])))
+def test_how_the_text_is_cut_never_changes_the_result(pieces: list[str]) -> None:
+    assert split(pieces) == split(["".join(pieces)])
+
+
+def test_without_thinking_all_is_content_at_once() -> None:
+    splitter = ThinkingSplitter(thinking=False)
+    assert splitter.feed("\n{").content == "\n{"
+    assert splitter.feed("</think>").content == "</think>"
+    assert splitter.finish() == ("", "")
+
+
+def test_reasoning_streams_without_waiting_for_the_end() -> None:
+    splitter = ThinkingSplitter(thinking=True)
+    assert splitter.feed("<think>first ").reasoning == "first "
+    assert splitter.thinking
+    assert splitter.feed("second</think>").reasoning == "second"
+    assert not splitter.thinking
