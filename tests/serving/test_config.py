@@ -1,8 +1,9 @@
 from pathlib import Path
 
 import pytest
-from psychechat.config import Policy, Settings
 from pydantic import ValidationError
+
+from psychechat.config import Policy, Settings
 
 
 def test_a_settings_file_survives_the_round_trip_through_json() -> None:

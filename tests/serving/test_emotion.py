@@ -1,4 +1,5 @@
 import pytest
+
 from psychechat.emotion import LABELS, Emotion, Group, Label, decode, distinct, label_names, valence
 
 

@@ -1,4 +1,5 @@
 import pytest
+
 from psychechat.conversation import Conversation, Speaker, Utterance
 from psychechat.emotion import Language
 from psychechat.language import choose, detect

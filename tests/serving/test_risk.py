@@ -1,4 +1,5 @@
 import pytest
+
 from psychechat.config import RiskThresholds
 from psychechat.risk import Severity, level
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import uvicorn
+
 from psychechat.api.app import create_app
 from psychechat.config import MemorySettings, Policy
 from psychechat.engines.scripted import ScriptedClassifier, ScriptedGenerator

@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
+
 from psychechat.engines.base import StageName
 from psychechat.engines.scripted import Answer, ScriptedGenerator
 from psychechat.errors import EngineUnavailable

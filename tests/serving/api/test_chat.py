@@ -11,6 +11,7 @@ import httpx
 import openai
 import pytest
 from openai.types.chat import ChatCompletionMessageParam
+
 from psychechat.engines.base import StageName
 from psychechat.engines.scripted import ScriptedGenerator
 from psychechat.errors import EngineUnavailable
