@@ -9,6 +9,10 @@ DEFAULTS = {
     "RAY_SERVE_HAPROXY_NBTHREAD": "1",
     # The throughput mode would keep the replicas' logs in files only.
     "RAY_SERVE_LOG_TO_STDERR": "1",
+    # A replica that is killed takes its engine's processes with it.
+    "RAY_process_group_cleanup_enabled": "1",
+    # Nobody has to be drained away from a server on one machine, so Ctrl-C need not wait for it.
+    "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1",
     "RAY_USAGE_STATS_ENABLED": "0",
 }
 

@@ -51,6 +51,7 @@ def _ray(settings: Settings, console: Console, *, logs: bool) -> Iterator[None]:
         num_cpus=max(os.cpu_count() or 1, _cpus(settings)),
         object_store_memory=OBJECT_STORE_BYTES,
         include_dashboard=False,
+        _node_ip_address="127.0.0.1",  # most of Ray's own ports then stay on this machine
         log_to_driver=logs,
         logging_level=logging.WARNING,
     )

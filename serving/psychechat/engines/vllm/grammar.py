@@ -7,16 +7,17 @@ from typing import Any
 
 import xgrammar
 
-_CHARACTER = r"(([^\"\\\r\n]))"
-_JSON_CHARACTER = r"""(([^\0-\x1f\"\\]) | ("\\" [\"\\n]))"""
+_CHARACTER = r"[^\"\\\r\n]"
+_NO_CONTROL_CHARACTER = r"[^\0-\x1f\"\\]"
 
 
 def grammar(schema: Mapping[str, Any]) -> str:
     """The schema in xgrammar's EBNF, without white space between tokens.
 
     For a string with `maxLength` xgrammar 0.2.8 writes a rule that lets bare control characters through, which no
-    JSON parser takes, and has no way to write a quotation mark or a line break. That rule is replaced here. (Given
-    as a `pattern` the same bound fails to compile as soon as its grammar cache is on.)
+    JSON parser takes; that rule is mended here. It has no escapes, so that no quotation mark can be written: with
+    them each token took 170 ms of the engine's time instead of 0.03 ms. (Given as a `pattern`, the same bound does
+    not compile once xgrammar's cache is on.)
     """
     return _ebnf(json.dumps(schema, ensure_ascii=False))
 
@@ -24,4 +25,4 @@ def grammar(schema: Mapping[str, Any]) -> str:
 @lru_cache(maxsize=256)
 def _ebnf(schema: str) -> str:
     ebnf = str(xgrammar.Grammar.from_json_schema(schema, any_whitespace=False, separators=(",", ":")))
-    return ebnf.replace(_CHARACTER, _JSON_CHARACTER)
+    return ebnf.replace(_CHARACTER, _NO_CONTROL_CHARACTER)
