@@ -12,9 +12,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from psychechat.emotion import Group
-
 from models.sentences import sentences
+from psychechat.emotion import Group
 
 ROOT = Path(__file__).resolve().parents[2] / "shared" / "data"
 GROUPS = tuple(Group)
@@ -103,7 +102,9 @@ def _levels(levels: dict[str, int], annotated: Sequence[str], masked: Sequence[s
 
 def _psysuicide(root: Path, split: Split) -> Iterator[Example]:
     for row in _rows(root, f"psysuicide/{split}"):
-        yield Example(row["text"], "psysuicide", split, risk=row["risk_level"], tags=(row["data_source"],))
+        yield Example(
+            row["text"], "psysuicide", split, risk=row["risk_level"], risk_weight=3.0, tags=(row["data_source"],)
+        )
 
 
 def _goemotions(root: Path, split: Split, annotated: dict[str, list[str]]) -> Iterator[Example]:
@@ -153,12 +154,12 @@ def _own(seed: int) -> Iterator[Example]:
         split: Split = "dev" if sentence.held_out else "train"
         source = f"own/{sentence.language}"
         if sentence.group is None:
-            yield Example(sentence.text, source, split, risk=sentence.risk, risk_weight=0.4)
+            yield Example(sentence.text, source, split, risk=sentence.risk, risk_weight=1.0)
             continue
         named = Group(sentence.group)
         opposed = negative if named is Group.JOY else {Group.JOY} if named in negative else set()
         emotion = tuple(sentence.level if g is named else 0 if g in opposed else MASKED for g in GROUPS)
-        yield Example(sentence.text, source, split, emotion, risk=0, weight=0.5, risk_weight=0.2)
+        yield Example(sentence.text, source, split, emotion, risk=0, weight=0.5, risk_weight=0.5)
 
 
 def _as_low_risk(example: Example) -> Example:

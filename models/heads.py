@@ -50,7 +50,7 @@ def fit(vectors: Tensor, targets: Targets, decay: float) -> Heads:
     weight = torch.zeros(sum(WIDTHS), vectors.shape[1], requires_grad=True)
     bias = torch.zeros(sum(WIDTHS), requires_grad=True)
     emotion_weights, risk_weights = _emotion_weights(targets), _risk_weights(targets)
-    optimiser = torch.optim.LBFGS([weight, bias], max_iter=200, history_size=20, line_search_fn="strong_wolfe")
+    optimiser = torch.optim.LBFGS([weight, bias], max_iter=100, history_size=20, line_search_fn="strong_wolfe")
 
     def closure() -> Tensor:
         optimiser.zero_grad()
@@ -106,4 +106,4 @@ def _risk_weights(targets: Targets) -> Tensor:
     for severity in range(SEVERITIES):
         here = targets.risk == severity
         weights[here] *= (weights[here].sum() / total) ** -0.5
-    return weights / weights[known].sum() * 4  # as much as four groups
+    return weights / weights[known].sum()

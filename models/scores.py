@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from itertools import product
 
 import torch
-from psychechat.risk import CRISIS, Severity
 from torch import Tensor
 
 from models.data import GROUPS, MASKED
+from psychechat.risk import CRISIS, Severity
 
 Thresholds = Mapping[Severity, float]
 
@@ -76,10 +76,11 @@ def choose_risk_thresholds(sets: Sequence[tuple[Tensor, Tensor]], recall: float)
 
     If none reach it, the lowest ideation threshold of the grid is taken.
     """
-    steps = [0.1 + 0.05 * i for i in range(15)]
-    reaching = [t for t in steps if all(_recall(risk, truth, t) >= recall for risk, truth in sets)] or steps[:1]
+    fine = [0.1 + 0.02 * i for i in range(26)]
+    steps = [0.3 + 0.05 * i for i in range(8)]
+    reaching = [t for t in fine if all(_recall(risk, truth, t) >= recall for risk, truth in sets)] or fine[:1]
     best, best_score = {}, -1.0
-    for ideation, indicator, behavior, attempt in product(reaching, steps[4:12], steps[4:12], steps[4:12]):
+    for ideation, indicator, behavior, attempt in product(reaching, steps, steps, steps):
         if indicator < ideation:
             continue  # an indicator is a weaker claim, but calling it early sends everyone to Agent Mode
         thresholds = dict(zip(list(Severity)[1:], (indicator, ideation, behavior, attempt), strict=True))

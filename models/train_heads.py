@@ -14,8 +14,6 @@ from typing import Annotated, Any
 
 import torch
 import typer
-from psychechat.demo.encoder import HEADS, prepare
-from psychechat.risk import Severity
 from rich.console import Console
 from safetensors.torch import save_file
 from torch import Tensor
@@ -25,13 +23,15 @@ from models.data import DataMissing, Example, load
 from models.embeddings import RUNS, embed
 from models.heads import WIDTHS, Heads, Targets, fit, temperatures
 from models.scores import choose_emotion_threshold, choose_risk_thresholds, emotion_scores, risk_scores
+from psychechat.demo.encoder import HEADS, prepare
+from psychechat.risk import Severity
 
 RESULTS = Path(__file__).with_name("results") / "heads.json"
 CARD = HEADS.with_name("heads-card.md")
-DECAY = 1e-3
+DECAY = 1e-2
 FOLDS = 4
-RECALL = 0.92
-"""What the ideation threshold must reach on held-out folds: a little more than asked of the dev parts."""
+RECALL = 0.9
+"""What the ideation threshold must reach on held-out folds."""
 
 EMOTION_SETS = ("goemotions", "xed/en", "brighter/en", "brighter/zh", "psychechat")
 RISK_SETS = ("psysuicide", "own/en", "own/zh", "counsel_chat", "smilechat")
@@ -103,6 +103,7 @@ def main(
         save_file(tensors, HEADS, metadata={"psychechat": json.dumps(metadata)})
         RESULTS.parent.mkdir(exist_ok=True)
         RESULTS.write_text(json.dumps(report, indent=2) + "\n")
+        HEADS.chmod(0o644)
         CARD.write_text(render(report))
 
 
