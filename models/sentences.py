@@ -32,20 +32,20 @@ class Sentence:
 
 def sentences(seed: int) -> Iterator[Sentence]:
     """All sentences with their variants; the same ones for the same seed."""
-    chance = random.Random(seed)
     for language in ("en", "zh"):
         for risk, cores in _RISK[language].items():
             for number, core in enumerate(cores):
-                for text in _vary(core, language, chance):
+                for text in _vary(core, language, seed):
                     yield Sentence(text, language, risk, None, 0, number % HELD_OUT == HELD_OUT - 1)
         for group, levels in _EMOTION[language].items():
             for level, joined in enumerate(levels, start=1):
                 for number, core in enumerate(joined.split(" | ")):
-                    for text in _vary(core, language, chance):
+                    for text in _vary(core, language, seed):
                         yield Sentence(text, language, 0, group, level, number % HELD_OUT == HELD_OUT - 1)
 
 
-def _vary(core: str, language: Language, chance: random.Random) -> list[str]:
+def _vary(core: str, language: Language, seed: int) -> list[str]:
+    chance = random.Random(f"{seed} {core}")  # of its own, so that a new core leaves the others' variants alone
     openers, closers = _FRAMES[language]
     space, stop = (" ", ".") if language == "en" else ("", "。")
     end = "" if core[-1] in "?!？！" else stop
@@ -240,6 +240,12 @@ _RISK_EN: dict[int, list[str]] = {
         "I'm ready to leave this world",
         "I pray that I won't wake up tomorrow",
         "I just don't want to exist",
+        "I keep thinking about suicide",
+        "suicide is on my mind all the time",
+        "I see no sense in staying alive",
+        "being alive has no point any more",
+        "what is the point of living when it's like this?",
+        "I'm done with life",
     ],
     # A plan, preparation, or self-injury that happened.
     3: [
@@ -263,6 +269,8 @@ _RISK_EN: dict[int, list[str]] = {
         "I have the rope ready at home",
         "I looked up how many tablets it takes and I have enough",
         "I have been starving and cutting to punish myself",
+        "I relapsed and hurt myself again",
+        "the cutting is back, I did it twice this week",
     ],
     # An attempt, recent or under way.
     4: [
@@ -357,6 +365,9 @@ _RISK_ZH: dict[int, list[str]] = {
         "站在窗边的时候会想跳下去",
         "我对生活没有留恋了，想走了",
         "我有轻生的想法",
+        "脑子里全是自杀",
+        "活着还有什么意思，不如死了",
+        "我对活着已经没有兴趣了",
     ],
     3: [
         "我已经选好了日子要离开",

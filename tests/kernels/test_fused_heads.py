@@ -6,8 +6,9 @@ from typing import NamedTuple
 
 import pytest
 import torch
-from psychechat_kernels.fused_heads import Pooling, fused_heads
 from torch import Tensor
+
+from psychechat_kernels.fused_heads import Pooling, fused_heads
 
 GROUPS = (4,) * 8 + (5,)
 COLUMNS = sum(GROUPS)

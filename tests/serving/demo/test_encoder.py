@@ -11,14 +11,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from psychechat.demo import e5s1, encoder
-from psychechat.demo.encoder import is_intact, prepare
-from psychechat.engines.vllm.windows import Windows
 from rich.console import Console
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 from tokenizers import Tokenizer
 from transformers import BertModel
+
+from psychechat.demo import e5s1, encoder
+from psychechat.demo.encoder import is_intact, prepare
+from psychechat.engines.vllm.windows import Windows
 
 TEXTS = [
     "I passed my exam, I'm so happy",

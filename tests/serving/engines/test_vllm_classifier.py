@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 import torch
+from safetensors.torch import load_file
+
 from psychechat.conversation import Assessment
 from psychechat.demo.encoder import HEADS, prepare
 from psychechat.emotion import Group
@@ -20,12 +22,16 @@ from psychechat.engines.vllm.windows import WIDTHS, Windows, assess
 from psychechat.errors import DeadlineExceeded, EngineUnavailable
 from psychechat.risk import CRISIS, Severity
 from psychechat_kernels.fused_heads import fused_heads
-from safetensors.torch import load_file
 
 if TYPE_CHECKING:  # vLLM is imported when its engine is built, and not on collection
     from psychechat.engines.vllm.classifier import VllmClassifier
 
-pytestmark = [pytest.mark.engine, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [
+    pytest.mark.engine,
+    pytest.mark.asyncio(loop_scope="module"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning:torch"),  # vLLM and torch warn of themselves on import
+    pytest.mark.filterwarnings("ignore::FutureWarning:vllm"),
+]
 
 CANARY = "zanzibarquokka"
 CALL = Call("test", "session")
@@ -112,7 +118,7 @@ async def test_equals_transformers(classifier: "VllmClassifier", expected: Plain
 
 async def test_long_texts_are_windowed(classifier: "VllmClassifier", expected: Plain) -> None:
     """A sentence in the middle of a long text is in one of its windows; nothing is cut off."""
-    filler = "Then we talked about the weather and the garden. " * 60
+    filler = "Then we talked about the weather and the garden. " * 90
     text = filler + "I want to be dead. " + filler
     assert len(expected.windows.cut(text)) > 3
     (found,) = await classifier.classify([text], CALL)

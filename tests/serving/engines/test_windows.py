@@ -5,10 +5,11 @@ from itertools import chain, pairwise
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+
 from psychechat.emotion import Group
 from psychechat.engines.vllm.windows import OVERLAP, WIDTHS, Windows, assess
 from psychechat.risk import Severity, at_least, level
-from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 MAX_LEN = 100
 START, END, PREFIX = 0, 1, 2

@@ -7,7 +7,6 @@ tensors are `heads.weight` [columns, H] and `heads.bias` [columns] among the wei
 from collections.abc import Iterable, Sequence, Set
 
 import torch
-from psychechat_kernels.fused_heads import Pooling, fused_heads
 from torch import Tensor, nn
 from vllm.config import PoolerConfig
 from vllm.model_executor.layers.pooler import DispatchPooler, Pooler
@@ -15,6 +14,8 @@ from vllm.model_executor.models.bert import BertEmbeddingModel
 from vllm.model_executor.models.interfaces_base import default_pooling_type
 from vllm.tasks import PoolingTask
 from vllm.v1.pool.metadata import PoolingMetadata
+
+from psychechat_kernels.fused_heads import Pooling, fused_heads
 
 _HEADS = "heads."
 
