@@ -45,15 +45,16 @@ def run(settings: Settings, console: Console, *, logs: bool) -> None:
 @contextmanager
 def _ray(settings: Settings, console: Console, *, logs: bool) -> Iterator[None]:
     console.print("Starting Ray ...")
+    if not logs:
+        logging.getLogger("ray.serve").setLevel(logging.ERROR)
     ray.init(
         address="local",
         # What the settings ask for always fits; the engines share the cores that there are.
         num_cpus=max(os.cpu_count() or 1, _cpus(settings)),
         object_store_memory=OBJECT_STORE_BYTES,
         include_dashboard=False,
-        _node_ip_address="127.0.0.1",  # most of Ray's own ports then stay on this machine
         log_to_driver=logs,
-        logging_level=logging.WARNING,
+        logging_level=logging.INFO if logs else logging.ERROR,
     )
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # Ray has set its own
     try:
@@ -115,7 +116,9 @@ def _announce(settings: Settings, console: Console, started: float) -> None:
         soft_wrap=True,
     )
     console.print(
-        "[yellow]Keep this machine behind a firewall:[/] whatever the host above, Ray listens on every interface "
-        "with HAProxy's statistics (8404) and metrics (9101) and with the replicas' HTTP and gRPC ports (random; "
-        "gRPC takes no password and unpickles what it gets).\nCtrl-C stops the server."
+        "[yellow]Keep this machine behind a firewall:[/] whatever the host above, Ray listens on every interface: "
+        "HAProxy's statistics (8404) and metrics (9101), Ray's metrics (44217, 44227) and processes (random ports), "
+        "and each replica's gRPC port (random), which asks for no password and unpickles what it gets.\n"
+        "Ctrl-C stops the server.",
+        highlight=False,
     )

@@ -1,0 +1,207 @@
+"""Handles as engines, on a real Ray with scripted engines behind them."""
+
+import asyncio
+import os
+import sys
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import pytest_asyncio
+import ray
+from ray import serve
+from ray.serve.handle import DeploymentHandle
+
+from psychechat.config import ModelSettings, Replicas
+from psychechat.emotion import Group
+from psychechat.engines.base import Call, Delta, Message, Sampling, Stage, StageName
+from psychechat.engines.scripted import ScriptedGenerator
+from psychechat.errors import ContextLengthExceeded, DeadlineExceeded, EngineUnavailable
+from psychechat_ray import remote
+from psychechat_ray.classifier import Classifier
+from psychechat_ray.generator import Generator
+from psychechat_ray.remote import RemoteClassifier, RemoteGenerator
+from psychechat_ray.replicas import STICKY, deployment
+
+pytestmark = [pytest.mark.engine, pytest.mark.asyncio(loop_scope="module")]
+
+CANARY = "zanzibarquokka"
+CALL = Call("test", "session")
+HELLO = [Message("user", "I feel sad.")]
+REPLY = Stage(StageName.REPLY, thinks=True)
+DRAFT = Stage(StageName.DRAFT)
+EMOTION = Stage(StageName.EMOTION)
+FEW = Replicas(num_cpus=0)
+SCRIPTED = ModelSettings(engine="scripted", replicas=FEW)
+
+
+class Counselor(Generator):
+    """Replies in a second, cannot draft, and dies of an emotion."""
+
+    async def __init__(self) -> None:  # type: ignore[misc]
+        self._engine = ScriptedGenerator(
+            {
+                StageName.REPLY: ["<think>a plan</think>" + "word " * 50],
+                StageName.DRAFT: [ValueError(CANARY)],
+                StageName.EMOTION: [lambda _: os._exit(1)],
+            },
+            seconds_per_word=0.02,
+            context_length=1000,
+        )
+
+    async def running(self) -> int:
+        assert isinstance(self._engine, ScriptedGenerator)
+        return self._engine.running
+
+    async def who(self) -> int:
+        return os.getpid()
+
+
+class NeverReady(Generator):
+    async def __init__(self) -> None:  # type: ignore[misc]
+        await asyncio.sleep(3600)
+
+
+class Front:
+    """Stands where the ingress stands: an application's first deployment may have no router of its own."""
+
+    def __init__(self, engine: DeploymentHandle[Any]) -> None:
+        self._engine = engine
+
+
+Deploy = Callable[..., DeploymentHandle[Any]]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def deploy() -> AsyncIterator[Deploy]:
+    """A function that deploys a replica class and gives its handle."""
+
+    def run(replica: type, *arguments: Any, replicas: Replicas = FEW, ready: bool = True) -> DeploymentHandle[Any]:
+        engine = deployment(replica, "engine", replicas, request_router_config=STICKY).bind(*arguments)
+        front = deployment(Front, "front", FEW).bind(engine)
+        target = serve.RunTarget(front, name=replica.__name__, route_prefix=None)
+        serve.run_many([target], wait_for_applications_running=ready)
+        return serve.get_deployment_handle("engine", replica.__name__)
+
+    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # type: ignore[no-untyped-call]
+    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
+    serve.start(proxy_location="Disabled")
+    yield run
+    await serve.shutdown_async()  # type: ignore[no-untyped-call]
+    ray.shutdown()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def handle(deploy: Deploy) -> DeploymentHandle[Any]:
+    return await asyncio.to_thread(deploy, Counselor, replicas=FEW.model_copy(update={"num_replicas": 2}))
+
+
+@pytest.fixture(scope="module")
+def counselor(handle: DeploymentHandle[Any]) -> RemoteGenerator:
+    return RemoteGenerator(handle)
+
+
+async def collect(counselor: RemoteGenerator, stage: Stage = REPLY, call: Call = CALL) -> list[Delta]:
+    return [delta async for delta in counselor.generate(HELLO, stage, Sampling(100), call)]
+
+
+async def running(handle: DeploymentHandle[Any]) -> int:
+    found: int = await handle.options(method_name="running", session_id=CALL.session_id).remote()
+    return found
+
+
+async def test_deltas_come_one_by_one_and_whole(counselor: RemoteGenerator) -> None:
+    arrivals = []
+    deltas: list[Delta] = []
+    async for delta in counselor.generate(HELLO, REPLY, Sampling(100), CALL):
+        arrivals.append(time.monotonic())
+        deltas.append(delta)
+    assert "".join(delta.reasoning for delta in deltas) == "a plan"
+    assert "".join(delta.content for delta in deltas).split() == ["word"] * 50
+    assert deltas[-1].finish_reason == "stop"
+    assert arrivals[-1] - arrivals[0] > 0.5
+
+
+async def test_a_classifier_answers(deploy: Deploy, tmp_path_factory: Any) -> None:
+    handle = await asyncio.to_thread(deploy, Classifier, SCRIPTED, tmp_path_factory.mktemp("cache"))
+    [sad, plain] = await RemoteClassifier(handle).classify(["so sad", "a table"], CALL)
+    assert sad.groups[Group.SADNESS][2] == pytest.approx(0.9)
+    assert plain.groups[Group.SADNESS][0] == 1.0
+
+
+async def test_our_errors_arrive_as_they_are(counselor: RemoteGenerator) -> None:
+    await counselor.check_fits(HELLO, reserve=10)
+    with pytest.raises(ContextLengthExceeded) as refused:
+        await counselor.check_fits(HELLO, reserve=5000)
+    assert (refused.value.tokens, refused.value.limit) == (5011, 1000)
+
+
+async def test_a_foreign_error_says_nothing(counselor: RemoteGenerator, caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(EngineUnavailable) as failed:
+        await collect(counselor, DRAFT)
+    assert CANARY not in str(failed.value) + caplog.text
+    assert "ValueError" in caplog.text
+
+
+async def test_closing_the_iterator_ends_it_on_the_replica(
+    counselor: RemoteGenerator, handle: DeploymentHandle[Any]
+) -> None:
+    async with aclosing(counselor.generate(HELLO, REPLY, Sampling(100), CALL)) as deltas:
+        await anext(deltas)
+        assert await running(handle) == 1
+    await asyncio.sleep(0.3)
+    assert await running(handle) == 0
+
+
+async def test_cancelling_the_task_ends_it_on_the_replica(
+    counselor: RemoteGenerator, handle: DeploymentHandle[Any]
+) -> None:
+    tasks = [asyncio.create_task(collect(counselor)) for _ in range(8)]
+    await asyncio.sleep(0.4)
+    assert await running(handle) == 8
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    await asyncio.sleep(0.3)
+    assert await running(handle) == 0
+
+
+async def test_a_deadline_is_kept(counselor: RemoteGenerator, handle: DeploymentHandle[Any]) -> None:
+    with pytest.raises(DeadlineExceeded):
+        await collect(counselor, call=replace(CALL, deadline=time.time() + 0.4))
+    await asyncio.sleep(0.3)
+    assert await running(handle) == 0
+
+
+async def test_a_session_stays_with_its_replica(handle: DeploymentHandle[Any]) -> None:
+    async def who(session: str) -> int:
+        pid: int = await handle.options(method_name="who", session_id=session).remote()
+        return pid
+
+    ours = {await who("one session") for _ in range(10)}
+    everyone = {await who(f"session {number}") for number in range(40)}
+    assert len(ours) == 1
+    assert len(everyone) == 2
+
+
+async def test_without_a_replica_the_engine_is_unavailable_at_once(
+    deploy: Deploy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote, "ACCEPT_SECONDS", 1.0)
+    handle = await asyncio.to_thread(deploy, NeverReady, ready=False)
+    started = time.monotonic()
+    assert not await RemoteGenerator(handle).is_up()
+    with pytest.raises(EngineUnavailable):
+        await collect(RemoteGenerator(handle))
+    assert time.monotonic() - started < 5
+
+
+async def test_a_replica_that_dies_is_unavailable_and_replaced(
+    counselor: RemoteGenerator, handle: DeploymentHandle[Any]
+) -> None:
+    with pytest.raises(EngineUnavailable):
+        await collect(counselor, EMOTION)
+    assert (await collect(counselor))[-1].finish_reason == "stop"
