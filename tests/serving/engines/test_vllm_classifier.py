@@ -69,7 +69,7 @@ def classifier(folder: Path, log: Path) -> Iterator["VllmClassifier"]:
         patch.setenv("VLLM_CPU_KVCACHE_SPACE", "1")
         from psychechat.engines.vllm.classifier import VllmClassifier
 
-        built = VllmClassifier(folder, enforce_eager=True)
+        built = VllmClassifier(folder)
     yield built
     with output_to(log.with_suffix(".end")):
         built.shutdown()

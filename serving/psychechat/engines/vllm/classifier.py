@@ -34,9 +34,12 @@ class VllmClassifier:
         what an urgent call may have to wait for. `engine_args` are further fields of vLLM's AsyncEngineArgs.
         """
         self._windows = Windows.of(model, max_model_len)
+        cpu = current_platform.is_cpu()
         settings = {
-            # A CPU without AMX is faster in fp32 than in bf16, vLLM's default.
-            "dtype": "float32" if current_platform.is_cpu() else "auto",
+            # Without AMX, bf16 (vLLM's default there) gains nothing on short texts and takes twice as long on long.
+            "dtype": "float32" if cpu else "auto",
+            # Compiling makes this small model some 15 % faster on a CPU, and its engine start 35 s later each time.
+            "enforce_eager": cpu,
             "max_num_seqs": 256,
             "disable_log_stats": True,
         }
