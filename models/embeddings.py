@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from psychechat.engines.vllm.windows import Windows
 from rich.progress import track
 from tokenizers import Tokenizer
 from transformers import BertModel
+
+from psychechat.engines.vllm.windows import Windows
 
 RUNS = Path(__file__).with_name("runs") / "classifier"
 MAX_LEN = 512
