@@ -29,11 +29,14 @@ class _Branch(BaseModel):
 
 
 class RiskThresholds(_Branch):
-    """A severity is reached when the probability of it or worse reaches its threshold."""
+    """A severity is reached when the probability of it or worse reaches its threshold.
 
-    indicator: Probability = 0.5
-    ideation: Probability = 0.35
-    behavior: Probability = 0.4
+    The defaults are the demo heads': `models/results/heads.json` has what they cost. Other heads need their own.
+    """
+
+    indicator: Probability = 0.45
+    ideation: Probability = 0.22
+    behavior: Probability = 0.45
     attempt: Probability = 0.5
 
     @property
@@ -111,7 +114,8 @@ def _default_crisis() -> Crisis:
 class Policy(_Branch):
     """What may change while turns run. Swapped whole, between turns."""
 
-    emotion_threshold: Probability = 0.5
+    emotion_threshold: Probability = 0.32
+    """An emotion group is present from this probability on. The default is the demo heads', as above."""
     risk: RiskThresholds = RiskThresholds()
     routing: Routing = Routing()
     limits: Limits = Limits()
