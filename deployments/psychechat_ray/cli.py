@@ -3,7 +3,9 @@
 from typing import Annotated, Literal
 
 import typer
+from pydantic import ValidationError
 from rich.console import Console
+from yaml import YAMLError
 
 from psychechat.cli import commands
 from psychechat.config import ModelSettings, Settings
@@ -39,7 +41,7 @@ def serve(
     try:
         server.run(settings, console, logs=logs)
     except server.StartFailed as failure:
-        console.print(str(failure), markup=False, style="red")
+        console.print(str(failure), markup=False, style="red", soft_wrap=True)
         raise typer.Exit(1) from None
 
 
@@ -51,7 +53,11 @@ def prepare(config: Config = "demo-cpu") -> None:
 
 
 def _settings(config: str, *, host: str | None = None, port: int | None = None, engine: str | None = None) -> Settings:
-    settings = load(config)
+    try:
+        settings = load(config)
+    except (FileNotFoundError, ValidationError, YAMLError) as error:
+        Console(stderr=True).print(str(error), markup=False, style="red", soft_wrap=True)
+        raise typer.Exit(1) from None
     changes: dict[str, object] = {}
     if host is not None:
         changes["host"] = host

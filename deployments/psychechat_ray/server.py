@@ -6,7 +6,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 
 import ray
 from ray import serve
@@ -62,8 +62,9 @@ def _ray(settings: Settings, console: Console, *, logs: bool) -> Iterator[None]:
         yield
     finally:
         console.print("Stopping ...")
-        serve.shutdown()  # type: ignore[no-untyped-call]
-        ray.shutdown()
+        with redirect_stdout(None):  # Ray prints there that its own controller was killed
+            serve.shutdown()  # type: ignore[no-untyped-call]
+            ray.shutdown()
 
 
 def _cpus(settings: Settings) -> int:
