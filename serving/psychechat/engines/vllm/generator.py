@@ -38,7 +38,7 @@ _FINISH: Mapping[str, FinishReason] = {"stop": "stop", "length": "length", "abor
 
 
 class VllmGenerator:
-    """One engine in processes of its own. Building it blocks until the weights are loaded, and needs a running loop.
+    """One engine in processes of its own. Building it blocks until the weights are loaded; any thread may do it.
 
     `model` is a folder or a hub name. `engine_args` are vLLM's `AsyncEngineArgs`, on top of `DEFAULTS`.
     Raises what vLLM raises if the engine cannot start.
