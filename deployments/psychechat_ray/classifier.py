@@ -11,7 +11,7 @@ from psychechat.engines.base import Call
 from psychechat.engines.scripted import ScriptedClassifier
 from psychechat_ray.models import classifier_model
 from psychechat_ray.remote import ACCEPTED
-from psychechat_ray.replicas import shut_down
+from psychechat_ray.replicas import only_our_errors, shut_down
 
 if TYPE_CHECKING:
     from psychechat.engines.vllm.classifier import VllmClassifier
@@ -24,10 +24,9 @@ class Classifier:
 
     async def classify(self, utterances: Sequence[str], call: Call) -> AsyncGenerator[list[Assessment] | None, None]:
         yield ACCEPTED
-        yield await self._engine.classify(utterances, call)
-
-    async def ping(self) -> None:
-        await self._engine.check_health()
+        with only_our_errors():
+            assessments = await self._engine.classify(utterances, call)
+        yield assessments
 
     async def check_health(self) -> None:
         """Serve replaces the replica once this raises."""

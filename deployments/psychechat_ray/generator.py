@@ -10,7 +10,7 @@ from psychechat.engines.base import Call, Delta, Message, Sampling, Stage
 from psychechat.engines.scripted import ScriptedGenerator
 from psychechat_ray.models import generator_model
 from psychechat_ray.remote import ACCEPTED
-from psychechat_ray.replicas import shut_down
+from psychechat_ray.replicas import only_our_errors, shut_down
 
 if TYPE_CHECKING:
     from psychechat.engines.vllm.generator import VllmGenerator
@@ -29,17 +29,16 @@ class Generator:
     ) -> AsyncGenerator[Delta | None, None]:
         """A delta holds all that the engine has by the time that Ray took the last one: each costs a message."""
         yield ACCEPTED
-        async with aclosing(self._engine.generate(messages, stage, sampling, call)) as deltas:
-            async for delta in deltas:
-                yield delta
+        with only_our_errors():
+            async with aclosing(self._engine.generate(messages, stage, sampling, call)) as deltas:
+                async for delta in deltas:
+                    yield delta
 
     async def check_fits(self, messages: Sequence[Message], reserve: int) -> AsyncGenerator[bool | None, None]:
         yield ACCEPTED
-        await self._engine.check_fits(messages, reserve)
+        with only_our_errors():
+            await self._engine.check_fits(messages, reserve)
         yield True
-
-    async def ping(self) -> None:
-        await self._engine.check_health()
 
     async def check_health(self) -> None:
         """Serve replaces the replica once this raises."""

@@ -22,17 +22,16 @@ Handle = DeploymentHandle[Any]
 @serve.ingress()
 class Ingress:
     def __init__(self, settings: Settings, classifier: Handle, counselor: Handle, seeker: Handle | None) -> None:
-        self._engines: dict[str, RemoteClassifier | RemoteGenerator] = {
-            "classifier": RemoteClassifier(classifier),
-            "counselor": RemoteGenerator(counselor),
-        }
-        if seeker is not None:
-            self._engines["seeker"] = RemoteGenerator(seeker)
+        judge, writer = RemoteClassifier(classifier), RemoteGenerator(counselor)
+        actor = RemoteGenerator(seeker) if seeker is not None else writer
+        self._engines: dict[str, RemoteClassifier | RemoteGenerator] = {"classifier": judge, "counselor": writer}
+        if actor is not writer:
+            self._engines["seeker"] = actor
         self._pipeline = Pipeline(
-            classifier=RemoteClassifier(classifier),
-            counselor=RemoteGenerator(counselor),
-            seeker=RemoteGenerator(seeker or counselor),
-            packs={language: packs.load(pack) for language, pack in settings.packs.items()},
+            classifier=judge,
+            counselor=writer,
+            seeker=actor,
+            packs=packs.load_all(settings.packs),
             memory=LocalMemory(settings.memory),
             metrics=Metrics(),
             policy=settings.policy,

@@ -4,7 +4,6 @@ from importlib.resources import files
 from pathlib import Path
 
 from psychechat.config import DEMO, ModelSettings, Settings
-from psychechat.demo import encoder
 
 
 def generator_model(settings: ModelSettings) -> str:
@@ -15,6 +14,8 @@ def generator_model(settings: ModelSettings) -> str:
 def classifier_model(settings: ModelSettings, cache: Path) -> Path:
     """A folder, written or downloaded now if it is not there yet. Raises what `encoder.prepare` or the hub raises."""
     if settings.model == DEMO:
+        from psychechat.demo import encoder  # needs the packages of an engine
+
         return encoder.prepare(cache.expanduser())
     return _local(settings)
 

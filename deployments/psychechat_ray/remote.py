@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 ACCEPTED = None
 ACCEPT_SECONDS = 5.0
 """A live replica accepts in milliseconds; more than this is no replica."""
-PING_SECONDS = 2.0
+HEALTH_SECONDS = 2.0
 
 
 class RemoteGenerator:
@@ -109,8 +109,8 @@ async def _only(stream: AsyncGenerator[Any, None]) -> Any:
 
 async def _is_up(handle: DeploymentHandle[Any]) -> bool:
     try:
-        async with asyncio.timeout(PING_SECONDS):
-            await handle.options(method_name="ping").remote()
+        async with asyncio.timeout(HEALTH_SECONDS):
+            await handle.options(method_name="check_health").remote()
     except Exception:
         return False
     return True

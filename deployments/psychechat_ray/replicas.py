@@ -1,5 +1,8 @@
 """What the deployments have in common: how a replica is run."""
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from ray import serve
@@ -8,6 +11,9 @@ from ray.serve.config import RequestRouterConfig
 from ray.serve.experimental.consistent_hash_router import ConsistentHashRouter
 
 from psychechat.config import Replicas
+from psychechat.errors import EngineUnavailable, PsycheChatError
+
+logger = logging.getLogger(__name__)
 
 STICKY = RequestRouterConfig(request_router_class=ConsistentHashRouter)  # type: ignore[arg-type]
 """Calls of one session meet the same replica. An ingress behind HAProxy cannot have a router of its own."""
@@ -29,6 +35,21 @@ def deployment(replica: type, name: str, replicas: Replicas, **more: Any) -> Dep
         max_constructor_retry_count=2,
         **more,
     )(replica)
+
+
+@contextmanager
+def only_our_errors() -> Iterator[None]:
+    """Around what a replica does: Ray logs what leaves it, text and all, and a foreign error may quote the request.
+
+    Raises EngineUnavailable in the place of any error that is not ours.
+    """
+    try:
+        yield
+    except PsycheChatError:
+        raise
+    except Exception as error:
+        logger.error("unforeseen %s", type(error).__name__)
+        raise EngineUnavailable("The engine failed this request.") from None
 
 
 def shut_down(engine: object) -> None:

@@ -15,6 +15,7 @@ from rich.console import Console
 
 from psychechat.config import ModelSettings, Settings
 from psychechat_ray.app import assemble
+from psychechat_ray.ports import is_free
 
 APPLICATION = "psychechat"
 OBJECT_STORE_BYTES = 100 * 2**20
@@ -22,7 +23,7 @@ OBJECT_STORE_BYTES = 100 * 2**20
 
 
 class StartFailed(Exception):
-    """A deployment cannot start. The message is Serve's."""
+    """The port is taken, or a deployment cannot start. In the latter case the message is Serve's."""
 
 
 def run(settings: Settings, console: Console, *, logs: bool) -> None:
@@ -31,6 +32,8 @@ def run(settings: Settings, console: Console, *, logs: bool) -> None:
     Raises StartFailed if an engine does not start.
     """
     started = time.monotonic()
+    if not is_free(settings.host, settings.port):
+        raise StartFailed(f"Cannot listen on {settings.host}:{settings.port}: choose another with --host and --port.")
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with _ray(settings, console, logs=logs):
@@ -118,7 +121,8 @@ def _announce(settings: Settings, console: Console, started: float) -> None:
     )
     console.print(
         "[yellow]Keep this machine behind a firewall:[/] whatever the host above, Ray listens on every interface: "
-        "HAProxy's statistics (8404) and metrics (9101), Ray's metrics (44217, 44227) and processes (random ports), "
+        f"HAProxy's statistics ({os.environ['RAY_SERVE_HAPROXY_STATS_PORT']}) and metrics "
+        f"({os.environ['RAY_SERVE_HAPROXY_METRICS_PORT']}), Ray's metrics (44217, 44227) and processes (random ports), "
         "and each replica's gRPC port (random), which asks for no password and unpickles what it gets.\n"
         "Ctrl-C stops the server.",
         highlight=False,

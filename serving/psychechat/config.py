@@ -7,7 +7,7 @@ restarts the replicas it concerns.
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
@@ -87,7 +87,7 @@ class Resource(_Branch):
 class Crisis(_Branch):
     """Fixed words for a crisis. None of them ever comes from a model."""
 
-    backstop: Mapping[Language, tuple[str, ...]]
+    backstop: Mapping[Language, tuple[Annotated[str, Field(min_length=2)], ...]]
     """Phrases that make a turn a crisis whatever the classifier says, or while it is down."""
     template: Mapping[Language, str]
     """The safe template: the reply when no model's reply may leave."""
@@ -174,6 +174,12 @@ class Settings(_Branch):
     """Runs the simulation. None: the counselor's engine does."""
     memory: MemorySettings = MemorySettings()
     policy: Policy = Field(default_factory=Policy)
+
+    @model_validator(mode="after")
+    def _a_pack_a_language(self) -> Self:
+        if set(self.packs) != set(get_args(Language)):
+            raise ValueError(f"packs needs exactly one entry for each of {', '.join(get_args(Language))}")
+        return self
 
     @model_validator(mode="after")
     def _one_memory(self) -> Self:

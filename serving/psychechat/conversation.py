@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
+from math import isfinite
 from typing import Literal
 
 from psychechat.emotion import Emotion, Group, Label, Language, decode, valence
@@ -28,11 +30,9 @@ class Conversation:
 
     @property
     def newest(self) -> str:
-        return self.utterances[-1].text
-
-    @property
-    def seeker_turns(self) -> int:
-        return sum(utterance.speaker == "seeker" for utterance in self.utterances)
+        """What the seeker has said since the counselor's last reply, which may be several messages."""
+        unanswered = takewhile(lambda utterance: utterance.speaker == "seeker", reversed(self.utterances))
+        return "\n".join(reversed([utterance.text for utterance in unanswered]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +44,12 @@ class Assessment:
 
     groups: Mapping[Group, tuple[float, float, float, float]]
     risk: Mapping[Severity, float]
+
+    @property
+    def is_finite(self) -> bool:
+        """A NaN would fail every comparison with a threshold, and so read as no risk."""
+        shares = [share for columns in self.groups.values() for share in columns] + list(self.risk.values())
+        return all(map(isfinite, shares))
 
     def emotions(self, threshold: float) -> list[Emotion]:
         return decode(self.groups, threshold)

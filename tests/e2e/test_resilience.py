@@ -54,7 +54,9 @@ def test_many_at_once_are_all_answered_whole(client: openai.OpenAI) -> None:
         return reply.choices[0].finish_reason
 
     with concurrent.futures.ThreadPoolExecutor(16) as pool:
-        assert set(pool.map(ask, range(16))) <= {"stop", "content_filter"}
+        ended = list(pool.map(ask, range(16)))
+    assert set(ended) <= {"stop", "content_filter"}  # the review may refuse a draft
+    assert ended.count("stop") >= 12
 
 
 def test_clients_that_leave_do_not_hold_the_engine(server: Server) -> None:
@@ -67,9 +69,20 @@ def test_clients_that_leave_do_not_hold_the_engine(server: Server) -> None:
                     timeout=0.15,
                 )
     time.sleep(1)
+    # What still ran would show in the engine's own generation: the next one is as quick as ever.
+    counselor = {"model": "psychechat-llm", "messages": [HELLO], "max_tokens": 8}
+    idle = min(_seconds(server, counselor) for _ in range(3))
+    for _ in range(8):
+        with pytest.raises(httpx.ReadTimeout):
+            httpx.post(f"{server.url}/v1/chat/completions", json={**BODY, "model": "psychechat-agent"}, timeout=0.15)
+    time.sleep(1)
+    assert min(_seconds(server, counselor) for _ in range(3)) < 3 * idle + 0.2
+
+
+def _seconds(server: Server, body: dict[str, object]) -> float:
     start = time.monotonic()
-    assert httpx.post(f"{server.url}/v1/chat/completions", json=BODY, timeout=120).status_code == 200
-    assert time.monotonic() - start < 60
+    assert httpx.post(f"{server.url}/v1/chat/completions", json=body, timeout=120).status_code == 200
+    return time.monotonic() - start
 
 
 def test_metrics_count_the_turns(server: Server) -> None:

@@ -18,6 +18,7 @@ def test_a_settings_file_survives_the_round_trip_through_json() -> None:
         ("policy: {risk: {ideation: 1.5}}", "ideation"),
         ("ingress: {num_replicas: 2}", "seen by one replica only"),
         ("policy: {routing: {sharp_shift: 2}}", "sharp_shift"),
+        ("packs: {zh: zh}", "packs needs"),
     ],
 )
 def test_a_wrong_file_is_refused_with_the_name_of_what_is_wrong(tmp_path: Path, text: str, complaint: str) -> None:

@@ -28,6 +28,8 @@ def test_detect_speaks_only_when_it_is_clear(text: str, expected: Language | Non
         (("我很累",), "zh"),
         (("我很累", "ok"), "zh"),  # an unclear message changes nothing
         (("我很累", "Let us speak English please"), "en"),
+        (("我很累，睡不着", "ok thanks"), "zh"),  # two words are no whole message
+        (("ok thanks",), "en"),  # but enough to start with
         (("hi",), "en"),  # the default
         (("I am tired", "今天好一点了", "…"), "zh"),
     ],

@@ -21,11 +21,12 @@ def create_app(pipeline: Pipeline, *, ready: Ready) -> FastAPI:
         "medical device and never diagnoses.",
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,
     )
     app.include_router(chat.router(pipeline))
     app.include_router(models.router(created=int(time.time())))
     app.include_router(probes.router(ready, pipeline.metrics))
     for kind in (PsycheChatError, RequestValidationError, HTTPException):
         app.add_exception_handler(kind, respond)
-    app.add_middleware(Envelope, metrics=pipeline.metrics, body_bytes=pipeline.policy.limits.body_bytes)
+    app.add_middleware(Envelope, metrics=pipeline.metrics, body_bytes=lambda: pipeline.policy.limits.body_bytes)
     return app

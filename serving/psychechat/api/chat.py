@@ -5,22 +5,20 @@ import secrets
 import time
 from collections import defaultdict
 from collections.abc import AsyncGenerator, Coroutine
-from contextlib import suppress
 from typing import Any
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from psychechat.api.body import StrictJSONRoute
 from psychechat.api.errors import describe
 from psychechat.api.middleware import request_id
 from psychechat.api.protocol import ChatRequest, turn_request
 from psychechat.api.rendering import KEEP_ALIVE, Chunks, Heading, JSONBytes, completion, event
-from psychechat.errors import InvalidRequest
 from psychechat.pipeline.llm_mode import Piece
 from psychechat.pipeline.turn import Outcome, Pipeline, TurnRequest, run_turn
 
-_MAX_SESSION = 256
 _CLIENT_LEFT = 499  # as nginx logs it; nobody is left to read it
 
 
@@ -29,9 +27,8 @@ def router(pipeline: Pipeline) -> APIRouter:
 
     @routes.post("/v1/chat/completions", summary="Answer one turn")
     async def chat(body: ChatRequest, request: Request) -> Response:
-        asked = turn_request(
-            body, pipeline.policy.limits, request_id=request_id(request), session=_named_session(request)
-        )
+        session = request.headers.get("x-session-id")
+        asked = turn_request(body, pipeline.policy, request_id=request_id(request), session=session)
         running = _Running(pipeline, asked)
         heading = Heading(f"chatcmpl-{secrets.token_hex(12)}", int(time.time()), body.model)
         if not body.stream:
@@ -46,18 +43,24 @@ def router(pipeline: Pipeline) -> APIRouter:
             return Response(status_code=_CLIENT_LEFT)
         usage = body.stream_options is not None and body.stream_options.include_usage
         chunks = Chunks(heading, include_usage=usage)
-        return StreamingResponse(
-            running.events(chunks, keep_alive), media_type="text/event-stream", headers={"cache-control": "no-store"}
-        )
+        return _Stream(running, chunks, keep_alive)
 
     return routes
 
 
-def _named_session(request: Request) -> str | None:
-    session = request.headers.get("x-session-id")
-    if session is not None and not 0 < len(session) <= _MAX_SESSION:
-        raise InvalidRequest(f"'x-session-id' must have 1 to {_MAX_SESSION} characters.", param="x-session-id")
-    return session
+class _Stream(StreamingResponse):
+    """Stops the turn also where its first byte cannot be sent, in which case no one ever reads `events`."""
+
+    def __init__(self, running: "_Running", chunks: Chunks, keep_alive: float) -> None:
+        events = running.events(chunks, keep_alive)
+        super().__init__(events, media_type="text/event-stream", headers={"cache-control": "no-store"})
+        self._running = running
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            await self._running.stop()
 
 
 class _Running:
@@ -82,7 +85,7 @@ class _Running:
                 return None
             outcome = self._task.result()
         finally:
-            await self._stop()
+            await self.stop()
         while (piece := self._pieces.get_nowait()) is not None:
             self.reasoning[piece.index] += piece.reasoning
         return outcome
@@ -94,43 +97,42 @@ class _Running:
         """
         try:
             if not await _before_leaving(request, self._sign.wait(), seconds):
-                await self._stop()
+                await self.stop()
                 return False
         except asyncio.CancelledError:
-            await self._stop()
+            await self.stop()
             raise
         if self._task.done() and self._task.exception() is not None:
             self._task.result()
         return True
 
     async def events(self, chunks: Chunks, keep_alive: float) -> AsyncGenerator[bytes, None]:
-        try:
-            yield chunks.opening(self._choices)
-            while True:
-                try:
-                    async with asyncio.timeout(keep_alive):
-                        piece = await self._pieces.get()
-                except TimeoutError:
-                    yield KEEP_ALIVE
-                    continue
-                if piece is None:
-                    break
-                yield chunks.piece(piece)
+        yield chunks.opening(self._choices)
+        while True:
             try:
-                outcome = self._task.result()
-            except Exception as error:
-                # Part of a reply may have left: the error ends the stream without [DONE], so that nobody takes
-                # the part for the whole.
-                yield event(describe(error)[1])
-                return
-            yield chunks.finish(outcome)
-        finally:
-            await self._stop()
+                async with asyncio.timeout(keep_alive):
+                    piece = await self._pieces.get()
+            except TimeoutError:
+                yield KEEP_ALIVE
+                continue
+            if piece is None:
+                break
+            yield chunks.piece(piece)
+        try:
+            outcome = self._task.result()
+        except Exception as error:
+            # Part of a reply may have left: the error ends the stream without [DONE], so that nobody takes the part
+            # for the whole.
+            yield event(describe(error)[1])
+            return
+        yield chunks.finish(outcome)
 
-    async def _stop(self) -> None:
+    async def stop(self) -> None:
+        """Cancel the turn, if it still runs, and wait until it has let go of the engines."""
         self._task.cancel()
-        with suppress(asyncio.CancelledError, Exception):
-            await self._task
+        await asyncio.wait({self._task})
+        if not self._task.cancelled():
+            self._task.exception()  # seen, so that asyncio does not print it
 
 
 async def _before_leaving(request: Request, awaited: Coroutine[Any, Any, object], seconds: float | None = None) -> bool:

@@ -37,7 +37,7 @@ _TABLE: Sequence[tuple[type[PsycheChatError], int, str, str | None]] = (
 )
 
 _HTTP = {
-    400: "The body must be one JSON object in UTF-8.",
+    400: "The body must be one JSON object in UTF-8, sent with content-type application/json.",
     404: "There is nothing at this path.",
     405: "This path does not take this method.",
 }
@@ -65,7 +65,9 @@ def describe(error: Exception) -> tuple[int, dict[str, Any]]:
 
 def respond(request: Request, error: Exception) -> Response:
     status, body = describe(error)
-    headers = {"retry-after": str(max(1, round(error.retry_after)))} if isinstance(error, Overloaded) else {}
+    headers = dict(error.headers or {}) if isinstance(error, HTTPException) else {}
+    if isinstance(error, Overloaded):
+        headers["retry-after"] = str(max(1, round(error.retry_after)))
     return JSONBytes(body, status, headers)
 
 

@@ -4,6 +4,7 @@ import logging
 import re
 import secrets
 import traceback
+from collections.abc import Callable
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -21,7 +22,7 @@ _SANE_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 class Envelope:
     """Pure ASGI, so that streams pass through untouched."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, body_bytes: int) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics, body_bytes: Callable[[], int]) -> None:
         self._app, self._metrics, self._body_bytes = app, metrics, body_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -31,14 +32,14 @@ class Envelope:
         given = dict(scope["headers"]).get(b"x-request-id", b"")
         request_id = given.decode() if _SANE_ID.fullmatch(given) else f"req-{secrets.token_hex(12)}"
         scope.setdefault("state", {})["request_id"] = request_id
-        status, received = 0, 0
+        status, received, most = 0, 0, self._body_bytes()
 
         async def bounded() -> Message:
             nonlocal received
             message = await receive()
             received += len(message.get("body", b""))
-            if received > self._body_bytes:
-                raise HTTPException(413, f"The body is larger than {self._body_bytes} bytes.")
+            if received > most:
+                raise HTTPException(413, f"The body is larger than {most} bytes.")
             return message
 
         async def named(message: Message) -> None:

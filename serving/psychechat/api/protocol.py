@@ -5,15 +5,18 @@ https://platform.openai.com/docs/api-reference/chat/create
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
-from psychechat.config import Limits
+from psychechat.config import Limits, Policy
 from psychechat.conversation import Conversation, Utterance
 from psychechat.errors import InvalidRequest, UnknownModel, UnsupportedParameter
+from psychechat.pipeline import crisis
 from psychechat.pipeline.router import Requested
 from psychechat.pipeline.turn import TurnRequest
 
 MODELS: dict[str, Requested] = {"psychechat": "auto", "psychechat-agent": "agent", "psychechat-llm": "llm"}
+
+_MAX_SESSION = 256
 
 # Parameters of OpenAI's API that a counselor cannot honour, with the reason. Neutral values pass.
 _UNSUPPORTED = {
@@ -48,7 +51,7 @@ _NEUTRAL: dict[str, tuple[Any, ...]] = {
 
 
 class _Wire(BaseModel):
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class StreamOptions(_Wire):
@@ -69,7 +72,9 @@ class ChatMessage(BaseModel):
 
     @field_validator("content", mode="before")
     @classmethod
-    def _joined(cls, content: object) -> object:
+    def _joined(cls, content: object, info: ValidationInfo) -> object:
+        if content is None and info.data.get("role") == "assistant":
+            return ""  # as OpenAI's own replies have it beside a refusal
         if not isinstance(content, list):
             return content
         for part in content:
@@ -137,11 +142,28 @@ class ChatRequest(_Wire):
 
 
 def turn_request(
-    body: ChatRequest, limits: Limits, *, request_id: str, session: str | None, tenant: str = ""
+    body: ChatRequest, policy: Policy, *, request_id: str, session: str | None, tenant: str = ""
 ) -> TurnRequest:
-    """Raises UnknownModel, UnsupportedParameter or InvalidRequest."""
+    """What the body asks of the pipeline. Raises UnknownModel, UnsupportedParameter or InvalidRequest.
+
+    If what breaks a rule comes with an alarming newest message, that message is answered all the same, by itself.
+    """
+    try:
+        return _turn_request(body, policy.limits, request_id, session, tenant)
+    except InvalidRequest:
+        newest = next((m.content for m in reversed(body.messages) if m.role == "user"), "")
+        if not crisis.alarm(newest, policy.crisis.backstop):
+            raise
+        alone = Conversation((Utterance("seeker", newest[-policy.limits.message_characters :]),))
+        locale = (body.metadata or {}).get("locale")
+        return TurnRequest(alone, "auto", request_id, tenant=tenant, locale=locale)
+
+
+def _turn_request(body: ChatRequest, limits: Limits, request_id: str, session: str | None, tenant: str) -> TurnRequest:
     if body.model not in MODELS:
         raise UnknownModel(", ".join(MODELS))
+    if session is not None and not 0 < len(session) <= _MAX_SESSION:
+        raise InvalidRequest(f"'x-session-id' must have 1 to {_MAX_SESSION} characters.", param="x-session-id")
     requested = MODELS[body.model]
     choices = body.n or 1
     if choices > 1 and requested != "llm":
@@ -177,14 +199,14 @@ def _conversation(messages: list[ChatMessage], limits: Limits) -> Conversation:
                 param=f"messages[{index}].content",
                 code="string_above_max_length",
             )
-    newest = messages[-1]
-    if newest.role != "user":
-        raise InvalidRequest(
-            "The last message must be the seeker's: give it the role 'user'.",
-            param=f"messages[{len(messages) - 1}].role",
-        )
-    if not newest.content.strip():
-        raise InvalidRequest("The seeker's last message is empty.", param=f"messages[{len(messages) - 1}].content")
+    # Operators may put their notes last; what counts is who spoke last.
+    spoken = [index for index, message in enumerate(messages) if message.role in ("user", "assistant")]
+    last = spoken[-1] if spoken else len(messages) - 1
+    if messages[last].role != "user":
+        why = "The last message must be the seeker's: give it the role 'user'."
+        raise InvalidRequest(why, param=f"messages[{last}].role")
+    if not messages[last].content.strip():
+        raise InvalidRequest("The seeker's last message is empty.", param=f"messages[{last}].content")
     notes = tuple(m.content for m in messages if m.role in ("system", "developer") and m.content.strip())
     if sum(map(len, notes)) > limits.operator_characters:
         raise InvalidRequest(

@@ -68,6 +68,7 @@ class Sampling:
     presence_penalty: float = 0.0
     frequency_penalty: float = 0.0
     stop: tuple[str, ...] = ()
+    """End the reply, and are no part of it. The thinking may hold them."""
     seed: int | None = None
 
 

@@ -10,7 +10,8 @@ from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from psychechat import language
 from psychechat.conversation import Assessment
 from psychechat.emotion import ABSENT, Emotion, Group, Label, Language
-from psychechat.engines.base import Call, Delta, Message, Sampling, Stage, StageName, Usage
+from psychechat.engines.base import Call, Delta, FinishReason, Message, Sampling, Stage, StageName, Usage
+from psychechat.engines.stopping import StopStrings
 from psychechat.errors import ContextLengthExceeded, DeadlineExceeded
 from psychechat.risk import Severity
 
@@ -72,7 +73,7 @@ class ScriptedGenerator:
         reasoning, _, content = text.rpartition("</think>")
         thoughts = reasoning.removeprefix("<think>").split(" ") if stage.thinks and reasoning else []
         words = content.split(" ")
-        allowed = sampling.max_tokens
+        allowed, stops = sampling.max_tokens, StopStrings(sampling.stop)
         self.running += 1
         try:
             for index, word in enumerate([*thoughts, *words][:allowed]):
@@ -81,14 +82,18 @@ class ScriptedGenerator:
                 if time.time() > call.deadline:
                     raise DeadlineExceeded("The turn's time is up.")
                 piece = word if index in (0, len(thoughts)) else f" {word}"
-                yield Delta(reasoning=piece) if index < len(thoughts) else Delta(piece)
+                if index < len(thoughts):
+                    yield Delta(reasoning=piece)
+                elif not stops.hit and (content := stops.feed(piece)):
+                    yield Delta(content)
             count = len(thoughts) + len(words)
             usage = Usage(
                 prompt_tokens=sum(len(message.content.split()) for message in messages),
                 completion_tokens=min(count, allowed),
                 reasoning_tokens=min(len(thoughts), allowed),
             )
-            yield Delta(finish_reason="stop" if count <= allowed else "length", usage=usage)
+            finish: FinishReason = "stop" if count <= allowed or stops.hit else "length"
+            yield Delta(stops.finish(), finish_reason=finish, usage=usage)
         finally:
             self.running -= 1
 

@@ -54,7 +54,7 @@ _PHASE = WithJsonSchema({"type": "string", "vocabulary": "phase"})
 _REACTION = WithJsonSchema({"type": "string", "vocabulary": "reaction"})
 
 Note = Annotated[str, WithJsonSchema({"type": "string", "bound": "note"})]
-SeekerFacing = Annotated[str, Field(min_length=1), WithJsonSchema({"type": "string", "bound": "response"})]
+SeekerFacing = Annotated[str, Field(pattern=r"\S"), WithJsonSchema({"type": "string", "bound": "response"})]
 LabelWord = Annotated[Label, BeforeValidator(lambda word: Label.parse(str(word))), _LABEL]
 
 
@@ -80,6 +80,9 @@ class EmotionAnswer(_Answer):
 
 
 class DraftAnswer(_Answer):
+    # Not stripped: whether a reply ends at its bound is told by its length as the engine wrote it.
+    model_config = ConfigDict(str_strip_whitespace=False)
+
     phase: Annotated[Phase, _canonical("phase"), _PHASE]
     strategy: Note
     response: SeekerFacing

@@ -23,16 +23,23 @@ def _finder(groups: tuple[tuple[str, ...], ...]) -> re.Pattern[str]:
 def _plain(text: str) -> str:
     """Case, width, apostrophes and spacing folded, so that a phrase is found however it was typed."""
     folded = unicodedata.normalize("NFKC", text).casefold().replace("’", "'").replace("'", "")
-    return " ".join("".join(c for c in folded if unicodedata.category(c) != "Cf").split())
+    spaced = " ".join("".join(c for c in folded if unicodedata.category(c) != "Cf").split())
+    return _BETWEEN_HAN.sub("", spaced)
+
+
+_BETWEEN_HAN = re.compile(r"(?<=[一-鿿]) (?=[一-鿿])")
 
 
 def resources(crisis: Crisis, language: Language, locale: str | None) -> str:
-    """The resources of the locale, else of its language, else of the conversation's, as lines to read."""
-    table = crisis.resources
-    wanted = (locale or "").replace("_", "-").casefold()
-    by_name = {name.casefold(): entries for name, entries in table.items()}
-    entries = by_name.get(wanted) or by_name.get(language, ())
-    return "\n".join([crisis.introduction[language], *(f"- {entry.name}: {entry.contact}" for entry in entries)])
+    """The resources of the locale's language and region, else of its language, else of the conversation's.
+
+    `locale` may be a BCP 47 tag or a POSIX one: `zh-Hant-TW`, `en_US.UTF-8`.
+    """
+    table = {name.casefold(): entries for name, entries in crisis.resources.items()}
+    spoken, *subtags = re.split(r"[-_.@]", (locale or "").casefold())
+    regions = [f"{spoken}-{subtag}" for subtag in subtags]
+    name = next(name for name in (*regions, spoken, language) if name in table)
+    return "\n".join([crisis.introduction[language], *(f"- {entry.name}: {entry.contact}" for entry in table[name])])
 
 
 def with_resources(text: str, crisis: Crisis, language: Language, locale: str | None) -> str:

@@ -33,7 +33,7 @@ async def answer(
 async def _one(desk: Desk, brief: Brief, sampling: Sampling, index: int, say: Callable[[Piece], None]) -> Choice:
     text = ""
     finish: FinishReason | None = None
-    async with aclosing(stages.stream_reply(desk, brief, sampling)) as deltas:
+    async with aclosing(stages.stream_reply(desk, brief, sampling, index)) as deltas:
         async for delta in deltas:
             # The blank line after the thinking is not part of the reply.
             content = delta.content if text else delta.content.lstrip()
@@ -42,7 +42,7 @@ async def _one(desk: Desk, brief: Brief, sampling: Sampling, index: int, say: Ca
             if content or delta.reasoning:
                 say(Piece(index, content, delta.reasoning))
     match finish:
-        case "stop" if text.strip():
+        case "stop" if text.strip() or sampling.stop:  # the client's stop may have come first
             return Choice(text, "stop")
         case "length":
             return Choice(text, "length")

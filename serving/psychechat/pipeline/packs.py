@@ -8,7 +8,7 @@ cache serves four stages of five. Other packs may lay their messages out as thei
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import groupby
 from pathlib import Path
@@ -90,6 +90,7 @@ class PackFile(_Part):
 class Pack:
     folder: Path
     file: PackFile
+    _stages: dict[tuple[StageName, bool], Stage] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def language(self) -> Language:
@@ -97,6 +98,11 @@ class Pack:
 
     def stage(self, name: StageName, *, widened: bool = False) -> Stage:
         """How the stage's generation is constrained. `widened` doubles the bound of the reply."""
+        if (name, widened) not in self._stages:
+            self._stages[name, widened] = self._stage(name, widened)
+        return self._stages[name, widened]
+
+    def _stage(self, name: StageName, widened: bool) -> Stage:
         if name is StageName.REPLY:
             schema: Mapping[str, Any] | None = None
         else:
@@ -111,13 +117,19 @@ class Pack:
         stage = self.file.stages[name]
         return Sampling(max_tokens=stage.max_tokens, temperature=stage.temperature)
 
+    def longest(self, brief: Brief) -> list[Message]:
+        """The longest of the stages' prompts, before there are any results to put into them."""
+        bare = replace(brief, analysis=EmotionAnalysis((), ""), draft=Draft("exploration", "", ""))
+        prompts = [self.messages(name, bare) for name in StageName]
+        return max(prompts, key=lambda messages: sum(len(message.content) for message in messages))
+
     def reserve(self, rounds: int) -> int:
-        """Tokens that a turn may add to the bare conversation in its longest stage: results and the answer itself."""
+        """Tokens that a turn may add to that: its stages' results, and an answer of twice the usual length."""
         most = {name: stage.max_tokens for name, stage in self.file.stages.items()}
-        refused = (rounds - 1) * (most[StageName.DRAFT] + most[StageName.REVIEW])
+        a_round = most[StageName.DRAFT] + most[StageName.SIMULATION] + most[StageName.REVIEW]
         return max(
-            most[StageName.EMOTION] + refused + most[StageName.DRAFT],
-            most[StageName.DRAFT] + most[StageName.SIMULATION] + most[StageName.REVIEW],
+            most[StageName.EMOTION] + (rounds - 1) * a_round + 2 * most[StageName.DRAFT],
+            a_round,
             most[StageName.REPLY],
         )
 
@@ -202,6 +214,15 @@ def load(pack: str | Path) -> Pack:
     return Pack(folder, PackFile.model_validate(yaml.safe_load(file.read_text("utf-8"))))
 
 
+def load_all(names: Mapping[Language, str]) -> dict[Language, Pack]:
+    """The pack of each language. Raises ValueError if one is written in another, and what `load` raises."""
+    packs = {language: load(name) for language, name in names.items()}
+    for language, pack in packs.items():
+        if pack.language != language:
+            raise ValueError(f"the pack for {language!r} at {pack.folder} says that its language is {pack.language!r}")
+    return packs
+
+
 def _history(conversation: Conversation, reply_prefix: str) -> list[Message]:
     return [
         Message("user", _inert(utterance.text))
@@ -211,12 +232,15 @@ def _history(conversation: Conversation, reply_prefix: str) -> list[Message]:
     ]
 
 
-_CONTROL = re.compile(r"<(?=\|)|<(?=/?(?:think|tool_call|tool_response|s|pad|unk)>)", re.IGNORECASE)
+_CONTROL = re.compile(r"<(?=[|｜<]|/?\w+>)|\[(?=/?INST\])", re.IGNORECASE)
 
 
 def _inert(text: str) -> str:
-    """The text with anything that a tokenizer would read as a control token broken by a space."""
-    return _CONTROL.sub("< ", text)
+    """The text with whatever models' tokenizers use as control tokens broken by a space.
+
+    That is `<|...|>` in both widths, `<word>` and `</word>`, `<<SYS>>` and `[INST]`.
+    """
+    return _CONTROL.sub(lambda found: found[0] + " ", text)
 
 
 def _indented(value: object) -> str:

@@ -70,7 +70,7 @@ async def write_draft(desk: Desk, brief: Brief) -> Draft:
     for widened in (False, True):
         draft = await _answer(desk, StageName.DRAFT, brief, answers.parse_draft, widened=widened)
         if len(draft.response) < desk.pack.response_characters(widened):
-            return draft
+            return replace(draft, response=draft.response.strip())
         desk.metrics.truncated.inc()
     raise StageFailed(StageName.DRAFT)
 
@@ -83,11 +83,11 @@ async def review(desk: Desk, brief: Brief) -> Review:
     return await _answer(desk, StageName.REVIEW, brief, answers.parse_review)
 
 
-def stream_reply(desk: Desk, brief: Brief, sampling: Sampling) -> AsyncGenerator[Delta, None]:
-    """LLM Mode's single generation: thinking first, then the reply."""
+def stream_reply(desk: Desk, brief: Brief, sampling: Sampling, index: int) -> AsyncGenerator[Delta, None]:
+    """LLM Mode's single generation: thinking first, then the reply. Choices after the first share its prompt."""
     messages = desk.pack.messages(StageName.REPLY, brief)
     stage = desk.pack.stage(StageName.REPLY)
-    return _generate(desk, messages, stage, sampling)
+    return _generate(desk, messages, stage, sampling, new_prompt=index == 0)
 
 
 async def _answer(desk: Desk, name: StageName, brief: Brief, parse: Callable[[str], T], *, widened: bool = False) -> T:
@@ -114,12 +114,13 @@ async def _answer(desk: Desk, name: StageName, brief: Brief, parse: Callable[[st
 
 
 async def _generate(
-    desk: Desk, messages: Sequence[Message], stage: Stage, sampling: Sampling
+    desk: Desk, messages: Sequence[Message], stage: Stage, sampling: Sampling, *, new_prompt: bool = True
 ) -> AsyncGenerator[Delta, None]:
     """The engine's deltas, counted. Closing this closes the engine's own stream, which aborts it there."""
     stream = desk.generator(stage.name).generate(messages, stage, sampling, desk.call)
     async with aclosing(stream) as deltas:
         async for delta in deltas:
             if delta.usage is not None:
-                desk.tally.usage += delta.usage
+                usage = delta.usage if new_prompt else replace(delta.usage, prompt_tokens=0, cached_tokens=0)
+                desk.tally.usage += usage
             yield delta

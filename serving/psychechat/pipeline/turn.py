@@ -7,7 +7,7 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -16,7 +16,7 @@ from psychechat.config import Policy
 from psychechat.conversation import Assessment, Choice, Conversation, EmotionMemory, Mode, Reply
 from psychechat.emotion import Emotion, Language, valence
 from psychechat.engines.base import Call, Classifier, Generator, StageName, Usage
-from psychechat.errors import ContextLengthExceeded, DeadlineExceeded, EngineUnavailable
+from psychechat.errors import DeadlineExceeded
 from psychechat.memory.base import Keys, Memory
 from psychechat.pipeline import agent_mode, crisis, llm_mode, router
 from psychechat.pipeline.concurrency import together
@@ -95,20 +95,19 @@ async def run_turn(pipeline: Pipeline, request: TurnRequest, say: Callable[[Piec
 
     try:
         try:
-            async with asyncio.timeout(policy.limits.turn_seconds):
-                reply = await turn.answer(speak)
-        except TimeoutError:
-            raise DeadlineExceeded("The turn's time is up.") from None
-    except Exception as error:
-        if not (turn.must_answer and first_words):
-            metrics.turns.labels(turn.mode, turn.reason, "error").inc()
-            raise
-        # The error may quote the conversation, so only its kind is logged.
-        logger.error("request %s: %s; the safe template answers", request.request_id, type(error).__name__)
-        reply = turn.safe_reply(cause=type(error).__name__)
-        speak(Piece(content=reply.choices[0].text))
-    await turn.remember(reply)
-    _count(metrics, reply, tally)
+            reply = await _in_time(turn.answer(speak), policy.limits.turn_seconds)
+        except Exception as error:
+            if not (turn.must_answer and first_words):
+                metrics.turns.labels(turn.mode, turn.reason, "error").inc()
+                raise
+            _log_kind(request, error, "the safe template answers")
+            reply = turn.safe_reply(cause=type(error).__name__)
+            for index, choice in enumerate(reply.choices):
+                speak(Piece(index, choice.text))
+        await turn.remember(reply)
+        metrics.turns.labels(reply.mode, reply.reason, "safe_template" if reply.fallback else "reply").inc()
+    finally:
+        _count(metrics, turn.mode, tally)
     return Outcome(reply, tally.usage, dict(tally.seconds))
 
 
@@ -127,8 +126,8 @@ class _Turn:
 
     @property
     def must_answer(self) -> bool:
-        """A crisis is answered whatever fails; so is a turn whose risk nobody could tell."""
-        return self._alarm or (self._decision is not None and (self._decision.crisis or self._severity is None))
+        """A crisis is answered whatever fails; so is a turn whose risk nobody could tell, or not yet."""
+        return self._alarm or self._decision is None or self._decision.crisis or self._severity is None
 
     @property
     def mode(self) -> Mode:
@@ -144,14 +143,15 @@ class _Turn:
             request_id=self._request.request_id,
             session_id=f"{self._request.tenant}:{self._session}",
             tenant_salt=self._request.tenant,
+            priority=_URGENT if self._alarm else _NORMAL,
             deadline=time.time() + self._policy.limits.turn_seconds,
         )
         pack = self._pipeline.packs[self._language]
         brief = Brief(self._request.conversation, self._memory)
-        self._assessment, too_long = await together(self._classify(call), self._fit(pack, brief))
+        self._assessment, obstacle = await together(self._classify(call), self._fit(pack, brief))
         self._decision = self._route()
-        if too_long is not None:
-            raise too_long
+        if obstacle is not None:
+            raise obstacle
 
         desk = Desk(
             counselor=self._pipeline.counselor,
@@ -169,31 +169,45 @@ class _Turn:
 
     async def _recall(self) -> None:
         keys, request = self._pipeline.keys, self._request
-        if request.session is not None:
-            key: bytes | None = keys.of_session(request.tenant, request.session)
-        else:
-            key = keys.before(request.tenant, request.conversation)
-        with self._tally.timed("memory"):
-            self._memory = await self._pipeline.memory.recall(key) if key is not None else None
-        if key is not None:
-            self._pipeline.metrics.recalls.labels("hit" if self._memory else "miss").inc()
+        key = keys.before(request.tenant, request.conversation)
+        if key is not None:  # else this is a conversation's first turn, whatever its session is called
+            if request.session is not None:
+                key = keys.of_session(request.tenant, request.session)
+            with self._tally.timed("memory"):
+                self._memory = await self._remembered(key)
         self._session = request.session or (self._memory.session_id if self._memory else secrets.token_hex(12))
 
+    async def _remembered(self, key: bytes) -> EmotionMemory | None:
+        """Whatever goes wrong with memory is a turn without it."""
+        recalls = self._pipeline.metrics.recalls
+        try:
+            async with asyncio.timeout(_MEMORY_SECONDS):
+                memory = await self._pipeline.memory.recall(key)
+        except Exception as error:
+            _log_kind(self._request, error, "nothing recalled")
+            recalls.labels("error").inc()
+            return None
+        recalls.labels("hit" if memory else "miss").inc()
+        return memory
+
     async def _classify(self, call: Call) -> Assessment | None:
+        """None if the risk cannot be told, for whatever reason: the turn then goes on as one of unknown risk."""
         with self._tally.timed("classify"):
             try:
                 async with asyncio.timeout(self._policy.limits.classify_seconds):
                     [assessment] = await self._pipeline.classifier.classify([self._request.conversation.newest], call)
-                    return assessment
-            except (EngineUnavailable, DeadlineExceeded, TimeoutError):
+            except Exception as error:
+                _log_kind(self._request, error, "risk unknown")
                 return None
+        return assessment if assessment.is_finite else None
 
-    async def _fit(self, pack: Pack, brief: Brief) -> ContextLengthExceeded | None:
+    async def _fit(self, pack: Pack, brief: Brief) -> Exception | None:
+        """What keeps the turn's stages from running at all. Returned, so that the router speaks first."""
         try:
-            bare = pack.messages(StageName.REPLY, brief)
-            await self._pipeline.counselor.check_fits(bare, pack.reserve(self._policy.limits.rounds))
-        except ContextLengthExceeded as too_long:
-            return too_long  # raised once the router has spoken: a crisis is answered even so
+            prompt = pack.longest(brief)
+            await self._pipeline.counselor.check_fits(prompt, pack.reserve(self._policy.limits.rounds))
+        except Exception as obstacle:
+            return obstacle
         return None
 
     def _route(self) -> Decision:
@@ -222,15 +236,14 @@ class _Turn:
 
     async def _answer_as_llm(self, desk: Desk, brief: Brief, speak: Callable[[Piece], None]) -> Reply:
         most = desk.pack.sampling(StageName.REPLY)
-        sampling = replace(most, **self._request.sampling)
-        sampling = replace(sampling, max_tokens=min(sampling.max_tokens, most.max_tokens))
         if not self.must_answer:
+            sampling = replace(most, **self._request.sampling)
+            sampling = replace(sampling, max_tokens=min(sampling.max_tokens, most.max_tokens))
             return self._reply(await llm_mode.answer(desk, brief, sampling, self._request.choices, speak))
 
         # Nothing leaves before it is whole: if the generation breaks, the safe template must not follow half a reply.
-        # A bound that the client set for ordinary turns does not cut this one short.
-        sampling = replace(sampling, max_tokens=most.max_tokens)
-        choices = await llm_mode.answer(desk, brief, sampling, self._request.choices, lambda _: None)
+        # What a client set for ordinary turns (a bound, a stop, a temperature) shapes no reply in a crisis.
+        choices = await llm_mode.answer(desk, brief, most, self._request.choices, lambda _: None)
         if any(choice.finish_reason != "stop" for choice in choices):
             reply = self.safe_reply(cause="truncated")
         else:
@@ -253,10 +266,15 @@ class _Turn:
         known = labels if self._assessment else last_known
         memory = EmotionMemory(self._session, self._language, known, self._agent.analysis if self._agent else None)
         keys, request = self._pipeline.keys, self._request
-        for choice in reply.choices:
-            await self._pipeline.memory.remember(keys.after(request.tenant, request.conversation, choice.text), memory)
+        places = [keys.after(request.tenant, request.conversation, choice.text) for choice in reply.choices]
         if request.session is not None:
-            await self._pipeline.memory.remember(keys.of_session(request.tenant, request.session), memory)
+            places.append(keys.of_session(request.tenant, request.session))
+        try:
+            async with asyncio.timeout(_MEMORY_SECONDS):
+                for key in places:
+                    await self._pipeline.memory.remember(key, memory)
+        except Exception as error:
+            _log_kind(request, error, "nothing remembered")
 
     @property
     def _severity(self) -> Severity | None:
@@ -302,11 +320,25 @@ class _Turn:
 _NORMAL, _URGENT = 0, -1
 """vLLM serves lower priorities first."""
 
+_MEMORY_SECONDS = 1.0
+"""Memory is worth waiting for this long."""
 
-def _count(metrics: Metrics, reply: Reply, tally: Tally) -> None:
-    outcome = "safe_template" if reply.fallback else "reply"
-    metrics.turns.labels(reply.mode, reply.reason, outcome).inc()
-    metrics.turn_seconds.labels(reply.mode).observe(tally.elapsed)
+
+async def _in_time(answering: Coroutine[Any, Any, Reply], seconds: float) -> Reply:
+    try:
+        async with asyncio.timeout(seconds):
+            return await answering
+    except TimeoutError:
+        raise DeadlineExceeded("The turn's time is up.") from None
+
+
+def _log_kind(request: TurnRequest, error: Exception, consequence: str) -> None:
+    """An error may quote the conversation, so only its kind is logged."""
+    logger.error("request %s: %s; %s", request.request_id, type(error).__name__, consequence)
+
+
+def _count(metrics: Metrics, mode: Mode, tally: Tally) -> None:
+    metrics.turn_seconds.labels(mode).observe(tally.elapsed)
     for stage, seconds in tally.seconds.items():
         metrics.stage_seconds.labels(stage).observe(seconds)
     metrics.tokens.labels("prompt").inc(tally.usage.prompt_tokens)

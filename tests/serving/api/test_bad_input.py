@@ -72,6 +72,9 @@ def test_a_body_that_is_no_json_object(served: Any, content: bytes) -> None:
         ({"stop": [""]}, "stop[0]"),
         ({"seed": 1.5}, "seed"),
         ({"stream": "perhaps"}, "stream"),
+        ({"stream": "yes"}, "stream"),  # wrong types are not bent
+        ({"n": "1"}, "n"),
+        ({"temperature": "0.5"}, "temperature"),
         ({"stream_options": {"include_usage": True}}, "stream_options"),
         ({"user": 7}, "user"),
         ({"metadata": {"a": 1}}, "metadata.a"),
@@ -150,9 +153,34 @@ def test_a_body_over_the_bound_is_refused_while_it_arrives(served: Any) -> None:
     assert "1000000" in assert_error(post(served, content=b" " * 1_000_001), 413)
 
 
+URGENT = {"role": "user", "content": "I want to die"}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"messages": [{"role": "user", "content": "a" * 40_000}, {"role": "assistant", "content": "b"}, URGENT]},
+        {"messages": [HELLO] * 600 + [URGENT]},
+        {"messages": [{"role": "system", "content": "n" * 5_000}, URGENT]},
+        {"messages": [URGENT], "n": 2},
+        {"messages": [URGENT], "model": "gpt-4o"},
+        {"messages": [URGENT, {"role": "system", "content": "Be kind."}]},
+        {"messages": [{"role": "assistant", "content": None, "refusal": "no"}, URGENT]},
+    ],
+    ids=["long earlier", "many", "notes", "choices", "model", "system last", "null content"],
+)
+def test_no_rule_that_is_broken_keeps_a_crisis_from_its_answer(served: Any, change: dict[str, Any]) -> None:
+    response = post(served, {"model": "psychechat", **change})
+    assert response.status_code == 200
+    assert response.json()["psychechat"]["reason"] == "crisis"
+    assert "findahelpline.com" in response.json()["choices"][0]["message"]["content"]
+
+
 def test_paths_and_methods(served: Any) -> None:
     assert_error(httpx.get(f"{served.url}/nowhere"), 404)
     assert_error(httpx.get(f"{served.url}/v1/chat/completions"), 405)
+    assert httpx.get(f"{served.url}/v1/chat/completions").headers["allow"] == "POST"
+    assert_error(httpx.get(f"{served.url}/v1/models/"), 404)
     assert_error(httpx.delete(f"{served.url}/v1/models"), 405)
 
 

@@ -62,7 +62,8 @@ def test_no_word_of_the_seeker_is_logged_or_echoed(
     caplog.set_level(logging.DEBUG)
     logging.getLogger("httpx").setLevel(logging.WARNING)  # the test's own client
     logging.getLogger("httpcore").setLevel(logging.WARNING)
-    answers, errors = [], []
+    answers: list[str] = []
+    errors: list[str] = []
     with serving(ScriptedGenerator(BREAKS[broken])) as served, httpx.Client(base_url=served.url, timeout=20) as client:
         for body in [*BODIES, *BAD_BODIES]:
             response = client.post("/v1/chat/completions", json=body, headers={"x-session-id": CANARY})

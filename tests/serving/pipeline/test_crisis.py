@@ -14,7 +14,10 @@ CRISIS = Policy().crisis
         "I don’t want to be alive",  # a typographic apostrophe
         "ｉ ｗａｎｔ ｔｏ ｄｉｅ",  # full width
         "I want to d\u200bie",  # a zero-width space
+        "I keep thinking about suicide",
+        "I want to end it all",
         "最近总想死",
+        "不想 活 了",  # spaces between characters
         "我覺得不想活了",
     ],
 )
@@ -32,6 +35,9 @@ def test_the_alarm_is_quiet_otherwise(text: str) -> None:
     [
         ("en-US", "988"),
         ("en_us", "988"),
+        ("en_US.UTF-8", "988"),
+        ("zh-Hans-CN", "12356"),
+        ("zh-SG", "按国家和地区查询"),  # its language, where the region has no entry
         ("zh-CN", "12356"),
         (None, "findahelpline.com"),
         ("en-XX", "findahelpline.com"),

@@ -18,7 +18,7 @@ from psychechat.conversation import (
 )
 from psychechat.emotion import Label, Language
 from psychechat.engines.base import StageName
-from psychechat.pipeline.packs import Brief, load
+from psychechat.pipeline.packs import Brief, load, load_all
 from psychechat.risk import Severity
 
 SAD, WORRIED = Label.parse("sad"), Label.parse("worried")
@@ -88,7 +88,22 @@ def test_operator_notes_stand_in_a_block_after_our_own_text() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["<|im_end|>", "<|im_start|>system", "</think>", "<think>", "<tool_call>", "</TOOL_RESPONSE>", "{{ 7 * 7 }}"],
+    [
+        "<|im_end|>",
+        "<|im_start|>system",
+        "</think>",
+        "<think>",
+        "<tool_call>",
+        "</TOOL_RESPONSE>",
+        "{{ 7 * 7 }}",
+        "<start_of_turn>",
+        "<bos>",
+        "<｜User｜>",
+        "[INST]",
+        "[/INST]",
+        "<<SYS>>",
+        "<mask>",
+    ],
 )
 def test_nothing_that_someone_wrote_is_a_control_token_or_a_template(text: str) -> None:
     conversation = Conversation((Utterance("seeker", text),), (text,))
@@ -106,3 +121,18 @@ def test_a_pack_with_a_missing_stage_or_an_unknown_key_is_refused(tmp_path: Path
         load(tmp_path)
     with pytest.raises(FileNotFoundError, match=r"pack\.yaml, or one of en, zh"):
         load(tmp_path / "nowhere")
+
+
+def test_a_pack_under_the_wrong_language_is_refused() -> None:
+    with pytest.raises(ValueError, match="'zh'"):
+        load_all({"en": "zh", "zh": "zh"})
+
+
+def test_the_longest_prompt_is_measured_with_room_for_every_result() -> None:
+    pack = load("en")
+    bare = Brief(TALK)
+    longest = sum(len(message.content) for message in pack.longest(bare))
+    assert longest >= sum(len(message.content) for message in pack.messages(StageName.REPLY, bare))
+    most = {name: pack.sampling(name).max_tokens for name in StageName}
+    second_draft = most[StageName.EMOTION] + most[StageName.DRAFT] + most[StageName.SIMULATION] + most[StageName.REVIEW]
+    assert pack.reserve(2) >= second_draft + 2 * most[StageName.DRAFT]

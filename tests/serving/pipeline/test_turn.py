@@ -10,8 +10,8 @@ import pytest
 
 from psychechat.config import MemorySettings, Policy
 from psychechat.conversation import Assessment, Conversation, Draft, Review, Utterance, Verdict
-from psychechat.emotion import Emotion, Label
-from psychechat.engines.base import Call, Classifier, StageName
+from psychechat.emotion import Emotion, Group, Label
+from psychechat.engines.base import Call, Classifier, Message, StageName
 from psychechat.engines.scripted import Answer, ScriptedClassifier, ScriptedGenerator, assessment
 from psychechat.errors import (
     ContextLengthExceeded,
@@ -128,7 +128,7 @@ async def test_risk_takes_agent_mode(text: str, reason: str) -> None:
     assert world.stages == AGENT_STAGES
     assert outcome.reply.rounds == 1
     assert outcome.reply.passed is True
-    assert set(outcome.seconds) == {"memory", "classify", *AGENT_STAGES, "total"}
+    assert set(outcome.seconds) == {"classify", *AGENT_STAGES, "total"}
 
 
 async def test_a_refused_draft_is_written_again_with_the_suggestions() -> None:
@@ -196,6 +196,14 @@ async def test_a_reply_that_ends_at_its_bound_is_written_again_with_more_room() 
     assert second[2].max_tokens == 2 * first[2].max_tokens
 
 
+async def test_a_cut_that_falls_on_a_space_is_a_cut() -> None:
+    bound = packs.load("en").response_characters(False)
+    cut, whole = (answers.render(Draft("insight", "", text), "en") for text in ("x" * (bound - 1) + " ", " whole "))
+    world = World({StageName.DRAFT: [cut, whole]})
+    await world.turn("hello there", requested="agent")
+    assert world.text == "whole"
+
+
 async def test_a_reply_that_is_cut_twice_is_never_sent() -> None:
     endless = answers.render(Draft("insight", "", "x" * 5000), "en")
     world = World({StageName.DRAFT: [endless]})
@@ -261,9 +269,62 @@ async def test_a_crisis_too_long_for_the_model_is_answered() -> None:
     assert (await world.turn(WANTS_TO_DIE)).reply.fallback
 
 
-async def test_a_client_bound_does_not_cut_a_crisis_reply_short() -> None:
-    world = World({StageName.REPLY: ["<think>t</think>\n\n" + "word " * 50 + "end."]})
-    outcome = await world.turn(WANTS_TO_DIE, requested="llm", sampling={"max_tokens": 5})
+class DeadCounselor(ScriptedGenerator):
+    """Its engine is gone for every question, also for whether a prompt fits."""
+
+    async def check_fits(self, messages: Sequence[Message], reserve: int) -> None:
+        raise EngineUnavailable("gone")
+
+
+@pytest.mark.parametrize("requested", ["auto", "agent", "llm"])
+async def test_a_crisis_that_only_the_classifier_sees_is_answered_without_a_counselor(requested: Requested) -> None:
+    world = World()
+    world.pipeline.counselor = DeadCounselor()
+    outcome = await world.turn("All feels pointless", requested=requested)
+    assert (outcome.reply.reason, outcome.reply.fallback) == ("crisis", True)
+    with pytest.raises(EngineUnavailable):
+        await world.turn("hello there")
+
+
+async def test_with_every_engine_dead_a_turn_of_unknown_risk_gets_the_safe_template() -> None:
+    world = World(classifier=BrokenClassifier(EngineUnavailable("gone")))
+    world.pipeline.counselor = DeadCounselor()
+    assert (await world.turn("hello there")).reply.fallback
+
+
+async def test_a_crisis_is_seen_in_all_that_the_counselor_has_not_answered_yet() -> None:
+    world = World()
+    utterances = (Utterance("seeker", WANTS_TO_DIE), Utterance("seeker", "are you there?"))
+    request = TurnRequest(Conversation(utterances), "auto", "req-1")
+    assert (await run_turn(world.pipeline, request, world.said.append)).reply.reason == "crisis"
+
+
+async def test_every_choice_of_a_crisis_gets_the_safe_template() -> None:
+    world = World({StageName.REPLY: [EngineUnavailable("gone")]})
+    outcome = await world.turn(WANTS_TO_DIE, requested="llm", choices=2)
+    spoken = ["".join(piece.content for piece in world.said if piece.index == index) for index in range(2)]
+    assert spoken == [choice.text for choice in outcome.reply.choices]
+    assert all("findahelpline.com" in text for text in spoken)
+
+
+async def test_a_known_crisis_is_urgent_from_the_first_call_on() -> None:
+    priorities: list[int] = []
+
+    class Noting(ScriptedClassifier):
+        async def classify(self, utterances: Sequence[str], call: Call) -> list[Assessment]:
+            priorities.append(call.priority)
+            return await super().classify(utterances, call)
+
+    world = World(classifier=Noting())
+    await world.turn(WANTS_TO_DIE)
+    await world.turn("hello there")
+    assert priorities[0] < priorities[1] == 0
+
+
+async def test_what_a_client_set_shapes_no_reply_in_a_crisis() -> None:
+    world = World({StageName.REPLY: ["<think>t</think>\n\n" + "word. " * 50 + "end."]})
+    sampling = {"max_tokens": 5, "stop": (".",), "temperature": 2.0}
+    outcome = await world.turn(WANTS_TO_DIE, requested="llm", sampling=sampling)
     assert "end." in world.text
     assert outcome.reply.choices[0].finish_reason == "stop"
 
@@ -271,7 +332,7 @@ async def test_a_client_bound_does_not_cut_a_crisis_reply_short() -> None:
 # --------------------------------------------------------------------------------------------- unknown risk
 
 
-@pytest.mark.parametrize("error", [EngineUnavailable("gone"), DeadlineExceeded("late"), None])
+@pytest.mark.parametrize("error", [EngineUnavailable("gone"), DeadlineExceeded("late"), ValueError("a bug"), None])
 async def test_without_a_classifier_the_turn_goes_on_carefully(error: Exception | None) -> None:
     world = World(classifier=BrokenClassifier(error), limits={"classify_seconds": 0.05})
     outcome = await world.turn("hello there")
@@ -280,6 +341,12 @@ async def test_without_a_classifier_the_turn_goes_on_carefully(error: Exception 
     assert not outcome.reply.fallback
     assert "findahelpline.com" not in world.text  # unknown is no crisis
     assert world.count("unknown_risk_turns") == 1
+
+
+async def test_probabilities_that_are_no_numbers_are_unknown_risk() -> None:
+    nan = Assessment(dict.fromkeys(Group, (float("nan"),) * 4), dict.fromkeys(Severity, float("nan")))
+    world = World(classifier=ScriptedClassifier({"": nan}))
+    assert (await world.turn("hello there")).reply.reason == "unknown_risk"
 
 
 async def test_unknown_risk_falls_back_to_the_safe_template() -> None:
@@ -354,6 +421,26 @@ async def test_the_client_may_lower_the_reply_bound_and_set_the_sampling(asked: 
     assert (sampling.max_tokens, sampling.temperature, sampling.stop) == (given, 1.5, ("x",))
 
 
+async def test_a_stop_ends_the_reply_and_not_the_thinking() -> None:
+    world = World({StageName.REPLY: ["<think>stop here. or not.</think>One thing. Another."]})
+    outcome = await world.turn("hello there", sampling={"stop": (".",)})
+    assert (outcome.reply.choices[0].text, outcome.reply.choices[0].finish_reason) == ("One thing", "stop")
+
+
+async def test_several_choices_count_their_prompt_once() -> None:
+    one = (await World().turn("hello there", requested="llm")).usage
+    three = (await World().turn("hello there", requested="llm", choices=3)).usage
+    assert three.prompt_tokens == one.prompt_tokens
+    assert three.completion_tokens == 3 * one.completion_tokens
+
+
+async def test_a_failed_turn_is_counted_with_what_it_cost() -> None:
+    world = World({StageName.REVIEW: ["rubbish"]})
+    with pytest.raises(StageFailed):
+        await world.turn("hello there", requested="agent")
+    assert world.count("tokens", kind="completion") > 0
+
+
 async def test_a_reply_cut_by_the_clients_bound_says_so() -> None:
     world = World({StageName.REPLY: ["<think>t</think>one two three four"]})
     outcome = await world.turn("hello there", sampling={"max_tokens": 3})
@@ -396,7 +483,31 @@ async def test_an_edited_history_is_another_conversation() -> None:
 async def test_a_named_session_is_remembered_whatever_the_history() -> None:
     world = World()
     await world.turn("What a lovely day", session="s1")
-    assert (await world.turn("A terrible thing", session="s1")).reply.shift == -5
+    assert (await world.turn("Something", "edited", "A terrible thing", session="s1")).reply.shift == -5
+
+
+async def test_a_first_turn_has_no_past_whatever_its_session_is_called() -> None:
+    world = World()
+    await world.turn("What a lovely day", session="one name for all")
+    assert (await world.turn("A terrible thing", session="one name for all")).reply.shift is None
+
+
+class BrokenMemory:
+    async def recall(self, key: bytes) -> None:
+        raise OSError("connection refused")
+
+    async def remember(self, key: bytes, memory: object) -> None:
+        raise OSError("connection refused")
+
+
+@pytest.mark.parametrize("text", ["What a lovely day", WANTS_TO_DIE])
+async def test_a_broken_memory_is_a_turn_without_it(text: str) -> None:
+    world = World()
+    world.pipeline.memory = BrokenMemory()
+    outcome = await world.turn("hello there", "hello", text)
+    assert not outcome.reply.fallback
+    assert outcome.reply.shift is None
+    assert world.count("memory_recalls", result="error") == 1
 
 
 async def test_an_unknown_turn_keeps_the_last_known_feelings() -> None:

@@ -17,6 +17,7 @@ from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
 from vllm.v1.engine.async_llm import AsyncLLM
 
 from psychechat.engines.base import Call, Delta, FinishReason, Message, Sampling, Stage, Usage
+from psychechat.engines.stopping import StopStrings
 from psychechat.engines.thinking import CLOSE, ThinkingSplitter
 from psychechat.engines.vllm.grammar import grammar
 from psychechat.errors import ContextLengthExceeded, DeadlineExceeded, EngineUnavailable, InvalidRequest, Overloaded
@@ -80,13 +81,18 @@ class VllmGenerator:
                     reasoning_ended=not thinking,
                 )
                 try:
-                    async for delta in self._deltas(outputs, ThinkingSplitter(thinking), call.deadline):
+                    stops = StopStrings(sampling.stop)
+                    async for delta in self._deltas(outputs, ThinkingSplitter(thinking), stops, call.deadline):
                         yield delta
                 finally:
                     await outputs.aclose()
 
     async def _deltas(
-        self, outputs: AsyncGenerator[RequestOutput, None], splitter: ThinkingSplitter, deadline: float
+        self,
+        outputs: AsyncGenerator[RequestOutput, None],
+        splitter: ThinkingSplitter,
+        stops: StopStrings,
+        deadline: float,
     ) -> AsyncGenerator[Delta, None]:
         completion_tokens = reasoning_tokens = 0
         while True:
@@ -98,21 +104,19 @@ class VllmGenerator:
             if splitter.thinking:
                 reasoning_tokens += tokens.index(self._close) + 1 if self._close in tokens else len(tokens)
             split = splitter.feed(completion.text)
-            if completion.finish_reason is None:
-                if split.reasoning or split.content:
-                    yield Delta(split.content, split.reasoning)
+            content = stops.feed(split.content)
+            if completion.finish_reason is None and not stops.hit:
+                if split.reasoning or content:
+                    yield Delta(content, split.reasoning)
                 continue
-            if completion.finish_reason not in _FINISH:
+            finish: FinishReason | None = "stop" if stops.hit else _FINISH.get(completion.finish_reason or "")
+            if finish is None:
                 raise EngineUnavailable("The engine failed this request.")
             usage = Usage(
                 len(output.prompt_token_ids or ()), output.num_cached_tokens or 0, completion_tokens, reasoning_tokens
             )
-            yield Delta(
-                split.content,
-                split.reasoning + splitter.finish().reasoning,
-                _FINISH[completion.finish_reason],
-                usage,
-            )
+            reasoning = split.reasoning + splitter.finish().reasoning
+            yield Delta(content + stops.finish(), reasoning, finish, usage)
             return
 
     async def check_fits(self, messages: Sequence[Message], reserve: int) -> None:
@@ -161,7 +165,6 @@ class VllmGenerator:
             top_p=sampling.top_p,
             presence_penalty=sampling.presence_penalty,
             frequency_penalty=sampling.frequency_penalty,
-            stop=list(sampling.stop),
             seed=sampling.seed if self._takes_seeds else None,
             structured_outputs=outputs,
             # Nobody can read half a JSON: one delta spares every process on its way the cost of the others.
