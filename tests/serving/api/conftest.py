@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
+import httpx
 import pytest
 import uvicorn
 
@@ -39,6 +40,7 @@ class Served:
             free.bind(("127.0.0.1", 0))
             self.port: int = free.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
+        self.http = httpx.Client(base_url=self.url, timeout=20)
 
     async def _ready(self) -> Mapping[str, bool]:
         return self.engines
@@ -56,6 +58,7 @@ def serve(generator: ScriptedGenerator | None = None, **policy: Any) -> Iterator
     try:
         yield served
     finally:
+        served.http.close()
         server.should_exit = True
         thread.join(10)
 

@@ -16,7 +16,7 @@ HELLO = {"role": "user", "content": "hello there"}
 @pytest.fixture(autouse=True)
 def _lives_on(served: Any) -> Iterator[None]:
     yield
-    reply = httpx.post(f"{served.url}/v1/chat/completions", json={"model": "psychechat", "messages": [HELLO]})
+    reply = served.http.post("/v1/chat/completions", json={"model": "psychechat", "messages": [HELLO]})
     assert reply.status_code == 200
 
 
@@ -25,7 +25,8 @@ def post(served: Any, body: object = None, **more: Any) -> httpx.Response:
     if content is None:
         content = json.dumps(body).encode()
     headers = {"content-type": "application/json"} | more.pop("headers", {})
-    return httpx.post(f"{served.url}/v1/chat/completions", content=content, headers=headers, timeout=20)
+    response: httpx.Response = served.http.post("/v1/chat/completions", content=content, headers=headers)
+    return response
 
 
 def assert_error(response: httpx.Response, status: int, *, param: str | None = None, code: str | None = None) -> str:
@@ -134,7 +135,7 @@ def test_an_unknown_model_is_not_found(served: Any) -> None:
         post(served, {"model": "gpt-4o", "messages": [HELLO]}), 404, param="model", code="model_not_found"
     )
     assert "psychechat-agent" in message
-    assert_error(httpx.get(f"{served.url}/v1/models/gpt-4o"), 404, param="model", code="model_not_found")
+    assert_error(served.http.get("/v1/models/gpt-4o"), 404, param="model", code="model_not_found")
 
 
 def test_a_message_of_100_kilobytes_is_too_long(served: Any) -> None:
@@ -177,11 +178,11 @@ def test_no_rule_that_is_broken_keeps_a_crisis_from_its_answer(served: Any, chan
 
 
 def test_paths_and_methods(served: Any) -> None:
-    assert_error(httpx.get(f"{served.url}/nowhere"), 404)
-    assert_error(httpx.get(f"{served.url}/v1/chat/completions"), 405)
-    assert httpx.get(f"{served.url}/v1/chat/completions").headers["allow"] == "POST"
-    assert_error(httpx.get(f"{served.url}/v1/models/"), 404)
-    assert_error(httpx.delete(f"{served.url}/v1/models"), 405)
+    assert_error(served.http.get("/nowhere"), 404)
+    assert_error(served.http.get("/v1/chat/completions"), 405)
+    assert served.http.get("/v1/chat/completions").headers["allow"] == "POST"
+    assert_error(served.http.get("/v1/models/"), 404)
+    assert_error(served.http.delete("/v1/models"), 405)
 
 
 def test_a_session_header_must_be_short(served: Any) -> None:
@@ -191,17 +192,17 @@ def test_a_session_header_must_be_short(served: Any) -> None:
 
 @pytest.mark.parametrize(("given", "kept"), [("abc-1.2_3", True), ("a b", False), ("x" * 200, False)])
 def test_the_request_id_is_the_clients_if_it_is_sane(served: Any, given: str, kept: bool) -> None:
-    answer = httpx.get(f"{served.url}/health", headers={"x-request-id": given}).headers["x-request-id"]
+    answer = served.http.get("/health", headers={"x-request-id": given}).headers["x-request-id"]
     assert (answer == given) is kept
 
 
 def test_readiness_follows_the_engines(served: Any) -> None:
-    assert httpx.get(f"{served.url}/ready").status_code == 200
+    assert served.http.get("/ready").status_code == 200
     served.engines["counselor"] = False
     try:
-        response = httpx.get(f"{served.url}/ready")
+        response = served.http.get("/ready")
         assert (response.status_code, response.json()["engines"]) == (503, {"counselor": False})
-        assert httpx.get(f"{served.url}/health").status_code == 200
+        assert served.http.get("/health").status_code == 200
     finally:
         served.engines["counselor"] = True
 
