@@ -1,6 +1,7 @@
 """What the whole server does with bad input, impatient clients and many of them."""
 
 import concurrent.futures
+import json
 import time
 
 import httpx
@@ -11,6 +12,12 @@ from benchmarks.servers import Server
 
 HELLO = {"role": "user", "content": "I had a long day at work."}
 BODY = {"model": "psychechat", "messages": [HELLO]}
+LONG_TALK = json.dumps(
+    {
+        "model": "psychechat",
+        "messages": [HELLO, {"role": "assistant", "content": "a b " * 7_500}, HELLO],
+    }
+).encode()
 
 
 @pytest.mark.parametrize(
@@ -23,7 +30,7 @@ BODY = {"model": "psychechat", "messages": [HELLO]}
         (b'{"model":"psychechat","messages":"x"}', 400),
         (b'{"model":"gpt-4o","messages":[{"role":"user","content":"x"}]}', 404),
         (b'{"model":"psychechat","messages":[{"role":"user","content":"' + b"a" * 100_000 + b'"}]}', 400),
-        (b'{"model":"psychechat","messages":[{"role":"user","content":"' + b"a b " * 7_500 + b'"}]}', 400),
+        (LONG_TALK, 400),
         (b" " * 1_100_000, 413),
     ],
     ids=["no messages", "empty", "wrong role", "not UTF-8", "wrong type", "model", "100 kB", "context", "1.1 MB"],
