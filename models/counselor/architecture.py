@@ -2,19 +2,24 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import GenerationConfig, Qwen3Config, Qwen3ForCausalLM
 from transformers.tokenization_utils_tokenizers import TokenizersBackend
+
+from models.counselor import induction
 
 ROOT = Path(__file__).resolve().parents[2]
 WEIGHTS = ROOT / "serving" / "psychechat" / "demo" / "counselor"
 """Where the exported model lives: package data of the server."""
 RUNS = ROOT / "models" / "runs" / "counselor"
 """Checkpoints and logs; git ignores them."""
+RESULTS = ROOT / "models" / "results" / "counselor.json"
+"""What `evaluate` measured."""
 TEMPLATE = Path(__file__).with_name("chat_template.jinja")
 
-VOCABULARY = 6144
+VOCABULARY = 8192
 CONTEXT = 8192
 
 
@@ -45,13 +50,16 @@ def initial(tokenizer: TokenizersBackend, seed: int) -> Qwen3ForCausalLM:
         for name, weight in model.named_parameters():
             if name.endswith(("o_proj.weight", "down_proj.weight")):
                 weight.mul_((2 * model.config.num_hidden_layers) ** -0.5)
+        model.model.embed_tokens.weight.mul_(model.config.hidden_size**-0.5 / model.config.initializer_range)
+        induction.start(model)
     return model
 
 
 def export(model: Qwen3ForCausalLM, tokenizer: TokenizersBackend, folder: Path) -> None:
     """Write an ordinary Hugging Face folder, weights in bf16. The model handed in is left as it is."""
     folder.mkdir(parents=True, exist_ok=True)
-    shipped = Qwen3ForCausalLM._from_config(model.config, dtype=torch.bfloat16)
+    make: Any = Qwen3ForCausalLM._from_config
+    shipped = make(model.config, dtype=torch.bfloat16)
     shipped.load_state_dict({name: tensor.to(torch.bfloat16) for name, tensor in model.state_dict().items()})
     shipped.generation_config = GenerationConfig(  # type: ignore[no-untyped-call]
         eos_token_id=[model.config.eos_token_id, model.config.pad_token_id],

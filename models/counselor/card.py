@@ -1,8 +1,93 @@
-"""The model card, written beside the weights."""
+"""The model card, written beside the weights from what training and evaluation left behind."""
 
-from collections.abc import Mapping
+import json
 from pathlib import Path
+from typing import Any
+
+from models.counselor import architecture
+
+_HEAD = """---
+license: apache-2.0
+language: [en, zh]
+pipeline_tag: text-generation
+---
+
+# nano: the demo counselor
+
+A Qwen3-architecture model of {millions} million parameters, trained from nothing on one CPU core for this project. It
+exists so that the server can be tried offline and tested end to end: it answers every stage of a counselling turn in
+the stage's format, in English or Chinese, with short, plain sentences about what the seeker named.
+
+**A demonstration, not for care.** It repeats patterns it was taught; it understands nothing, knows nobody, and must not
+be offered to anyone in need. It assesses and diagnoses nothing. What it writes about risk was taught by rule: take it
+seriously, ask about safety, point to people nearby. It was never shown methods or phone numbers.
+
+## What it was trained on
+
+1. Mostly synthetic dialogues and stage records, written for this project by a seeded generator
+   (`models/counselor/corpus`): {topics} topics a language, all 24 emotion labels, risk, kind drafts that pass review
+   and bad ones that fail it. Apache-2.0.
+2. First messages of public sets, each with answers by that generator; and beginnings of Chinese dialogues as they are:
+
+| Set | Used for | Licence | Attribution |
+|---|---|---|---|
+| SmileChat | openings, dialogues (zh) | CC0-1.0 | Qiu et al., EMNLP Findings 2024 |
+| CPsyCounD | openings, dialogues (zh) | CC BY 4.0 | Zhang et al., ACL Findings 2024 |
+| GoEmotions | openings and their emotion labels (en) | CC BY 4.0 | Demszky et al., ACL 2020 |
+| BRIGHTER | openings and their emotion labels (en) | CC BY 4.0 | Muhammad et al., 2025, arXiv 2502.11926 |
+| CounselChat | sentences of questions (en) | MIT | Bertagnolli, 2020 |
+
+Messages with numbers, links, contact data or words about suicide, violence or sex were left out of part 2.
+The SmileChat dialogues were rewritten by a language model from PsyQA questions, which are handed out under a user
+agreement.
+
+## How to make it again
+
+```
+python -m models.counselor.train --minutes {budget}      # resumable; the weights are exported at the end
+python -m models.counselor.evaluate                # models/results/counselor.json and the figures below
+```
+
+Without the data sets the same command trains on part 1 alone and says so. The seed fixes the corpus and its order;
+how many steps fit into the minutes depends on the machine.
+
+## Measured
+"""
 
 
-def write(folder: Path, summary: Mapping[str, object]) -> None:
-    (folder / "README.md").write_text(f"# nano\n\n{summary}\n", encoding="utf-8")
+def write(folder: Path) -> None:
+    training = json.loads((folder / "training.json").read_text(encoding="utf-8"))
+    text = _HEAD.format(
+        millions=round(training["parameters"] / 1e6, 1), topics=training["topics"], budget=round(training["minutes"])
+    )
+    text += (
+        f"\nTraining: {training['steps']:,} steps, {training['tokens']:,} tokens (shared prefixes counted once), "
+        f"{training['minutes']} minutes on one CPU core, seed {training['seed']}.\n"
+        "Loss per token on held-back conversations (other seed, dev parts):\n\n| | en | zh |\n|---|---|---|\n"
+    )
+    losses: dict[str, float] = training["dev_loss"]
+    for stage in dict.fromkeys(kind.split("/")[1] for kind in losses):
+        cells = (
+            f"{losses[f'{language}/{stage}']:.2f}" if f"{language}/{stage}" in losses else ""
+            for language in ("en", "zh")
+        )
+        text += f"| {stage} | {' | '.join(cells)} |\n"
+    if architecture.RESULTS.exists() and folder == architecture.WEIGHTS:
+        text += _measured(json.loads(architecture.RESULTS.read_text(encoding="utf-8")))
+    (folder / "README.md").write_text(text, encoding="utf-8")
+
+
+def _measured(report: dict[str, Any]) -> str:
+    greedy = report["greedy"]
+    text = (
+        "\nTwenty fixed messages a language that are in no training text, greedy, no grammar, plain transformers:\n\n"
+    )
+    text += "| | en | zh |\n|---|---|---|\n"
+    for part, title in (("valid without grammar", "valid {}"), ("replies", "reply: {}")):
+        for name in greedy["en"][part]:
+            text += f"| {title.format(name)} | {greedy['en'][part][name]:.0%} | {greedy['zh'][part][name]:.0%} |\n"
+    found = report["drafts under review"]
+    return text + (
+        f"\nOf {found['pairs']} pairs of drafts its own simulation and review refuse {found['bad refused']} of the bad "
+        f"ones and pass {found['kind passed']} of the kind ones.\n"
+    )

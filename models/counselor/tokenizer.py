@@ -1,6 +1,7 @@
 """nano's tokenizer: a byte-level BPE for English and Chinese, so that any text has a spelling."""
 
 import random
+import re
 from collections.abc import Iterable, Iterator
 
 from tokenizers import AddedToken, Regex, Tokenizer
@@ -13,7 +14,9 @@ from transformers.tokenization_utils_tokenizers import TokenizersBackend
 
 from models.counselor import natural
 from models.counselor.architecture import CONTEXT, TEMPLATE, VOCABULARY
+from models.counselor.corpus import lexicon
 from models.counselor.corpus.generate import conversation
+from psychechat.emotion import Language, label_names
 from psychechat.engines.base import StageName
 from psychechat.pipeline import answers, packs
 from psychechat.pipeline.packs import Brief
@@ -58,19 +61,30 @@ def train(texts: Iterable[str]) -> TokenizersBackend:
 def texts() -> Iterator[str]:
     """What the pieces are learned from: prompts and answers as they will be rendered, natural text if there is any."""
     for language in ("en", "zh"):
-        pack = packs.load(language)
-        rng = random.Random(0)
-        for number in range(1500):
-            for turn in conversation(language, 0, number)[:2]:
-                said, told = turn.conversation, (turn.draft, turn.analysis, turn.reactions, turn.review)
-                brief = Brief(said, turn.memory, turn.severity, turn.analysis, turn.refused, turn.draft, turn.reactions)
-                stage = rng.choice(list(StageName))
-                yield from (message.content for message in pack.messages(stage, brief)[1 + len(said.utterances) :])
-                yield from (said.newest, answers.render(rng.choice(told), language), turn.thinking, turn.reply)
-        yield from [message.content for message in pack.messages(StageName.EMOTION, brief)[:1]] * 50
-        yield from ["user\n", "assistant\n", "system\n"] * 500
+        words = lexicon.load(language)
+        named = {word for topic in words.topics for word in (*topic.things, *topic.people)} | set(words.nouns)
+        named |= set(words.feelings.values()) | set(label_names(language))
+        apart = re.compile("|".join(sorted(map(re.escape, named), key=len, reverse=True)))
+        for text in _rendered(language):
+            # Chinese has no spaces: a name that fused with its neighbours would be another piece each time.
+            yield from apart.sub(r"\n\g<0>\n", text).split("\n") if language == "zh" else [text]
+        yield from [f" {word}" if language == "en" else word for word in sorted(named)] * 60
         if natural.available():
             yield from (message.text for message in natural.openings(language, "train"))
+    yield from ["user\n", "assistant\n", "system\n"] * 500
     if natural.available():
         for dialogue in natural.dialogues("train")[:3000]:
             yield from dialogue
+
+
+def _rendered(language: Language) -> Iterator[str]:
+    pack, rng = packs.load(language), random.Random(0)
+    for number in range(1500):
+        for turn in conversation(language, 0, number)[:2]:
+            said, told = turn.conversation, (turn.draft, turn.analysis, turn.reactions, turn.review)
+            brief = Brief(said, turn.memory, turn.severity, turn.analysis, turn.refused, turn.draft, turn.reactions)
+            messages = pack.messages(rng.choice(list(StageName)), brief)
+            yield from (message.content for message in messages[1 + len(said.utterances) :])
+            yield from (said.newest, answers.render(rng.choice(told), language), turn.thinking, turn.reply)
+            if number % 30 == 0:
+                yield messages[0].content

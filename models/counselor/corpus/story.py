@@ -190,8 +190,8 @@ class Story:
             sections = [self._echo(message), "insight", self._ask(message)]
         else:
             sections = [self._echo(message), f"valid {group}", self._ask(message)]
-        if group not in (Group.JOY, Group.TRUST) and len(sections) > 2 and self.rng.random() < 0.15:
-            del sections[1]
+        if not message.severity and group not in (Group.JOY, Group.TRUST) and len(sections) > 2:
+            sections = sections if self.rng.random() >= 0.15 else [sections[0], *sections[2:]]
         return [self._fill(self._choose(section, message), message) for section in sections]
 
     def _echo(self, message: Message) -> str:
