@@ -115,7 +115,7 @@ def take(model: Model, language: Language, conversation: Conversation, memory: E
 
 
 def shares_word(message: str, reply: str, language: Language) -> bool:
-    """English: a word of three letters or more that is no filler, up to its ending. Chinese: two characters in a row."""
+    """English: a word of three letters or more, no filler, up to its ending. Chinese: two characters in a row."""
     if language == "zh":
         said = re.findall(r"[\u4e00-\u9fff]{2,}", message)
         pairs = {part[i : i + 2] for part in said for i in range(len(part) - 1)}

@@ -2,13 +2,13 @@
 
 import torch
 from torch.nn.functional import cross_entropy
-from transformers import AutoTokenizer
 
 from models.counselor import architecture
+from models.counselor.train import load
 
 
 def test_an_untrained_model_repeats_a_random_passage() -> None:
-    model = architecture.initial(AutoTokenizer.from_pretrained(architecture.WEIGHTS), seed=3)
+    model = architecture.initial(load(architecture.WEIGHTS)[1], seed=3)
     passage = torch.randperm(6000)[:100]
     with torch.no_grad():
         scores = model(torch.cat((passage, passage))[None]).logits[0, :-1]
@@ -19,5 +19,5 @@ def test_an_untrained_model_repeats_a_random_passage() -> None:
 
 
 def test_it_stays_small_enough_to_ship() -> None:
-    model = architecture.initial(AutoTokenizer.from_pretrained(architecture.WEIGHTS), seed=0)
+    model = architecture.initial(load(architecture.WEIGHTS)[1], seed=0)
     assert 2 * sum(parameter.numel() for parameter in model.parameters()) < 30e6

@@ -69,7 +69,7 @@ def test_bf16_products_have_the_same_gradients_up_to_rounding() -> None:
     exact = gradients()
     halves.use(model)
     for full, half in zip(exact, gradients(), strict=True):
-        assert (full - half).norm() < 0.03 * full.norm()
+        assert (full - half).norm() < 0.08 * full.norm()
 
 
 def test_what_is_packed_is_what_the_server_renders() -> None:
