@@ -12,6 +12,8 @@ from psychechat.pipeline.concurrency import together
 from psychechat.pipeline.packs import Brief
 from psychechat.pipeline.stages import Desk
 
+_CLOSE = "</think>"
+
 
 @dataclass(frozen=True, slots=True)
 class Piece:
@@ -38,6 +40,8 @@ async def _one(desk: Desk, brief: Brief, sampling: Sampling, index: int, say: Ca
             # The blank line after the thinking is not part of the reply.
             content = delta.content if text else delta.content.lstrip()
             text += content
+            if _CLOSE in text:  # what went before was thinking, and no reply
+                raise StageFailed(StageName.REPLY)
             finish = delta.finish_reason or finish
             if content or delta.reasoning:
                 say(Piece(index, content, delta.reasoning))

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,7 +11,7 @@ import pytest
 from psychechat.config import MemorySettings, Policy
 from psychechat.conversation import Assessment, Conversation, Draft, Review, Utterance, Verdict
 from psychechat.emotion import Emotion, Group, Label
-from psychechat.engines.base import Call, Classifier, Message, StageName
+from psychechat.engines.base import Call, Classifier, Delta, Message, StageName, Usage
 from psychechat.engines.scripted import Answer, ScriptedClassifier, ScriptedGenerator, assessment
 from psychechat.errors import (
     ContextLengthExceeded,
@@ -216,6 +216,26 @@ async def test_thinking_without_a_reply_is_no_reply() -> None:
     world = World({StageName.REPLY: ["<think>only thoughts</think>\n\n"]})
     with pytest.raises(StageFailed):
         await world.turn("hello there")
+
+
+async def test_a_reply_that_thinks_again_is_no_reply() -> None:
+    world = World()
+    world.pipeline.counselor = _Verbatim("again </think> and more")
+    with pytest.raises(StageFailed):
+        await world.turn("hello there")
+
+
+class _Verbatim(ScriptedGenerator):
+    """Streams this text as the reply, tags and all."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self._text = text
+
+    async def generate(self, *_: object) -> AsyncGenerator[Delta, None]:
+        for word in self._text.split(" "):
+            yield Delta(f"{word} ")
+        yield Delta(finish_reason="stop", usage=Usage())
 
 
 # ------------------------------------------------------------------------------------------------ crisis
