@@ -141,7 +141,7 @@ async def test_our_errors_arrive_as_they_are(counselor: RemoteGenerator) -> None
 
 
 def ray_logs() -> dict[Path, bytes]:
-    node = ray._private.worker._global_node
+    node: Any = ray._private.worker._global_node
     assert node is not None
     return {file: file.read_bytes() for file in Path(node.get_logs_dir_path()).rglob("*") if file.is_file()}
 
