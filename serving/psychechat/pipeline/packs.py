@@ -58,6 +58,8 @@ class StageFile(_Part):
     role: Literal["counselor", "seeker"] = "counselor"
     thinks: bool = False
     temperature: Annotated[float, Field(ge=0, le=2)] = 0.0
+    frequency_penalty: Annotated[float, Field(ge=-2, le=2)] = 0.0
+    """Above 0 keeps small models from going round in circles."""
     max_tokens: Annotated[int, Field(gt=0)]
     messages: list[Literal["history"] | MessageTemplate]
     """In order; `history` stands for the conversation as user and assistant messages."""
@@ -115,7 +117,7 @@ class Pack:
 
     def sampling(self, name: StageName) -> Sampling:
         stage = self.file.stages[name]
-        return Sampling(max_tokens=stage.max_tokens, temperature=stage.temperature)
+        return Sampling(stage.max_tokens, stage.temperature, frequency_penalty=stage.frequency_penalty)
 
     def longest(self, brief: Brief) -> list[Message]:
         """The longest of the stages' prompts, before there are any results to put into them."""
