@@ -38,8 +38,6 @@ EMBEDDINGS = 4.0
 EMBEDDING_EPS = 1e-4
 """Above the gradient that a token gets for not occurring. Adam would scale that up to a full step, the same for all
 rare tokens, until their embeddings are one direction and nothing can tell which of them to copy."""
-EMOTION = 4.0
-"""Weight of the emotion stage: its few label tokens say what every later stage is about."""
 DEV_SEED = 1_000_003
 REPORT_STEPS, CHECK_SECONDS = 50, 150.0
 
@@ -142,9 +140,7 @@ class Trainer:
     def _learn(self, row: Row, rate: float) -> float:
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group.get("share", 1.0)
-        weights = torch.tensor([EMOTION if kind.endswith("emotion") else 1.0 for kind in row.kinds])
-        losses = cross_entropy(packing.logits(self.model, row), torch.tensor(row.targets), reduction="none")
-        loss = losses @ weights / weights.sum()
+        loss = cross_entropy(packing.logits(self.model, row), torch.tensor(row.targets))
         torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self.optimizer.step()
