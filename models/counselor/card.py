@@ -81,8 +81,8 @@ def write(folder: Path) -> None:
 def _measured(report: dict[str, Any]) -> str:
     greedy = report["greedy"]
     text = (
-        "\nTwenty fixed messages a language, written apart from the generator though on its topics; greedy, no grammar, "
-        "plain transformers:\n\n"
+        "\nTwenty fixed messages a language, written apart from the generator though on its topics, greedy, no "
+        "grammar, plain transformers:\n\n"
     )
     text += "| | en | zh |\n|---|---|---|\n"
     for part, title in (("valid without grammar", "valid {}"), ("replies", "reply: {}")):
