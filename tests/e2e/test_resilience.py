@@ -11,7 +11,7 @@ import pytest
 from benchmarks.servers import Server
 
 HELLO = {"role": "user", "content": "I had a long day at work."}
-BODY = {"model": "psychechat", "messages": [HELLO]}
+BODY = {"model": "psychechat", "messages": [HELLO], "temperature": 0}
 LONG_TALK = json.dumps(
     {
         "model": "psychechat",
@@ -57,7 +57,9 @@ def test_many_at_once_are_all_answered_whole(client: openai.OpenAI) -> None:
     def ask(index: int) -> str:
         model = ("psychechat-agent", "psychechat-llm")[index % 2]
         text = f"{HELLO['content']} It was day {index}."
-        reply = client.chat.completions.create(model=model, messages=[{"role": "user", "content": text}], seed=index)
+        reply = client.chat.completions.create(
+            model=model, messages=[{"role": "user", "content": text}], temperature=0, seed=index
+        )
         return reply.choices[0].finish_reason
 
     with concurrent.futures.ThreadPoolExecutor(16) as pool:
@@ -77,7 +79,7 @@ def test_clients_that_leave_do_not_hold_the_engine(server: Server) -> None:
                 )
     time.sleep(1)
     # What still ran would show in the engine's own generation: the next one is as quick as ever.
-    counselor = {"model": "psychechat-llm", "messages": [HELLO], "max_tokens": 8}
+    counselor = {"model": "psychechat-llm", "messages": [HELLO], "max_tokens": 8, "temperature": 0}
     idle = min(_seconds(server, counselor) for _ in range(3))
     for _ in range(8):
         with pytest.raises(httpx.ReadTimeout):

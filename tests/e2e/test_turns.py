@@ -92,7 +92,7 @@ def test_the_classifier_alone_notices_intent_that_no_phrase_lists(client: openai
 
 @pytest.mark.parametrize("text", ["I passed my exam, I'm so happy", "我考试通过了，太开心了"])
 def test_good_news_is_joy_at_low_risk(client: openai.OpenAI, text: str) -> None:
-    about = found(client.chat.completions.create(model="psychechat", messages=seeker(text)))
+    about = found(client.chat.completions.create(model="psychechat", messages=seeker(text), temperature=0))
     assert about["risk"]["level"] == "none"
     assert "joy" in [emotion["group"] for emotion in about["emotions"]]
     assert about["valence"] > 0
@@ -107,18 +107,17 @@ def test_good_news_is_joy_at_low_risk(client: openai.OpenAI, text: str) -> None:
     ],
 )
 def test_the_second_turn_reports_the_shift(client: openai.OpenAI, good: str, bad: str) -> None:
-    first = client.chat.completions.create(model="psychechat", messages=seeker(good))
+    first = client.chat.completions.create(model="psychechat", messages=seeker(good), temperature=0)
     assert found(first)["shift"] is None
     back: Any = {"role": "assistant", "content": first.choices[0].message.content}
-    second = found(client.chat.completions.create(model="psychechat", messages=[*seeker(good), back, *seeker(bad)]))
+    talk = [*seeker(good), back, *seeker(bad)]
+    second = found(client.chat.completions.create(model="psychechat", messages=talk, temperature=0))
     assert second["shift"] == second["valence"] - found(first)["valence"] < 0
     assert "sadness" in [emotion["group"] for emotion in second["emotions"]]
 
 
 def test_several_choices_side_by_side(client: openai.OpenAI) -> None:
-    reply = client.chat.completions.create(
-        model="psychechat-llm", messages=seeker(MESSAGES["en"]), n=3, temperature=1.0
-    )
+    reply = client.chat.completions.create(model="psychechat-llm", messages=seeker(MESSAGES["en"]), n=3, temperature=0)
     assert [choice.index for choice in reply.choices] == [0, 1, 2]
     assert all(choice.message.content for choice in reply.choices)
 
