@@ -1,6 +1,7 @@
 """The generator: vLLM's AsyncLLM behind our `Generator` Protocol."""
 
 import asyncio
+import itertools
 import logging
 import time
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
@@ -56,6 +57,7 @@ class VllmGenerator:
         self._close = self._tokenizer.get_vocab().get(CLOSE)
         # One thread: a Hugging Face tokenizer is not safe to share between several.
         self._renderer = ThreadPoolExecutor(1, "render")
+        self._numbers = itertools.count()
 
     @property
     def context_length(self) -> int:
@@ -74,7 +76,8 @@ class VllmGenerator:
                 outputs = self._engine.generate(
                     tokens_input(prompt, cache_salt=call.tenant_salt or None),
                     self._parameters(stage, sampling),
-                    f"{call.request_id}-{stage.name}",
+                    # A turn may ask the same stage several times, also side by side.
+                    f"{call.request_id}-{stage.name}-{next(self._numbers)}",
                     priority=call.priority,
                     trace_headers=dict(call.trace) if self._traces else None,
                     # Said for every call: without it the engine looks for the end of a thinking that never comes.
