@@ -9,6 +9,7 @@ import logging
 import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from contextvars import Context
 from typing import Any, cast
 
 from ray.exceptions import RayTaskError
@@ -73,7 +74,8 @@ async def _stream(
     The session id is given on every hop: a request's own does not survive a second one.
     """
     streaming = handle.options(method_name=method, stream=True, session_id=session_id)
-    response = cast(DeploymentResponseGenerator[Any], streaming.remote(*arguments))
+    # Outside the context of the HTTP request: two calls that share its id never both reach the replica.
+    response = cast(DeploymentResponseGenerator[Any], Context().run(streaming.remote, *arguments))
     finished = False
     try:
         try:
