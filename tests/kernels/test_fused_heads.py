@@ -1,19 +1,31 @@
-"""The fused heads against a float64 oracle that loops over the sequences, in the plainest words there are."""
+"""Both implementations against a float64 oracle that loops over the sequences, in the plainest words there are.
+
+On a CPU the kernel is interpreted, and inputs stay below two million numbers; what is larger runs on a GPU only.
+"""
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from torch import Tensor
 
-from psychechat_kernels.fused_heads import Pooling, fused_heads
+from psychechat.emotion import Group, Label, decode, valence
+from psychechat_kernels.fused_heads import Decoding, Implementation, Pooling, fused_heads, new_workspace
 
 GROUPS = (4,) * 8 + (5,)
 COLUMNS = sum(GROUPS)
-TOLERANCE = {torch.float32: 2e-6, torch.float16: 2e-6, torch.bfloat16: 2e-6}
-"""The inputs are rounded before both sides read them, so what is left is the fp32 accumulation."""
+POOLINGS: tuple[Pooling, ...] = ("mean", "first", "last")
+IMPLEMENTATIONS: tuple[Implementation, ...] = ("reference", "triton")
+TOLERANCE = {torch.float32: 4e-6, torch.float16: 2e-6, torch.bfloat16: 2e-6}
+"""Of a probability. Inputs are rounded before both sides read them, so what is left is the accumulation in fp32, and
+for fp32 inputs the three tf32 products that make up one of fp32 on a GPU."""
+FP32, FP16, BF16 = TOLERANCE
+
+needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 
 
 class Case(NamedTuple):
@@ -24,41 +36,72 @@ class Case(NamedTuple):
     hidden_size: int
     groups: tuple[int, ...] = GROUPS
     scale: float = 0.1
+    """Of the weights: the inverse of a temperature."""
     gap: int = 0
     """Tokens between sequences that belong to none."""
+    dtypes: Sequence[torch.dtype] = (FP32,)
+    poolings: Sequence[Pooling] = ("mean",)
 
 
 CASES = [
-    Case("a single token: pooling is the identity", [1], 64),
-    Case("the encoder's own shape", [12, 7, 31], 384),
-    Case("odd width", [5, 3], 1000),
-    Case("prime width past a power of two", [9, 2], 4099),
-    Case("many short sequences", [1, 2, 3] * 85 + [1, 1], 384),
-    Case("long beside short", [5000, 1, 17, 512], 64),
-    Case("tokens that belong to no sequence", [4, 9, 1], 384, gap=3),
+    Case("a single token: pooling is the identity", [1], 64, dtypes=[*TOLERANCE], poolings=POOLINGS),
+    Case("the demo encoder's shape", [12, 7, 31], 384, dtypes=[*TOLERANCE], poolings=POOLINGS),
+    Case("a width that is no multiple of a block", [5, 3], 1000, dtypes=[BF16], poolings=POOLINGS),
+    Case("a prime width: no aligned rows, one column in the last block", [9, 2], 4099, dtypes=[FP32, FP16]),
+    Case("the widest: many slices to a tile", [3], 8192, dtypes=[BF16], poolings=["mean", "last"]),
+    Case("fifteen sequences: the last size of one-sequence tiles", [4] * 15, 64),
+    Case("sixteen sequences: the first full tile", [4] * 16, 64, poolings=POOLINGS),
+    Case("seventeen sequences: a tile with one row", [4] * 17, 64, dtypes=[BF16], poolings=POOLINGS),
+    Case("many short sequences of unequal length", [1, 2, 3] * 85 + [1, 1], 384, dtypes=[BF16]),
+    Case("four to a tile, each dealt out to four rows", [65, 3, 100, 1] * 4 + [77], 128, dtypes=[FP32, BF16]),
+    Case("long beside short: splits that some sequences do not reach", [5000, 1, 17, 512], 64, dtypes=[*TOLERANCE]),
+    Case("long beside short in one tile", [900, *[1] * 30], 64),
+    Case("long enough that rounding would show if it were not fp32", [4999], 64, dtypes=[FP16], scale=3.0),
+    Case("tokens that belong to no sequence", [4, 9, 1], 384, gap=3, poolings=POOLINGS),
     Case("one group of one column: its probability is 1", [3, 4], 64, groups=(1,)),
     Case("groups of unequal widths", [6, 2], 100, groups=(2, 7, 1, 33)),
     Case("logits in the thousands: softmax must not overflow", [8, 8], 384, scale=300.0),
+    Case("a temperature so high that nothing is left but the bias", [8, 8], 384, scale=1e-30),
+    Case("a temperature so low that softmax is one column", [8, 8], 384, scale=1e4),
+]
+ROWS = [
+    pytest.param(case, dtype, pooling, id=f"{case.why}, {str(dtype)[6:]}, {pooling}")
+    for case in CASES
+    for dtype in case.dtypes
+    for pooling in case.poolings
+]
+LARGE = [
+    Case("a window of everyday messages", [3, 60, 17, 512] * 64, 384, poolings=POOLINGS, dtypes=[*TOLERANCE]),
+    Case("one sequence on the whole GPU", [32_768], 4096, dtypes=[BF16]),
+    Case("4,096 short sequences", [8] * 4096, 4096, dtypes=[BF16], poolings=POOLINGS),
+    Case("4,096 sequences, one of them long", [20_000, *[5] * 4095], 1024, dtypes=[FP16]),
+    Case("more tiles than the workspace has counters", [1] * 70_000, 64),
+    Case("an offset beyond 32 bits", [4096] * 300, 2048, dtypes=[BF16], poolings=["mean", "last"]),
 ]
 
 
-def build(case: Case, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    generator = torch.Generator().manual_seed(len(case.lengths) * 10_007 + case.hidden_size)
-    starts, position = [], 0
-    for length in case.lengths:
-        position += case.gap
-        starts.append(position)
-        position += length
-    first = torch.tensor(starts)
-    hidden = torch.randn(position + case.gap, case.hidden_size, generator=generator).to(dtype)
+class Inputs(NamedTuple):
+    hidden: Tensor
+    starts: Tensor
+    ends: Tensor
+    weight: Tensor
+    bias: Tensor
+
+
+def build(case: Case, dtype: torch.dtype, device: torch.device) -> Inputs:
+    generator = torch.Generator(device).manual_seed(len(case.lengths) * 10_007 + case.hidden_size)
+    lengths = torch.tensor(case.lengths, device=device)
+    starts = (lengths + case.gap).cumsum(0) - lengths
+    tokens = sum(case.lengths) + case.gap * (len(case.lengths) + 1)
+    hidden = torch.randn(tokens, case.hidden_size, generator=generator, device=device, dtype=dtype)
     columns = sum(case.groups)
-    weight = torch.randn(columns, case.hidden_size, generator=generator) * case.scale
-    return hidden, first, first + torch.tensor(case.lengths) - 1, weight, torch.randn(columns, generator=generator)
+    weight = torch.randn(columns, case.hidden_size, generator=generator, device=device) * case.scale
+    bias = torch.randn(columns, generator=generator, device=device)
+    return Inputs(hidden, starts, starts + lengths - 1, weight, bias)
 
 
-def oracle(
-    hidden: Tensor, starts: Tensor, ends: Tensor, weight: Tensor, bias: Tensor, groups: Sequence[int], pooling: Pooling
-) -> Tensor:
+def oracle(inputs: Inputs, groups: Sequence[int], pooling: Pooling) -> Tensor:
+    hidden, starts, ends, weight, bias = inputs
     rows = []
     for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
         tokens = hidden[start : end + 1].double()
@@ -68,54 +111,269 @@ def oracle(
     return torch.stack(rows)
 
 
-@pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
-@pytest.mark.parametrize("pooling", ["mean", "first", "last"])
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.why)
-def test_agrees_with_float64(case: Case, pooling: Pooling, dtype: torch.dtype) -> None:
-    inputs = build(case, dtype)
-    out = torch.full((len(case.lengths), sum(case.groups)), math.nan)
-    returned = fused_heads(*inputs, case.groups, pooling, max_len=max(case.lengths), out=out)
+def check(
+    case: Case, dtype: torch.dtype, pooling: Pooling, implementation: Implementation, device: torch.device
+) -> None:
+    inputs = build(case, dtype, device)
+    out = torch.full((len(case.lengths), sum(case.groups)), math.nan, device=device)
+    returned = fused_heads(
+        *inputs, case.groups, pooling, max_len=max(case.lengths), out=out, implementation=implementation
+    )
     assert returned is out
     # A logit's rounding error grows with the logits, and a probability moves by at most a quarter of it.
     tolerance = TOLERANCE[dtype] * max(1.0, case.scale * math.sqrt(case.hidden_size))
-    torch.testing.assert_close(out.double(), oracle(*inputs, case.groups, pooling), rtol=0, atol=tolerance)
+    torch.testing.assert_close(out.double(), oracle(inputs, case.groups, pooling), rtol=0, atol=tolerance)
 
 
-def test_allocates_when_not_given_a_place() -> None:
-    inputs = build(CASES[1], torch.float32)
-    probabilities = fused_heads(*inputs, GROUPS, "mean", max_len=31)
-    torch.testing.assert_close(probabilities.double(), oracle(*inputs, GROUPS, "mean"), rtol=0, atol=1e-6)
+@pytest.mark.parametrize(("case", "dtype", "pooling"), ROWS)
+@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+def test_agrees_with_float64(
+    case: Case, dtype: torch.dtype, pooling: Pooling, implementation: Implementation, device: torch.device
+) -> None:
+    assert sum(case.lengths) * case.hidden_size < 2e6
+    check(case, dtype, pooling, implementation, device)
 
 
-def test_int32_indices_mean_the_same() -> None:
-    hidden, starts, ends, weight, bias = build(CASES[1], torch.float32)
-    long = fused_heads(hidden, starts, ends, weight, bias, GROUPS, "mean", max_len=31)
-    short = fused_heads(hidden, starts.int(), ends.int(), weight, bias, GROUPS, "mean", max_len=31)
+@needs_gpu
+@pytest.mark.parametrize(
+    ("case", "dtype", "pooling"),
+    [
+        pytest.param(case, dtype, pooling, id=f"{case.why}, {str(dtype)[6:]}, {pooling}")
+        for case in LARGE
+        for dtype in case.dtypes
+        for pooling in case.poolings
+    ],
+)
+def test_large_inputs_agree_with_float64(
+    case: Case, dtype: torch.dtype, pooling: Pooling, device: torch.device
+) -> None:
+    check(case, dtype, pooling, "triton", device)
+
+
+@settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    lengths=st.lists(st.integers(1, 40) | st.sampled_from([64, 65, 300]), min_size=1, max_size=40),
+    hidden_size=st.integers(64, 700),
+    groups=st.lists(st.integers(1, 9), min_size=1, max_size=9),
+    gap=st.integers(0, 2),
+    dtype=st.sampled_from([*TOLERANCE]),
+    pooling=st.sampled_from(POOLINGS),
+)
+def test_any_shape_agrees_with_float64(
+    lengths: list[int],
+    hidden_size: int,
+    groups: list[int],
+    gap: int,
+    dtype: torch.dtype,
+    pooling: Pooling,
+    device: torch.device,
+) -> None:
+    check(Case("drawn", lengths, hidden_size, tuple(groups), gap=gap), dtype, pooling, "triton", device)
+
+
+@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+def test_allocates_when_not_given_a_place(implementation: Implementation, device: torch.device) -> None:
+    inputs = build(CASES[1], torch.float32, device)
+    probabilities = fused_heads(*inputs, GROUPS, "mean", max_len=31, implementation=implementation)
+    torch.testing.assert_close(probabilities.double(), oracle(inputs, GROUPS, "mean"), rtol=0, atol=4e-6)
+
+
+@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+def test_int32_indices_mean_the_same(implementation: Implementation, device: torch.device) -> None:
+    hidden, starts, ends, weight, bias = build(CASES[1], torch.float32, device)
+    force: dict[str, Any] = {"max_len": 31, "implementation": implementation}
+    long = fused_heads(hidden, starts, ends, weight, bias, GROUPS, "mean", **force)
+    short = fused_heads(hidden, starts.int(), ends.int(), weight, bias, GROUPS, "mean", **force)
     assert torch.equal(long, short)
 
 
-def test_neighbours_do_not_leak() -> None:
-    """What stands around a sequence, NaN included, does not change its row."""
-    hidden, starts, ends, weight, bias = build(CASES[1], torch.float32)
-    before = fused_heads(hidden, starts, ends, weight, bias, GROUPS, "mean", max_len=31)
+@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+def test_order_and_overlap_of_sequences_are_free(implementation: Implementation, device: torch.device) -> None:
+    hidden, _, _, weight, bias = build(CASES[1], torch.float32, device)
+    starts, ends = torch.tensor([30, 0, 10], device=device), torch.tensor([49, 25, 10], device=device)
+    inputs = Inputs(hidden, starts, ends, weight, bias)
+    probabilities = fused_heads(*inputs, GROUPS, "mean", max_len=26, implementation=implementation)
+    torch.testing.assert_close(probabilities.double(), oracle(inputs, GROUPS, "mean"), rtol=0, atol=4e-6)
+
+
+@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")  # numpy's, of the interpreter: NaN is meant
+@pytest.mark.parametrize("case", [CASES[1], Case("a full tile", [12] * 17, 384)], ids=["few", "a full tile"])
+@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+def test_neighbours_do_not_leak(case: Case, implementation: Implementation, device: torch.device) -> None:
+    """What stands around a sequence, NaN included, does not change its row: nobody's message spoils another's."""
+    hidden, starts, ends, weight, bias = build(case, torch.float32, device)
+    force: dict[str, Any] = {"max_len": 31, "implementation": implementation}
+    before = fused_heads(hidden, starts, ends, weight, bias, GROUPS, "mean", **force)
     hidden[: starts[1]] = math.nan
     hidden[ends[1] + 1 :] = math.nan
-    after = fused_heads(hidden, starts, ends, weight, bias, GROUPS, "mean", max_len=31)
+    after = fused_heads(hidden, starts, ends, weight, bias, GROUPS, "mean", **force)
     assert torch.equal(after[1], before[1])
+    assert after[0].isnan().all()
 
 
-@pytest.mark.parametrize("pooling", ["mean", "first", "last"])
-def test_no_sequences(pooling: Pooling) -> None:
-    none = torch.empty(0, dtype=torch.int64)
-    weight, bias = torch.ones(COLUMNS, 64), torch.zeros(COLUMNS)
-    assert fused_heads(torch.empty(0, 64), none, none, weight, bias, GROUPS, pooling, max_len=0).shape == (0, COLUMNS)
-    assert fused_heads(torch.ones(3, 64), none, none, weight, bias, GROUPS, pooling, max_len=3).shape == (0, COLUMNS)
+@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+def test_a_generous_max_len_changes_nothing_but_the_cut(implementation: Implementation, device: torch.device) -> None:
+    inputs = build(CASES[1], torch.float32, device)
+    for max_len in (32, 500, 100_000):
+        probabilities = fused_heads(*inputs, GROUPS, "mean", max_len=max_len, implementation=implementation)
+        torch.testing.assert_close(probabilities.double(), oracle(inputs, GROUPS, "mean"), rtol=0, atol=4e-6)
 
 
-def test_triton_is_announced_not_faked() -> None:
-    inputs = build(CASES[0], torch.float32)
-    with pytest.raises(NotImplementedError, match="later release"):
-        fused_heads(*inputs, GROUPS, "mean", max_len=1, implementation="triton")
+@pytest.mark.parametrize("pooling", POOLINGS)
+@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+def test_no_sequences(pooling: Pooling, implementation: Implementation, device: torch.device) -> None:
+    none = torch.empty(0, dtype=torch.int64, device=device)
+    weight, bias = torch.ones(COLUMNS, 64, device=device), torch.zeros(COLUMNS, device=device)
+    for tokens, max_len in ((0, 0), (3, 3)):
+        hidden = torch.ones(tokens, 64, device=device)
+        out = fused_heads(
+            hidden, none, none, weight, bias, GROUPS, pooling, max_len=max_len, implementation=implementation
+        )
+        assert out.shape == (0, COLUMNS)
+
+
+def test_a_workspace_serves_call_after_call(device: torch.device) -> None:
+    """Its counters are back at zero after each, whatever partials the last call has left."""
+    workspace = new_workspace(COLUMNS, device)
+    for case in (CASES[1], Case("split", [700, 3], 384), Case("tiles", [9] * 40, 384), CASES[1]):
+        inputs = build(case, torch.float32, device)
+        out = fused_heads(
+            *inputs, GROUPS, "mean", max_len=max(case.lengths), workspace=workspace, implementation="triton"
+        )
+        torch.testing.assert_close(out.double(), oracle(inputs, GROUPS, "mean"), rtol=0, atol=4e-6)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="only the interpreter lets us choose who comes last")
+@pytest.mark.parametrize("lengths", [[700], [3, 900, 40], [70] * 20], ids=str)
+def test_who_arrives_last_changes_nothing(
+    lengths: list[int], device: torch.device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from triton.runtime.interpreter import interpreter_builder
+
+    from psychechat_kernels.fused_heads import kernel
+
+    case = Case("shared tiles", lengths, 384)
+    inputs, longest = build(case, torch.float32, device), max(lengths)
+    expected = fused_heads(*inputs, GROUPS, "mean", max_len=longest, implementation="triton")
+    cut = kernel.cut(len(lengths), longest, 384, 4, processors=2)
+    assert cut.shared
+    run_as = interpreter_builder.set_grid_idx
+    for seed in range(3):
+        order = torch.randperm(cut.programs, generator=torch.Generator().manual_seed(seed)).tolist()
+        monkeypatch.setattr(interpreter_builder, "set_grid_idx", lambda x, y, z, order=order: run_as(order[x], y, z))
+        assert torch.equal(fused_heads(*inputs, GROUPS, "mean", max_len=longest, implementation="triton"), expected)
+
+
+def test_cuts_cover_the_work_and_fit_the_workspace() -> None:
+    from psychechat_kernels.fused_heads import kernel
+
+    for sequences in (1, 8, 15, 16, 257, 4096, 65_536, 70_000):
+        for longest in (1, 8, 64, 65, 512, 5000, 32_768):
+            for width in (64, 384, 1000, 4096, 8192):
+                cut = kernel.cut(sequences, longest, width, 2, processors=132)
+                assert cut.tiles * cut.pack >= sequences
+                assert cut.splits * cut.tokens >= longest
+                assert (cut.splits - 1) * cut.tokens < longest, "a split without tokens"
+                assert cut.slices * cut.blocks * kernel.BLOCK >= width
+                assert (cut.slices - 1) * cut.blocks * kernel.BLOCK < width, "a slice without columns"
+                assert not cut.shared or cut.programs <= kernel.MAX_PROGRAMS
+
+
+@pytest.mark.parametrize(
+    ("sequences", "longest", "width"), [(1, 32_768, 384), (1, 32_768, 4096), (8, 4096, 1024), (4096, 8, 4096)]
+)
+def test_large_work_fills_a_gpu(sequences: int, longest: int, width: int) -> None:
+    from psychechat_kernels.fused_heads import kernel
+
+    assert kernel.cut(sequences, longest, width, 2, processors=132).programs >= 2 * 132
+
+
+@needs_gpu
+def test_ten_thousand_runs_are_bit_identical(device: torch.device) -> None:
+    """A race between a tile's programs would show as a sum in another order, or of partials not yet there."""
+    inputs = build(Case("one long sequence", [32_768], 384), torch.bfloat16, device)
+    workspace, out = new_workspace(COLUMNS, device), torch.empty(1, COLUMNS, device=device)
+    expected = fused_heads(*inputs, GROUPS, "mean", max_len=32_768, implementation="triton")
+    differing = torch.zeros((), dtype=torch.int64, device=device)
+    for _ in range(10_000):
+        fused_heads(*inputs, GROUPS, "mean", max_len=32_768, out=out.fill_(math.nan), workspace=workspace)
+        differing += (out != expected).any()
+    assert differing.item() == 0
+
+
+@needs_gpu
+def test_a_cuda_graph_replays_it(device: torch.device) -> None:
+    inputs = build(Case("split", [700, 3, 50], 384), torch.bfloat16, device)
+    workspace, out = new_workspace(COLUMNS, device), torch.empty(3, COLUMNS, device=device)
+
+    def call() -> None:
+        fused_heads(*inputs, GROUPS, "mean", max_len=700, out=out, workspace=workspace)
+
+    call()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        call()
+    for seed in range(3):
+        inputs.hidden.normal_(generator=torch.Generator(device).manual_seed(seed))
+        out.fill_(math.nan)
+        graph.replay()
+        torch.testing.assert_close(out.double(), oracle(inputs, GROUPS, "mean"), rtol=0, atol=4e-6)
+
+
+def decoding(sequences: int, device: torch.device, threshold: float) -> Decoding:
+    """As the server decodes emotion: eight groups, three labels, Plutchik's valences."""
+    values = [value for group in Group for value in (0, *(Label(group, level).valence for level in (1, 2, 3)))]
+    return Decoding(
+        groups=len(Group),
+        threshold=threshold,
+        values=torch.tensor([*values, *[0] * 5], dtype=torch.int32, device=device),
+        labels=torch.full((sequences, 3), 99, dtype=torch.int32, device=device),
+        scores=torch.full((sequences,), 99, dtype=torch.int32, device=device),
+    )
+
+
+@pytest.mark.parametrize("threshold", [0.05, 0.75, 0.9, 1.0])
+@pytest.mark.parametrize("lengths", [[12, 7, 31], [3] * 20], ids=["a sequence a tile", "sixteen a tile"])
+@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+def test_decodes_as_the_server_does(
+    implementation: Implementation, lengths: list[int], threshold: float, device: torch.device
+) -> None:
+    inputs = build(Case("decoded", lengths, 384), torch.float32, device)
+    decoded = decoding(len(lengths), device, threshold)
+    out = fused_heads(*inputs, GROUPS, "mean", max_len=max(lengths), decoding=decoded, implementation=implementation)
+    for row, labels, score in zip(out.tolist(), decoded.labels.tolist(), decoded.scores.tolist(), strict=True):
+        emotions = decode({group: row[4 * g : 4 * g + 4] for g, group in enumerate(Group)}, threshold)
+        expected = [4 * list(Group).index(e.label.group) + e.label.intensity for e in emotions]
+        assert labels == expected + [-1] * (3 - len(expected))
+        assert score == valence(emotion.label for emotion in emotions)
+
+
+@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+def test_of_equal_groups_and_levels_the_first_is_named(implementation: Implementation, device: torch.device) -> None:
+    zeros = Inputs(
+        torch.zeros(2, 64, device=device),
+        torch.tensor([0], device=device),
+        torch.tensor([1], device=device),
+        torch.zeros(COLUMNS, 64, device=device),
+        torch.zeros(COLUMNS, device=device),
+    )
+    decoded = decoding(1, device, threshold=0.75)
+    fused_heads(*zeros, GROUPS, "mean", max_len=2, decoding=decoded, implementation=implementation)
+    assert decoded.labels.tolist() == [[1, 5, 9]]
+    assert decoded.scores.tolist() == [1 + 1 - 1]
+
+
+def arguments(device: torch.device, **change: object) -> dict[str, Any]:
+    return {
+        "hidden": torch.ones(3, 64, device=device),
+        "starts": torch.tensor([0], device=device),
+        "ends": torch.tensor([2], device=device),
+        "weight": torch.ones(COLUMNS, 64, device=device),
+        "bias": torch.zeros(COLUMNS, device=device),
+        "groups": GROUPS,
+        "pooling": "mean",
+        "max_len": 3,
+    } | change
 
 
 @pytest.mark.parametrize(
@@ -132,24 +390,43 @@ def test_triton_is_announced_not_faked() -> None:
         ({"pooling": "max"}, "pooling"),
         ({"out": torch.empty(1, COLUMNS, dtype=torch.float64)}, "out"),
         ({"weight": torch.ones(COLUMNS, 64, device="meta")}, "device"),
+        ({"out": torch.empty(1, COLUMNS, device="meta")}, "out must be"),
         ({"max_len": 0}, "max_len"),
         ({"max_len": 2}, "a sequence has 3 tokens"),
         ({"ends": torch.tensor([3])}, "range within the 3 tokens"),
         ({"starts": torch.tensor([-1])}, "range within"),
         ({"starts": torch.tensor([2]), "ends": torch.tensor([1])}, "non-empty"),
         ({"implementation": "cuda"}, "implementation"),
+        ({"decoding": decoding(2, torch.device("cpu"), 0.5)}, "decoding.labels"),
+        ({"decoding": decoding(1, torch.device("cpu"), 0.0)}, "threshold"),
+        ({"decoding": decoding(1, torch.device("cpu"), 0.5), "groups": (1, 36)}, "at least two columns"),
     ],
 )
 def test_refuses_what_does_not_fit(change: dict[str, object], complaint: str) -> None:
-    arguments: dict[str, object] = {
-        "hidden": torch.ones(3, 64),
-        "starts": torch.tensor([0]),
-        "ends": torch.tensor([2]),
-        "weight": torch.ones(COLUMNS, 64),
-        "bias": torch.zeros(COLUMNS),
-        "groups": GROUPS,
-        "pooling": "mean",
-        "max_len": 3,
-    }
     with pytest.raises(ValueError, match=complaint):
-        fused_heads(**(arguments | change))  # type: ignore[arg-type]
+        fused_heads(**arguments(torch.device("cpu"), **change))
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"hidden": torch.ones(64, 3).T}, "next to each other"),
+        ({"weight": torch.ones(64, COLUMNS).T}, "contiguous"),
+        ({"weight": torch.ones(300, 64), "bias": torch.ones(300), "groups": (300,)}, "at most 256 columns"),
+        ({"workspace": torch.zeros(8, dtype=torch.int32)}, "new_workspace"),
+    ],
+)
+def test_the_kernel_refuses_what_it_cannot_read(
+    change: dict[str, object], complaint: str, device: torch.device
+) -> None:
+    moved = {name: value.to(device) if isinstance(value, Tensor) else value for name, value in change.items()}
+    with pytest.raises(ValueError, match=complaint):
+        fused_heads(**arguments(device, **moved, implementation="triton"))
+
+
+def test_the_kernel_needs_a_gpu_or_the_interpreter(monkeypatch: pytest.MonkeyPatch) -> None:
+    from psychechat_kernels.fused_heads import kernel
+
+    monkeypatch.setattr(kernel, "INTERPRETED", False)
+    with pytest.raises(RuntimeError, match="TRITON_INTERPRET=1"):
+        fused_heads(**arguments(torch.device("cpu")), implementation="triton")

@@ -7,9 +7,13 @@ import torch
 from torch import Tensor
 
 from psychechat_kernels.fused_heads import reference
+from psychechat_kernels.fused_heads.reference import Decoding
 
 Pooling = Literal["mean", "first", "last"]
 Implementation = Literal["triton", "reference"]
+
+MAX_COLUMNS = 256
+"""What the kernel keeps in registers for each sequence. The reference takes any number."""
 
 _HIDDEN_DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 
@@ -26,11 +30,14 @@ def fused_heads(
     max_len: int,
     out: Tensor | None = None,
     workspace: Tensor | None = None,
+    decoding: Decoding | None = None,
     implementation: Implementation | None = None,
 ) -> Tensor:
     """Pool packed sequences, apply the concatenated heads and normalise each group of columns.
 
-    `softmax_g(weight @ pool(hidden[starts[i] .. ends[i]]) + bias)` for every sequence i and group g, in fp32.
+    `softmax_g(weight @ pool(hidden[starts[i] .. ends[i]]) + bias)` for every sequence i and group g, in fp32. Sequences
+    may stand in any order and leave gaps. With `out` and `workspace` given, the kernel allocates nothing and never
+    waits for the device, so a CUDA graph can capture it.
 
     Args:
         hidden: packed hidden states, [tokens, H]; fp32, fp16 or bf16.
@@ -42,8 +49,9 @@ def fused_heads(
         pooling: "mean", "first" or "last".
         max_len: tokens of the longest sequence, or more. Known to the caller, so that nobody asks the device.
         out: where to write, fp32 [sequences, columns]; a new tensor if None.
-        workspace: scratch memory of the kernel, allocated once by the caller. The reference needs none.
-        implementation: force one; None chooses by device.
+        workspace: from `new_workspace`, for one stream at a time; a new one if None. The reference needs none.
+        decoding: what to decode from the probabilities besides, and where to write it.
+        implementation: force one; None takes the kernel on a GPU and the reference elsewhere.
 
     Returns:
         fp32 probabilities, [sequences, columns]: softmax within each group. Empty for no sequences.
@@ -51,18 +59,67 @@ def fused_heads(
     Raises:
         ValueError: an argument has the wrong shape, type, device or value. Whether indices lie within `hidden` is
             checked on CPU only: elsewhere it would wait for the device.
-        NotImplementedError: `implementation="triton"`, which comes with a later release.
+        RuntimeError: `implementation="triton"` for CPU tensors, unless Triton interprets (`TRITON_INTERPRET=1`).
     """
-    _check(hidden, starts, ends, weight, bias, groups, pooling, max_len, out)
-    if implementation == "triton":
-        raise NotImplementedError(
-            "the Triton kernel comes with a later release; use implementation='reference' or None"
-        )
-    if implementation not in (None, "reference"):
+    if implementation not in (None, "triton", "reference"):
         raise ValueError(f"implementation must be 'triton', 'reference' or None, not {implementation!r}")
-    return reference.fused_heads(
-        hidden, starts, ends, weight, bias, groups, pooling, max_len=max_len, out=out, workspace=workspace
-    )
+    _check(hidden, starts, ends, weight, bias, groups, pooling, max_len)
+    _check_outputs(hidden, len(starts), len(weight), groups, out, decoding)
+    if out is None:
+        out = torch.empty(len(starts), len(weight), dtype=torch.float32, device=hidden.device)
+    if len(starts) == 0:
+        return out
+    if implementation == "triton" or (implementation is None and hidden.is_cuda):
+        _launch(hidden, starts, ends, weight, bias, tuple(groups), pooling, max_len, out, workspace, decoding)
+    else:
+        reference.fused_heads(hidden, starts, ends, weight, bias, groups, pooling, out, decoding)
+    return out
+
+
+def new_workspace(columns: int, device: torch.device) -> Tensor:
+    """Scratch memory for heads of `columns` columns: int32, zeroed once; the kernel leaves it ready for its next call.
+
+    Its size (17 MB for 37 columns) suffices for any number and length of sequences. Calls that may overlap, on
+    different streams, need one each.
+    """
+    from psychechat_kernels.fused_heads import kernel
+
+    return torch.zeros(kernel.workspace_words(columns), dtype=torch.int32, device=device)
+
+
+def _launch(
+    hidden: Tensor,
+    starts: Tensor,
+    ends: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    groups: tuple[int, ...],
+    pooling: Pooling,
+    max_len: int,
+    out: Tensor,
+    workspace: Tensor | None,
+    decoding: Decoding | None,
+) -> None:
+    from psychechat_kernels.fused_heads import kernel  # Triton is needed where the kernel is
+
+    columns = len(weight)
+    if not (hidden.is_cuda or kernel.INTERPRETED):
+        raise RuntimeError(
+            "the Triton kernel runs on GPU tensors; on a CPU use implementation=None, or set TRITON_INTERPRET=1 "
+            "before the first import to interpret it"
+        )
+    if columns > MAX_COLUMNS:
+        raise ValueError(f"the kernel takes at most {MAX_COLUMNS} columns, not {columns}; use 'reference'")
+    if hidden.stride(1) != 1 or not (starts.is_contiguous() and ends.is_contiguous()):
+        raise ValueError("the kernel needs the columns of hidden, and starts and ends, next to each other in memory")
+    if not (weight.is_contiguous() and bias.is_contiguous() and out.is_contiguous()):
+        raise ValueError("the kernel needs contiguous weight, bias and out")
+    if workspace is None:
+        workspace = new_workspace(columns, hidden.device)
+    words = kernel.workspace_words(columns)
+    if workspace.dtype != torch.int32 or workspace.device != hidden.device or workspace.numel() < words:
+        raise ValueError(f"workspace must be int32 [{words}] on {hidden.device}: see new_workspace")
+    kernel.launch(hidden, starts, ends, weight, bias, groups, pooling, max_len, out, workspace, decoding)
 
 
 def _check(
@@ -74,7 +131,6 @@ def _check(
     groups: Sequence[int],
     pooling: str,
     max_len: int,
-    out: Tensor | None,
 ) -> None:
     if hidden.ndim != 2 or hidden.dtype not in _HIDDEN_DTYPES:
         raise ValueError(f"hidden must be [tokens, H] of a float type, not {list(hidden.shape)} {hidden.dtype}")
@@ -93,10 +149,7 @@ def _check(
         raise ValueError(f"groups must be positive widths that add up to {columns} columns, not {tuple(groups)}")
     if pooling not in ("mean", "first", "last"):
         raise ValueError(f"pooling must be 'mean', 'first' or 'last', not {pooling!r}")
-    if out is not None and (out.shape != (len(starts), columns) or out.dtype != torch.float32):
-        raise ValueError(f"out must be fp32 [{len(starts)}, {columns}], not {list(out.shape)} {out.dtype}")
-    tensors = [starts, ends, weight, bias] + ([] if out is None else [out])
-    if any(tensor.device != hidden.device for tensor in tensors):
+    if any(tensor.device != hidden.device for tensor in (starts, ends, weight, bias)):
         raise ValueError("all tensors must be on one device")
     if len(starts) and max_len < 1:
         raise ValueError(f"max_len must be at least 1, not {max_len}")
@@ -105,3 +158,31 @@ def _check(
             raise ValueError(f"every sequence must be a non-empty range within the {len(hidden)} tokens")
         if (longest := int((ends - starts).max()) + 1) > max_len:
             raise ValueError(f"max_len is {max_len}, but a sequence has {longest} tokens")
+
+
+def _check_outputs(
+    hidden: Tensor, sequences: int, columns: int, groups: Sequence[int], out: Tensor | None, decoding: Decoding | None
+) -> None:
+    expected: list[tuple[str, Tensor, tuple[int, ...], torch.dtype]] = []
+    if out is not None:
+        expected.append(("out", out, (sequences, columns), torch.float32))
+    if decoding is not None:
+        places = decoding.labels.shape[-1] if decoding.labels.ndim == 2 else 1
+        if not 1 <= places <= decoding.groups <= len(groups) or min(groups[: decoding.groups]) < 2:
+            raise ValueError(
+                f"decoding must name 1 to {len(groups)} groups of at least two columns, and at most as many places as "
+                f"groups, not {decoding.groups} groups and {places} places"
+            )
+        if not 0 < decoding.threshold <= 1:
+            raise ValueError(f"decoding.threshold must be above 0 and at most 1, not {decoding.threshold}")
+        expected += [
+            ("decoding.values", decoding.values, (columns,), torch.int32),
+            ("decoding.labels", decoding.labels, (sequences, places), torch.int32),
+            ("decoding.scores", decoding.scores, (sequences,), torch.int32),
+        ]
+    for name, tensor, shape, dtype in expected:
+        if tensor.shape != shape or tensor.dtype != dtype or tensor.device != hidden.device:
+            raise ValueError(
+                f"{name} must be {dtype} {list(shape)} on {hidden.device}, not {tensor.dtype} {list(tensor.shape)} "
+                f"on {tensor.device}"
+            )

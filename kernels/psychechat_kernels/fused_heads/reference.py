@@ -1,9 +1,31 @@
 """The fused heads in plain PyTorch: the specification, the CPU path and what the kernel is tested against."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Decoding:
+    """What to read out of the probabilities in the same call, and where to write it.
+
+    The first column of a decoded group says that it is absent, the others are its levels. Of each sequence's decoded
+    groups those whose presence (one minus the first column) reaches the threshold are named, the most probable first
+    and of equals the first, as many as `labels` has places for.
+    """
+
+    groups: int
+    """How many groups are decoded, from the first on. At least as many as `labels` has places."""
+    threshold: float
+    """Above 0."""
+    values: Tensor
+    """What a label adds to the score, by column: int32 [columns]."""
+    labels: Tensor
+    """Written: the column of each named group's most probable level, -1 for none: int32 [sequences, places]."""
+    scores: Tensor
+    """Written: the sum of the labels' values: int32 [sequences]."""
 
 
 def fused_heads(
@@ -14,14 +36,10 @@ def fused_heads(
     bias: Tensor,
     groups: Sequence[int],
     pooling: str,
-    *,
-    max_len: int,
-    out: Tensor | None = None,
-    workspace: Tensor | None = None,
-) -> Tensor:
-    """Pool packed sequences, apply the concatenated heads and normalise each group of columns.
-
-    `softmax_g(weight @ pool(hidden[starts[i] .. ends[i]]) + bias)` for every sequence i and group g, in fp32.
+    out: Tensor,
+    decoding: Decoding | None = None,
+) -> None:
+    """Write `softmax_g(weight @ pool(hidden[starts[i] .. ends[i]]) + bias)` for each sequence i and group g to `out`.
 
     Args:
         hidden: packed hidden states, [tokens, H].
@@ -31,20 +49,15 @@ def fused_heads(
         bias: [columns].
         groups: widths of the column groups, in order; they add up to `columns`.
         pooling: "mean", "first" or "last".
-        max_len: tokens of the longest sequence, or more. Known to the caller, so that nobody asks the device.
-        out: where to write; a new tensor if None.
-        workspace: scratch memory of the kernel. Not needed here.
-
-    Returns:
-        fp32 probabilities, [sequences, columns]: softmax within each group.
+        out: fp32 [sequences, columns].
+        decoding: what to decode besides.
     """
     logits = torch.addmm(bias.float(), _POOL[pooling](hidden, starts.long(), ends.long()), weight.float().T)
-    if out is None:
-        out = torch.empty_like(logits)
     widths = list(groups)
     for source, target in zip(torch.split(logits, widths, dim=1), torch.split(out, widths, dim=1), strict=True):
         target.copy_(source.softmax(dim=1))
-    return out
+    if decoding is not None:
+        _decode(out, widths[: decoding.groups], decoding)
 
 
 def _mean(hidden: Tensor, starts: Tensor, ends: Tensor) -> Tensor:
@@ -66,3 +79,15 @@ def _last(hidden: Tensor, starts: Tensor, ends: Tensor) -> Tensor:
 
 
 _POOL = {"mean": _mean, "first": _first, "last": _last}
+
+
+def _decode(probabilities: Tensor, widths: list[int], decoding: Decoding) -> None:
+    parts = torch.split(probabilities[:, : sum(widths)], widths, dim=1)
+    first = torch.tensor([sum(widths[:g]) for g in range(len(widths))], device=probabilities.device)
+    presence = torch.stack([1.0 - part[:, 0] for part in parts], dim=1)
+    level = torch.stack([part[:, 1:].argmax(dim=1) + 1 for part in parts], dim=1) + first
+    ranked = presence.argsort(dim=1, descending=True, stable=True)[:, : decoding.labels.shape[1]]
+    labels = level.gather(1, ranked)
+    found = presence.gather(1, ranked) >= decoding.threshold
+    decoding.labels.copy_(torch.where(found, labels, -1))
+    decoding.scores.copy_(torch.where(found, decoding.values[labels], 0).sum(dim=1))
