@@ -145,9 +145,9 @@ def _begun(example: Example) -> Example:
 class Mix:
     """Shares of the kinds of conversation, all languages together; the rest are natural openings."""
 
-    synthetic: float = 0.38
-    feelings: float = 0.3
-    judgements: float = 0.2
+    synthetic: float = 0.55
+    feelings: float = 0.16
+    judgements: float = 0.12
 
 
 def stream(

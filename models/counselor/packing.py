@@ -17,7 +17,7 @@ from transformers.masking_utils import AttentionMaskInterface
 from models.counselor.examples import END, Encoder, Example
 
 NAME = "tree"
-DECISIVE = 6.0
+DECISIVE = 3.0
 """How much a token that carries a decision (an emotion, a verdict) counts over one that only follows from it."""
 
 
