@@ -7,7 +7,6 @@ repeats no 4-gram. That is a low bar on purpose: the demo counselor is a few mil
 import json
 import re
 import tempfile
-from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -24,52 +23,19 @@ from psychechat.language import detect
 
 RESULTS = Path(__file__).parent / "results"
 MODELS = ("psychechat", "psychechat-agent", "psychechat-llm")
-MESSAGES: Mapping[Language, Sequence[str]] = {
-    "en": (
-        "I lost my job last week and I feel useless.",
-        "My best friend moved to another country and I miss her.",
-        "I have an exam tomorrow and I cannot stop worrying.",
-        "My boss shouted at me in front of the whole team.",
-        "I cannot sleep, I keep thinking about work.",
-        "My parents argue every evening and I hide in my room.",
-        "I finally passed my driving test, I am so proud!",
-        "My dog died on Sunday and the house is so quiet.",
-        "I feel lonely since I came to this city.",
-        "My boyfriend broke up with me by text message.",
-        "I am afraid of speaking in the meeting on Friday.",
-        "My son does not talk to me anymore.",
-        "I owe money to my brother and I am ashamed.",
-        "I got the new job, I start on Monday!",
-        "My mother is in hospital and I am scared.",
-        "I failed the math test again.",
-        "My roommate eats my food and never says sorry.",
-        "I feel tired all the time and nothing is fun.",
-        "I made up with my sister after two years.",
-        "I do not know what to do after school.",
-    ),
-    "zh": (
-        "我上周丢了工作，觉得自己很没用。",
-        "我最好的朋友搬去了国外，我很想她。",
-        "明天就要考试了，我一直很担心。",
-        "老板当着全组人的面骂了我。",
-        "我睡不着，一直在想工作的事。",
-        "爸妈每天晚上都吵架，我只能躲在房间里。",
-        "我终于考过了驾照，太开心了！",
-        "我的狗星期天死了，家里好安静。",
-        "来到这个城市以后我一直很孤单。",
-        "男朋友发短信和我分手了。",
-        "我很怕星期五在会议上发言。",
-        "儿子不再和我说话了。",
-        "我欠了弟弟的钱，觉得很羞愧。",
-        "我拿到了新工作，下周一就上班！",
-        "妈妈住院了，我很害怕。",
-        "我的数学考试又没有及格。",
-        "室友总吃我的东西，从来不道歉。",
-        "我总是很累，做什么都没意思。",
-        "两年以后我终于和姐姐和好了。",
-        "毕业以后我不知道该做什么。",
-    ),
-}
+LANGUAGES: tuple[Language, ...] = ("en", "zh")
+
+
+def _messages() -> dict[Language, list[str]]:
+    """From the list beside this module; what stands after the bar there is for `models.counselor.evaluate`."""
+    parts = re.split(r"# \w+.*\n", Path(__file__).with_name("messages.txt").read_text(encoding="utf-8"))[1:]
+    return {
+        language: [line.split(" | ")[0] for line in part.splitlines()]
+        for language, part in zip(LANGUAGES, parts, strict=True)
+    }
+
+
+MESSAGES = _messages()
 # Words that say nothing of what a message is about.
 _EMPTY_EN = frozenset(
     (

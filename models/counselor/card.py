@@ -1,11 +1,11 @@
 """The model card, written beside the weights from what training and evaluation left behind."""
 
 import json
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
 from models.counselor import architecture
+from models.counselor.corpus import lexicon
 
 _HEAD = """---
 license: apache-2.0
@@ -26,17 +26,18 @@ seriously, ask about safety, point to people nearby. It was never shown methods 
 ## What it was trained on
 
 1. Mostly synthetic dialogues and stage records, written for this project by a seeded generator
-   (`models/counselor/corpus`): {topics} topics a language, all 24 emotion labels, risk, kind drafts that pass review
-   and bad ones that fail it. Apache-2.0.
-2. First messages of public sets, each with answers by that generator; and beginnings of Chinese dialogues as they are:
+   (`models/counselor/corpus`): {topics} topics and {scenes} scenes a language, all 24 emotion labels, risk, kind drafts
+   that pass review and bad ones that fail it. Apache-2.0.
+2. Messages of public sets. It reads them; what it answers is the generator's and quotes a few words of them at most.
 
 | Set | Used for | Licence | Attribution |
 |---|---|---|---|
-| SmileChat | openings, dialogues (zh) | CC0-1.0 | Qiu et al., EMNLP Findings 2024 |
-| CPsyCounD | openings, dialogues (zh) | CC BY 4.0 | Zhang et al., ACL Findings 2024 |
-| GoEmotions | openings and their emotion labels (en) | CC BY 4.0 | Demszky et al., ACL 2020 |
-| BRIGHTER | openings and their emotion labels (en) | CC BY 4.0 | Muhammad et al., 2025, arXiv 2502.11926 |
-| CounselChat | sentences of questions (en) | MIT | Bertagnolli, 2020 |
+| SmileChat | first messages; counselors' words as kind drafts (zh) | CC0-1.0 | Qiu et al., 2024 |
+| CPsyCounD | the same (zh) | CC BY 4.0 | Zhang et al., 2024 |
+| GoEmotions | messages with emotions; warm and harsh drafts (en) | CC BY 4.0 | Demszky et al., 2020 |
+| BRIGHTER | messages with emotions (en, zh); drafts (zh) | CC BY 4.0 | Muhammad et al., arXiv 2502.11926 |
+| PsychēChat's examples | messages with emotions (zh) | Apache-2.0 | arXiv 2601.12392 |
+| CounselChat | sentences of questions; of answers as kind drafts (en) | MIT | Bertagnolli, 2020 |
 
 Messages with numbers, links, contact data or words about suicide, violence or sex were left out of part 2.
 The SmileChat dialogues were rewritten by a language model from PsyQA questions, which are handed out under a user
@@ -59,7 +60,10 @@ how many steps fit into the minutes depends on the machine.
 def write(folder: Path) -> None:
     training = json.loads((folder / "training.json").read_text(encoding="utf-8"))
     text = _HEAD.format(
-        millions=round(training["parameters"] / 1e6, 1), topics=training["topics"], budget=round(training["minutes"])
+        millions=round(training["parameters"] / 1e6, 1),
+        topics=training["topics"],
+        scenes=sum(map(len, lexicon.load("en").scenes.values())),
+        budget=round(training["minutes"]),
     )
     text += (
         f"\nTraining: {training['steps']:,} steps, {training['tokens']:,} tokens (shared prefixes counted once), "
@@ -79,26 +83,48 @@ def write(folder: Path) -> None:
 
 
 def _measured(report: dict[str, Any]) -> str:
-    greedy = report["greedy"]
-    text = (
-        "\nTwenty fixed messages a language, written apart from the generator though on its topics, greedy, no "
-        "grammar, plain transformers:\n\n"
-    )
+    greedy, dev, drafts = report["greedy"], report["dev"], report["drafts under review"]["all"]
+    text = "\nUnaided: greedy, no grammar, plain transformers. Dev stage prompts, held back from training:\n\n"
     text += "| | en | zh |\n|---|---|---|\n"
+    for part, found in dev.items():
+        text += _row(f"{part}: perplexity of an answer's token", found, "perplexity", "{:.2f}")
+        text += _row(f"{part}: the same, weights rounded to 8 bits", found, "perplexity with 8-bit weights", "{:.2f}")
+        text += _row(f"{part}: valid answers", found, "valid without grammar, all")
+        text += _row(f"{part}: group of the first emotion is right", found, "group of the first emotion is right")
+    text += "\nTwenty fixed messages a language (`benchmarks/messages.txt`), written apart from the generator:\n\n"
+    text += "| | en | zh |\n|---|---|---|\n"
+    text += _row("first emotion is a fair reading", greedy, "first emotion is a fair reading")
+    text += _row("different first emotions", greedy, "different first emotions", "{}")
     for part, title in (("valid without grammar", "valid {}"), ("replies", "reply: {}")):
         for name in greedy["en"][part]:
-            text += f"| {title.format(name)} | {greedy['en'][part][name]:.0%} | {greedy['zh'][part][name]:.0%} |\n"
-    most = {
-        language: Counter(entry["emotion"].split('"')[3] for entry in written).most_common(1)[0]
-        for language, written in (("en", greedy["written"][:20]), ("zh", greedy["written"][20:]))
-    }
-    text += (
-        f"\n**Weak: it hardly reads emotions.** Greedily it begins with “{most['en'][0]}” for {most['en'][1]} of the "
-        f"twenty English messages and with “{most['zh'][0]}” for {most['zh'][1]} of the Chinese ones, whatever they "
-        "say, and its replies follow that label: good news may be answered as grief.\n"
+            nested = {language: greedy[language][part] for language in ("en", "zh")}
+            text += _row(title.format(name), nested, name)
+    rates, tokens = (
+        report["4-grams that come again in a sampled reply"],
+        report["tokens per word (en) or character (zh)"],
     )
-    found = report["drafts under review"]
+    longer = ", ".join(f"{found['valid without grammar']:.0%} at {size}" for size, found in report[LONG].items())
     return text + (
-        f"\nOf {found['pairs']} pairs of drafts its own simulation and review refuse {found['bad refused']} of the bad "
-        f"ones and pass {found['kind passed']} of the kind ones.\n"
+        f"\n- Of {drafts['pairs']} pairs of a hurting and a kind draft (`models/counselor/fixed_drafts.txt`) its own "
+        f"simulation and review refuse {drafts['bad refused']} hurting ones and pass {drafts['kind passed']} kind ones; "
+        f"both in {drafts['both']}.\n"
+        f"- 4-grams of a sampled reply that had come before in it: {rates['en']:.1%} (en), {rates['zh']:.1%} (zh).\n"
+        f"- Tokens: {tokens['en']} for an English word, {tokens['zh']} for a Chinese character, on dev messages.\n"
+        f"- Valid answers with so many tokens of conversation before: {longer}.\n"
+        f"- Risk: {_risk(report['risk'])}.\n"
+    )
+
+
+LONG = "tokens of conversation"
+
+
+def _row(title: str, found: dict[str, Any], name: str, form: str = "{:.0%}") -> str:
+    return f"| {title} | {form.format(found['en'][name])} | {form.format(found['zh'][name])} |\n"
+
+
+def _risk(found: dict[str, dict[str, int]]) -> str:
+    total = {name: sum(part[name] for part in found.values()) for name in found["en"]}
+    (_, count), *rest = total.items()
+    return f"of {count} answers to synthetic messages about wanting to die " + ", ".join(
+        f"{number} {name}" for name, number in rest
     )
