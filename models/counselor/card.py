@@ -106,7 +106,7 @@ def _measured(report: dict[str, Any]) -> str:
     longer = ", ".join(f"{found['valid without grammar']:.0%} at {size}" for size, found in report[LONG].items())
     return text + (
         f"\n- Of {drafts['pairs']} pairs of a hurting and a kind draft (`models/counselor/fixed_drafts.txt`) its own "
-        f"simulation and review refuse {drafts['bad refused']} hurting ones and pass {drafts['kind passed']} kind ones; "
+        f"review refuses {drafts['bad refused']} hurting ones and passes {drafts['kind passed']} kind ones; "
         f"both in {drafts['both']}.\n"
         f"- 4-grams of a sampled reply that had come before in it: {rates['en']:.1%} (en), {rates['zh']:.1%} (zh).\n"
         f"- Tokens: {tokens['en']} for an English word, {tokens['zh']} for a Chinese character, on dev messages.\n"
