@@ -187,15 +187,6 @@ def test_int32_indices_mean_the_same(implementation: Implementation, device: tor
     assert torch.equal(long, short)
 
 
-@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
-def test_order_and_overlap_of_sequences_are_free(implementation: Implementation, device: torch.device) -> None:
-    hidden, _, _, weight, bias = build(CASES[1], torch.float32, device)
-    starts, ends = torch.tensor([30, 0, 10], device=device), torch.tensor([49, 25, 10], device=device)
-    inputs = Inputs(hidden, starts, ends, weight, bias)
-    probabilities = fused_heads(*inputs, GROUPS, "mean", max_len=26, implementation=implementation)
-    torch.testing.assert_close(probabilities.double(), oracle(inputs, GROUPS, "mean"), rtol=0, atol=4e-6)
-
-
 @pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")  # numpy's, of the interpreter: NaN is meant
 @pytest.mark.parametrize("case", [CASES[1], Case("a full tile", [12] * 17, 384)], ids=["few", "a full tile"])
 @pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
@@ -396,6 +387,8 @@ def arguments(device: torch.device, **change: object) -> dict[str, Any]:
         ({"ends": torch.tensor([3])}, "range within the 3 tokens"),
         ({"starts": torch.tensor([-1])}, "range within"),
         ({"starts": torch.tensor([2]), "ends": torch.tensor([1])}, "non-empty"),
+        ({"starts": torch.tensor([0, 1]), "ends": torch.tensor([1, 2])}, "overlap"),
+        ({"starts": torch.tensor([1, 0]), "ends": torch.tensor([2, 0])}, "overlap"),
         ({"implementation": "cuda"}, "implementation"),
         ({"decoding": decoding(2, torch.device("cpu"), 0.5)}, "decoding.labels"),
         ({"decoding": decoding(1, torch.device("cpu"), 0.0)}, "threshold"),

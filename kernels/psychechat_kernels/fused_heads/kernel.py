@@ -64,8 +64,7 @@ def cut(sequences: int, longest: int, width: int, element: int, processors: int)
     `longest` is the most tokens that are read of one sequence, `width` the hidden size, `element` its bytes a number.
     """
     pack = 1 if sequences < ROWS else ROWS if longest <= _SHORT else 4
-    step = 1 if longest == 1 else 16 // element
-    stride = step * ROWS // pack
+    stride = step(longest, element) * ROWS // pack
     tiles = triton.cdiv(sequences, pack)
     wanted, room = _WAVES * processors, max(1, MAX_PROGRAMS // tiles)
     all_blocks = triton.cdiv(width, BLOCK)
@@ -74,7 +73,12 @@ def cut(sequences: int, longest: int, width: int, element: int, processors: int)
     splits = max(triton.cdiv(wanted, tiles * slices), triton.cdiv(longest, _LONG))
     splits = max(1, min(splits, triton.cdiv(longest, stride), room // slices))
     tokens = triton.cdiv(triton.cdiv(longest, splits), stride) * stride
-    return Cut(pack, step, tiles, triton.cdiv(longest, tokens), tokens, slices, blocks)
+    return Cut(pack, step(longest, element), tiles, triton.cdiv(longest, tokens), tokens, slices, blocks)
+
+
+def step(longest: int, element: int) -> int:
+    """Tokens that a row reads at once: as many as fit the registers, beside the heads."""
+    return 1 if longest == 1 else 16 // element
 
 
 def held_columns(columns: int) -> int:
@@ -105,13 +109,13 @@ def launch(
     The counters in `workspace` (int32) must be zero, and are zero again when the kernel is done.
     """
     longest = max_len if pooling == "mean" else 1
-    work = cut(len(starts), longest, hidden.shape[1], hidden.element_size(), _processors(hidden.device))
+    work = cut(len(starts), longest, hidden.shape[1], hidden.element_size(), processors(hidden.device))
     labels, scores, values, decoded, places, threshold = out, out, out, 0, 0, 1.0
     if decoding is not None:
         labels, scores, values = decoding.labels, decoding.scores, decoding.values
         decoded, places, threshold = decoding.groups, labels.shape[1], decoding.threshold
     with torch.cuda.device(hidden.get_device()):  # -1, no GPU, changes nothing
-        _fused_heads[(work.programs,)](
+        fused_heads_kernel[(work.programs,)](
             hidden,
             starts,
             ends,
@@ -142,11 +146,12 @@ def launch(
             BLOCK=BLOCK,
             HELD=held_columns(sum(groups)),
             num_warps=4,
+            enable_fp_fusion=True,
         )
 
 
 @cache
-def _processors(device: torch.device) -> int:
+def processors(device: torch.device) -> int:
     """Multiprocessors of the GPU; in the interpreter a few, so that small inputs are cut too."""
     return 2 if INTERPRETED else torch.cuda.get_device_properties(device).multi_processor_count
 
@@ -156,7 +161,7 @@ _VARYING = ["sequences", "splits", "tokens", "slices", "blocks", "threshold"]
 
 
 @triton.jit(do_not_specialize=_VARYING)  # type: ignore[untyped-decorator]
-def _fused_heads(  # type: ignore[no-untyped-def]
+def fused_heads_kernel(  # type: ignore[no-untyped-def]
     hidden,  # [tokens, width], rows `stride` apart
     starts,  # [sequences]
     ends,

@@ -36,12 +36,12 @@ def fused_heads(
     """Pool packed sequences, apply the concatenated heads and normalise each group of columns.
 
     `softmax_g(weight @ pool(hidden[starts[i] .. ends[i]]) + bias)` for every sequence i and group g, in fp32. Sequences
-    may stand in any order and leave gaps. With `out` and `workspace` given, the kernel allocates nothing and never
+    follow each other, and may leave gaps. With `out` and `workspace` given, the kernel allocates nothing and never
     waits for the device, so a CUDA graph can capture it.
 
     Args:
         hidden: packed hidden states, [tokens, H]; fp32, fp16 or bf16.
-        starts: index of the first token of each sequence, [sequences]; int32 or int64.
+        starts: index of the first token of each sequence, ascending, [sequences]; int32 or int64.
         ends: index of the last token of each sequence, inclusive, [sequences]; of the type of `starts`.
         weight: the heads side by side, [columns, H]; temperatures are folded in.
         bias: [columns].
@@ -156,6 +156,8 @@ def _check(
     if len(starts) and hidden.device.type == "cpu":
         if starts.min() < 0 or ends.max() >= len(hidden) or bool((ends < starts).any()):
             raise ValueError(f"every sequence must be a non-empty range within the {len(hidden)} tokens")
+        if bool((starts[1:] <= ends[:-1]).any()):
+            raise ValueError("sequences must follow each other without overlap")
         if (longest := int((ends - starts).max()) + 1) > max_len:
             raise ValueError(f"max_len is {max_len}, but a sequence has {longest} tokens")
 

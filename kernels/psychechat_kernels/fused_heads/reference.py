@@ -43,7 +43,7 @@ def fused_heads(
 
     Args:
         hidden: packed hidden states, [tokens, H].
-        starts: index of the first token of each sequence, [sequences].
+        starts: index of the first token of each sequence, ascending, [sequences].
         ends: index of the last token of each sequence, inclusive, [sequences].
         weight: the heads side by side, [columns, H]; temperatures are folded in.
         bias: [columns].
@@ -61,13 +61,15 @@ def fused_heads(
 
 
 def _mean(hidden: Tensor, starts: Tensor, ends: Tensor) -> Tensor:
-    lengths = ends - starts + 1
-    sequence = torch.arange(len(lengths), device=hidden.device).repeat_interleave(lengths)
-    # Token t of the flattened ranges lies (t - tokens in earlier sequences) after its sequence's start.
-    shift = starts - (lengths.cumsum(0) - lengths)
-    token = torch.arange(len(sequence), device=hidden.device) + shift[sequence]
-    sums = torch.zeros(len(lengths), hidden.shape[1], dtype=torch.float32, device=hidden.device)
-    return sums.index_add_(0, sequence, hidden[token].float()) / lengths.unsqueeze(1)
+    token = torch.arange(len(hidden), device=hidden.device)
+    # The first sequence that does not end before the token; if it starts after it, the token belongs to none. Those
+    # are added up in a last row that is dropped, and the device is never waited for.
+    sequence = torch.searchsorted(ends, token)
+    begins = torch.cat([starts, starts.new_full((1,), len(hidden))])
+    sequence = torch.where(begins[sequence] <= token, sequence, len(starts))
+    sums = torch.zeros(len(starts) + 1, hidden.shape[1], dtype=torch.float32, device=hidden.device)
+    sums.index_add_(0, sequence, hidden.float())
+    return sums[:-1] / (ends - starts + 1).unsqueeze(1)
 
 
 def _first(hidden: Tensor, starts: Tensor, ends: Tensor) -> Tensor:

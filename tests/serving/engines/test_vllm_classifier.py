@@ -2,10 +2,9 @@
 
 import asyncio
 import logging
-import os
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,6 +25,8 @@ from psychechat_kernels.fused_heads import fused_heads
 if TYPE_CHECKING:  # vLLM is imported when its engine is built, and not on collection
     from psychechat.engines.vllm.classifier import VllmClassifier
 
+OutputTo = Callable[[Path], AbstractContextManager[None]]
+
 pytestmark = [
     pytest.mark.engine,
     pytest.mark.asyncio(loop_scope="module"),
@@ -35,21 +36,6 @@ pytestmark = [
 
 CANARY = "zanzibarquokka"
 CALL = Call("test", "session")
-
-
-@contextmanager
-def output_to(path: Path) -> Iterator[None]:
-    """What this process and its children print goes to `path`; children keep it when the block ends."""
-    saved = [os.dup(1), os.dup(2)]
-    with path.open("wb") as file:
-        os.dup2(file.fileno(), 1)
-        os.dup2(file.fileno(), 2)
-        try:
-            yield
-        finally:
-            for number, original in zip((1, 2), saved, strict=True):
-                os.dup2(original, number)
-                os.close(original)
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +49,7 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def classifier(folder: Path, log: Path) -> Iterator["VllmClassifier"]:
+def classifier(folder: Path, log: Path, output_to: OutputTo) -> Iterator["VllmClassifier"]:
     with pytest.MonkeyPatch.context() as patch, output_to(log):
         patch.setenv("VLLM_LOGGING_LEVEL", "DEBUG")  # no level may print a text
         patch.setenv("VLLM_CPU_KVCACHE_SPACE", "1")

@@ -6,8 +6,8 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import aclosing, contextmanager
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractContextManager, aclosing
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
@@ -27,6 +27,8 @@ from psychechat.pipeline import packs
 if TYPE_CHECKING:  # vLLM is imported when its engine is built, and not on collection
     from psychechat.engines.vllm.generator import VllmGenerator
 
+OutputTo = Callable[[Path], AbstractContextManager[None]]
+
 pytestmark = [
     pytest.mark.engine,
     pytest.mark.asyncio(loop_scope="module"),
@@ -42,21 +44,6 @@ FREE = Stage(StageName.REPLY)
 THINKING = Stage(StageName.REPLY, thinks=True)
 ENDLESS = Sampling(3000, temperature=1.0)
 SHORT = Sampling(8, temperature=1.0)
-
-
-@contextmanager
-def output_to(path: Path) -> Iterator[None]:
-    """What this process and its children print goes to `path`; children keep it when the block ends."""
-    saved = [os.dup(1), os.dup(2)]
-    with path.open("ab") as file:
-        os.dup2(file.fileno(), 1)
-        os.dup2(file.fileno(), 2)
-        try:
-            yield
-        finally:
-            for number, original in zip((1, 2), saved, strict=True):
-                os.dup2(original, number)
-                os.close(original)
 
 
 def random_counselor(folder: Path) -> Path:
@@ -82,7 +69,9 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def generator(tmp_path_factory: pytest.TempPathFactory, log: Path) -> AsyncIterator["VllmGenerator"]:
+async def generator(
+    tmp_path_factory: pytest.TempPathFactory, log: Path, output_to: OutputTo
+) -> AsyncIterator["VllmGenerator"]:
     model = random_counselor(tmp_path_factory.mktemp("model") / "counselor")
     with pytest.MonkeyPatch.context() as patch, output_to(log):
         patch.setenv("VLLM_LOGGING_LEVEL", "DEBUG")  # no level may print a text
@@ -256,7 +245,7 @@ async def test_no_text_reaches_a_log(generator: "VllmGenerator", log: Path) -> N
     assert "I feel sad" not in written
 
 
-async def test_a_dead_engine_is_unavailable(generator: "VllmGenerator", log: Path) -> None:
+async def test_a_dead_engine_is_unavailable(generator: "VllmGenerator", log: Path, output_to: OutputTo) -> None:
     """The last test here: there is no engine after it."""
     [engine_core] = generator._engine.engine_core.resources.engine_manager.processes
     with output_to(log):

@@ -1,6 +1,7 @@
 """Emotion and risk of utterances, from our encoder in vLLM's pooling runner."""
 
 import asyncio
+import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
 
 from psychechat.conversation import Assessment
 from psychechat.engines.base import Call
+from psychechat.engines.vllm.model import pooler_config
 from psychechat.engines.vllm.windows import Windows, assess
 from psychechat.errors import DeadlineExceeded, EngineUnavailable
 
@@ -34,6 +36,7 @@ class VllmClassifier:
         what an urgent call may have to wait for. `engine_args` are further fields of vLLM's AsyncEngineArgs.
         """
         self._windows = Windows.of(model, max_model_len)
+        pooling = json.loads((model / "config.json").read_text())["psychechat"]["pooling"]
         cpu = current_platform.is_cpu()
         settings = {
             # Without AMX, bf16 (vLLM's default there) gains nothing on short texts and takes twice as long on long.
@@ -50,9 +53,8 @@ class VllmClassifier:
                 skip_tokenizer_init=True,
                 max_model_len=max_model_len,
                 max_num_batched_tokens=max(max_num_batched_tokens, max_model_len),
+                pooler_config=pooler_config(pooling),
                 scheduling_policy="priority",
-                enable_chunked_prefill=False,
-                enable_prefix_caching=False,
                 enable_log_requests=False,
                 **(settings | engine_args),
             )

@@ -1,23 +1,33 @@
-"""Our encoder inside vLLM: its BERT, with the fused heads where the pooler goes.
+"""Any encoder or decoder that vLLM can pool, with the fused heads in its pooler's place.
 
-The model folder's `config.json` says under `psychechat` how wide the heads' groups are and how to pool; the head
-tensors are `heads.weight` [columns, H] and `heads.bias` [columns] among the weights.
+A model folder asks for it by its `config.json`: an architecture of vLLM's with PREFIX before its name, such as
+`PsychechatBertModel` or `PsychechatQwen3ForCausalLM`, and under `psychechat` the widths of the heads' groups and the
+pooling. The head tensors are `heads.weight` [columns, H] and `heads.bias` [columns] among the weights.
 """
 
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Iterable, Iterator, Sequence, Set
+from functools import cache
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from vllm.config import PoolerConfig
-from vllm.model_executor.layers.pooler import DispatchPooler, Pooler
-from vllm.model_executor.models.bert import BertEmbeddingModel
-from vllm.model_executor.models.interfaces_base import default_pooling_type
+from vllm import ModelRegistry
+from vllm.config import PoolerConfig, VllmConfig
+from vllm.model_executor.layers.pooler import Pooler
+from vllm.model_executor.models.adapters import as_embedding_model
 from vllm.tasks import PoolingTask
 from vllm.v1.pool.metadata import PoolingMetadata
 
-from psychechat_kernels.fused_heads import Pooling, fused_heads
+from psychechat_kernels.fused_heads import Pooling, fused_heads, new_workspace
 
+PREFIX = "Psychechat"
 _HEADS = "heads."
+_VLLM_POOLING: dict[Pooling, Any] = {"mean": "MEAN", "first": "CLS", "last": "LAST"}
+
+
+def pooler_config(pooling: Pooling) -> PoolerConfig:
+    """What vLLM must be told, so that it neither chunks nor caches prompts where pooling needs all their tokens."""
+    return PoolerConfig(seq_pooling_type=_VLLM_POOLING[pooling])
 
 
 class FusedHeads(Pooler):
@@ -31,15 +41,22 @@ class FusedHeads(Pooler):
         columns = sum(self.groups)
         self.weight = nn.Parameter(torch.empty(columns, hidden_size, dtype=torch.float32), requires_grad=False)
         self.bias = nn.Parameter(torch.empty(columns, dtype=torch.float32), requires_grad=False)
+        self._workspaces: dict[tuple[torch.device, int], Tensor] = {}
 
     def get_supported_tasks(self) -> Set[PoolingTask]:
         return {"classify"}
 
     def forward(self, hidden_states: Tensor, pooling_metadata: PoolingMetadata) -> Tensor:
-        """[tokens, H] to [sequences, columns]. Raises RuntimeError if a sequence is not here as a whole."""
+        """[tokens, H] to [sequences, columns].
+
+        Raises RuntimeError if a token that pooling needs is not there: a sequence arrived in part. The last token is
+        there in any case, and of a sequence that is not at its end yet vLLM drops the row.
+        """
         cursor = pooling_metadata.get_pooling_cursor()
-        if cursor.is_partial_prefill():
-            raise RuntimeError("the heads pool whole sequences: chunked prefill and prefix caching must be off")
+        if self.pooling != "last" and cursor.is_partial_prefill():
+            raise RuntimeError(
+                f"{self.pooling} pooling needs whole sequences: chunked prefill and prefix caching must be off"
+            )
         lengths = cursor.num_scheduled_tokens_cpu
         return fused_heads(
             hidden_states,
@@ -50,27 +67,63 @@ class FusedHeads(Pooler):
             self.groups,
             self.pooling,
             max_len=int(lengths.max()) if len(lengths) else 0,
+            workspace=self._workspace(hidden_states.device),
         )
 
+    def _workspace(self, device: torch.device) -> Tensor | None:
+        """The kernel's scratch memory, one a device and stream. On a CPU there is no kernel."""
+        if device.type != "cuda":
+            return None
+        place = (device, torch.cuda.current_stream(device).cuda_stream)
+        if place not in self._workspaces:
+            self._workspaces[place] = new_workspace(len(self.bias), device)
+        return self._workspaces[place]
 
-@default_pooling_type(seq_pooling_type="MEAN")
-class PsychechatBertClassifier(BertEmbeddingModel):
-    """vLLM's BERT embedding model with both heads behind the task "classify"."""
 
-    def _build_pooler(self, pooler_config: PoolerConfig) -> Pooler:
-        settings = self.config.psychechat
-        self.heads = FusedHeads(self.config.hidden_size, settings["groups"], settings["pooling"])
-        return DispatchPooler({"classify": self.heads})
+@cache
+def with_fused_heads(architecture: str) -> type[nn.Module]:
+    """The class of one of vLLM's architectures, its pooler replaced by `FusedHeads`. Raises KeyError if unknown.
 
-    def load_weights(self, weights: Iterable[tuple[str, Tensor]]) -> set[str]:
-        encoder, loaded = [], set()
-        for name, tensor in weights:
-            if name.startswith(_HEADS):
-                getattr(self.heads, name.removeprefix(_HEADS)).copy_(tensor)
-                loaded.add(name)
-            else:
-                encoder.append((name, tensor))
-        if loaded != {"heads.weight", "heads.bias"}:
-            raise ValueError("the model folder lacks heads.weight or heads.bias")
-        rest: set[str] = super().load_weights(encoder)
-        return loaded | rest
+    The class's constructor raises ValueError if vLLM was not told how the heads pool: see `pooler_config`.
+    """
+    base = as_embedding_model(ModelRegistry.models[architecture].load_model_cls())
+
+    class WithFusedHeads(base):  # type: ignore[misc,valid-type]
+        def __init__(self, *, vllm_config: VllmConfig, prefix: str = "") -> None:
+            super().__init__(vllm_config=vllm_config, prefix=prefix)
+            model = vllm_config.model_config
+            settings = model.hf_config.psychechat
+            told, needed = model.pooler_config, _VLLM_POOLING[settings["pooling"]]
+            if told is None or told.seq_pooling_type != needed:
+                raise ValueError(
+                    f"these heads pool by {settings['pooling']}: start vLLM with the pooling type {needed}, "
+                    f"not {told and told.seq_pooling_type}"
+                )
+            self.pooler = FusedHeads(model.get_hidden_size(), settings["groups"], settings["pooling"])
+
+        def load_weights(self, weights: Iterable[tuple[str, Tensor]]) -> set[str]:
+            loaded: set[str] = set()
+
+            def encoder() -> Iterator[tuple[str, Tensor]]:  # lazily: only one tensor need be in memory at a time
+                for name, tensor in weights:
+                    if name.startswith(_HEADS):
+                        parameter = "pooler." + name.removeprefix(_HEADS)
+                        self.get_parameter(parameter).copy_(tensor)
+                        loaded.add(parameter)
+                    else:
+                        yield name, tensor
+
+            rest: set[str] = super().load_weights(encoder())
+            if loaded != {"pooler.weight", "pooler.bias"}:
+                raise ValueError("the model folder lacks heads.weight or heads.bias")
+            return loaded | rest
+
+    WithFusedHeads.__name__ = WithFusedHeads.__qualname__ = PREFIX + architecture
+    return cast(type[nn.Module], WithFusedHeads)
+
+
+def __getattr__(name: str) -> type[nn.Module]:
+    """`PsychechatBertModel` and the like, made when vLLM imports them from here by the names in `plugin`."""
+    if name.startswith(PREFIX) and name.removeprefix(PREFIX) in ModelRegistry.models:
+        return with_fused_heads(name.removeprefix(PREFIX))
+    raise AttributeError(f"module {__name__} has no attribute {name}")

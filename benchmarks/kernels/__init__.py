@@ -1,0 +1,1 @@
+"""The fused heads beside what they replace: `python -m benchmarks.kernels`."""

@@ -1,0 +1,127 @@
+"""What Triton's compiler makes of the kernel for a GPU that need not be there: `python -m benchmarks.kernels.compiled`.
+
+Compiles every variant that the server may launch ahead of time, and reads registers, spills and instructions from the
+machine code. Not time on a GPU; but a spill, a load in single numbers or a missing tensor core shows here first.
+"""
+
+import csv
+import itertools
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+import triton
+import typer
+from rich.console import Console
+from rich.progress import track
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+
+from benchmarks.kernels.contenders import GROUPS
+from psychechat_kernels.fused_heads import kernel
+
+
+class Variant(NamedTuple):
+    pooling: str
+    pack: int
+    dtype: str
+    """Of the hidden states, by Triton's name."""
+    decoded: int = 0
+    aligned: bool = True
+    """Whether the hidden size is a multiple of 16."""
+
+
+def variants() -> Iterator[Variant]:
+    for pooling, pack, dtype in itertools.product(("mean", "last"), (1, 4, 16), ("bf16", "fp16", "fp32")):
+        if pooling == "mean" or pack != 4:  # one token a sequence is never dealt out to four rows
+            yield Variant(pooling, pack, dtype)
+    yield Variant("mean", 16, "bf16", decoded=8)
+    yield Variant("mean", 16, "bf16", aligned=False)
+
+
+def compile_for(variant: Variant, capability: int) -> dict[str, Any]:
+    """Seconds to compile, registers a thread, bytes spilled, and counts of the instructions that matter."""
+    constants = {
+        "POOLING": variant.pooling,
+        "GROUPS": GROUPS,
+        "DECODED": variant.decoded,
+        "PLACES": 3 if variant.decoded else 0,
+        "SHARED": True,
+        "PACK": variant.pack,
+        "STEP": kernel.step(8192 if variant.pooling == "mean" else 1, 4 if variant.dtype == "fp32" else 2),
+        "BLOCK": kernel.BLOCK,
+        "HELD": kernel.held_columns(sum(GROUPS)),
+        "ROWS": kernel.ROWS,
+    }
+    types = dict.fromkeys(("starts", "ends", "labels", "scores", "values", "arrivals"), "*i32")
+    types |= dict.fromkeys(("weight", "bias", "out", "partials"), "*fp32")
+    types |= {"hidden": f"*{variant.dtype}", "threshold": "fp32"}
+    function = kernel.fused_heads_kernel
+    names = function.arg_names
+    signature = {name: "constexpr" if name in constants else types.get(name, "i32") for name in names}
+    divisible = [n for n in names if signature[n].startswith("*") or (variant.aligned and n in ("width", "stride"))]
+    source = ASTSource(
+        fn=function,
+        signature=signature,
+        constexprs={(names.index(name),): value for name, value in constants.items()},
+        attrs={(names.index(name),): [["tt.divisibility", 16]] for name in divisible},
+    )
+    begin = time.perf_counter()
+    compiled = triton.compile(
+        source, target=GPUTarget("cuda", capability, 32), options={"num_warps": 4, "enable_fp_fusion": True}
+    )
+    seconds = time.perf_counter() - begin
+    usage, code = _disassemble(compiled.asm["cubin"])
+    row = variant._asdict() | {"sm": capability, "seconds": round(seconds, 1)}
+    row |= {"registers": int(_found(r"REG:(\d+)", usage)), "stack_bytes": int(_found(r"STACK:(\d+)", usage))}
+    counted = {"spills": r"\b(LDL|STL)\b", "loads_16_byte": r"LDG\S*\.128", "tensor_core": r"\b[HQ]G?MMA\b"}
+    return row | {name: len(re.findall(pattern, code)) for name, pattern in counted.items()}
+
+
+def _disassemble(cubin: bytes) -> tuple[str, str]:
+    """cuobjdump's resource usage and nvdisasm's listing; both programs come with Triton."""
+    tools = Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+        file.write(cubin)
+        file.flush()
+        usage = _output([str(tools / "cuobjdump"), "-res-usage", file.name])
+        return usage, _output([str(tools / "nvdisasm"), "-c", file.name])
+
+
+def _output(command: list[str]) -> str:
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def _found(pattern: str, text: str) -> str:
+    match = re.search(pattern, text)
+    assert match is not None, f"no {pattern} in cuobjdump's answer"
+    return match[1]
+
+
+def main(
+    capability: Annotated[int, typer.Option(help="Compute capability: 90 for H100 and H200, 80 for A100.")] = 90,
+    out: Annotated[Path | None, typer.Option(help="CSV file; standard output if not given.")] = None,
+) -> None:
+    """Compile every variant of the kernel and say what came of it."""
+    if kernel.INTERPRETED:
+        print("Nothing is compiled while TRITON_INTERPRET is set; unset it.", file=sys.stderr)
+        raise typer.Exit(2)
+    console = Console(stderr=True)
+    rows = [
+        compile_for(variant, capability) | {"triton": triton.__version__}
+        for variant in track(list(variants()), "Compiling", console=console)
+    ]
+    with out.open("w", newline="") if out else nullcontext(sys.stdout) as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+if __name__ == "__main__":
+    typer.run(main)

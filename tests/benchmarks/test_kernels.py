@@ -1,0 +1,120 @@
+"""The kernel benchmark without a GPU: it runs, its baselines are what they say, and a wrong kernel stops it."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from rich.console import Console
+from typer import Exit, Typer
+from typer.testing import CliRunner
+
+from benchmarks.kernels import __main__ as command
+from benchmarks.kernels import contenders, targets
+from benchmarks.kernels.cases import Case, build, cases, small_cases
+from psychechat_kernels.fused_heads import Pooling
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def uncompiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """torch.compile takes a minute and is not what is tested."""
+    monkeypatch.setattr(torch, "compile", lambda function, **_: function)
+
+
+@pytest.mark.usefixtures("uncompiled")
+@pytest.mark.skipif(torch.cuda.is_available(), reason="with a GPU it is the real run that should be done")
+def test_a_rehearsal_runs_everything_and_says_what_it_is(tmp_path: Path) -> None:
+    app = Typer()
+    app.command()(command.main)
+    result = CliRunner().invoke(app, ["--rehearse", "--out", str(tmp_path)])
+    assert result.exit_code == 0, result.output
+    rows = list(csv.DictReader((tmp_path / "kernels.csv").read_text().splitlines()))
+    assert len(rows) == len(list(small_cases()))
+    for row in rows:
+        assert row["gpu"] == "none: a rehearsal"
+        assert all(float(row[f"{name}_us"]) > 0 for name in ("fused", "reference", "compiled", "vllm", "empty"))
+    assert "</svg>" in (tmp_path / "kernels.svg").read_text()
+
+
+def test_without_a_gpu_it_says_what_to_do() -> None:
+    if torch.cuda.is_available():
+        pytest.skip("there is one")
+    app = Typer()
+    app.command()(command.main)
+    for arguments, advice in (([], "--rehearse"), (["--rehearse"], "--out")):
+        result = CliRunner().invoke(app, arguments)
+        assert result.exit_code == 2
+        assert advice in result.output
+
+
+@pytest.mark.usefixtures("uncompiled")
+def test_a_wrong_contender_stops_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = contenders.vllm_chain
+
+    def wrong(inputs: Any, pooling: Pooling, longest: int, out: torch.Tensor) -> None:
+        right(inputs, pooling, longest, out)
+        out[-1, -1] += 1e-3
+
+    monkeypatch.setattr(contenders, "vllm_chain", wrong)
+    with pytest.raises(Exit):
+        command.gate([Case(3, 4, 64, "mean")], CPU, Console(quiet=True))
+
+
+def test_the_grid_is_the_projects_and_fits_the_memory() -> None:
+    everything = list(cases(10**15))
+    assert len(everything) == 5 * 5 * 3 * 2
+    assert len(set(everything)) == len(everything)
+    assert max(case.hidden_bytes for case in cases(2**30)) <= 2**30
+
+
+def test_targets_are_held_against_the_rows() -> None:
+    def row(pooling: str, batch: int, mb: float, **times: float) -> dict[str, Any]:
+        base = {"fused_us": 100.0, "reference_us": 300.0, "compiled_us": 150.0, "vllm_us": 500.0}
+        base |= {"empty_us": 97.0, "floor_us": 90.0}
+        return {"pooling": pooling, "batch": batch, "length": 8, "width": 384, "mb": mb} | base | times
+
+    verdicts = targets.judge([row("mean", 64, 300.0), row("mean", 64, 70.0, floor_us=50.0), row("last", 8, 1.0)])
+    assert [(v.cases, v.held) for v in verdicts] == [(1, 1), (2, 1), (1, 1), (2, 2), (1, 1), (3, 3), (3, 3)]
+    assert verdicts[1].worst == "0.50"
+    assert targets.judge([row("last", 8, 1.0, fused_us=102.0)])[2].held == 0
+
+
+@pytest.mark.engine
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # vLLM and torch warn of themselves on import
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+@pytest.mark.parametrize("pooling", ["mean", "first", "last"])
+def test_the_chain_pools_as_vllms_own_classes(pooling: Pooling) -> None:
+    import numpy as np
+    from vllm import PoolingParams
+    from vllm.model_executor.layers.pooler.seqwise.methods import get_seq_pooling_method
+    from vllm.v1.pool.metadata import PoolingMetadata, PoolingStates
+
+    inputs = build(Case(5, 7, 64, pooling), CPU)
+    metadata = PoolingMetadata(inputs.lengths, None, None, [PoolingParams(task="classify")] * 5, [PoolingStates()] * 5)
+    metadata.build_pooling_cursor(np.full(5, 7), inputs.lengths, CPU)
+    own = get_seq_pooling_method({"mean": "MEAN", "first": "CLS", "last": "LAST"}[pooling])(inputs.hidden, metadata)
+    pool = {"mean": contenders.mean_pool, "first": contenders.first_pool, "last": contenders.last_pool}[pooling]
+    assert torch.equal(pool(inputs), own)
+
+
+def test_compiled_for_a_gpu_it_spills_nothing_and_reads_in_wide_pieces() -> None:
+    """Triton's compiler needs no GPU. In a process of its own, because in this one kernels are interpreted."""
+    script = """
+import json
+from benchmarks.kernels.compiled import Variant, compile_for
+chosen = [Variant("mean", 16, "bf16"), Variant("mean", 1, "fp32"), Variant("last", 1, "bf16", decoded=8)]
+print(json.dumps([compile_for(variant, 90) for variant in chosen]))
+"""
+    without = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=without, check=True)
+    for row in json.loads(done.stdout):
+        assert row["spills"] == row["stack_bytes"] == 0
+        assert row["loads_16_byte"] > 0
+        assert row["tensor_core"] > 0
