@@ -49,5 +49,5 @@ coherence: setup ## Ask the demo models twenty fixed messages a language and jud
 lock: setup ## Resolve requirements-cpu.lock again from pyproject.toml
 	@links="$$($(BIN)/python -m pip config get global.find-links 2>/dev/null || echo "$$PIP_FIND_LINKS")"; \
 	if [ -n "$$links" ]; then set -- --find-links "$$links"; else set -- --torch-backend cpu; fi; \
-	$(BIN)/uv pip compile --quiet --python-version 3.11 --excludes cpu-excludes.txt --extra cpu --extra dev \
+	$(BIN)/uv pip compile --quiet --python-version 3.11 --excludes cpu-excludes.txt --extra cpu --extra dev --extra train \
 		--generate-hashes "$$@" --no-emit-find-links --output-file requirements-cpu.lock pyproject.toml

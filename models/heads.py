@@ -1,11 +1,12 @@
 """Fits the two heads on frozen embeddings: 37 linear columns, all tasks in one loss, unannotated groups masked."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from models.data import GROUPS, MASKED, PRESENT
+from models.data import GROUPS, MASKED, PRESENT, WEAK, Example
 
 SEVERITIES = 5
 WIDTHS = (4,) * len(GROUPS) + (SEVERITIES,)
@@ -14,12 +15,21 @@ EMOTION_COLUMNS = 4 * len(GROUPS)
 
 @dataclass(frozen=True, slots=True)
 class Targets:
-    """emotion [texts, 8] of MASKED, 0..3 or PRESENT; risk [texts] of MASKED or 0..4; weights [texts]."""
+    """emotion [texts, 8] of MASKED, 0..3, PRESENT or WEAK; risk [texts] of MASKED or 0..4; weights [texts]."""
 
     emotion: Tensor
     risk: Tensor
     weight: Tensor
     risk_weight: Tensor
+
+    @classmethod
+    def of(cls, examples: Sequence[Example]) -> "Targets":
+        return cls(
+            emotion=torch.tensor([example.emotion for example in examples]),
+            risk=torch.tensor([example.risk for example in examples]),
+            weight=torch.tensor([example.weight for example in examples]),
+            risk_weight=torch.tensor([example.risk_weight for example in examples]),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +59,14 @@ def fit(vectors: Tensor, targets: Targets, decay: float) -> Heads:
     scaled = (vectors - mean) / spread
     weight = torch.zeros(sum(WIDTHS), vectors.shape[1], requires_grad=True)
     bias = torch.zeros(sum(WIDTHS), requires_grad=True)
-    emotion_weights, risk_weights = _emotion_weights(targets), _risk_weights(targets)
+    emotion_weights, risk_weights = emotion_weighting(targets), risk_weighting(targets)
     optimiser = torch.optim.LBFGS([weight, bias], max_iter=100, history_size=20, line_search_fn="strong_wolfe")
 
     def closure() -> Tensor:
         optimiser.zero_grad()
         emotion, risk = Heads(weight, bias).logits(scaled)
-        loss = (_emotion_nll(emotion, targets.emotion) * emotion_weights).sum()
-        loss = loss + (_risk_nll(risk, targets.risk) * risk_weights).sum() + decay * weight.square().sum()
+        loss = (emotion_nll(emotion, targets.emotion) * emotion_weights).sum()
+        loss = loss + (risk_nll(risk, targets.risk) * risk_weights).sum() + decay * weight.square().sum()
         loss.backward()  # type: ignore[no-untyped-call]
         return loss
 
@@ -69,25 +79,25 @@ def temperatures(heads: Heads, vectors: Tensor, targets: Targets) -> tuple[float
     """The emotion and risk temperatures under which these texts are most likely."""
     emotion, risk = heads.logits(vectors)
     candidates = [0.5 * 1.05**i for i in range(45)]
-    emotion_losses = [float(_emotion_nll(emotion / t, targets.emotion).sum()) for t in candidates]
-    risk_losses = [float(_risk_nll(risk / t, targets.risk).sum()) for t in candidates]
+    emotion_losses = [float(emotion_nll(emotion / t, targets.emotion).sum()) for t in candidates]
+    risk_losses = [float(risk_nll(risk / t, targets.risk).sum()) for t in candidates]
     return candidates[emotion_losses.index(min(emotion_losses))], candidates[risk_losses.index(min(risk_losses))]
 
 
-def _emotion_nll(logits: Tensor, targets: Tensor) -> Tensor:
+def emotion_nll(logits: Tensor, targets: Tensor) -> Tensor:
     """[texts, 8], zero where masked. A text known only to show an emotion is scored on the sum of its three levels."""
     log = logits.log_softmax(-1)
     at_level = log.gather(2, targets.clamp(0, 3).unsqueeze(2)).squeeze(2)
     there = log[..., 1:].logsumexp(-1)
-    return -torch.where(targets == PRESENT, there, at_level) * (targets != MASKED)
+    return -torch.where(targets >= PRESENT, there, at_level) * (targets != MASKED)
 
 
-def _risk_nll(logits: Tensor, targets: Tensor) -> Tensor:
+def risk_nll(logits: Tensor, targets: Tensor) -> Tensor:
     """[texts], zero where masked."""
     return -logits.log_softmax(-1).gather(1, targets.clamp(0).unsqueeze(1)).squeeze(1) * (targets != MASKED)
 
 
-def _emotion_weights(targets: Targets) -> Tensor:
+def emotion_weighting(targets: Targets) -> Tensor:
     """[texts, 8]: the source's weight, times the class's, so that each group weighs the same in all."""
     weights = targets.weight.unsqueeze(1).expand(-1, len(GROUPS)).clone()
     for group in range(len(GROUPS)):
@@ -95,11 +105,12 @@ def _emotion_weights(targets: Targets) -> Tensor:
         known = column != MASKED
         for present in (column == 0, column > 0):
             weights[present & known, group] *= float(((present & known).sum() / known.sum()) ** -0.5)
+        weights[column == WEAK, group] *= 0.5
         weights[known, group] /= weights[known, group].sum()
     return weights
 
 
-def _risk_weights(targets: Targets) -> Tensor:
+def risk_weighting(targets: Targets) -> Tensor:
     weights = targets.risk_weight.clone()
     known = targets.risk != MASKED
     total = weights[known].sum()

@@ -27,6 +27,21 @@ def severities(risk: Tensor, thresholds: Thresholds) -> Tensor:
     return levels
 
 
+def calibration_error(confidence: Tensor, right: Tensor, bins: int = 15) -> float:
+    """The expected calibration error: |mean confidence - share right| over bins of equal width, weighted by size."""
+    return sum(size * abs(mean - share) for mean, share, size in reliability(confidence, right, bins)) / len(right)
+
+
+def reliability(confidence: Tensor, right: Tensor, bins: int = 15) -> list[tuple[float, float, int]]:
+    """(mean confidence, share right, size) of each bin that is not empty."""
+    places = (confidence * bins).long().clamp(max=bins - 1)
+    return [
+        (float(confidence[here].mean()), float(right[here].float().mean()), int(here.sum()))
+        for here in (places == place for place in range(bins))
+        if here.any()
+    ]
+
+
 def risk_scores(risk: Tensor, truth: Tensor, thresholds: Thresholds) -> dict[str, float]:
     """Of probabilities [texts, 5] against levels [texts]. Macro-F1 is over the levels that occur."""
     levels, best = severities(risk, thresholds), risk.argmax(1)
@@ -37,7 +52,10 @@ def risk_scores(risk: Tensor, truth: Tensor, thresholds: Thresholds) -> dict[str
         "macro_f1_argmax": sum(f1(truth == level, best == level) for level in present) / len(present),
         "macro_f1_thresholds": sum(f1(truth == level, levels == level) for level in present) / len(present),
         "accuracy_argmax": float((best == truth).float().mean()),
-        "kappa_quadratic": _kappa(truth, levels),
+        "within_one_level": float(((levels - truth).abs() <= 1).float().mean()),
+        "kappa_quadratic": kappa(truth, levels, len(Severity)),
+        "calibration_error": calibration_error(risk.max(1).values, best == truth),
+        "calibration_error_ideation_or_worse": calibration_error(risk[:, CRISIS:].sum(1), crisis),
     }
     if crisis.any():
         scores["recall_ideation_or_worse"] = float(called[crisis].float().mean())
@@ -58,10 +76,14 @@ def emotion_scores(emotion: Tensor, truth: Tensor, threshold: float) -> dict[str
         if (truth[known, i] > 0).any():
             scores[f"f1_{group}"] = f1(truth[known, i] > 0, presence[known, i] >= threshold)
     scores["macro_f1"] = sum(scores.values()) / max(1, len(scores))
+    known = truth != MASKED
+    scores["calibration_error"] = calibration_error(presence[known], truth[known] > 0)
     graded = (truth >= 1) & (truth <= 3)
     if graded.any():
         guess = emotion[..., 1:].argmax(-1) + 1
         scores["level_accuracy"] = float((guess == truth)[graded].float().mean())
+        scores["level_within_one"] = float(((guess - truth).abs() <= 1)[graded].float().mean())
+        scores["level_kappa_quadratic"] = kappa(truth[graded] - 1, guess[graded] - 1, 3)
     return scores
 
 
@@ -76,7 +98,7 @@ def choose_risk_thresholds(sets: Sequence[tuple[Tensor, Tensor]], recall: float)
 
     If none reach it, the lowest ideation threshold of the grid is taken.
     """
-    fine = [0.1 + 0.02 * i for i in range(26)]
+    fine = [0.04 + 0.02 * i for i in range(29)]
     steps = [0.3 + 0.05 * i for i in range(8)]
     reaching = [t for t in fine if all(_recall(risk, truth, t) >= recall for risk, truth in sets)] or fine[:1]
     best, best_score = {}, -1.0
@@ -99,9 +121,8 @@ def _macro_f1(levels: Tensor, truth: Tensor) -> float:
     return sum(f1(truth == level, levels == level) for level in present) / len(present)
 
 
-def _kappa(truth: Tensor, guess: Tensor) -> float:
-    """Cohen's, with quadratic weights."""
-    size = len(Severity)
+def kappa(truth: Tensor, guess: Tensor, size: int) -> float:
+    """Cohen's, with quadratic weights, over levels 0 to `size` - 1."""
     seen = torch.bincount(truth * size + guess, minlength=size * size).reshape(size, size).float()
     chance = seen.sum(1, keepdim=True) @ seen.sum(0, keepdim=True) / seen.sum()
     steps = torch.arange(size)

@@ -1,148 +1,132 @@
-"""Train the classifier's heads: `python -m models.train_heads`.
+"""Train heads for any encoder or decoder that vLLM pools: `python -m models.train_heads --encoder PATH --data PATH …`.
 
-Embeds the texts once with the frozen demo encoder (kept under `models/runs`, so an interrupted run resumes), fits both
-heads, calibrates each head's temperature on the dev parts and folds it in, chooses thresholds, and writes the heads,
-their figures and their card.
+The model stays frozen. Each text is embedded once (kept under `--out`, so an interrupted run resumes), both heads are
+fitted, each head's temperature is fitted on the dev rows, and a model folder is written that the server's
+`classifier.model` can name, with a card that holds its figures and the thresholds for `policy`.
+
+`--data` is JSON lines, gzipped or not, one text a row:
+
+    {"text": "…", "emotion": {"joy": 2, "fear": 0, "anger": true}, "risk": 0, "split": "train"}
+
+`emotion` names the groups that were annotated: 0 absent, 1 to 3 low to high, true there at an unknown intensity. `risk`
+is 0 to 4. Either may be left out. `split` is "train" (if left out) or "dev". Without `--data` the sets that the demo
+learned from are read.
 """
 
+import gzip
 import json
-import platform
+import shutil
 from collections.abc import Iterator
-from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import torch
 import typer
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from rich.console import Console
+from safetensors import safe_open
 from safetensors.torch import save_file
-from torch import Tensor
 
-from models.card import render
-from models.data import DataMissing, Example, load
-from models.embeddings import RUNS, embed
+from models.card import folder_card
+from models.data import GROUPS, MASKED, PRESENT, DataMissing, Example, Split, load
+from models.embeddings import Pooling, embed
 from models.heads import WIDTHS, Heads, Targets, fit, temperatures
+from models.predictions import Predictions, predict
 from models.scores import choose_emotion_threshold, choose_risk_thresholds, emotion_scores, risk_scores
-from psychechat.demo.encoder import HEADS, prepare
-from psychechat.risk import Severity
+from psychechat.emotion import Group
 
-RESULTS = Path(__file__).with_name("results") / "heads.json"
-CARD = HEADS.with_name("heads-card.md")
 DECAY = 1e-2
-FOLDS = 4
-RECALL = 0.9
-"""What the ideation threshold must reach on held-out folds."""
-
-EMOTION_SETS = ("goemotions", "xed/en", "brighter/en", "brighter/zh", "psychechat")
-RISK_SETS = ("psysuicide", "own/en", "own/zh", "counsel_chat", "smilechat")
+RECALL = 0.95
+"""What the ideation threshold must reach on the dev rows."""
 
 
-class Data:
-    """Examples, their vectors and their targets, row by row."""
+class Row(BaseModel):
+    """A line of `--data`."""
 
-    def __init__(self, examples: list[Example], vectors: Tensor) -> None:
-        self.examples = examples
-        self.vectors = vectors
-        self.targets = Targets(
-            emotion=torch.tensor([example.emotion for example in examples]),
-            risk=torch.tensor([example.risk for example in examples]),
-            weight=torch.tensor([example.weight for example in examples]),
-            risk_weight=torch.tensor([example.risk_weight for example in examples]),
-        )
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
-    def __getitem__(self, rows: list[int]) -> "Data":
-        return Data([self.examples[i] for i in rows], self.vectors[rows])
+    text: str
+    emotion: dict[Group, Literal[True] | Annotated[int, Field(ge=0, le=3, strict=True)]] = {}
+    risk: Annotated[int, Field(ge=0, le=4)] | None = None
+    split: Split = "train"
 
-    def rows(self, split: str, *sources: str) -> list[int]:
-        return [i for i, e in enumerate(self.examples) if e.split == split and (not sources or e.source in sources)]
-
-    def predict(self, heads: Heads) -> tuple[Tensor, Tensor]:
-        """Probabilities: emotion [texts, 8, 4], risk [texts, 5]."""
-        emotion, risk = heads.logits(self.vectors)
-        return emotion.softmax(-1), risk.softmax(-1)
+    def example(self, source: str) -> Example:
+        levels = {group: PRESENT if level is True else int(level) for group, level in self.emotion.items()}
+        emotion = tuple(levels.get(group, MASKED) for group in GROUPS)
+        return Example(self.text, source, self.split, emotion, MASKED if self.risk is None else self.risk)
 
 
 def main(
-    seed: Annotated[int, typer.Option(help="Decides the sample of each set and the variants of our sentences.")] = 0,
-    prefix: Annotated[str, typer.Option(help="What the encoder reads before each text.")] = "query: ",
-    write: Annotated[bool, typer.Option(help="Replace the project's heads, figures and card.")] = True,
+    encoder: Annotated[Path, typer.Option(help="A Hugging Face folder: config.json, tokenizer.json, *.safetensors.")],
+    out: Annotated[Path, typer.Option(help="Where the model folder goes.")],
+    data: Annotated[list[Path] | None, typer.Option(help="JSON lines; may be given more than once.")] = None,
+    pooling: Annotated[Pooling, typer.Option(help="Which tokens a text's vector is taken from.")] = "mean",
+    prefix: Annotated[str, typer.Option(help="What the model reads before each text.")] = "",
+    seed: Annotated[int, typer.Option(help="Decides the sample of the demo's sets.")] = 0,
 ) -> None:
     console = Console(stderr=True)
     try:
-        examples = load(seed)
-    except DataMissing as missing:
-        console.print(str(missing))
+        examples = [example for path in data for example in read(path)] if data else load(seed)
+    except (DataMissing, ValueError) as error:
+        console.print(str(error))
         raise typer.Exit(1) from None
-    encoder = prepare(RUNS / "encoder", console=console)
-    data = Data(examples, torch.from_numpy(embed([example.text for example in examples], encoder, prefix)))
-    train, dev = data[data.rows("train")], data[data.rows("dev")]
+    train = [example for example in examples if example.split == "train"]
+    dev = [example for example in examples if example.split == "dev"]
+    if not train or not dev:
+        console.print('The data needs rows of split "train" and of split "dev".')
+        raise typer.Exit(1)
+    out.mkdir(parents=True, exist_ok=True)
+    vectors = embed([example.text for example in (*train, *dev)], encoder, prefix, pooling, out / ".vectors")
+    seen, unseen = torch.from_numpy(vectors[: len(train)]), torch.from_numpy(vectors[len(train) :])
     with console.status("Fitting"):
-        heads = fit(train.vectors, train.targets, DECAY)
-        emotion_temperature, risk_temperature = temperatures(heads, dev.vectors, dev.targets)
-        heads = heads.tempered(emotion_temperature, risk_temperature)
-        threshold = choose_emotion_threshold(list(_emotion(dev, heads)))
-        held_out = list(_out_of_fold(train, risk_temperature))
-        own = dev[dev.rows("dev", "own/en", "own/zh")]
-        risk_thresholds = choose_risk_thresholds([*held_out, (own.predict(heads)[1], own.targets.risk)], RECALL)
-    report = {
-        "command": f"python -m models.train_heads --seed {seed} --prefix {prefix!r}",
-        "machine": f"{platform.machine()}, torch {version('torch')}, tokenizers {version('tokenizers')}",
-        "prefix": prefix,
-        "texts": {"train": len(train.examples), "dev": len(dev.examples)},
-        "temperatures": {"emotion": round(emotion_temperature, 3), "risk": round(risk_temperature, 3)},
-        "thresholds": {
-            "emotion": round(threshold, 2),
-            "risk": {severity.label: value for severity, value in risk_thresholds.items()},
-        },
-        "dev": _scores(dev, heads, threshold, risk_thresholds),
-    }
-    console.print_json(json.dumps(report))
-    if write:
-        metadata = {"groups": list(WIDTHS), "pooling": "mean", "prefix": prefix}
-        tensors = {"weight": heads.weight.contiguous(), "bias": heads.bias.contiguous()}
-        save_file(tensors, HEADS, metadata={"psychechat": json.dumps(metadata)})
-        RESULTS.parent.mkdir(exist_ok=True)
-        RESULTS.write_text(json.dumps(report, indent=2) + "\n")
-        HEADS.chmod(0o644)
-        CARD.write_text(render(report))
+        heads = fit(seen, Targets.of(train), DECAY)
+        heads = heads.tempered(*temperatures(heads, unseen, Targets.of(dev)))
+    write(encoder, out, heads, {"groups": list(WIDTHS), "pooling": pooling, "prefix": prefix})
+    report = measure(predict(heads, unseen, dev))
+    (out / "README.md").write_text(folder_card(encoder.name, pooling, prefix, len(train), report))
+    typer.echo(json.dumps(report, indent=1))
 
 
-def _emotion(dev: Data, heads: Heads) -> Iterator[tuple[Tensor, Tensor]]:
-    for source in EMOTION_SETS:
-        part = dev[dev.rows("dev", source)]
-        yield part.predict(heads)[0], part.targets.emotion
+def read(path: Path) -> Iterator[Example]:
+    """Raises ValueError with the line's number, and never its text, if a row is malformed."""
+    with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as lines:
+        for number, line in enumerate(lines, start=1):
+            try:
+                yield Row.model_validate_json(line).example(path.name)
+            except ValidationError as error:
+                fields = sorted({".".join(map(str, problem["loc"])) or "the row" for problem in error.errors()})
+                raise ValueError(f"{path.name}, line {number}: malformed {', '.join(fields)}") from None
 
 
-def _out_of_fold(train: Data, temperature: float) -> Iterator[tuple[Tensor, Tensor]]:
-    """Risk probabilities of all psysuicide train texts, each from heads that have not seen it."""
-    own = train.rows("train", "psysuicide")
-    probabilities, truths = [], []
-    for fold in range(FOLDS):
-        left_out = own[fold::FOLDS]
-        without = train[sorted(set(range(len(train.examples))) - set(left_out))]
-        part = train[left_out]
-        probabilities.append(part.predict(fit(without.vectors, without.targets, DECAY).tempered(1, temperature))[1])
-        truths.append(part.targets.risk)
-    yield torch.cat(probabilities), torch.cat(truths)
+def measure(dev: Predictions) -> dict[str, Any]:
+    """Thresholds chosen on the dev rows, and the figures that they give there."""
+    report: dict[str, Any] = {"dev_texts": len(dev.examples)}
+    if bool((dev.targets.emotion > 0).any()):
+        threshold = choose_emotion_threshold([(dev.emotion, dev.targets.emotion)])
+        scores = emotion_scores(dev.emotion, dev.targets.emotion, threshold)
+        report["emotion"] = {"threshold": round(threshold, 2), **scores}
+    risky = dev.with_risk()
+    if bool((risky.targets.risk >= 2).any()):
+        chosen = choose_risk_thresholds([(risky.risk, risky.targets.risk)], RECALL)
+        named = {severity.label: value for severity, value in chosen.items()}
+        report["risk"] = {"thresholds": named, **risk_scores(risky.risk, risky.targets.risk, chosen)}
+    return report
 
 
-def _scores(dev: Data, heads: Heads, threshold: float, thresholds: dict[Severity, float]) -> dict[str, Any]:
-    scores: dict[str, Any] = {"emotion": {}, "risk": {}}
-    for source in (*EMOTION_SETS, "own/en", "own/zh"):
-        part = dev[dev.rows("dev", source)]
-        scores["emotion"][source] = emotion_scores(part.predict(heads)[0], part.targets.emotion, threshold)
-    for source in RISK_SETS:
-        part = dev[[i for i in dev.rows("dev", source) if dev.examples[i].risk >= 0]]
-        scores["risk"][source] = risk_scores(part.predict(heads)[1], part.targets.risk, thresholds)
-    places = sorted({tag for example in dev.examples for tag in example.tags})
-    for place in places:  # the set's label goes with where a text comes from: see its README
-        part = dev[[i for i, example in enumerate(dev.examples) if place in example.tags]]
-        scores["risk"][f"psysuicide, {place}"] = risk_scores(part.predict(heads)[1], part.targets.risk, thresholds)
-    return _rounded(scores)
-
-
-def _rounded(scores: dict[str, Any]) -> dict[str, Any]:
-    return {k: _rounded(v) if isinstance(v, dict) else round(v, 3) for k, v in scores.items()}
+def write(encoder: Path, out: Path, heads: Heads, settings: dict[str, Any]) -> None:
+    """The encoder's own files, the heads in a file of their own, and an index that names the tensors of all."""
+    for path in encoder.iterdir():
+        if path.is_file() and path.suffix in (".json", ".safetensors", ".model", ".txt"):
+            shutil.copyfile(path, out / path.name)
+    save_file({"heads.weight": heads.weight.contiguous(), "heads.bias": heads.bias}, out / "heads.safetensors")
+    places: dict[str, str] = {}
+    for path in sorted(out.glob("*.safetensors")):
+        with safe_open(path, framework="pt") as file:
+            places |= dict.fromkeys(file.keys(), path.name)
+    (out / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": places}, indent=1))
+    config = json.loads((encoder / "config.json").read_text())
+    config |= {"architectures": [f"Psychechat{config['architectures'][0]}"], "psychechat": settings}
+    (out / "config.json").write_text(json.dumps(config, indent=2) + "\n")
 
 
 if __name__ == "__main__":

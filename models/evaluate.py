@@ -1,0 +1,207 @@
+"""Measure the demo classifier: `python -m models.evaluate`.
+
+Runs the model folder that the server loads over the dev parts, with the thresholds of the server's policy, and a TF-IDF
+baseline over the same texts. Writes `models/results/classifier.json`, a reliability plot beside it, and the card of the
+heads. Nothing is trained or chosen here but the baselines and their thresholds.
+"""
+
+import json
+import platform
+import time
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import typer
+from rich.console import Console
+from tokenizers import Tokenizer
+
+from models import baselines, hand_written
+from models.card import CARD, render
+from models.data import MASKED, WEAK, DataMissing, Example, load
+from models.embeddings import MAX_LEN, backbone, embed, vectors_of
+from models.plot import reliability_plot
+from models.predictions import Predictions, load_heads, predict
+from models.scores import (
+    calibration_error,
+    choose_emotion_threshold,
+    choose_risk_thresholds,
+    emotion_scores,
+    risk_scores,
+)
+from models.train_classifier import EMOTION_SETS, PREFIX, RECALL, RUNS
+from psychechat.config import Policy
+from psychechat.demo.encoder import prepare
+from psychechat.engines.vllm.windows import Windows
+from psychechat.risk import CRISIS
+
+RESULTS = Path(__file__).with_name("results")
+RISK_SETS = ("psysuicide", "own/en", "own/zh", "counsel_chat", "smilechat")
+LANGUAGES = {
+    "en": ("goemotions", "xed/en", "brighter/en", "own/en", "counsel_chat"),
+    "zh": ("xed/zh", "brighter/zh", "psychechat", "psysuicide", "smilechat", "own/zh"),
+}
+
+
+def main(
+    seed: Annotated[int, typer.Option(help="The one of training: it decides the sample of the sets.")] = 0,
+    threads: Annotated[int, typer.Option(help="CPU threads.")] = 1,
+) -> None:
+    console = Console(stderr=True)
+    torch.set_num_threads(threads)
+    try:
+        examples = load(seed)
+    except DataMissing as missing:
+        console.print(str(missing))
+        raise typer.Exit(1) from None
+    policy = Policy()
+    folder = prepare(RUNS / "encoder", console=console)
+    dev = [example for example in examples if example.split == "dev"]
+    vectors = embed([example.text for example in dev], folder, PREFIX, "mean", RUNS / "vectors")
+    found = predict(load_heads(folder / "model.safetensors"), torch.from_numpy(vectors), dev)
+    with console.status("Baselines"):
+        train = [example for example in examples if example.split == "train"]
+        floors = {"emotion": emotion_floors(train, found), "risk": risk_floors(train, found)}
+    report = rounded(
+        {
+            "command": f"python -m models.evaluate --seed {seed} --threads {threads}",
+            "machine": machine(),
+            "prefix": PREFIX,
+            "thresholds": {"emotion": policy.emotion_threshold, "risk": policy.risk.model_dump()},
+            "train_texts": len(train),
+            "emotion": emotion_by_set(found, policy.emotion_threshold),
+            "risk": risk_by_set(found, policy),
+            "language": by_language(found, policy),
+            "calibration_error": calibration(found),
+            "tfidf_baseline": floors,
+            "hand_written": hand_written.counts(folder, policy),
+            "tokens_per_second": speed(folder, dev),
+        }
+    )
+    typer.echo(json.dumps(report, indent=1))
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / "classifier.json").write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n")
+    presence, there = presences(found)
+    risky = found.with_risk()
+    reliability_plot(
+        {
+            "emotion: the group is present": (presence, there),
+            "risk: ideation or worse": (risky.risk[:, CRISIS:].sum(1), risky.targets.risk >= CRISIS),
+        },
+        RESULTS / "classifier-reliability.svg",
+    )
+    CARD.write_text(render(report))
+
+
+def emotion_by_set(found: Predictions, threshold: float) -> dict[str, Any]:
+    """Every set; GoEmotions a second time without the groups that its labels only suggest."""
+    scores = {}
+    for source in (*EMOTION_SETS, "xed/zh", "own/en", "own/zh"):
+        part = found.of(source)
+        scores[source] = {"texts": len(part.examples), **emotion_scores(part.emotion, part.targets.emotion, threshold)}
+    part = found.of("goemotions")
+    strong = torch.where(part.targets.emotion == WEAK, MASKED, part.targets.emotion)
+    scores["goemotions, named groups only"] = emotion_scores(part.emotion, strong, threshold)
+    return scores
+
+
+def risk_by_set(found: Predictions, policy: Policy) -> dict[str, Any]:
+    """Every set; PsySUICIDE also by where its texts come from, which its labels go with: see the set's README."""
+    parts = {source: found.of(source).with_risk() for source in RISK_SETS}
+    for place in sorted({tag for example in found.examples for tag in example.tags}):
+        rows = [i for i, example in enumerate(found.examples) if place in example.tags]
+        parts[f"psysuicide, {place}"] = found.where(rows)
+    return {name: risk_scores(p.risk, p.targets.risk, policy.risk.by_severity) for name, p in parts.items()}
+
+
+def by_language(found: Predictions, policy: Policy) -> dict[str, Any]:
+    scores = {}
+    for language, sources in LANGUAGES.items():
+        part = found.of(*sources)
+        risky = part.with_risk()
+        scores[language] = {
+            "emotion": emotion_scores(part.emotion, part.targets.emotion, policy.emotion_threshold),
+            "risk": risk_scores(risky.risk, risky.targets.risk, policy.risk.by_severity),
+        }
+    return scores
+
+
+def calibration(found: Predictions) -> dict[str, float]:
+    """Per head, over all dev texts that it has labels for."""
+    risky = found.with_risk()
+    best = risky.risk.max(1)
+    return {
+        "emotion": calibration_error(*presences(found)),
+        "risk": calibration_error(best.values, best.indices == risky.targets.risk),
+        "ideation_or_worse": calibration_error(risky.risk[:, CRISIS:].sum(1), risky.targets.risk >= CRISIS),
+    }
+
+
+def presences(found: Predictions) -> tuple[torch.Tensor, torch.Tensor]:
+    """Of every annotated (text, group): the probability that the group is present, and whether it is."""
+    known = found.targets.emotion != MASKED
+    return 1 - found.emotion[..., 0][known], found.targets.emotion[known] > 0
+
+
+def emotion_floors(train: list[Example], found: Predictions) -> dict[str, Any]:
+    floors = {}
+    for source in EMOTION_SETS:
+        part = found.of(source)
+        own = [example for example in train if example.source == source]
+        probabilities = baselines.emotion(own, [example.text for example in part.examples])
+        threshold = choose_emotion_threshold([(probabilities, part.targets.emotion)])
+        floors[source] = emotion_scores(probabilities, part.targets.emotion, threshold)
+    return floors
+
+
+def risk_floors(train: list[Example], found: Predictions) -> dict[str, Any]:
+    """One model for PsySUICIDE and our own sentences, with thresholds chosen as ours are."""
+    sources = ("psysuicide", "own/en", "own/zh")
+    parts = [found.of(source).with_risk() for source in sources]
+    own = [example for example in train if example.source in sources]
+    risks = [baselines.risk(own, [example.text for example in part.examples]) for part in parts]
+    chosen = choose_risk_thresholds([(r, part.targets.risk) for r, part in zip(risks, parts, strict=True)], RECALL)
+    return {
+        source: risk_scores(risk, part.targets.risk, chosen)
+        for source, risk, part in zip(sources, risks, parts, strict=True)
+    }
+
+
+def speed(folder: Path, dev: list[Example]) -> dict[str, float]:
+    """Plain PyTorch on one thread over 512 dev texts in batches of 32 of like length, padding not counted."""
+    windows = Windows(Tokenizer.from_file(str(folder / "tokenizer.json")), PREFIX, MAX_LEN)
+    rows = sorted((windows.cut(example.text)[0] for example in dev[:: len(dev) // 512]), key=len)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    rates: dict[str, float] = {}
+    for name, dtype in (("float32", torch.float32), ("bfloat16", torch.bfloat16)):
+        model = backbone(folder, dtype)
+        vectors_of(model, rows[:64], "mean")
+        start = time.perf_counter()
+        vectors_of(model, rows, "mean")
+        rates[name] = round(sum(map(len, rows)) / (time.perf_counter() - start))
+    torch.set_num_threads(threads)
+    return rates
+
+
+def machine() -> str:
+    model = next(
+        (line.split(":")[1].strip() for line in _cpu_info() if line.startswith("model name")), platform.processor()
+    )
+    return f"{model} ({platform.machine()}), Python {platform.python_version()}, torch {version('torch')}"
+
+
+def _cpu_info() -> list[str]:
+    path = Path("/proc/cpuinfo")
+    return path.read_text().splitlines() if path.exists() else []
+
+
+def rounded(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: rounded(inner) for key, inner in value.items()}
+    return round(value, 3) if isinstance(value, float) else value
+
+
+if __name__ == "__main__":
+    typer.run(main)
