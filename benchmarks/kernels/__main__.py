@@ -6,7 +6,7 @@ a plot, and the targets of the project with what was measured.
 
 import csv
 import subprocess
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -49,13 +49,17 @@ def main(
     device = torch.device("cpu" if rehearse else "cuda")
     chosen = list(small_cases()) if rehearse else list(cases(int(MEMORY_SHARE * torch.cuda.mem_get_info()[0])))
     gate(chosen, device, console)
-    rows = measure(chosen, device, WallClock() if rehearse else GpuClock(device), console)
     folder = out or RESULTS / datetime.now(UTC).date().isoformat()
     folder.mkdir(parents=True, exist_ok=True)
+    rows: list[dict[str, object]] = []
     with (folder / "kernels.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, rows[0])
-        writer.writeheader()
-        writer.writerows(rows)
+        for row in measure(chosen, device, WallClock() if rehearse else GpuClock(device), console):
+            writer = csv.DictWriter(file, row)
+            if not rows:
+                writer.writeheader()
+            writer.writerow(row)
+            file.flush()  # a run that is stopped keeps what it has
+            rows.append(row)
     plot.draw(rows, folder / "kernels.svg")
     report(rows, console)
     console.print(f"Written to {folder}/kernels.csv and kernels.svg")
@@ -77,10 +81,11 @@ def gate(chosen: Iterable[Case], device: torch.device, console: Console) -> None
                 raise typer.Exit(1)
 
 
-def measure(chosen: Iterable[Case], device: torch.device, clock: Clock, console: Console) -> list[dict[str, object]]:
+def measure(
+    chosen: Iterable[Case], device: torch.device, clock: Clock, console: Console
+) -> Iterator[dict[str, object]]:
     """A row a case: microseconds from a graph and eager, the floors, and what they were measured with."""
     everyone, bandwidth, machine = contenders(device), clock.copy_bandwidth(), _machine(device)
-    rows = []
     for case in track(list(chosen), "Timing", console=console):
         inputs = build(case, device)
         out = torch.empty(case.batch, sum(GROUPS), device=device)
@@ -93,12 +98,12 @@ def measure(chosen: Iterable[Case], device: torch.device, clock: Clock, console:
             row[f"{name}_us"] = round(clock.graph(work), 2)
             row[f"{name}_eager_us"] = round(clock.eager(work), 2)
         longest = case.length if case.pooling == "mean" else 1
-        cut = kernel.cut(case.batch, longest, case.width, inputs.hidden.element_size(), kernel.processors(device))
+        step = kernel.step(case.pooling, inputs.hidden.dtype)
+        cut = kernel.cut(case.batch, longest, case.width, step, kernel.processors(device))
         row["programs"] = cut.programs
         row["empty_us"] = round(clock.empty(cut.programs), 2)
         row["floor_us"] = round(case.moved_bytes / bandwidth * 1e6, 2)
-        rows.append(row | {"copy_gb_per_s": round(bandwidth / 1e9)} | machine)
-    return rows
+        yield row | {"copy_gb_per_s": round(bandwidth / 1e9)} | machine
 
 
 def report(rows: Sequence[dict[str, object]], console: Console) -> None:

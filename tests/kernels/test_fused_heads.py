@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from psychechat.emotion import Group, Label, decode, valence
-from psychechat_kernels.fused_heads import Decoding, Implementation, Pooling, fused_heads, new_workspace
+from psychechat_kernels.fused_heads import Decoding, Implementation, Pooling, fused_heads, new_workspace, warm_up
 
 GROUPS = (4,) * 8 + (5,)
 COLUMNS = sum(GROUPS)
@@ -49,13 +49,13 @@ CASES = [
     Case("a width that is no multiple of a block", [5, 3], 1000, dtypes=[BF16], poolings=POOLINGS),
     Case("a prime width: no aligned rows, one column in the last block", [9, 2], 4099, dtypes=[FP32, FP16]),
     Case("the widest: many slices to a tile", [3], 8192, dtypes=[BF16], poolings=["mean", "last"]),
-    Case("fifteen sequences: the last size of one-sequence tiles", [4] * 15, 64),
-    Case("sixteen sequences: the first full tile", [4] * 16, 64, poolings=POOLINGS),
-    Case("seventeen sequences: a tile with one row", [4] * 17, 64, dtypes=[BF16], poolings=POOLINGS),
+    Case("31 sequences: the last size of one-sequence tiles", [4] * 31, 64),
+    Case("32 sequences: the first full tile", [4] * 32, 64, poolings=POOLINGS),
+    Case("33 sequences: a tile with one row", [4] * 33, 64, dtypes=[BF16], poolings=POOLINGS),
     Case("many short sequences of unequal length", [1, 2, 3] * 85 + [1, 1], 384, dtypes=[BF16]),
-    Case("four to a tile, each dealt out to four rows", [65, 3, 100, 1] * 4 + [77], 128, dtypes=[FP32, BF16]),
+    Case("eight to a tile, each dealt out to four rows", [65, 3, 100, 1] * 8 + [77], 128, dtypes=[FP32, BF16]),
     Case("long beside short: splits that some sequences do not reach", [5000, 1, 17, 512], 64, dtypes=[*TOLERANCE]),
-    Case("long beside short in one tile", [900, *[1] * 30], 64),
+    Case("long beside short in one tile", [900, *[1] * 32], 64),
     Case("long enough that rounding would show if it were not fp32", [4999], 64, dtypes=[FP16], scale=3.0),
     Case("tokens that belong to no sequence", [4, 9, 1], 384, gap=3, poolings=POOLINGS),
     Case("one group of one column: its probability is 1", [3, 4], 64, groups=(1,)),
@@ -188,7 +188,7 @@ def test_int32_indices_mean_the_same(implementation: Implementation, device: tor
 
 
 @pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")  # numpy's, of the interpreter: NaN is meant
-@pytest.mark.parametrize("case", [CASES[1], Case("a full tile", [12] * 17, 384)], ids=["few", "a full tile"])
+@pytest.mark.parametrize("case", [CASES[1], Case("a full tile", [12] * 33, 384)], ids=["few", "a full tile"])
 @pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
 def test_neighbours_do_not_leak(case: Case, implementation: Implementation, device: torch.device) -> None:
     """What stands around a sequence, NaN included, does not change its row: nobody's message spoils another's."""
@@ -235,7 +235,7 @@ def test_a_workspace_serves_call_after_call(device: torch.device) -> None:
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="only the interpreter lets us choose who comes last")
-@pytest.mark.parametrize("lengths", [[700], [3, 900, 40], [70] * 20], ids=str)
+@pytest.mark.parametrize("lengths", [[700], [3, 900, 40], [70] * 33], ids=["one", "three", "eight a tile"])
 def test_who_arrives_last_changes_nothing(
     lengths: list[int], device: torch.device, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -255,13 +255,33 @@ def test_who_arrives_last_changes_nothing(
         assert torch.equal(fused_heads(*inputs, GROUPS, "mean", max_len=longest, implementation="triton"), expected)
 
 
+def test_a_max_len_below_the_truth_leaves_the_workspace_usable(device: torch.device) -> None:
+    """On a GPU nobody checks it, without waiting. The row is wrong, and only that."""
+    from psychechat_kernels.fused_heads import kernel
+
+    inputs, out = build(Case("split", [700], 384), torch.float32, device), torch.empty(1, COLUMNS, device=device)
+    workspace = new_workspace(COLUMNS, device)
+    kernel.launch(*inputs, GROUPS, "mean", 300, out, workspace, None)
+    assert workspace[: kernel.MAX_PROGRAMS].eq(0).all()
+
+
+def test_what_warms_up_leaves_the_workspace_ready(device: torch.device) -> None:
+    from psychechat_kernels.fused_heads import kernel
+
+    inputs, workspace = build(CASES[1], torch.bfloat16, device), new_workspace(COLUMNS, device)
+    warm_up(inputs.weight, inputs.bias, GROUPS, "mean", torch.bfloat16, workspace)
+    assert workspace[: kernel.MAX_PROGRAMS].eq(0).all()
+    packs = {kernel.cut(n, length, 384, 8, processors=132).pack for n, length in ((1, 2), (64, 2), (64, 100))}
+    assert packs == {kernel.cut(n, m, 384, 8, 132).pack for n in range(1, 257) for m in (1, 64, 65, 512)}
+
+
 def test_cuts_cover_the_work_and_fit_the_workspace() -> None:
     from psychechat_kernels.fused_heads import kernel
 
-    for sequences in (1, 8, 15, 16, 257, 4096, 65_536, 70_000):
+    for sequences in (1, 8, 31, 32, 257, 4096, 65_536, 70_000):
         for longest in (1, 8, 64, 65, 512, 5000, 32_768):
             for width in (64, 384, 1000, 4096, 8192):
-                cut = kernel.cut(sequences, longest, width, 2, processors=132)
+                cut = kernel.cut(sequences, longest, width, 8, processors=132)
                 assert cut.tiles * cut.pack >= sequences
                 assert cut.splits * cut.tokens >= longest
                 assert (cut.splits - 1) * cut.tokens < longest, "a split without tokens"
@@ -276,20 +296,45 @@ def test_cuts_cover_the_work_and_fit_the_workspace() -> None:
 def test_large_work_fills_a_gpu(sequences: int, longest: int, width: int) -> None:
     from psychechat_kernels.fused_heads import kernel
 
-    assert kernel.cut(sequences, longest, width, 2, processors=132).programs >= 2 * 132
+    assert kernel.cut(sequences, longest, width, 8, processors=132).programs >= 2 * 132
 
 
 @needs_gpu
-def test_ten_thousand_runs_are_bit_identical(device: torch.device) -> None:
-    """A race between a tile's programs would show as a sum in another order, or of partials not yet there."""
-    inputs = build(Case("one long sequence", [32_768], 384), torch.bfloat16, device)
-    workspace, out = new_workspace(COLUMNS, device), torch.empty(1, COLUMNS, device=device)
-    expected = fused_heads(*inputs, GROUPS, "mean", max_len=32_768, implementation="triton")
+@pytest.mark.parametrize("lengths", [[32_768], [700] * 33], ids=["one long sequence", "many shared tiles"])
+def test_ten_thousand_runs_are_bit_identical(lengths: list[int], device: torch.device) -> None:
+    """A race between a tile's programs would show as a sum in another order, or of partials not yet there.
+
+    Those of the last run are wiped out first: read too early, they must not pass for this run's.
+    """
+    from psychechat_kernels.fused_heads import kernel
+
+    inputs = build(Case("raced", lengths, 384), torch.bfloat16, device)
+    workspace, out = new_workspace(COLUMNS, device), torch.empty(len(lengths), COLUMNS, device=device)
+    partials = workspace[kernel.MAX_PROGRAMS :].view(torch.float32)
+    expected = fused_heads(*inputs, GROUPS, "mean", max_len=max(lengths), implementation="triton")
     differing = torch.zeros((), dtype=torch.int64, device=device)
     for _ in range(10_000):
-        fused_heads(*inputs, GROUPS, "mean", max_len=32_768, out=out.fill_(math.nan), workspace=workspace)
+        partials.fill_(math.nan)
+        fused_heads(*inputs, GROUPS, "mean", max_len=max(lengths), out=out.fill_(math.nan), workspace=workspace)
         differing += (out != expected).any()
     assert differing.item() == 0
+
+
+@needs_gpu
+def test_streams_with_a_workspace_each_do_not_meet(device: torch.device) -> None:
+    inputs = [build(Case("raced", [700 + i] * 33, 384), torch.bfloat16, device) for i in range(2)]
+    expected = [fused_heads(*own, GROUPS, "mean", max_len=701, implementation="triton") for own in inputs]
+    workspaces = [new_workspace(COLUMNS, device) for _ in inputs]
+    streams = [torch.cuda.Stream() for _ in inputs]  # type: ignore[no-untyped-call]
+    torch.cuda.synchronize()
+    results: list[list[Tensor]] = [[], []]
+    for _ in range(200):
+        for i, stream in enumerate(streams):
+            with torch.cuda.stream(stream):
+                results[i].append(fused_heads(*inputs[i], GROUPS, "mean", max_len=701, workspace=workspaces[i]))
+    torch.cuda.synchronize()
+    for i, own in enumerate(results):
+        assert all(torch.equal(result, expected[i]) for result in own)
 
 
 @needs_gpu
@@ -324,7 +369,7 @@ def decoding(sequences: int, device: torch.device, threshold: float) -> Decoding
 
 
 @pytest.mark.parametrize("threshold", [0.05, 0.75, 0.9, 1.0])
-@pytest.mark.parametrize("lengths", [[12, 7, 31], [3] * 20], ids=["a sequence a tile", "sixteen a tile"])
+@pytest.mark.parametrize("lengths", [[12, 7, 31], [3] * 40], ids=["a sequence a tile", "32 a tile"])
 @pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
 def test_decodes_as_the_server_does(
     implementation: Implementation, lengths: list[int], threshold: float, device: torch.device

@@ -1,6 +1,6 @@
 """Pooling, all classification heads and their softmaxes in one call."""
 
-from psychechat_kernels.fused_heads.op import Implementation, Pooling, fused_heads, new_workspace
+from psychechat_kernels.fused_heads.op import Implementation, Pooling, fused_heads, new_workspace, warm_up
 from psychechat_kernels.fused_heads.reference import Decoding
 
-__all__ = ["Decoding", "Implementation", "Pooling", "fused_heads", "new_workspace"]
+__all__ = ["Decoding", "Implementation", "Pooling", "fused_heads", "new_workspace", "warm_up"]

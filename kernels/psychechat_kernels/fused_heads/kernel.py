@@ -1,6 +1,6 @@
 """The fused heads as one Triton kernel: pool, project, normalise and decode, with one read of the hidden states.
 
-A tile is up to 16 sequences. Its work is cut along the tokens (splits) and along the hidden dimension (slices), one
+A tile is up to 32 sequences. Its work is cut along the tokens (splits) and along the hidden dimension (slices), one
 program each. Both cuts are sums: a program adds up its tokens, projects its columns of the sum onto the heads and
 leaves partial logits in the workspace. The last program of a tile to arrive adds the partials in a fixed order and
 finishes the tile, so the result does not depend on who came last.
@@ -21,11 +21,11 @@ from psychechat_kernels.fused_heads.reference import Decoding
 INTERPRETED: bool = triton.knobs.runtime.interpret
 """Whether the kernel runs in Triton's interpreter, on CPU tensors, instead of on a GPU."""
 
-ROWS = 16
-"""Rows of a tile, each a share of one sequence's tokens: the smallest height of a matrix product in Triton."""
-BLOCK = 128
+ROWS = 32
+"""Rows of a tile, each a share of one sequence's tokens: as many as a matrix product takes without spilling."""
+BLOCK = 64
 """Hidden columns that a program holds at a time."""
-MAX_PROGRAMS = 4096
+MAX_PROGRAMS = 2048
 """Programs of one launch that may share tiles. Bounds the workspace, whatever the input."""
 _WAVES = 4
 """Programs for each multiprocessor that the cuts aim at: enough loads in flight to hide the memory's latency."""
@@ -58,13 +58,13 @@ class Cut(NamedTuple):
         return self.splits * self.slices > 1
 
 
-def cut(sequences: int, longest: int, width: int, element: int, processors: int) -> Cut:
+def cut(sequences: int, longest: int, width: int, step: int, processors: int) -> Cut:
     """Enough programs to fill the processors: first by slices, which read no weight twice, then by splits.
 
-    `longest` is the most tokens that are read of one sequence, `width` the hidden size, `element` its bytes a number.
+    `longest` is the most tokens that are read of one sequence, `width` the hidden size.
     """
-    pack = 1 if sequences < ROWS else ROWS if longest <= _SHORT else 4
-    stride = step(longest, element) * ROWS // pack
+    pack = 1 if sequences < ROWS else ROWS if longest <= _SHORT else ROWS // 4
+    stride = step * ROWS // pack
     tiles = triton.cdiv(sequences, pack)
     wanted, room = _WAVES * processors, max(1, MAX_PROGRAMS // tiles)
     all_blocks = triton.cdiv(width, BLOCK)
@@ -73,12 +73,12 @@ def cut(sequences: int, longest: int, width: int, element: int, processors: int)
     splits = max(triton.cdiv(wanted, tiles * slices), triton.cdiv(longest, _LONG))
     splits = max(1, min(splits, triton.cdiv(longest, stride), room // slices))
     tokens = triton.cdiv(triton.cdiv(longest, splits), stride) * stride
-    return Cut(pack, step(longest, element), tiles, triton.cdiv(longest, tokens), tokens, slices, blocks)
+    return Cut(pack, step, tiles, triton.cdiv(longest, tokens), tokens, slices, blocks)
 
 
-def step(longest: int, element: int) -> int:
-    """Tokens that a row reads at once: as many as fit the registers, beside the heads."""
-    return 1 if longest == 1 else 16 // element
+def step(pooling: str, hidden: torch.dtype) -> int:
+    """Tokens that a row reads at once: as many as the registers hold beside the heads."""
+    return 16 // hidden.itemsize if pooling == "mean" else 1
 
 
 def held_columns(columns: int) -> int:
@@ -109,7 +109,7 @@ def launch(
     The counters in `workspace` (int32) must be zero, and are zero again when the kernel is done.
     """
     longest = max_len if pooling == "mean" else 1
-    work = cut(len(starts), longest, hidden.shape[1], hidden.element_size(), processors(hidden.device))
+    work = cut(len(starts), longest, hidden.shape[1], step(pooling, hidden.dtype), processors(hidden.device))
     labels, scores, values, decoded, places, threshold = out, out, out, 0, 0, 1.0
     if decoding is not None:
         labels, scores, values = decoding.labels, decoding.scores, decoding.values
@@ -222,6 +222,7 @@ def fused_heads_kernel(  # type: ignore[no-untyped-def]
     # Pool this split's tokens and project them, a block of hidden columns at a time.
     column = tl.arange(0, HELD)
     columns: tl.constexpr = _total(GROUPS, len(GROUPS))
+    offset = tl.load(bias + column, mask=column < columns, other=0.0).to(tl.float32)  # early: it is not in a cache
     row_logits = tl.zeros([ROWS, HELD], tl.float32)
     for block in range(slice_ * blocks, tl.minimum((slice_ + 1) * blocks, tl.cdiv(width, BLOCK))):
         h = block * BLOCK + tl.arange(0, BLOCK)
@@ -233,14 +234,11 @@ def fused_heads_kernel(  # type: ignore[no-untyped-def]
         ).to(tl.float32)
         sums = tl.zeros([ROWS, BLOCK], tl.float32)
         for token in range(begin, tl.minimum(longest, begin + tokens), STEP * SHARES):
-            t = token + tl.arange(0, STEP)[:, None] * SHARES + share[None, :]  # [STEP, ROWS]
-            at = hidden + (row_first[None, :] + t) * stride
-            read = tl.load(
-                at[:, :, None] + h[None, None, :],
-                mask=(t < row_stop[None, :])[:, :, None] & within[None, None, :],
-                other=0.0,
-            )
-            sums += tl.sum(read.to(tl.float32), axis=0)
+            for step in tl.static_range(STEP):  # loads that do not wait for each other
+                t = token + step * SHARES + share
+                at = hidden + (row_first + t) * stride
+                mask = (t < row_stop)[:, None] & within[None, :]
+                sums += tl.load(at[:, None] + h[None, :], mask=mask, other=0.0).to(tl.float32)
         row_logits = tl.dot(sums, tl.trans(heads), row_logits, input_precision="tf32x3")
     logits = tl.sum(tl.reshape(row_logits, [PACK, SHARES, HELD]), axis=1)
 
@@ -248,26 +246,26 @@ def fused_heads_kernel(  # type: ignore[no-untyped-def]
     if SHARED:
         cell = tl.arange(0, PACK)[:, None] * HELD + column[None, :]
         tl.store(partials + program * (PACK * HELD) + cell, logits)
-        expected = tl.cdiv(longest, tokens) * slices
+        expected = tl.minimum(tl.cdiv(longest, tokens), splits) * slices
         tl.debug_barrier()  # every thread's part is written before the one that counts
         arrived = tl.atomic_add(arrivals + tile, 1, sem="acq_rel", scope="gpu")
         if arrived != expected - 1:
             return
         tl.store(arrivals + tile, 0)
-        logits = tl.zeros([PACK, HELD], tl.float32)
-        tile_partials = partials + tile * splits * slices * (PACK * HELD)
+        total = tl.zeros([PACK * HELD], tl.float32)
         for other in range(0, expected, 64 // PACK):
             p = other + tl.arange(0, 64 // PACK)
+            at = partials + (tile * splits * slices + p) * (PACK * HELD)
             some = tl.load(
-                tile_partials + p[:, None, None] * (PACK * HELD) + cell[None, :, :],
-                mask=(p < expected)[:, None, None],
+                at[:, None] + tl.arange(0, PACK * HELD)[None, :],
+                mask=(p < expected)[:, None],
                 other=0.0,
                 cache_modifier=".cg",  # from L2, where the other programs' stores are
             )
-            logits += tl.sum(some, axis=0)
+            total += tl.sum(some, axis=0)
+        logits = tl.reshape(total, [PACK, HELD])
 
-    logits = logits / tl.maximum(length, 1).to(tl.float32)[:, None]
-    logits += tl.load(bias + column, mask=column < columns, other=0.0).to(tl.float32)[None, :]
+    logits = logits / tl.maximum(length, 1).to(tl.float32)[:, None] + offset[None, :]
 
     # Softmax within each group, and the decoded groups' presence and strongest level, kept at their first column.
     probabilities = tl.zeros([PACK, HELD], tl.float32)

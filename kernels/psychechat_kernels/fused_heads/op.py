@@ -70,7 +70,13 @@ def fused_heads(
     if len(starts) == 0:
         return out
     if implementation == "triton" or (implementation is None and hidden.is_cuda):
-        _launch(hidden, starts, ends, weight, bias, tuple(groups), pooling, max_len, out, workspace, decoding)
+        _check_for_kernel(hidden, starts, ends, weight, bias, out)
+        from psychechat_kernels.fused_heads import kernel
+
+        if workspace is None:
+            workspace = new_workspace(len(weight), hidden.device)
+        _check_workspace(workspace, len(weight), hidden.device)
+        kernel.launch(hidden, starts, ends, weight, bias, tuple(groups), pooling, max_len, out, workspace, decoding)
     else:
         reference.fused_heads(hidden, starts, ends, weight, bias, groups, pooling, out, decoding)
     return out
@@ -87,39 +93,47 @@ def new_workspace(columns: int, device: torch.device) -> Tensor:
     return torch.zeros(kernel.workspace_words(columns), dtype=torch.int32, device=device)
 
 
-def _launch(
-    hidden: Tensor,
-    starts: Tensor,
-    ends: Tensor,
-    weight: Tensor,
-    bias: Tensor,
-    groups: tuple[int, ...],
-    pooling: Pooling,
-    max_len: int,
-    out: Tensor,
-    workspace: Tensor | None,
-    decoding: Decoding | None,
+def warm_up(
+    weight: Tensor, bias: Tensor, groups: Sequence[int], pooling: Pooling, dtype: torch.dtype, workspace: Tensor
 ) -> None:
+    """Compile what calls with these heads will launch, seconds each, so that no request waits for it.
+
+    For indices of int32, and batches in which programs share tiles: of vLLM's, all.
+    """
+    few, many = 1, 64
+    for sequences, length in ((few, 2), (many, 2), (many, 100)):
+        hidden = torch.zeros(sequences * length, weight.shape[1], dtype=dtype, device=weight.device)
+        starts = torch.arange(0, len(hidden), length, dtype=torch.int32, device=weight.device)
+        fused_heads(
+            *(hidden, starts, starts + length - 1, weight, bias, groups, pooling),
+            max_len=length,
+            workspace=workspace,
+            implementation="triton",
+        )
+
+
+def _check_for_kernel(hidden: Tensor, starts: Tensor, ends: Tensor, weight: Tensor, bias: Tensor, out: Tensor) -> None:
     from psychechat_kernels.fused_heads import kernel  # Triton is needed where the kernel is
 
-    columns = len(weight)
     if not (hidden.is_cuda or kernel.INTERPRETED):
         raise RuntimeError(
             "the Triton kernel runs on GPU tensors; on a CPU use implementation=None, or set TRITON_INTERPRET=1 "
             "before the first import to interpret it"
         )
-    if columns > MAX_COLUMNS:
-        raise ValueError(f"the kernel takes at most {MAX_COLUMNS} columns, not {columns}; use 'reference'")
+    if len(weight) > MAX_COLUMNS:
+        raise ValueError(f"the kernel takes at most {MAX_COLUMNS} columns, not {len(weight)}; use 'reference'")
     if hidden.stride(1) != 1 or not (starts.is_contiguous() and ends.is_contiguous()):
         raise ValueError("the kernel needs the columns of hidden, and starts and ends, next to each other in memory")
     if not (weight.is_contiguous() and bias.is_contiguous() and out.is_contiguous()):
         raise ValueError("the kernel needs contiguous weight, bias and out")
-    if workspace is None:
-        workspace = new_workspace(columns, hidden.device)
+
+
+def _check_workspace(workspace: Tensor, columns: int, device: torch.device) -> None:
+    from psychechat_kernels.fused_heads import kernel
+
     words = kernel.workspace_words(columns)
-    if workspace.dtype != torch.int32 or workspace.device != hidden.device or workspace.numel() < words:
-        raise ValueError(f"workspace must be int32 [{words}] on {hidden.device}: see new_workspace")
-    kernel.launch(hidden, starts, ends, weight, bias, groups, pooling, max_len, out, workspace, decoding)
+    if workspace.dtype != torch.int32 or workspace.device != device or workspace.numel() < words:
+        raise ValueError(f"workspace must be int32 [{words}] on {device}: see new_workspace")
 
 
 def _check(

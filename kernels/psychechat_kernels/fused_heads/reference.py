@@ -41,16 +41,7 @@ def fused_heads(
 ) -> None:
     """Write `softmax_g(weight @ pool(hidden[starts[i] .. ends[i]]) + bias)` for each sequence i and group g to `out`.
 
-    Args:
-        hidden: packed hidden states, [tokens, H].
-        starts: index of the first token of each sequence, ascending, [sequences].
-        ends: index of the last token of each sequence, inclusive, [sequences].
-        weight: the heads side by side, [columns, H]; temperatures are folded in.
-        bias: [columns].
-        groups: widths of the column groups, in order; they add up to `columns`.
-        pooling: "mean", "first" or "last".
-        out: fp32 [sequences, columns].
-        decoding: what to decode besides.
+    The arguments are those of `op.fused_heads`, which has checked them.
     """
     logits = torch.addmm(bias.float(), _POOL[pooling](hidden, starts.long(), ends.long()), weight.float().T)
     widths = list(groups)

@@ -18,7 +18,7 @@ from vllm.model_executor.models.adapters import as_embedding_model
 from vllm.tasks import PoolingTask
 from vllm.v1.pool.metadata import PoolingMetadata
 
-from psychechat_kernels.fused_heads import Pooling, fused_heads, new_workspace
+from psychechat_kernels.fused_heads import Pooling, fused_heads, new_workspace, warm_up
 
 PREFIX = "Psychechat"
 _HEADS = "heads."
@@ -67,16 +67,16 @@ class FusedHeads(Pooler):
             self.groups,
             self.pooling,
             max_len=int(lengths.max()) if len(lengths) else 0,
-            workspace=self._workspace(hidden_states.device),
+            # `out` is a new tensor each time: vLLM copies it to the host on a stream of its own, at its own time.
+            workspace=self._workspace(hidden_states) if hidden_states.is_cuda else None,
         )
 
-    def _workspace(self, device: torch.device) -> Tensor | None:
-        """The kernel's scratch memory, one a device and stream. On a CPU there is no kernel."""
-        if device.type != "cuda":
-            return None
-        place = (device, torch.cuda.current_stream(device).cuda_stream)
+    def _workspace(self, hidden: Tensor) -> Tensor:
+        """The kernel's scratch memory, one a device and stream. The first call for each, vLLM's own, compiles."""
+        place = (hidden.device, torch.cuda.current_stream(hidden.device).cuda_stream)
         if place not in self._workspaces:
-            self._workspaces[place] = new_workspace(len(self.bias), device)
+            self._workspaces[place] = new_workspace(len(self.bias), hidden.device)
+            warm_up(self.weight, self.bias, self.groups, self.pooling, hidden.dtype, self._workspaces[place])
         return self._workspaces[place]
 
 
@@ -104,7 +104,7 @@ def with_fused_heads(architecture: str) -> type[nn.Module]:
         def load_weights(self, weights: Iterable[tuple[str, Tensor]]) -> set[str]:
             loaded: set[str] = set()
 
-            def encoder() -> Iterator[tuple[str, Tensor]]:  # lazily: only one tensor need be in memory at a time
+            def encoder() -> Iterator[tuple[str, Tensor]]:  # as they come: vLLM may reuse one's memory for the next
                 for name, tensor in weights:
                     if name.startswith(_HEADS):
                         parameter = "pooler." + name.removeprefix(_HEADS)
