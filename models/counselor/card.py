@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 from models.counselor import architecture
-from models.counselor.corpus import lexicon
 
 _HEAD = """---
 license: apache-2.0
@@ -26,18 +25,17 @@ seriously, ask about safety, point to people nearby. It was never shown methods 
 ## What it was trained on
 
 1. Mostly synthetic dialogues and stage records, written for this project by a seeded generator
-   (`models/counselor/corpus`): {topics} topics and {scenes} scenes a language, all 24 emotion labels, risk, kind drafts
-   that pass review and bad ones that fail it. Apache-2.0.
-2. Messages of public sets. It reads them; what it answers is the generator's and quotes a few words of them at most.
+   (`models/counselor/corpus`): {topics} topics a language, all 24 emotion labels, risk, kind drafts that pass review
+   and bad ones that fail it. Apache-2.0.
+2. First messages of public sets, each with answers by that generator; and beginnings of Chinese dialogues as they are:
 
 | Set | Used for | Licence | Attribution |
 |---|---|---|---|
-| SmileChat | first messages; counselors' words as kind drafts (zh) | CC0-1.0 | Qiu et al., 2024 |
-| CPsyCounD | the same (zh) | CC BY 4.0 | Zhang et al., 2024 |
-| GoEmotions | messages with emotions; warm and harsh drafts (en) | CC BY 4.0 | Demszky et al., 2020 |
-| BRIGHTER | messages with emotions (en, zh); drafts (zh) | CC BY 4.0 | Muhammad et al., arXiv 2502.11926 |
-| PsychēChat's examples | messages with emotions (zh) | Apache-2.0 | arXiv 2601.12392 |
-| CounselChat | sentences of questions; of answers as kind drafts (en) | MIT | Bertagnolli, 2020 |
+| SmileChat | openings, dialogues (zh) | CC0-1.0 | Qiu et al., EMNLP Findings 2024 |
+| CPsyCounD | openings, dialogues (zh) | CC BY 4.0 | Zhang et al., ACL Findings 2024 |
+| GoEmotions | openings and their emotion labels (en) | CC BY 4.0 | Demszky et al., ACL 2020 |
+| BRIGHTER | openings and their emotion labels (en) | CC BY 4.0 | Muhammad et al., 2025, arXiv 2502.11926 |
+| CounselChat | sentences of questions (en) | MIT | Bertagnolli, 2020 |
 
 Messages with numbers, links, contact data or words about suicide, violence or sex were left out of part 2.
 The SmileChat dialogues were rewritten by a language model from PsyQA questions, which are handed out under a user
@@ -62,7 +60,6 @@ def write(folder: Path) -> None:
     text = _HEAD.format(
         millions=round(training["parameters"] / 1e6, 1),
         topics=training["topics"],
-        scenes=sum(map(len, lexicon.load("en").scenes.values())),
         budget=round(training["minutes"]),
     )
     text += (

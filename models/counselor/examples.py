@@ -2,7 +2,6 @@
 
 import itertools
 import random
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -11,9 +10,9 @@ from transformers.tokenization_utils_tokenizers import TokenizersBackend
 
 from models.counselor import natural
 from models.counselor.corpus import lexicon
-from models.counselor.corpus.generate import conversation, first_message
+from models.counselor.corpus.generate import conversation
 from models.counselor.corpus.story import Story, TurnRecord
-from psychechat.conversation import Conversation, EmotionAnalysis, Utterance
+from psychechat.conversation import Conversation, Utterance
 from psychechat.emotion import Language
 from psychechat.engines.base import Message, StageName
 from psychechat.pipeline import answers, packs
@@ -33,22 +32,6 @@ class Example:
     language: Language
     chunks: tuple[str, ...]
     answer: str
-    whole: bool = True
-    """Whether the answer ends here; else it is a beginning, for practice."""
-
-    def decides(self, end: int) -> bool:
-        """Whether a token that ends at this character decides what the rest of the answer will say."""
-        found = _DECISIONS[self.stage].search(self.answer) if self.stage in _DECISIONS else None
-        return found is not None and found.start(1) < end <= found.end(1)
-
-
-_DECISIONS = {
-    StageName.EMOTION.value: re.compile(r'"current_emotion":\[(.*?)\]'),
-    StageName.REPLY.value: re.compile(r"^<think>\n[^:：]*[:：](.*?)(?:,|，|\n)"),
-    StageName.SIMULATION.value: re.compile(r'"response":"(.{1,6})'),
-    StageName.REVIEW.value: re.compile(r'"analysis":"(.{1,6})'),
-}
-"""The emotions, and how the first reaction and the first verdict begin."""
 
 
 class Renderer:
@@ -63,6 +46,15 @@ class Renderer:
 
     def example(self, language: Language, stage: StageName, brief: Brief, answer: str) -> Example:
         return Example(stage.value, language, _cut(self.prompt(language, stage, brief)), answer)
+
+    def dialogue(self, language: Language, texts: tuple[str, ...]) -> list[Example]:
+        """A dialogue as it stands: each of the counselor's messages follows from what comes before it."""
+        found = []
+        system = self._packs[language].messages(THINKS, Brief(Conversation((Utterance("seeker", ""),))))[0]
+        for end in range(1, len(texts), 2):
+            said = [Message("user" if i % 2 == 0 else "assistant", text) for i, text in enumerate(texts[:end])]
+            found.append(Example("dialogue", language, _cut(self._template([system, *said], thinks=True)), texts[end]))
+        return found
 
     def _template(self, messages: list[Message], *, thinks: bool) -> str:
         rendered = self._tokenizer.apply_chat_template(
@@ -102,73 +94,32 @@ def of_turn(render: Renderer, language: Language, turn: TurnRecord, rng: random.
         yield render.example(language, stage, brief, answer)
 
 
-def feelings(render: Renderer, language: Language, rng: random.Random, split: natural.Split) -> Iterator[Example]:
-    """Practice in reading: messages, and only the emotions in them."""
-    for _ in range(8):
-        if natural.available() and rng.random() < 0.2:
-            text, labels = rng.choice(natural.moods(language, split))
-        else:
-            message = first_message(language, rng)
-            text, labels = message.text, message.labels
-        brief = Brief(Conversation((Utterance("seeker", text),)))
-        answer = answers.render(EmotionAnalysis(labels, ""), language)
-        yield _begun(render.example(language, StageName.EMOTION, brief, answer))
-
-
-def judgements(render: Renderer, language: Language, rng: random.Random, split: natural.Split) -> Iterator[Example]:
-    """Practice in judging: kind and hurting drafts, and only how reaction and verdict begin."""
-    for _ in range(4):
-        if natural.available() and rng.random() < 0.3:
-            message = rng.choice(natural.openings(language, split))
-        else:
-            message = first_message(language, rng)
-        story = Story(rng, lexicon.load(language), message, message)
-        kind = rng.random() < 0.5
-        said = ""
-        if natural.available() and not message.severity and rng.random() < 0.35:
-            said = rng.choice(natural.drafts(language, split, kind=kind))
-        made = story.accepted(message, said) if kind else story.refused(message, "exploration", said)
-        brief = Brief(Conversation((Utterance("seeker", message.text),)), None, message.severity, draft=made.draft)
-        judged = replace(brief, reactions=made.reactions)
-        yield _begun(render.example(language, StageName.SIMULATION, brief, answers.render(made.reactions, language)))
-        yield _begun(render.example(language, StageName.REVIEW, judged, answers.render(made.review, language)))
-
-
-def _begun(example: Example) -> Example:
-    """The answer up to its first closing bracket."""
-    found = re.match(r".*?[\]}]", example.answer)
-    assert found is not None
-    return replace(example, answer=found[0], whole=False)
-
-
 @dataclass(frozen=True)
 class Mix:
-    """Shares of the kinds of conversation, all languages together; the rest are natural openings."""
+    """Shares of the kinds of conversation, all languages together."""
 
-    synthetic: float = 0.55
-    feelings: float = 0.16
-    judgements: float = 0.12
+    synthetic: float = 0.74
+    openings: float = 0.2
+    dialogues: float = 0.06
 
 
 def stream(
     render: Renderer, seed: int, mix: Mix = Mix(), split: natural.Split = "train", skip: int = 0
 ) -> Iterator[list[Example]]:
-    """Endless conversations as lists of examples, two English for three Chinese. `skip` goes on after that many."""
+    """Endless conversations as lists of examples, the languages in turn. `skip` resumes after that many."""
+    use_natural = natural.available()
     for count in itertools.count(skip):
-        language: Language = "en" if count % 5 in (0, 2) else "zh"
+        language: Language = "en" if count % 2 == 0 else "zh"
         rng = random.Random(f"{seed}-{split}-{count}")
-        draw = rng.random()
-        if draw < mix.feelings:
-            yield list(feelings(render, language, rng, split))
-            continue
-        if draw < mix.feelings + mix.judgements:
-            yield list(judgements(render, language, rng, split))
-            continue
-        if draw < mix.feelings + mix.judgements + mix.synthetic or not natural.available():
+        draw = rng.random() if use_natural else 0.0
+        if draw < mix.synthetic:
             turns = conversation(language, seed, count)
-        else:
+        elif draw < mix.synthetic + mix.openings or language == "en":
             first = rng.choice(natural.openings(language, split))
             turns = list(Story(rng, lexicon.load(language), first, first).turns(rng.choice((1, 1, 1, 2))))
+        else:
+            yield render.dialogue(language, rng.choice(natural.dialogues(split)))
+            continue
         yield [example for turn in turns for example in of_turn(render, language, turn, rng)]
 
 
@@ -177,12 +128,8 @@ class Encoder:
 
     def __init__(self, tokenizer: TokenizersBackend) -> None:
         self._encode = lru_cache(maxsize=4096)(
-            lambda text: tokenizer.backend_tokenizer.encode(text, add_special_tokens=False)
+            lambda text: tuple(tokenizer.backend_tokenizer.encode(text, add_special_tokens=False).ids)
         )
 
     def __call__(self, text: str) -> tuple[int, ...]:
-        return tuple(self._encode(text).ids)
-
-    def ends(self, text: str) -> list[int]:
-        """Where in the text each token ends."""
-        return [end for _, end in self._encode(text).offsets]
+        return self._encode(text)

@@ -17,8 +17,6 @@ from transformers.masking_utils import AttentionMaskInterface
 from models.counselor.examples import END, Encoder, Example
 
 NAME = "tree"
-DECISIVE = 3.0
-"""How much a token that carries a decision (an emotion, a verdict) counts over one that only follows from it."""
 
 
 @dataclass
@@ -33,8 +31,7 @@ class Node:
 
 @dataclass
 class Row:
-    """`sources[i]` is the index whose output must predict `targets[i]`, with `weights[i]` in the loss; `kinds[i]` names
-    the stage and language."""
+    """`sources[i]` is the index whose output must predict `targets[i]`; `kinds[i]` names the stage and language."""
 
     ids: list[int] = field(default_factory=list)
     positions: list[int] = field(default_factory=list)
@@ -42,7 +39,6 @@ class Row:
     sources: list[int] = field(default_factory=list)
     targets: list[int] = field(default_factory=list)
     kinds: list[str] = field(default_factory=list)
-    weights: list[float] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -71,13 +67,11 @@ def pack(examples: Sequence[Example], encode: Encoder) -> Row:
                 known[path] = _add(row, encode(path[-1]), parent)
             parent = known[path]
         assert parent is not None
-        ends = [*encode.ends(example.answer), *([len(example.answer) + 1] if example.whole else [])]
-        answer = encode(example.answer) + (encode(END) if example.whole else ())
+        answer = encode(example.answer) + encode(END)
         leaf = _add(row, answer, parent)
         row.sources += [parent.end - 1, *range(leaf.start, leaf.end - 1)]
         row.targets += answer
         row.kinds += [kind] * len(answer)
-        row.weights += [DECISIVE if example.decides(end) else 1.0 for end in ends]
     return row
 
 

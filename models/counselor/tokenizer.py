@@ -73,9 +73,8 @@ def texts() -> Iterator[str]:
             yield from (message.text for message in natural.openings(language, "train"))
     yield from ["user\n", "assistant\n", "system\n"] * 500
     if natural.available():
-        yield from (text for text, _ in natural.moods("zh", "train"))
-        for language in ("en", "zh"):
-            yield from natural.drafts(language, "train", kind=True)[:4000]
+        for dialogue in natural.dialogues("train")[:3000]:
+            yield from dialogue
 
 
 def _rendered(language: Language) -> Iterator[str]:

@@ -140,9 +140,7 @@ class Trainer:
     def _learn(self, row: Row, rate: float) -> float:
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group.get("share", 1.0)
-        weights = torch.tensor(row.weights)
-        each = cross_entropy(packing.logits(self.model, row), torch.tensor(row.targets), reduction="none")
-        loss = (each * weights).sum() / weights.sum()
+        loss = cross_entropy(packing.logits(self.model, row), torch.tensor(row.targets))
         torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self.optimizer.step()
@@ -165,13 +163,11 @@ class Trainer:
         """Loss on conversations of the dev parts and another seed; then a checkpoint."""
         sums: defaultdict[str, list[float]] = defaultdict(list)
         with torch.no_grad():
-            for examples in itertools.islice(stream(self.render, DEV_SEED, split="dev"), 80):
+            for examples in itertools.islice(stream(self.render, DEV_SEED, split="dev"), 48):
                 row = packing.pack(examples, self.encode)
                 values = cross_entropy(packing.logits(self.model, row), torch.tensor(row.targets), reduction="none")
-                for kind, value, weight in zip(row.kinds, values.tolist(), row.weights, strict=True):
+                for kind, value in zip(row.kinds, values.tolist(), strict=True):
                     sums[kind].append(value)
-                    if weight > 1:
-                        sums[f"{kind} decisions"].append(value)
         self.dev = {kind: round(math.fsum(values) / len(values), 4) for kind, values in sorted(sums.items())}
         self._log(step=self.step, dev=self.dev)
         self._save()

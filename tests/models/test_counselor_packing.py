@@ -84,17 +84,9 @@ def test_what_is_packed_is_what_the_server_renders() -> None:
         assert [token for chunk in example.chunks for token in encode(chunk)] == whole
 
 
-def test_practice_is_the_beginning_of_an_answer_and_has_a_decision() -> None:
-    told = stream(Renderer(shipped()[1]), seed=5, mix=Mix(0.0, 0.5, 0.5))
-    examples = [example for examples in itertools.islice(told, 20) for example in examples]
-    assert {example.stage for example in examples} == {"emotion", "simulation", "review"}
-    for example in examples:
-        assert not example.whole
-        assert any(example.decides(end) for end in range(len(example.answer) + 1))
-        assert example.answer[-1] in "]}"
-
-
-def test_decisions_count_more() -> None:
-    row = packing.pack(some_examples(2), Encoder(shipped()[1]))
-    assert len(row.weights) == len(row.targets)
-    assert set(row.weights) == {1.0, packing.DECISIVE}
+def test_a_dialogue_is_rendered_without_a_stage() -> None:
+    render = Renderer(shipped()[1])
+    first, second = render.dialogue("zh", ("我很难过", "愿意说说吗？", "考试没考好", "这很难。"))
+    assert (first.answer, second.answer) == ("愿意说说吗？", "这很难。")
+    assert second.chunks[1] == first.chunks[1]
+    assert "阶段：回复" not in "".join(second.chunks[1:])
