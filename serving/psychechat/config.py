@@ -74,6 +74,8 @@ class Limits(_Branch):
     messages: PositiveInt = 512
     message_characters: PositiveInt = 32_000
     operator_characters: PositiveInt = 4_000
+    texts: PositiveInt = 4_096
+    """In one request to classify or to moderate. Each may have `message_characters`."""
     body_bytes: PositiveInt = 1_000_000
 
 

@@ -25,6 +25,8 @@ def test_no_word_of_the_seeker_is_in_any_log(server: Server) -> None:
             refused = client.post("/v1/chat/completions", content=content)
             assert refused.status_code == 400
             assert CANARY not in refused.text
+        for path in ("/v1/classify", "/v1/moderations"):
+            assert CANARY not in client.post(path, json={"input": [f"hello {CANARY}", f"{CANARY} " * 9_000]}).text
         assert CANARY not in client.get("/metrics").text
     files = list(_written(server))
     assert len(files) > 10  # Ray's own, the replicas' and the engines'

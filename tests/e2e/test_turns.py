@@ -1,7 +1,9 @@
 """Turns on the real models, by the official client."""
 
+import json
 from typing import Any
 
+import httpx
 import openai
 import pytest
 from openai.types.chat import ChatCompletionMessageParam
@@ -124,3 +126,23 @@ def test_several_choices_side_by_side(client: openai.OpenAI) -> None:
 
 def test_models_are_listed(client: openai.OpenAI) -> None:
     assert [model.id for model in client.models.list()] == list(MODELS)
+
+
+def test_moderation_flags_a_wish_to_die_and_no_everyday_message(client: openai.OpenAI) -> None:
+    texts = ["I don't want to live anymore, I'm thinking of killing myself", "work was stressful today", "我不想活了"]
+    plain, stressed, chinese = client.moderations.create(input=texts).results
+    assert plain.flagged
+    assert plain.categories.self_harm
+    assert chinese.flagged
+    assert not stressed.flagged
+
+
+def test_hundreds_of_texts_are_classified_as_a_stream(client: openai.OpenAI) -> None:
+    texts = ["I passed my exam, I'm so happy"] * 300
+    url = str(client.base_url.join("classify"))
+    with httpx.stream("POST", url, json={"input": texts, "stream": True}, timeout=120) as response:
+        *events, last = [line.removeprefix("data: ") for line in response.iter_lines() if line]
+    assert last == "[DONE]"
+    found = [json.loads(line) for line in events]
+    assert [each["index"] for each in found] == list(range(300))
+    assert all("joy" in [emotion["group"] for emotion in each["emotions"]] for each in found)

@@ -6,7 +6,7 @@ from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
-from psychechat.api import chat, models, probes
+from psychechat.api import chat, classify, models, moderations, probes
 from psychechat.api.errors import respond
 from psychechat.api.middleware import Envelope
 from psychechat.api.probes import Ready
@@ -24,6 +24,8 @@ def create_app(pipeline: Pipeline, *, ready: Ready) -> FastAPI:
         redirect_slashes=False,
     )
     app.include_router(chat.router(pipeline))
+    app.include_router(classify.router(pipeline))
+    app.include_router(moderations.router(pipeline))
     app.include_router(models.router(created=int(time.time())))
     app.include_router(probes.router(ready, pipeline.metrics))
     for kind in (PsycheChatError, RequestValidationError, HTTPException):

@@ -4,8 +4,7 @@ import asyncio
 import secrets
 import time
 from collections import defaultdict
-from collections.abc import AsyncGenerator, Coroutine
-from typing import Any
+from collections.abc import AsyncGenerator
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response, StreamingResponse
@@ -13,13 +12,12 @@ from starlette.types import Receive, Scope, Send
 
 from psychechat.api.body import StrictJSONRoute
 from psychechat.api.errors import describe
+from psychechat.api.leaving import CLIENT_LEFT, before_leaving
 from psychechat.api.middleware import request_id
 from psychechat.api.protocol import ChatRequest, turn_request
 from psychechat.api.rendering import KEEP_ALIVE, Chunks, Heading, JSONBytes, completion, event
 from psychechat.pipeline.llm_mode import Piece
 from psychechat.pipeline.turn import Outcome, Pipeline, TurnRequest, run_turn
-
-_CLIENT_LEFT = 499  # as nginx logs it; nobody is left to read it
 
 
 def router(pipeline: Pipeline) -> APIRouter:
@@ -34,13 +32,13 @@ def router(pipeline: Pipeline) -> APIRouter:
         if not body.stream:
             outcome = await running.whole(request)
             if outcome is None:
-                return Response(status_code=_CLIENT_LEFT)
+                return Response(status_code=CLIENT_LEFT)
             return JSONBytes(completion(outcome, running.reasoning, heading))
 
         keep_alive = pipeline.policy.limits.keep_alive_seconds
         # What fails before there is anything to say is still an ordinary error with its own status.
         if not await running.first_sign(request, keep_alive):
-            return Response(status_code=_CLIENT_LEFT)
+            return Response(status_code=CLIENT_LEFT)
         usage = body.stream_options is not None and body.stream_options.include_usage
         chunks = Chunks(heading, include_usage=usage)
         return _Stream(running, chunks, keep_alive)
@@ -81,7 +79,7 @@ class _Running:
     async def whole(self, request: Request) -> Outcome | None:
         """The outcome, or None if the client left first."""
         try:
-            if not await _before_leaving(request, asyncio.wait({self._task})):
+            if not await before_leaving(request, asyncio.wait({self._task})):
                 return None
             outcome = self._task.result()
         finally:
@@ -96,7 +94,7 @@ class _Running:
         Raises what the turn failed with.
         """
         try:
-            if not await _before_leaving(request, self._sign.wait(), seconds):
+            if not await before_leaving(request, self._sign.wait(), seconds):
                 await self.stop()
                 return False
         except asyncio.CancelledError:
@@ -133,20 +131,3 @@ class _Running:
         await asyncio.wait({self._task})
         if not self._task.cancelled():
             self._task.exception()  # seen, so that asyncio does not print it
-
-
-async def _before_leaving(request: Request, awaited: Coroutine[Any, Any, object], seconds: float | None = None) -> bool:
-    """Wait for `awaited`, or for as long; False if the client disconnected before either."""
-    leaving = asyncio.create_task(_left(request))
-    waiting = asyncio.create_task(awaited)
-    try:
-        await asyncio.wait({leaving, waiting}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-        return waiting.done() or not leaving.done()
-    finally:
-        leaving.cancel()
-        waiting.cancel()
-
-
-async def _left(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass

@@ -3,7 +3,7 @@
 https://platform.openai.com/docs/api-reference/chat/object and /chat/streaming
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,9 +11,11 @@ import orjson
 from starlette.responses import Response
 
 from psychechat.conversation import Reply
+from psychechat.emotion import Emotion
 from psychechat.engines.base import Usage
 from psychechat.pipeline.llm_mode import Piece
 from psychechat.pipeline.turn import Outcome
+from psychechat.risk import Severity
 
 
 class JSONBytes(Response):
@@ -37,23 +39,31 @@ def psychechat_object(reply: Reply, seconds: Mapping[str, float]) -> dict[str, A
     return {
         "mode": reply.mode,
         "reason": reply.reason,
-        "emotions": [
-            {
-                "label": emotion.label.name("en"),
-                "group": emotion.label.group,
-                "intensity": emotion.label.intensity,
-                "probability": round(emotion.probability, 4),
-            }
-            for emotion in reply.emotions
-        ],
+        "emotions": emotions_object(reply.emotions),
         "valence": reply.valence,
         "shift": reply.shift,
-        "risk": {
-            "level": None if reply.severity is None else reply.severity.label,
-            "probabilities": {severity.label: round(share, 4) for severity, share in sorted(reply.risk.items())},
-        },
+        "risk": risk_object(reply.severity, reply.risk),
         "review": {"rounds": reply.rounds, "passed": reply.passed, "fallback": reply.fallback},
         "timings": {str(stage): round(spent, 4) for stage, spent in seconds.items()},
+    }
+
+
+def emotions_object(emotions: Sequence[Emotion]) -> list[dict[str, Any]]:
+    return [
+        {
+            "label": emotion.label.name("en"),
+            "group": emotion.label.group,
+            "intensity": emotion.label.intensity,
+            "probability": round(emotion.probability, 4),
+        }
+        for emotion in emotions
+    ]
+
+
+def risk_object(severity: Severity | None, shares: Mapping[Severity, float]) -> dict[str, Any]:
+    return {
+        "level": None if severity is None else severity.label,
+        "probabilities": {severity.label: round(share, 4) for severity, share in sorted(shares.items())},
     }
 
 

@@ -68,6 +68,11 @@ def test_no_word_of_the_seeker_is_logged_or_echoed(
         for body in [*BODIES, *BAD_BODIES]:
             response = client.post("/v1/chat/completions", json=body, headers={"x-session-id": CANARY})
             (answers if response.status_code == 200 else errors).append(response.text)
+        for path in ("/v1/classify", "/v1/moderations"):
+            for text in (PLAIN, URGENT, [PLAIN, URGENT]):
+                assert CANARY not in client.post(path, json={"input": text}).text
+            for bad in ({"input": {CANARY: CANARY}}, {"input": [f"{CANARY} " * 4_000]}, {"input": [PLAIN, 1]}):
+                errors.append(client.post(path, json=bad).text)
         raw = json.dumps(BODIES[0]).encode()
         for content in (raw[:-1], raw.replace(b"hello", b"\xff"), raw + b"}"):
             errors.append(client.post("/v1/chat/completions", content=content).text)

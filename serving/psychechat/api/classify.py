@@ -1,0 +1,86 @@
+"""`POST /v1/classify`: emotion and risk of texts, whole or as a stream."""
+
+import secrets
+import time
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Any
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response, StreamingResponse
+
+from psychechat.api.body import StrictJSONRoute
+from psychechat.api.errors import describe
+from psychechat.api.leaving import CLIENT_LEFT, unless_left
+from psychechat.api.rendering import DONE, JSONBytes, emotions_object, event, risk_object
+from psychechat.api.texts import ClassifyRequest, assessments
+from psychechat.config import Policy
+from psychechat.conversation import Assessment
+from psychechat.emotion import valence
+from psychechat.pipeline.turn import Pipeline
+
+_LEVELS = ("absent", "low", "mid", "high")
+
+
+def router(pipeline: Pipeline) -> APIRouter:
+    routes = APIRouter(route_class=StrictJSONRoute)
+
+    @routes.post("/v1/classify", summary="Emotion and risk of texts")
+    async def classify(body: ClassifyRequest, request: Request) -> Response:
+        policy = pipeline.policy
+        found = assessments(pipeline, body.input, request, each_batch=body.stream)
+        if body.stream:
+            # What fails before there is anything to say is still an ordinary error with its own status.
+            first = await unless_left(request, anext(found))
+            if first is None:
+                return Response(status_code=CLIENT_LEFT)
+            events, headers = _events(first, found, policy), {"cache-control": "no-store"}
+            return StreamingResponse(events, media_type="text/event-stream", headers=headers)
+        data = await unless_left(request, _all(found, policy))
+        if data is None:
+            return Response(status_code=CLIENT_LEFT)
+        heading = {"id": f"classify-{secrets.token_hex(12)}", "object": "list", "created": int(time.time())}
+        return JSONBytes(heading | {"model": body.model, "data": data})
+
+    return routes
+
+
+async def _all(found: AsyncGenerator[Assessment, None], policy: Policy) -> list[dict[str, Any]]:
+    data: list[dict[str, Any]] = []
+    async with aclosing(found):
+        async for assessment in found:
+            data.append(classification(len(data), assessment, policy))
+    return data
+
+
+async def _events(
+    first: Assessment, rest: AsyncGenerator[Assessment, None], policy: Policy
+) -> AsyncGenerator[bytes, None]:
+    """An event a text, then `[DONE]`; an error ends the stream without it."""
+    yield event(classification(0, first, policy))
+    index = 0
+    async with aclosing(rest):
+        try:
+            async for assessment in rest:
+                index += 1
+                yield event(classification(index, assessment, policy))
+        except Exception as error:
+            yield event(describe(error)[1])
+            return
+    yield DONE
+
+
+def classification(index: int, assessment: Assessment, policy: Policy) -> dict[str, Any]:
+    """What was detected in one text. `groups` holds the probabilities before any threshold."""
+    emotions = assessment.emotions(policy.emotion_threshold)
+    return {
+        "object": "classification",
+        "index": index,
+        "emotions": emotions_object(emotions),
+        "valence": valence(emotion.label for emotion in emotions),
+        "groups": {
+            str(group): {level: round(share, 4) for level, share in zip(_LEVELS, columns, strict=True)}
+            for group, columns in assessment.groups.items()
+        },
+        "risk": risk_object(assessment.severity(policy.risk.by_severity), assessment.risk),
+    }

@@ -1,0 +1,41 @@
+"""Clients that go away before they have their answer."""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+from fastapi import Request
+
+T = TypeVar("T")
+
+CLIENT_LEFT = 499
+"""The status, as nginx logs it; nobody is left to read it."""
+
+
+async def before_leaving(request: Request, awaited: Coroutine[Any, Any, object], seconds: float | None = None) -> bool:
+    """Wait for `awaited`, or for as long; False if the client disconnected before either."""
+    leaving = asyncio.create_task(_left(request))
+    waiting = asyncio.create_task(awaited)
+    try:
+        await asyncio.wait({leaving, waiting}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        return waiting.done() or not leaving.done()
+    finally:
+        leaving.cancel()
+        waiting.cancel()
+
+
+async def unless_left(request: Request, work: Coroutine[Any, Any, T]) -> T | None:
+    """What `work` returns or raises; None, and the work cancelled, if the client disconnected first."""
+    task = asyncio.create_task(work)
+    try:
+        return task.result() if await before_leaving(request, asyncio.wait({task})) else None
+    finally:
+        task.cancel()
+        await asyncio.wait({task})
+        if not task.cancelled():
+            task.exception()  # seen, so that asyncio does not print it
+
+
+async def _left(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass

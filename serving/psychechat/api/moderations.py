@@ -1,0 +1,73 @@
+"""`POST /v1/moderations` in OpenAI's shape, from our own heads: self-harm is judged, nothing else is.
+
+https://platform.openai.com/docs/api-reference/moderations/object
+"""
+
+import secrets
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Any
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from psychechat.api.body import StrictJSONRoute
+from psychechat.api.classify import classification
+from psychechat.api.leaving import CLIENT_LEFT, unless_left
+from psychechat.api.rendering import JSONBytes
+from psychechat.api.texts import MODEL, ModerationRequest, assessments
+from psychechat.config import Policy
+from psychechat.conversation import Assessment
+from psychechat.pipeline import crisis
+from psychechat.pipeline.turn import Pipeline
+from psychechat.risk import Severity
+
+JUDGED = {"self-harm": Severity.IDEATION, "self-harm/intent": Severity.BEHAVIOR}
+"""The categories that the risk head stands for, and the severity from which each is met. Intent shows in preparation
+or an attempt; a wish is the wider category alone."""
+NOT_JUDGED = (
+    *("harassment", "harassment/threatening", "hate", "hate/threatening", "illicit", "illicit/violent"),
+    *("self-harm/instructions", "sexual", "sexual/minors", "violence", "violence/graphic"),
+)
+
+
+def router(pipeline: Pipeline) -> APIRouter:
+    routes = APIRouter(route_class=StrictJSONRoute)
+
+    @routes.post("/v1/moderations", summary="Is there self-harm in these texts?")
+    async def moderate(body: ModerationRequest, request: Request) -> Response:
+        policy = pipeline.policy
+        found = assessments(pipeline, body.input, request)
+        results = await unless_left(request, _results(body.input, found, policy))
+        if results is None:
+            return Response(status_code=CLIENT_LEFT)
+        return JSONBytes({"id": f"modr-{secrets.token_hex(12)}", "model": MODEL, "results": results})
+
+    return routes
+
+
+async def _results(texts: list[str], found: AsyncGenerator[Assessment, None], policy: Policy) -> list[dict[str, Any]]:
+    results: list[dict[str, Any]] = []
+    async with aclosing(found):
+        async for assessment in found:
+            results.append(_result(texts[len(results)], len(results), assessment, policy))
+    return results
+
+
+def _result(text: str, index: int, assessment: Assessment, policy: Policy) -> dict[str, Any]:
+    severity = assessment.severity(policy.risk.by_severity)
+    alarm = crisis.alarm(text, policy.crisis.backstop)
+    met = {name: severity >= least for name, least in JUDGED.items()}
+    met["self-harm"] |= alarm
+    scores = {
+        name: round(sum(share for at, share in assessment.risk.items() if at >= least), 4)
+        for name, least in JUDGED.items()
+    }
+    extra = classification(index, assessment, policy)
+    return {
+        "flagged": any(met.values()),
+        "categories": dict.fromkeys(NOT_JUDGED, False) | met,
+        "category_scores": dict.fromkeys(NOT_JUDGED, 0.0) | scores,
+        "category_applied_input_types": {name: [] for name in NOT_JUDGED} | {name: ["text"] for name in JUDGED},
+        "psychechat": {key: extra[key] for key in ("emotions", "valence", "groups", "risk")} | {"backstop": alarm},
+    }

@@ -1,0 +1,93 @@
+"""Requests about texts, which want no reply: what they may hold, and how they reach the classifier."""
+
+import time
+from collections.abc import AsyncGenerator, Callable, Sequence
+from typing import Annotated, Literal
+
+from fastapi import Request
+from pydantic import BaseModel, BeforeValidator, ConfigDict
+from typing_extensions import TypedDict
+
+from psychechat.api.middleware import request_id
+from psychechat.config import Limits
+from psychechat.conversation import Assessment
+from psychechat.engines.base import Call
+from psychechat.errors import InvalidRequest, UnsupportedParameter
+from psychechat.pipeline.classification import BULK, classify_all
+from psychechat.pipeline.turn import Pipeline
+
+MODEL = "psychechat"
+
+
+class _Part(TypedDict):
+    type: Literal["text"]
+    text: str
+
+
+def _strings(value: object) -> object:
+    """A string is one text. The message names no part of what was sent."""
+    texts = [value] if isinstance(value, str) else value
+    if not isinstance(texts, list) or not texts or not all(isinstance(text, str) for text in texts):
+        raise ValueError("must be a string or a list of strings that is not empty")
+    return texts
+
+
+def _strings_or_parts(value: object) -> object:
+    """As OpenAI reads it: several strings are several texts, several parts are one."""
+    if not isinstance(value, list) or not value or not all(isinstance(part, dict) for part in value):
+        return _strings(value)
+    if any(part.get("type") != "text" or not isinstance(part.get("text"), str) for part in value):
+        raise UnsupportedParameter("input", "its parts must be of type 'text'; images cannot be judged here")
+    return ["\n".join(part["text"] for part in value)]
+
+
+class _Wire(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class ClassifyRequest(_Wire):
+    """`POST /v1/classify`."""
+
+    input: Annotated[list[str], BeforeValidator(_strings, json_schema_input_type=str | list[str])]
+    model: Literal["psychechat"] = MODEL
+    stream: bool = False
+
+
+class ModerationRequest(_Wire):
+    """`POST /v1/moderations`: https://platform.openai.com/docs/api-reference/moderations/create"""
+
+    input: Annotated[
+        list[str], BeforeValidator(_strings_or_parts, json_schema_input_type=str | list[str] | list[_Part])
+    ]
+    model: str = MODEL
+    """Any name is taken, since clients write OpenAI's; the answer names the one that judged."""
+
+
+def assessments(
+    pipeline: Pipeline, texts: Sequence[str], request: Request, *, each_batch: bool = False
+) -> AsyncGenerator[Assessment, None]:
+    """One a text, in order, in the turn's time; with `each_batch` every batch has as much.
+
+    Raises InvalidRequest at once if there are too many or too long ones.
+    """
+    limits, identifier = pipeline.policy.limits, request_id(request)
+    _check(texts, limits)
+
+    def call() -> Call:
+        return Call(identifier, identifier, priority=BULK, deadline=time.time() + limits.turn_seconds)
+
+    first = call()
+    calls: Callable[[], Call] = call if each_batch else lambda: first
+    return classify_all(pipeline.classifier, texts, calls)
+
+
+def _check(texts: Sequence[str], limits: Limits) -> None:
+    if len(texts) > limits.texts:
+        raise InvalidRequest(f"'input' holds more than {limits.texts} texts.", param="input")
+    for index, text in enumerate(texts):
+        if len(text) > limits.message_characters:
+            raise InvalidRequest(
+                f"'input[{index}]' is longer than {limits.message_characters} characters.",
+                param=f"input[{index}]",
+                code="string_above_max_length",
+            )
