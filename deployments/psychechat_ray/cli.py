@@ -68,7 +68,11 @@ def _settings(config: str, *, host: str | None = None, port: int | None = None, 
             model: ModelSettings | None = getattr(settings, role)
             if model is not None:
                 changes[role] = model.model_copy(update={"engine": engine})
-    return settings.model_copy(update=changes)
+    try:
+        return Settings.model_validate(settings.model_dump() | changes)
+    except ValidationError as error:
+        Console(stderr=True).print(error.errors()[0]["msg"], markup=False, style="red", soft_wrap=True)
+        raise typer.Exit(1) from None
 
 
 def main() -> None:

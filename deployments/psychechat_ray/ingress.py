@@ -9,6 +9,7 @@ from ray import serve
 from ray.serve.handle import DeploymentHandle
 
 from psychechat.api.app import create_app
+from psychechat.api.auth import Keyring
 from psychechat.config import Policy, Settings
 from psychechat.memory.local import LocalMemory
 from psychechat.pipeline import packs
@@ -27,6 +28,8 @@ class Ingress:
         self._engines: dict[str, RemoteClassifier | RemoteGenerator] = {"classifier": judge, "counselor": writer}
         if actor is not writer:
             self._engines["seeker"] = actor
+        self._auth = settings.auth
+        self._keyring = Keyring(settings.auth.all_keys())
         self._pipeline = Pipeline(
             classifier=judge,
             counselor=writer,
@@ -39,11 +42,20 @@ class Ingress:
         )
 
     def reconfigure(self, user_config: dict[str, Any]) -> None:
-        """Swap the policy. Serve calls this at the start and on every change of `user_config`, without a restart."""
-        self._pipeline.policy = Policy.model_validate(user_config)
+        """Swap the policy, and read the keys again.
+
+        Serve calls this at the start and on every change of `user_config`, without a restart.
+        """
+        policy, keyring = Policy.model_validate(user_config), Keyring(self._auth.all_keys())
+        self._pipeline.policy, self._keyring = policy, keyring
 
     def __serve_build_asgi_app__(self) -> FastAPI:
-        return create_app(self._pipeline, ready=self._ready)
+        return create_app(
+            self._pipeline,
+            ready=self._ready,
+            keyring=lambda: self._keyring,
+            open_metrics=not self._auth.metrics,
+        )
 
     async def _ready(self) -> Mapping[str, bool]:
         up = await asyncio.gather(*(engine.is_up() for engine in self._engines.values()))

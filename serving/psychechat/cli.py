@@ -2,7 +2,7 @@
 
 import typer
 
-from psychechat.commands import prompts
+from psychechat.commands import keys, prompts
 from psychechat.commands.chat import chat
 from psychechat.commands.classify import classify
 
@@ -10,3 +10,4 @@ commands = typer.Typer(no_args_is_help=True, pretty_exceptions_show_locals=False
 commands.command()(chat)
 commands.command()(classify)
 commands.add_typer(prompts.commands, name="prompts")
+commands.add_typer(keys.commands, name="keys")

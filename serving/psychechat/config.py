@@ -10,7 +10,16 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    TypeAdapter,
+    model_validator,
+)
 
 from psychechat.emotion import Language
 from psychechat.risk import Severity
@@ -18,7 +27,11 @@ from psychechat.risk import Severity
 DEMO = "demo"
 """As a model's name: the small one that comes with the package."""
 
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+
 Probability = Annotated[float, Field(ge=0, le=1)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 class _Branch(BaseModel):
@@ -31,12 +44,12 @@ class _Branch(BaseModel):
 class RiskThresholds(_Branch):
     """A severity is reached when the probability of it or worse reaches its threshold.
 
-    The defaults are the demo heads': `models/results/heads.json` has what they cost. Other heads need their own.
+    The defaults are the demo heads': `models/results/classifier.json` has what they cost. Other heads need their own.
     """
 
-    indicator: Probability = 0.45
+    indicator: Probability = 0.3
     ideation: Probability = 0.22
-    behavior: Probability = 0.45
+    behavior: Probability = 0.65
     attempt: Probability = 0.5
 
     @property
@@ -116,7 +129,7 @@ def _default_crisis() -> Crisis:
 class Policy(_Branch):
     """What may change while turns run. Swapped whole, between turns."""
 
-    emotion_threshold: Probability = 0.32
+    emotion_threshold: Probability = 0.4
     """An emotion group is present from this probability on. The default is the demo heads', as above."""
     risk: RiskThresholds = RiskThresholds()
     routing: Routing = Routing()
@@ -158,6 +171,26 @@ class MemorySettings(_Branch):
     ttl_seconds: PositiveInt = 86_400
 
 
+class Auth(_Branch):
+    """Who may enter. `psychechat keys new NAME` makes a key and its line here."""
+
+    keys: Mapping[Name, Sha256] = {}
+    """The SHA-256 of each key, in hexadecimal, by a name. Conversations and caches of two names never meet."""
+    keys_file: Path | None = None
+    """More of them: the same mapping as a YAML file, e.g. a mounted secret."""
+    metrics: bool = False
+    """Whether `/metrics` needs a key too."""
+
+    def all_keys(self) -> Mapping[str, str]:
+        """Raises OSError, yaml.YAMLError or pydantic.ValidationError if the file cannot be read or holds no keys."""
+        if self.keys_file is None:
+            return self.keys
+        more = yaml.safe_load(self.keys_file.read_text("utf-8"))
+        # A file without keys must not open the door to everyone.
+        kept = TypeAdapter(Annotated[dict[Name, Sha256], Field(min_length=1)]).validate_python(more)
+        return {**self.keys, **kept}
+
+
 class Settings(_Branch):
     """The whole file."""
 
@@ -175,6 +208,7 @@ class Settings(_Branch):
     seeker: ModelSettings | None = None
     """Runs the simulation. None: the counselor's engine does."""
     memory: MemorySettings = MemorySettings()
+    auth: Auth = Auth()
     policy: Policy = Field(default_factory=Policy)
 
     @model_validator(mode="after")
@@ -187,6 +221,15 @@ class Settings(_Branch):
     def _one_memory(self) -> Self:
         if self.memory.backend == "local" and self.ingress.num_replicas > 1:
             raise ValueError("memory.backend 'local' is seen by one replica only: set ingress.num_replicas to 1")
+        return self
+
+    @model_validator(mode="after")
+    def _keys_beyond_this_machine(self) -> Self:
+        if self.host not in LOOPBACK and not self.auth.keys and self.auth.keys_file is None:
+            raise ValueError(
+                f"host {self.host} is reached by others, and there are no API keys: set auth.keys or auth.keys_file "
+                "(`psychechat keys new NAME` makes one), or listen on 127.0.0.1"
+            )
         return self
 
     @classmethod

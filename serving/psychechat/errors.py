@@ -5,6 +5,7 @@ PsycheChatError
 │   ├── UnsupportedParameter
 │   ├── UnknownModel
 │   └── ContextLengthExceeded
+├── Unauthorized                no API key, or one that is not known
 ├── Overloaded                  come back later
 ├── DeadlineExceeded            the turn's time is up
 ├── EngineUnavailable           an engine is starting, restarting or gone
@@ -47,6 +48,10 @@ class ContextLengthExceeded(InvalidRequest):
 
     def __reduce__(self) -> tuple[type["ContextLengthExceeded"], tuple[int, int]]:
         return type(self), (self.tokens, self.limit)
+
+
+class Unauthorized(PsycheChatError):
+    pass
 
 
 class Overloaded(PsycheChatError):

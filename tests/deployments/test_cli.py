@@ -13,8 +13,14 @@ def test_options_replace_what_the_configuration_says() -> None:
 
 def test_one_command_has_them_all() -> None:
     listed = CliRunner().invoke(app, ["--help"]).output
-    for command in ("serve", "models", "chat", "classify", "prompts"):
+    for command in ("serve", "models", "chat", "classify", "prompts", "keys"):
         assert command in listed
+
+
+def test_without_keys_nobody_else_is_served() -> None:
+    result = CliRunner().invoke(app, ["serve", "--engine", "scripted", "--host", "0.0.0.0"])
+    assert result.exit_code == 1
+    assert "psychechat keys new" in result.output
 
 
 def test_an_unknown_configuration_is_a_plain_message() -> None:

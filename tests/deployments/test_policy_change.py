@@ -1,5 +1,6 @@
-"""A policy changes under traffic, by `serve deploy` as an operator does it, and no replica restarts."""
+"""A policy and the keys change under traffic, by `serve deploy` as an operator does it; no replica restarts."""
 
+import hashlib
 import json
 import os
 import socket
@@ -8,7 +9,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ import yaml
 pytestmark = pytest.mark.e2e
 
 BIN = Path(sys.executable).parent
+KEPT, WITHDRAWN, ADDED = "psy-kept", "psy-withdrawn", "psy-added"
 SCRIPTED = {"engine": "scripted", "replicas": {"num_cpus": 0}}
 
 
@@ -33,7 +35,10 @@ class Cluster:
     folder: Path
     port: int
 
-    def deploy(self, user_config: dict[str, Any]) -> None:
+    def deploy(self, user_config: dict[str, Any], keys: Sequence[str]) -> None:
+        """The keys are `keys_file`'s when the policy changes."""
+        named = {f"client-{i}": hashlib.sha256(key.encode()).hexdigest() for i, key in enumerate(keys)}
+        (self.folder / "keys.yaml").write_text(yaml.safe_dump(named))
         file = self.folder / "serve.yaml"
         file.write_text(
             yaml.safe_dump(
@@ -43,7 +48,12 @@ class Cluster:
                         {
                             "name": "psychechat",
                             "import_path": "psychechat_ray.app:build",
-                            "args": {"classifier": SCRIPTED, "counselor": SCRIPTED, "ingress": {"num_cpus": 0}},
+                            "args": {
+                                "classifier": SCRIPTED,
+                                "counselor": SCRIPTED,
+                                "ingress": {"num_cpus": 0},
+                                "auth": {"keys_file": str(self.folder / "keys.yaml")},
+                            },
                             "deployments": [{"name": "ingress", "user_config": user_config}],
                         }
                     ],
@@ -58,9 +68,14 @@ class Cluster:
         deployments = answer["applications"]["psychechat"]["deployments"]
         return {name: sorted(r["replica_id"] for r in found["replicas"]) for name, found in deployments.items()}
 
-    def reason(self) -> str:
+    def status(self, key: str) -> int:
+        headers = {"authorization": f"Bearer {key}"}
+        return httpx.get(f"{self.url}/v1/models", headers=headers, timeout=30).status_code
+
+    def reason(self, key: str) -> str:
         body = {"model": "psychechat", "messages": [{"role": "user", "content": "All feels hopeless."}]}
-        response = httpx.post(f"{self.url}/v1/chat/completions", json=body, timeout=30)
+        headers = {"authorization": f"Bearer {key}"}
+        response = httpx.post(f"{self.url}/v1/chat/completions", json=body, headers=headers, timeout=30)
         assert response.status_code == 200, response.text
         return str(response.json()["psychechat"]["reason"])
 
@@ -101,9 +116,10 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 
 def test_a_policy_change_restarts_nothing_and_loses_no_turn(cluster: Cluster) -> None:
-    cluster.deploy({"routing": {"raised_from": "indicator"}})
+    cluster.deploy({"routing": {"raised_from": "indicator"}}, [KEPT, WITHDRAWN])
     _wait_for(f"{cluster.url}/ready")
-    assert cluster.reason() == "raised_risk"
+    assert cluster.reason(KEPT) == "raised_risk"
+    assert [cluster.status(key) for key in (WITHDRAWN, ADDED, "psy-nobody")] == [200, 401, 401]
     before = cluster.replicas()
     assert {name: len(ids) for name, ids in before.items()} == {"ingress": 1, "classifier": 1, "counselor": 1}
 
@@ -113,7 +129,7 @@ def test_a_policy_change_restarts_nothing_and_loses_no_turn(cluster: Cluster) ->
     def traffic() -> None:
         while not stop.is_set():
             try:
-                reasons[cluster.reason()] += 1
+                reasons[cluster.reason(KEPT)] += 1
             except Exception as error:
                 reasons[f"failed: {type(error).__name__}"] += 1
 
@@ -121,7 +137,7 @@ def test_a_policy_change_restarts_nothing_and_loses_no_turn(cluster: Cluster) ->
     for thread in threads:
         thread.start()
     try:
-        cluster.deploy({"routing": {"raised_from": "ideation"}})
+        cluster.deploy({"routing": {"raised_from": "ideation"}}, [KEPT, ADDED])
         deadline = time.monotonic() + 60
         while reasons["low_risk"] < 20 and time.monotonic() < deadline:
             time.sleep(0.1)
@@ -130,7 +146,8 @@ def test_a_policy_change_restarts_nothing_and_loses_no_turn(cluster: Cluster) ->
         for thread in threads:
             thread.join()
     assert set(reasons) == {"raised_risk", "low_risk"}, json.dumps(reasons)
-    assert cluster.reason() == "low_risk"
+    assert cluster.reason(KEPT) == "low_risk"
+    assert [cluster.status(key) for key in (WITHDRAWN, ADDED, "psy-nobody")] == [401, 200, 401]
     assert cluster.replicas() == before
 
 

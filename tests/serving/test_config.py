@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from psychechat.config import Policy, Settings
+from psychechat.config import Auth, Policy, Settings
 
 
 def test_a_settings_file_survives_the_round_trip_through_json() -> None:
@@ -19,6 +19,9 @@ def test_a_settings_file_survives_the_round_trip_through_json() -> None:
         ("ingress: {num_replicas: 2}", "seen by one replica only"),
         ("policy: {routing: {sharp_shift: 2}}", "sharp_shift"),
         ("packs: {zh: zh}", "packs needs"),
+        ("host: 0.0.0.0", "there are no API keys"),
+        ("auth: {keys: {intake: psy-the-key-itself}}", "auth.keys.intake"),
+        ('auth: {keys: {"": "aa"}}', "auth.keys"),
     ],
 )
 def test_a_wrong_file_is_refused_with_the_name_of_what_is_wrong(tmp_path: Path, text: str, complaint: str) -> None:
@@ -26,6 +29,26 @@ def test_a_wrong_file_is_refused_with_the_name_of_what_is_wrong(tmp_path: Path, 
     file.write_text(text)
     with pytest.raises(ValidationError, match=complaint):
         Settings.load(file)
+
+
+def test_with_keys_others_may_reach_the_server() -> None:
+    Settings.model_validate({"host": "0.0.0.0", "auth": {"keys": {"intake": "0" * 64}}})
+    Settings.model_validate({"host": "0.0.0.0", "auth": {"keys_file": "/run/secrets/keys"}})
+
+
+def test_keys_come_from_the_settings_and_from_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "keys.yaml"
+    file.write_text(f"ward: {'b' * 64}\n")
+    auth = Auth.model_validate({"keys": {"intake": "a" * 64}, "keys_file": file})
+    assert auth.all_keys() == {"intake": "a" * 64, "ward": "b" * 64}
+
+
+@pytest.mark.parametrize("text", ["", "{}", "ward: short", "- ward"])
+def test_a_file_without_keys_does_not_open_the_door(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "keys.yaml"
+    file.write_text(text)
+    with pytest.raises(ValidationError):
+        Auth(keys_file=file).all_keys()
 
 
 def test_an_empty_file_is_the_default(tmp_path: Path) -> None:

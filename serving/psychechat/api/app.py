@@ -1,12 +1,14 @@
 """The wire, put together: plain FastAPI, handed the pipeline it speaks for. Nothing here knows of Ray."""
 
 import time
+from collections.abc import Callable
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from psychechat.api import chat, classify, models, moderations, probes
+from psychechat.api.auth import OPEN, Gate, Keyring
 from psychechat.api.errors import respond
 from psychechat.api.middleware import Envelope
 from psychechat.api.probes import Ready
@@ -14,7 +16,14 @@ from psychechat.errors import PsycheChatError
 from psychechat.pipeline.turn import Pipeline
 
 
-def create_app(pipeline: Pipeline, *, ready: Ready) -> FastAPI:
+def create_app(
+    pipeline: Pipeline,
+    *,
+    ready: Ready,
+    keyring: Callable[[], Keyring] = lambda: Keyring({}),
+    open_metrics: bool = True,
+) -> FastAPI:
+    """`keyring` is asked at every request, so that keys may change. `open_metrics`: `/metrics` needs none."""
     app = FastAPI(
         title="PsychēChat",
         description="Emotion-aware counselling replies over OpenAI's chat API. It detects and routes; it is no "
@@ -30,5 +39,6 @@ def create_app(pipeline: Pipeline, *, ready: Ready) -> FastAPI:
     app.include_router(probes.router(ready, pipeline.metrics))
     for kind in (PsycheChatError, RequestValidationError, HTTPException):
         app.add_exception_handler(kind, respond)
+    app.add_middleware(Gate, keyring=keyring, open_paths=OPEN | {"/metrics"} if open_metrics else OPEN)
     app.add_middleware(Envelope, metrics=pipeline.metrics, body_bytes=lambda: pipeline.policy.limits.body_bytes)
     return app

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from psychechat.api.auth import tenant
 from psychechat.api.body import StrictJSONRoute
 from psychechat.api.errors import describe
 from psychechat.api.leaving import CLIENT_LEFT, before_leaving
@@ -26,7 +27,9 @@ def router(pipeline: Pipeline) -> APIRouter:
     @routes.post("/v1/chat/completions", summary="Answer one turn")
     async def chat(body: ChatRequest, request: Request) -> Response:
         session = request.headers.get("x-session-id")
-        asked = turn_request(body, pipeline.policy, request_id=request_id(request), session=session)
+        asked = turn_request(
+            body, pipeline.policy, request_id=request_id(request), session=session, tenant=tenant(request)
+        )
         running = _Running(pipeline, asked)
         heading = Heading(f"chatcmpl-{secrets.token_hex(12)}", int(time.time()), body.model)
         if not body.stream:

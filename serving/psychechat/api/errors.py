@@ -21,6 +21,7 @@ from psychechat.errors import (
     Overloaded,
     PsycheChatError,
     StageFailed,
+    Unauthorized,
     UnknownModel,
 )
 
@@ -29,6 +30,7 @@ _TABLE: Sequence[tuple[type[PsycheChatError], int, str, str | None]] = (
     (UnknownModel, 404, "invalid_request_error", "model_not_found"),
     (ContextLengthExceeded, 400, "invalid_request_error", "context_length_exceeded"),
     (InvalidRequest, 400, "invalid_request_error", None),
+    (Unauthorized, 401, "invalid_request_error", "invalid_api_key"),
     (Overloaded, 429, "rate_limit_error", "rate_limit_exceeded"),
     (EngineUnavailable, 503, "server_error", "engine_unavailable"),
     (DeadlineExceeded, 504, "server_error", "deadline_exceeded"),
@@ -66,6 +68,8 @@ def describe(error: Exception) -> tuple[int, dict[str, Any]]:
 def respond(request: Request, error: Exception) -> Response:
     status, body = describe(error)
     headers = dict(error.headers or {}) if isinstance(error, HTTPException) else {}
+    if isinstance(error, Unauthorized):
+        headers["www-authenticate"] = "Bearer"
     if isinstance(error, Overloaded):
         headers["retry-after"] = str(max(1, round(error.retry_after)))
     return JSONBytes(body, status, headers)

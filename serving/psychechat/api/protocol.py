@@ -142,7 +142,7 @@ class ChatRequest(_Wire):
 
 
 def turn_request(
-    body: ChatRequest, policy: Policy, *, request_id: str, session: str | None, tenant: str = ""
+    body: ChatRequest, policy: Policy, *, request_id: str, session: str | None, tenant: str
 ) -> TurnRequest:
     """What the body asks of the pipeline. Raises UnknownModel, UnsupportedParameter or InvalidRequest.
 

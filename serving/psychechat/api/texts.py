@@ -8,6 +8,7 @@ from fastapi import Request
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 from typing_extensions import TypedDict
 
+from psychechat.api.auth import tenant
 from psychechat.api.middleware import request_id
 from psychechat.config import Limits
 from psychechat.conversation import Assessment
@@ -16,7 +17,7 @@ from psychechat.errors import InvalidRequest, UnsupportedParameter
 from psychechat.pipeline.classification import BULK, classify_all
 from psychechat.pipeline.turn import Pipeline
 
-MODEL = "psychechat"
+MODEL: Literal["psychechat"] = "psychechat"
 
 
 class _Part(TypedDict):
@@ -70,11 +71,11 @@ def assessments(
 
     Raises InvalidRequest at once if there are too many or too long ones.
     """
-    limits, identifier = pipeline.policy.limits, request_id(request)
+    limits, identifier, salt = pipeline.policy.limits, request_id(request), tenant(request)
     _check(texts, limits)
 
     def call() -> Call:
-        return Call(identifier, identifier, priority=BULK, deadline=time.time() + limits.turn_seconds)
+        return Call(identifier, identifier, salt, priority=BULK, deadline=time.time() + limits.turn_seconds)
 
     first = call()
     calls: Callable[[], Call] = call if each_batch else lambda: first

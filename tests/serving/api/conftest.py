@@ -12,6 +12,7 @@ import pytest
 import uvicorn
 
 from psychechat.api.app import create_app
+from psychechat.api.auth import Keyring
 from psychechat.config import MemorySettings, Policy
 from psychechat.engines.scripted import ScriptedClassifier, ScriptedGenerator
 from psychechat.memory.local import LocalMemory
@@ -23,8 +24,9 @@ from psychechat.telemetry import Metrics
 class Served:
     """A server and the parts it was made of, for tests to look at and to break."""
 
-    def __init__(self, generator: ScriptedGenerator, policy: Mapping[str, Any]) -> None:
+    def __init__(self, generator: ScriptedGenerator, policy: Mapping[str, Any], open_metrics: bool) -> None:
         self.generator = generator
+        self.keyring = Keyring({})
         self.engines = {"counselor": True}
         self.pipeline = Pipeline(
             ScriptedClassifier(),
@@ -35,7 +37,7 @@ class Served:
             Metrics(),
             Policy.model_validate(policy),
         )
-        self.app = create_app(self.pipeline, ready=self._ready)
+        self.app = create_app(self.pipeline, ready=self._ready, keyring=lambda: self.keyring, open_metrics=open_metrics)
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port: int = free.getsockname()[1]
@@ -47,8 +49,8 @@ class Served:
 
 
 @contextmanager
-def serve(generator: ScriptedGenerator | None = None, **policy: Any) -> Iterator[Served]:
-    served = Served(generator or ScriptedGenerator(), policy)
+def serve(generator: ScriptedGenerator | None = None, *, open_metrics: bool = True, **policy: Any) -> Iterator[Served]:
+    served = Served(generator or ScriptedGenerator(), policy, open_metrics)
     server = uvicorn.Server(uvicorn.Config(served.app, port=served.port, log_level="debug"))
     thread = threading.Thread(target=lambda: asyncio.run(server.serve()), daemon=True)
     thread.start()
@@ -61,6 +63,11 @@ def serve(generator: ScriptedGenerator | None = None, **policy: Any) -> Iterator
         served.http.close()
         server.should_exit = True
         thread.join(10)
+
+
+@pytest.fixture(scope="module")
+def serving_module() -> Callable[..., AbstractContextManager[Served]]:
+    return serve
 
 
 @pytest.fixture

@@ -1,0 +1,73 @@
+"""Who may enter: API keys, known by their hashes, each of which names a tenant."""
+
+import hashlib
+import hmac
+from collections.abc import Callable, Collection, Mapping
+
+from starlette.requests import Request
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from psychechat.api.errors import respond
+from psychechat.errors import Unauthorized
+
+OPEN = frozenset({"/health", "/ready"})
+"""What an orchestrator asks without a key. Neither says anything about anyone."""
+
+
+class Keyring:
+    """Names by the SHA-256 of their keys. A key has 256 random bits, so its plain hash cannot be searched."""
+
+    def __init__(self, keys: Mapping[str, str]) -> None:
+        """`keys` holds a hexadecimal SHA-256 by name."""
+        self._digests = {name: bytes.fromhex(digest) for name, digest in keys.items()}
+
+    def __bool__(self) -> bool:
+        return bool(self._digests)
+
+    def name_of(self, key: str) -> str | None:
+        """Whose key this is. As long for every answer: all are compared, each in constant time."""
+        digest = hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()
+        found = None
+        for name, known in self._digests.items():
+            if hmac.compare_digest(digest, known):
+                found = name
+        return found
+
+
+class Gate:
+    """Lets no request without a key further than `open_paths`, and tells the rest who asks: `request.state.tenant`.
+
+    With an empty keyring everyone enters, as nobody: the tenant is "".
+    """
+
+    def __init__(self, app: ASGIApp, keyring: Callable[[], Keyring], open_paths: Collection[str]) -> None:
+        self._app, self._keyring, self._open = app, keyring, open_paths
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        try:
+            tenant = "" if scope["path"] in self._open else self._tenant(Request(scope))
+        except Unauthorized as error:
+            await respond(Request(scope), error)(scope, receive, send)
+            return
+        scope.setdefault("state", {})["tenant"] = tenant
+        await self._app(scope, receive, send)
+
+    def _tenant(self, request: Request) -> str:
+        keyring = self._keyring()
+        if not keyring:
+            return ""
+        scheme, _, key = request.headers.get("authorization", "").partition(" ")
+        if scheme.casefold() != "bearer" or not key.strip():
+            raise Unauthorized("This server needs an API key, sent as 'Authorization: Bearer KEY'.")
+        name = keyring.name_of(key.strip())
+        if name is None:
+            raise Unauthorized("This API key is not known here.")
+        return name
+
+
+def tenant(request: Request) -> str:
+    name: str = request.state.tenant
+    return name

@@ -1,0 +1,25 @@
+import re
+
+from typer.testing import CliRunner
+
+from psychechat.api.auth import Keyring
+from psychechat.cli import commands
+from psychechat.config import Auth
+
+
+def test_a_new_key_opens_what_its_line_lets_in() -> None:
+    result = CliRunner().invoke(commands, ["keys", "new", "intake-app"])
+    assert result.exit_code == 0
+    key = re.search(r"psy-\S+", result.output)
+    line = re.search(r"(intake-app): ([0-9a-f]{64})", result.output)
+    assert key
+    assert line
+    auth = Auth.model_validate({"keys": {line[1]: line[2]}})
+    assert Keyring(auth.all_keys()).name_of(key[0]) == "intake-app"
+    assert key[0] not in CliRunner().invoke(commands, ["keys", "new", "intake-app"]).output
+
+
+def test_a_name_that_would_break_the_file_is_refused() -> None:
+    result = CliRunner().invoke(commands, ["keys", "new", "a: b"])
+    assert result.exit_code != 0
+    assert "letters, digits" in result.output
