@@ -15,7 +15,7 @@ from psychechat.api.body import StrictJSONRoute
 from psychechat.api.errors import describe
 from psychechat.api.leaving import CLIENT_LEFT, before_leaving
 from psychechat.api.middleware import request_id
-from psychechat.api.protocol import ChatRequest, turn_request
+from psychechat.api.protocol import Caller, ChatRequest, turn_request
 from psychechat.api.rendering import KEEP_ALIVE, Chunks, Heading, JSONBytes, completion, event
 from psychechat.pipeline.llm_mode import Piece
 from psychechat.pipeline.turn import Outcome, Pipeline, TurnRequest, run_turn
@@ -26,10 +26,11 @@ def router(pipeline: Pipeline) -> APIRouter:
 
     @routes.post("/v1/chat/completions", summary="Answer one turn")
     async def chat(body: ChatRequest, request: Request) -> Response:
-        session = request.headers.get("x-session-id")
-        asked = turn_request(
-            body, pipeline.policy, request_id=request_id(request), session=session, tenant=tenant(request)
+        headers = request.headers
+        caller = Caller(
+            request_id(request), tenant(request), headers.get("x-session-id"), headers.get("x-request-timeout")
         )
+        asked = turn_request(body, pipeline.policy, caller)
         running = _Running(pipeline, asked)
         heading = Heading(f"chatcmpl-{secrets.token_hex(12)}", int(time.time()), body.model)
         if not body.stream:

@@ -5,6 +5,7 @@ https://platform.openai.com/docs/guides/error-codes: `{"error": {"message", "typ
 
 import re
 from collections.abc import Sequence
+from math import ceil
 from typing import Any
 
 from fastapi.exceptions import RequestValidationError
@@ -37,6 +38,9 @@ _TABLE: Sequence[tuple[type[PsycheChatError], int, str, str | None]] = (
     (StageFailed, 500, "server_error", "stage_failed"),
     (PsycheChatError, 500, "server_error", None),
 )
+
+_RESTART_SECONDS = 5
+"""After which a lost engine may be back; the official clients wait as long."""
 
 _HTTP = {
     400: "The body must be one JSON object in UTF-8, sent with content-type application/json.",
@@ -71,7 +75,12 @@ def respond(request: Request, error: Exception) -> Response:
     if isinstance(error, Unauthorized):
         headers["www-authenticate"] = "Bearer"
     if isinstance(error, Overloaded):
-        headers["retry-after"] = str(max(1, round(error.retry_after)))
+        headers |= {"retry-after": str(max(1, ceil(error.retry_after)))}
+        headers |= {"retry-after-ms": str(max(1, ceil(error.retry_after * 1000)))}
+    if isinstance(error, EngineUnavailable):
+        headers["retry-after"] = str(_RESTART_SECONDS)
+    if isinstance(error, DeadlineExceeded):
+        headers["x-should-retry"] = "false"  # the time that the client had is over
     return JSONBytes(body, status, headers)
 
 

@@ -3,6 +3,8 @@
 https://platform.openai.com/docs/api-reference/chat/create
 """
 
+from dataclasses import dataclass
+from math import inf, nan
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
@@ -141,28 +143,38 @@ class ChatRequest(_Wire):
         return self
 
 
-def turn_request(
-    body: ChatRequest, policy: Policy, *, request_id: str, session: str | None, tenant: str
-) -> TurnRequest:
-    """What the body asks of the pipeline. Raises UnknownModel, UnsupportedParameter or InvalidRequest.
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """What a request's headers say."""
+
+    request_id: str
+    tenant: str = ""
+    session: str | None = None
+    """`x-session-id`"""
+    timeout: str | None = None
+    """`x-request-timeout`: seconds that the client will wait."""
+
+
+def turn_request(body: ChatRequest, policy: Policy, caller: Caller) -> TurnRequest:
+    """What the request asks of the pipeline. Raises UnknownModel, UnsupportedParameter or InvalidRequest.
 
     If what breaks a rule comes with an alarming newest message, that message is answered all the same, by itself.
     """
     try:
-        return _turn_request(body, policy.limits, request_id, session, tenant)
+        return _turn_request(body, policy.limits, caller)
     except InvalidRequest:
         newest = next((m.content for m in reversed(body.messages) if m.role == "user"), "")
         if not crisis.alarm(newest, policy.crisis.backstop):
             raise
         alone = Conversation((Utterance("seeker", newest[-policy.limits.message_characters :]),))
         locale = (body.metadata or {}).get("locale")
-        return TurnRequest(alone, "auto", request_id, tenant=tenant, locale=locale)
+        return TurnRequest(alone, "auto", caller.request_id, tenant=caller.tenant, locale=locale)
 
 
-def _turn_request(body: ChatRequest, limits: Limits, request_id: str, session: str | None, tenant: str) -> TurnRequest:
+def _turn_request(body: ChatRequest, limits: Limits, caller: Caller) -> TurnRequest:
     if body.model not in MODELS:
         raise UnknownModel(", ".join(MODELS))
-    if session is not None and not 0 < len(session) <= _MAX_SESSION:
+    if caller.session is not None and not 0 < len(caller.session) <= _MAX_SESSION:
         raise InvalidRequest(f"'x-session-id' must have 1 to {_MAX_SESSION} characters.", param="x-session-id")
     requested = MODELS[body.model]
     choices = body.n or 1
@@ -180,13 +192,26 @@ def _turn_request(body: ChatRequest, limits: Limits, request_id: str, session: s
     return TurnRequest(
         conversation=_conversation(body.messages, limits),
         requested=requested,
-        request_id=request_id,
+        request_id=caller.request_id,
+        seconds=_seconds(caller.timeout),
         sampling={name: value for name, value in asked.items() if value is not None},
         choices=choices,
-        tenant=tenant,
-        session=body.prompt_cache_key or session,
+        tenant=caller.tenant,
+        session=body.prompt_cache_key or caller.session,
         locale=(body.metadata or {}).get("locale"),
     )
+
+
+def _seconds(timeout: str | None) -> float:
+    if timeout is None:
+        return inf
+    try:
+        seconds = float(timeout)
+    except ValueError:
+        seconds = nan
+    if not 0 < seconds < inf:
+        raise InvalidRequest("'x-request-timeout' must be a number of seconds above 0.", param="x-request-timeout")
+    return seconds
 
 
 def _conversation(messages: list[ChatMessage], limits: Limits) -> Conversation:

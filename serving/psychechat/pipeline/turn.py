@@ -9,6 +9,7 @@ import secrets
 import time
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field, replace
+from math import inf
 from typing import Any
 
 from psychechat import language
@@ -59,6 +60,8 @@ class TurnRequest:
     session: str | None = None
     """A session that the client named."""
     locale: str | None = None
+    seconds: float = inf
+    """How long the client waits; the policy's limit holds as well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +81,9 @@ async def run_turn(pipeline: Pipeline, request: TurnRequest, say: Callable[[Piec
     """
     policy, metrics = pipeline.policy, pipeline.metrics
     tally = Tally()
-    turn = _Turn(
-        pipeline, policy, request, tally, alarm=crisis.alarm(request.conversation.newest, policy.crisis.backstop)
-    )
+    seconds = min(request.seconds, policy.limits.turn_seconds)
+    alarm = crisis.alarm(request.conversation.newest, policy.crisis.backstop)
+    turn = _Turn(pipeline, policy, request, tally, deadline=time.time() + seconds, alarm=alarm)
     first_words = True
 
     def speak(piece: Piece) -> None:
@@ -95,7 +98,7 @@ async def run_turn(pipeline: Pipeline, request: TurnRequest, say: Callable[[Piec
 
     try:
         try:
-            reply = await _in_time(turn.answer(speak), policy.limits.turn_seconds)
+            reply = await _in_time(turn.answer(speak), seconds)
         except Exception as error:
             if not (turn.must_answer and first_words):
                 metrics.turns.labels(turn.mode, turn.reason, "error").inc()
@@ -114,9 +117,18 @@ async def run_turn(pipeline: Pipeline, request: TurnRequest, say: Callable[[Piec
 class _Turn:
     """The state of one turn: what has been found so far, from which it can be answered at any moment."""
 
-    def __init__(self, pipeline: Pipeline, policy: Policy, request: TurnRequest, tally: Tally, *, alarm: bool) -> None:
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        policy: Policy,
+        request: TurnRequest,
+        tally: Tally,
+        *,
+        deadline: float,
+        alarm: bool,
+    ) -> None:
         self._pipeline, self._policy, self._request, self._tally = pipeline, policy, request, tally
-        self._alarm = alarm
+        self._deadline, self._alarm = deadline, alarm
         self._language = language.choose(request.conversation, pipeline.default_language)
         self._memory: EmotionMemory | None = None
         self._session = request.session
@@ -144,7 +156,7 @@ class _Turn:
             session_id=f"{self._request.tenant}:{self._session}",
             tenant_salt=self._request.tenant,
             priority=_URGENT if self._alarm else _NORMAL,
-            deadline=time.time() + self._policy.limits.turn_seconds,
+            deadline=self._deadline,
         )
         pack = self._pipeline.packs[self._language]
         brief = Brief(self._request.conversation, self._memory)

@@ -185,6 +185,12 @@ def test_paths_and_methods(served: Any) -> None:
     assert_error(served.http.delete("/v1/models"), 405)
 
 
+@pytest.mark.parametrize("timeout", ["soon", "0", "-1", "nan", "inf", ""])
+def test_a_timeout_is_a_number_of_seconds(served: Any, timeout: str) -> None:
+    body = {"model": "psychechat", "messages": [HELLO]}
+    assert_error(post(served, body, headers={"x-request-timeout": timeout}), 400, param="x-request-timeout")
+
+
 def test_a_session_header_must_be_short(served: Any) -> None:
     response = post(served, {"model": "psychechat", "messages": [HELLO]}, headers={"x-session-id": "s" * 257})
     assert_error(response, 400, param="x-session-id")

@@ -154,6 +154,42 @@ def test_an_error_after_the_first_words_ends_the_stream_without_done(serving: Se
     assert not any('"finish_reason":"stop"' in line for line in lines)
 
 
+@pytest.mark.parametrize("model", ["psychechat-llm", "psychechat-agent"])
+def test_a_client_says_how_long_it_waits(serving: Serving, model: str) -> None:
+    """Down to the engines, whose calls carry the deadline. Without time for a retry the client is told not to."""
+    slow = ScriptedGenerator(seconds_per_word=0.2)
+    body = {"model": model, "messages": seeker("hello there")}
+    with serving(slow) as served:
+        start = time.monotonic()
+        response = served.http.post("/v1/chat/completions", json=body, headers={"x-request-timeout": "0.5"})
+        assert 0.4 < time.monotonic() - start < 2
+        _wait_for(lambda: slow.running == 0, seconds=1.0)
+    assert response.status_code == 504
+    assert response.json()["error"]["code"] == "deadline_exceeded"
+    assert response.headers["x-should-retry"] == "false"
+    assert {call.deadline - time.time() < 1 for *_, call in slow.prompts} == {True}
+
+
+def test_a_crisis_without_time_is_answered(serving: Serving) -> None:
+    body = {"model": "psychechat", "messages": seeker("I want to die")}
+    with serving(ScriptedGenerator(seconds_per_word=0.2)) as served:
+        for timeout in ("0.3", "rubbish"):
+            headers = {"x-request-timeout": timeout}
+            response = served.http.post("/v1/chat/completions", json=body, headers=headers)
+            assert response.status_code == 200
+            if timeout == "0.3":
+                assert response.json()["choices"][0]["finish_reason"] == "content_filter"
+
+
+def test_a_lost_engine_says_when_to_come_back(serving: Serving) -> None:
+    gone = ScriptedGenerator({StageName.REPLY: [EngineUnavailable("The engine is restarting.")]})
+    with serving(gone) as served:
+        body = {"model": "psychechat-llm", "messages": seeker("hello there")}
+        response = served.http.post("/v1/chat/completions", json=body)
+    assert response.status_code == 503
+    assert int(response.headers["retry-after"]) > 0
+
+
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize("model", ["psychechat-llm", "psychechat-agent"])
 def test_a_client_that_leaves_stops_the_engine(serving: Serving, model: str, stream: bool) -> None:
