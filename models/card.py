@@ -28,8 +28,9 @@ def render(report: dict[str, Any]) -> str:
             for name, s in report["risk"].items()
         ),
         emotion="\n".join(
-            f"| {name} | {s['macro_f1']:.2f} | {_shown(floors.get(name, {}), 'macro_f1')} | "
-            f"{_shown(s, 'level_accuracy')} | {_shown(s, 'level_within_one')} |"
+            f"| {name} | {s['macro_f1']:.3f} | {_shown(s, 'macro_f1_best_threshold')} | "
+            f"{_shown(floors.get(name, {}), 'macro_f1')} | {_shown(s, 'level_accuracy')} | "
+            f"{_shown(s, 'level_within_one')} |"
             for name, s in report["emotion"].items()
         ),
         ece_emotion=report["calibration_error"]["emotion"],
