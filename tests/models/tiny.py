@@ -7,7 +7,7 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 WORDS = ["<s>", "</s>", "<unk>", "good", "bad", "dark", "noon", *(f"w{i}" for i in range(57))]
-HIDDEN = 32
+HIDDEN = 64
 
 
 def bert(folder: Path) -> Path:
@@ -33,7 +33,7 @@ def qwen3(folder: Path) -> Path:
         num_hidden_layers=2,
         num_attention_heads=2,
         num_key_value_heads=1,
-        head_dim=16,
+        head_dim=32,
         intermediate_size=48,
         max_position_embeddings=512,
     )
