@@ -17,7 +17,7 @@ def compiler() -> xgrammar.GrammarCompiler:
     return xgrammar.GrammarCompiler(xgrammar.TokenizerInfo([bytes([n]) for n in range(256)]), cache_enabled=True)
 
 
-def accepts(compiler: xgrammar.GrammarCompiler, schema: dict[str, Any], text: str) -> bool:
+def accepts(compiler: xgrammar.GrammarCompiler, schema: dict[str, Any], text: str | bytes) -> bool:
     compiled = compiler.compile_grammar(grammar(schema))
     matcher = xgrammar.GrammarMatcher(compiled, terminate_without_stop_token=True)
     return bool(matcher.accept_string(text) and matcher.is_terminated())
@@ -41,6 +41,15 @@ def test_accepts_what_a_json_parser_takes(compiler: xgrammar.GrammarCompiler, te
     assert accepts(compiler, SCHEMA, text) is accepted
     if accepted:
         json.loads(text)
+
+
+@pytest.mark.parametrize(
+    "character", [b"\xed\xa0\x80", b"\xed\xbf\xbf", b"\xc0\x80", b"\xf4\x90\x80\x80"], ids=lambda c: str(c.hex())
+)
+def test_bytes_that_are_no_character_are_refused(compiler: xgrammar.GrammarCompiler, character: bytes) -> None:
+    """Surrogates, an overlong zero, beyond Unicode: each would decode to several characters, past the bound."""
+    assert not accepts(compiler, SCHEMA, b'["' + character + b'"]')
+    assert accepts(compiler, SCHEMA, '["\ud7ff\ue000"]'), "their neighbours are characters"
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])
