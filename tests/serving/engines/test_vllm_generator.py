@@ -162,7 +162,7 @@ async def test_stop_words_end_a_generation(generator: "VllmGenerator") -> None:
     answer = await collect(generator, FREE, replace(ENDLESS, stop=("</think>",)))
     assert answer.finish_reason == "stop"
     assert "</think>" not in answer.content
-    assert usage(answer).completion_tokens < 500
+    assert usage(answer).completion_tokens < ENDLESS.max_tokens
 
 
 async def test_closing_the_iterator_aborts_in_the_engine(generator: "VllmGenerator") -> None:
