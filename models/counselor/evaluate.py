@@ -392,7 +392,7 @@ def sampled(model: Model, count: int) -> tuple[str, dict[str, Any]]:
 
 
 def long_conversations(model: Model, tokens: Sequence[int], count: int) -> dict[str, Any]:
-    """Validity of all stages where the conversation before the turn is about this many tokens long."""
+    """Validity of all stages where the conversation has grown until its prompt is so many tokens long."""
     report: dict[str, Any] = {}
     for size in tokens:
         valid: list[bool] = []
