@@ -71,7 +71,8 @@ def _settings(config: str, *, host: str | None = None, port: int | None = None, 
     try:
         return Settings.model_validate(settings.model_dump() | changes)
     except ValidationError as error:
-        Console(stderr=True).print(error.errors()[0]["msg"], markup=False, style="red", soft_wrap=True)
+        message = error.errors()[0]["msg"].removeprefix("Value error, ")
+        Console(stderr=True).print(message, markup=False, style="red", soft_wrap=True)
         raise typer.Exit(1) from None
 
 
