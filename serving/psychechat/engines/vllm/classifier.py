@@ -106,7 +106,7 @@ class VllmClassifier:
 
     async def _probabilities(self, window: list[int], request_id: str, call: Call) -> list[float]:
         outputs = self._engine.encode(
-            tokens_input(window),
+            tokens_input(window, cache_salt=call.tenant_salt or None),
             PoolingParams(task="classify"),
             request_id,
             priority=call.priority,
