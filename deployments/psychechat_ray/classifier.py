@@ -21,6 +21,7 @@ class Classifier:
     async def __init__(self, settings: ModelSettings, cache: Path) -> None:  # type: ignore[misc]  # Serve awaits it
         # In a thread, so that the replica can be stopped while its engine loads.
         self._engine = await asyncio.to_thread(_engine, settings, cache)
+        await self._engine.classify(["warm up"], Call("warm-up", "warm-up"))  # a first pass takes seconds
 
     async def classify(self, utterances: Sequence[str], call: Call) -> AsyncGenerator[list[Assessment] | None, None]:
         yield ACCEPTED
