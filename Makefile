@@ -34,7 +34,7 @@ test: setup ## Run every check and every test
 	$(BIN)/pytest
 
 .PHONY: unit
-unit: setup ## Run the tests that start no real engine (seconds)
+unit: setup ## Run the tests that start no real engine (three minutes)
 	$(BIN)/pytest -m "not engine and not e2e"
 
 .PHONY: bench
