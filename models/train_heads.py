@@ -34,6 +34,7 @@ from models.heads import WIDTHS, Heads, Targets, fit, temperatures
 from models.predictions import Predictions, predict
 from models.scores import choose_emotion_threshold, choose_risk_thresholds, emotion_scores, risk_scores
 from psychechat.emotion import Group
+from psychechat.engines.vllm.plugin import PREFIX
 
 DECAY = 1e-2
 RECALL = 0.95
@@ -125,7 +126,7 @@ def write(encoder: Path, out: Path, heads: Heads, settings: dict[str, Any]) -> N
             places |= dict.fromkeys(file.keys(), path.name)
     (out / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": places}, indent=1))
     config = json.loads((encoder / "config.json").read_text())
-    config |= {"architectures": [f"Psychechat{config['architectures'][0]}"], "psychechat": settings}
+    config |= {"architectures": [PREFIX + config["architectures"][0]], "psychechat": settings}
     (out / "config.json").write_text(json.dumps(config, indent=2) + "\n")
 
 

@@ -37,7 +37,7 @@ class Case(NamedTuple):
 
 
 def cases(most_bytes: int) -> Iterator[Case]:
-    """The issue's grid, without what takes more than `most_bytes` of memory."""
+    """The project's grid, without what takes more than `most_bytes` of memory."""
     for pooling, width, length, batch in itertools.product(
         ("mean", "last"), (384, 1024, 4096), (8, 32, 128, 512, 4096), (1, 8, 64, 512, 4096)
     ):

@@ -70,12 +70,11 @@ def fused_heads(
     if len(starts) == 0:
         return out
     if implementation == "triton" or (implementation is None and hidden.is_cuda):
-        _check_for_kernel(hidden, starts, ends, weight, bias, out)
-        from psychechat_kernels.fused_heads import kernel
+        from psychechat_kernels.fused_heads import kernel  # Triton is needed where the kernel is
 
         if workspace is None:
             workspace = new_workspace(len(weight), hidden.device)
-        _check_workspace(workspace, len(weight), hidden.device)
+        _check_for_kernel(hidden, starts, ends, weight, bias, out, workspace)
         kernel.launch(hidden, starts, ends, weight, bias, tuple(groups), pooling, max_len, out, workspace, decoding)
     else:
         reference.fused_heads(hidden, starts, ends, weight, bias, groups, pooling, out, decoding)
@@ -112,8 +111,10 @@ def warm_up(
         )
 
 
-def _check_for_kernel(hidden: Tensor, starts: Tensor, ends: Tensor, weight: Tensor, bias: Tensor, out: Tensor) -> None:
-    from psychechat_kernels.fused_heads import kernel  # Triton is needed where the kernel is
+def _check_for_kernel(
+    hidden: Tensor, starts: Tensor, ends: Tensor, weight: Tensor, bias: Tensor, out: Tensor, workspace: Tensor
+) -> None:
+    from psychechat_kernels.fused_heads import kernel
 
     if not (hidden.is_cuda or kernel.INTERPRETED):
         raise RuntimeError(
@@ -126,14 +127,9 @@ def _check_for_kernel(hidden: Tensor, starts: Tensor, ends: Tensor, weight: Tens
         raise ValueError("the kernel needs the columns of hidden, and starts and ends, next to each other in memory")
     if not (weight.is_contiguous() and bias.is_contiguous() and out.is_contiguous()):
         raise ValueError("the kernel needs contiguous weight, bias and out")
-
-
-def _check_workspace(workspace: Tensor, columns: int, device: torch.device) -> None:
-    from psychechat_kernels.fused_heads import kernel
-
-    words = kernel.workspace_words(columns)
-    if workspace.dtype != torch.int32 or workspace.device != device or workspace.numel() < words:
-        raise ValueError(f"workspace must be int32 [{words}] on {device}: see new_workspace")
+    words = kernel.workspace_words(len(weight))
+    if workspace.dtype != torch.int32 or workspace.device != hidden.device or workspace.numel() < words:
+        raise ValueError(f"workspace must be int32 [{words}] on {hidden.device}: see new_workspace")
 
 
 def _check(

@@ -13,7 +13,7 @@ from starlette.types import Receive, Scope, Send
 from psychechat.api.auth import tenant
 from psychechat.api.body import StrictJSONRoute
 from psychechat.api.errors import describe
-from psychechat.api.leaving import CLIENT_LEFT, before_leaving
+from psychechat.api.leaving import CLIENT_LEFT, before_leaving, end
 from psychechat.api.middleware import request_id
 from psychechat.api.protocol import Caller, ChatRequest, turn_request
 from psychechat.api.rendering import KEEP_ALIVE, Chunks, Heading, JSONBytes, completion, event
@@ -131,7 +131,4 @@ class _Running:
 
     async def stop(self) -> None:
         """Cancel the turn, if it still runs, and wait until it has let go of the engines."""
-        self._task.cancel()
-        await asyncio.wait({self._task})
-        if not self._task.cancelled():
-            self._task.exception()  # seen, so that asyncio does not print it
+        await end(self._task)

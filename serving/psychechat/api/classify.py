@@ -13,7 +13,7 @@ from psychechat.api.body import StrictJSONRoute
 from psychechat.api.errors import describe
 from psychechat.api.leaving import CLIENT_LEFT, unless_left
 from psychechat.api.rendering import DONE, JSONBytes, emotions_object, event, risk_object
-from psychechat.api.texts import ClassifyRequest, assessments
+from psychechat.api.texts import ClassifyRequest, assessments, whole
 from psychechat.config import Policy
 from psychechat.conversation import Assessment
 from psychechat.emotion import valence
@@ -36,21 +36,14 @@ def router(pipeline: Pipeline) -> APIRouter:
                 return Response(status_code=CLIENT_LEFT)
             events, headers = _events(first, found, policy), {"cache-control": "no-store"}
             return StreamingResponse(events, media_type="text/event-stream", headers=headers)
-        data = await unless_left(request, _all(found, policy))
-        if data is None:
+        every = await unless_left(request, whole(found))
+        if every is None:
             return Response(status_code=CLIENT_LEFT)
+        data = [classification(index, assessment, policy) for index, assessment in enumerate(every)]
         heading = {"id": f"classify-{secrets.token_hex(12)}", "object": "list", "created": int(time.time())}
         return JSONBytes(heading | {"model": body.model, "data": data})
 
     return routes
-
-
-async def _all(found: AsyncGenerator[Assessment, None], policy: Policy) -> list[dict[str, Any]]:
-    data: list[dict[str, Any]] = []
-    async with aclosing(found):
-        async for assessment in found:
-            data.append(classification(len(data), assessment, policy))
-    return data
 
 
 async def _events(
@@ -71,11 +64,13 @@ async def _events(
 
 
 def classification(index: int, assessment: Assessment, policy: Policy) -> dict[str, Any]:
-    """What was detected in one text. `groups` holds the probabilities before any threshold."""
+    return {"object": "classification", "index": index} | detected(assessment, policy)
+
+
+def detected(assessment: Assessment, policy: Policy) -> dict[str, Any]:
+    """What is in one text. `groups` holds the probabilities before any threshold."""
     emotions = assessment.emotions(policy.emotion_threshold)
     return {
-        "object": "classification",
-        "index": index,
         "emotions": emotions_object(emotions),
         "valence": valence(emotion.label for emotion in emotions),
         "groups": {

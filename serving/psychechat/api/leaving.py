@@ -30,10 +30,15 @@ async def unless_left(request: Request, work: Coroutine[Any, Any, T]) -> T | Non
     try:
         return task.result() if await before_leaving(request, asyncio.wait({task})) else None
     finally:
-        task.cancel()
-        await asyncio.wait({task})
-        if not task.cancelled():
-            task.exception()  # seen, so that asyncio does not print it
+        await end(task)
+
+
+async def end(task: asyncio.Task[Any]) -> None:
+    """Cancel the task, if it still runs, and wait until it has let go of what it held."""
+    task.cancel()
+    await asyncio.wait({task})
+    if not task.cancelled():
+        task.exception()  # seen, so that asyncio does not print it
 
 
 async def _left(request: Request) -> None:

@@ -4,18 +4,16 @@ https://platform.openai.com/docs/api-reference/moderations/object
 """
 
 import secrets
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
 from typing import Any
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from psychechat.api.body import StrictJSONRoute
-from psychechat.api.classify import classification
+from psychechat.api.classify import detected
 from psychechat.api.leaving import CLIENT_LEFT, unless_left
 from psychechat.api.rendering import JSONBytes
-from psychechat.api.texts import MODEL, ModerationRequest, assessments
+from psychechat.api.texts import MODEL, ModerationRequest, assessments, whole
 from psychechat.config import Policy
 from psychechat.conversation import Assessment
 from psychechat.pipeline import crisis
@@ -37,24 +35,16 @@ def router(pipeline: Pipeline) -> APIRouter:
     @routes.post("/v1/moderations", summary="Is there self-harm in these texts?")
     async def moderate(body: ModerationRequest, request: Request) -> Response:
         policy = pipeline.policy
-        found = assessments(pipeline, body.input, request)
-        results = await unless_left(request, _results(body.input, found, policy))
-        if results is None:
+        every = await unless_left(request, whole(assessments(pipeline, body.input, request)))
+        if every is None:
             return Response(status_code=CLIENT_LEFT)
+        results = [_result(text, each, policy) for text, each in zip(body.input, every, strict=True)]
         return JSONBytes({"id": f"modr-{secrets.token_hex(12)}", "model": MODEL, "results": results})
 
     return routes
 
 
-async def _results(texts: list[str], found: AsyncGenerator[Assessment, None], policy: Policy) -> list[dict[str, Any]]:
-    results: list[dict[str, Any]] = []
-    async with aclosing(found):
-        async for assessment in found:
-            results.append(_result(texts[len(results)], len(results), assessment, policy))
-    return results
-
-
-def _result(text: str, index: int, assessment: Assessment, policy: Policy) -> dict[str, Any]:
+def _result(text: str, assessment: Assessment, policy: Policy) -> dict[str, Any]:
     severity = assessment.severity(policy.risk.by_severity)
     alarm = crisis.alarm(text, policy.crisis.backstop)
     met = {name: severity >= least for name, least in JUDGED.items()}
@@ -63,11 +53,10 @@ def _result(text: str, index: int, assessment: Assessment, policy: Policy) -> di
         name: round(sum(share for at, share in assessment.risk.items() if at >= least), 4)
         for name, least in JUDGED.items()
     }
-    extra = classification(index, assessment, policy)
     return {
         "flagged": any(met.values()),
         "categories": dict.fromkeys(NOT_JUDGED, False) | met,
         "category_scores": dict.fromkeys(NOT_JUDGED, 0.0) | scores,
         "category_applied_input_types": {name: [] for name in NOT_JUDGED} | {name: ["text"] for name in JUDGED},
-        "psychechat": {key: extra[key] for key in ("emotions", "valence", "groups", "risk")} | {"backstop": alarm},
+        "psychechat": detected(assessment, policy) | {"backstop": alarm},
     }

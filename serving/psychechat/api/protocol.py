@@ -52,11 +52,13 @@ _NEUTRAL: dict[str, tuple[Any, ...]] = {
 }
 
 
-class _Wire(BaseModel):
+class Wire(BaseModel):
+    """A body of ours: nothing unknown in it, and no type guessed."""
+
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 
-class StreamOptions(_Wire):
+class StreamOptions(Wire):
     include_usage: bool = False
     include_obfuscation: bool = False
     """Accepted; chunks are not padded."""
@@ -95,7 +97,7 @@ class ChatMessage(BaseModel):
         return self
 
 
-class ChatRequest(_Wire):
+class ChatRequest(Wire):
     """`POST /v1/chat/completions`. Sampling parameters are LLM Mode's; stages that nobody reads keep the pack's."""
 
     model: str
@@ -214,16 +216,21 @@ def _seconds(timeout: str | None) -> float:
     return seconds
 
 
+def check_length(place: str, text: str, limits: Limits) -> None:
+    """Raises InvalidRequest, which names the place, if the text is too long."""
+    if len(text) > limits.message_characters:
+        raise InvalidRequest(
+            f"'{place}' is longer than {limits.message_characters} characters.",
+            param=place,
+            code="string_above_max_length",
+        )
+
+
 def _conversation(messages: list[ChatMessage], limits: Limits) -> Conversation:
     if len(messages) > limits.messages:
         raise InvalidRequest(f"'messages' holds more than {limits.messages} messages.", param="messages")
     for index, message in enumerate(messages):
-        if len(message.content) > limits.message_characters:
-            raise InvalidRequest(
-                f"'messages[{index}].content' is longer than {limits.message_characters} characters.",
-                param=f"messages[{index}].content",
-                code="string_above_max_length",
-            )
+        check_length(f"messages[{index}].content", message.content, limits)
     # Operators may put their notes last; what counts is who spoke last.
     spoken = [index for index, message in enumerate(messages) if message.role in ("user", "assistant")]
     last = spoken[-1] if spoken else len(messages) - 1

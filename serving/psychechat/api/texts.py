@@ -2,14 +2,16 @@
 
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
 from typing import Annotated, Literal
 
 from fastapi import Request
-from pydantic import BaseModel, BeforeValidator, ConfigDict
+from pydantic import BeforeValidator
 from typing_extensions import TypedDict
 
 from psychechat.api.auth import tenant
 from psychechat.api.middleware import request_id
+from psychechat.api.protocol import Wire, check_length
 from psychechat.config import Limits
 from psychechat.conversation import Assessment
 from psychechat.engines.base import Call
@@ -42,11 +44,7 @@ def _strings_or_parts(value: object) -> object:
     return ["\n".join(part["text"] for part in value)]
 
 
-class _Wire(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-
-class ClassifyRequest(_Wire):
+class ClassifyRequest(Wire):
     """`POST /v1/classify`."""
 
     input: Annotated[list[str], BeforeValidator(_strings, json_schema_input_type=str | list[str])]
@@ -54,7 +52,7 @@ class ClassifyRequest(_Wire):
     stream: bool = False
 
 
-class ModerationRequest(_Wire):
+class ModerationRequest(Wire):
     """`POST /v1/moderations`: https://platform.openai.com/docs/api-reference/moderations/create"""
 
     input: Annotated[
@@ -86,9 +84,9 @@ def _check(texts: Sequence[str], limits: Limits) -> None:
     if len(texts) > limits.texts:
         raise InvalidRequest(f"'input' holds more than {limits.texts} texts.", param="input")
     for index, text in enumerate(texts):
-        if len(text) > limits.message_characters:
-            raise InvalidRequest(
-                f"'input[{index}]' is longer than {limits.message_characters} characters.",
-                param=f"input[{index}]",
-                code="string_above_max_length",
-            )
+        check_length(f"input[{index}]", text, limits)
+
+
+async def whole(found: AsyncGenerator[Assessment, None]) -> list[Assessment]:
+    async with aclosing(found):
+        return [assessment async for assessment in found]

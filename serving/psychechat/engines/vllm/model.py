@@ -18,9 +18,9 @@ from vllm.model_executor.models.adapters import as_embedding_model
 from vllm.tasks import PoolingTask
 from vllm.v1.pool.metadata import PoolingMetadata
 
+from psychechat.engines.vllm.plugin import PREFIX
 from psychechat_kernels.fused_heads import Pooling, fused_heads, new_workspace, warm_up
 
-PREFIX = "Psychechat"
 _HEADS = "heads."
 _VLLM_POOLING: dict[Pooling, Any] = {"mean": "MEAN", "first": "CLS", "last": "LAST"}
 

@@ -1,6 +1,8 @@
 """Where vLLM learns of our model classes: the entry point group `vllm.general_plugins` names `register`."""
 
-_MODULE, _PREFIX = "psychechat.engines.vllm.model", "Psychechat"
+PREFIX = "Psychechat"
+"""Before the name of an architecture: the same with our heads."""
+_MODULE = "psychechat.engines.vllm.model"
 
 
 def register() -> None:
@@ -11,8 +13,8 @@ def register() -> None:
     from vllm import ModelRegistry
     from vllm.model_executor.models.config import MODELS_CONFIG_MAP
 
-    for architecture in [name for name in ModelRegistry.get_supported_archs() if not name.startswith(_PREFIX)]:
+    for architecture in [name for name in ModelRegistry.get_supported_archs() if not name.startswith(PREFIX)]:
         # A string, so that vLLM imports the class (and with it torch) only where it is used.
-        ModelRegistry.register_model(_PREFIX + architecture, f"{_MODULE}:{_PREFIX}{architecture}")
+        ModelRegistry.register_model(PREFIX + architecture, f"{_MODULE}:{PREFIX}{architecture}")
         if architecture in MODELS_CONFIG_MAP:  # what vLLM sets by an architecture's name holds with heads as well
-            MODELS_CONFIG_MAP[_PREFIX + architecture] = MODELS_CONFIG_MAP[architecture]
+            MODELS_CONFIG_MAP[PREFIX + architecture] = MODELS_CONFIG_MAP[architecture]
