@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
-from psychechat.config import ModelSettings
+from psychechat.config import GeneratorSettings
 from psychechat.engines.base import Call, Delta, Message, Sampling, Stage
 from psychechat.engines.scripted import ScriptedGenerator
 from psychechat_ray.models import generator_model
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class Generator:
     """Ready once the grammars of `stages` are compiled."""
 
-    async def __init__(self, settings: ModelSettings, stages: Sequence[Stage]) -> None:  # type: ignore[misc]  # Serve awaits it
+    async def __init__(self, settings: GeneratorSettings, stages: Sequence[Stage]) -> None:  # type: ignore[misc]  # Serve awaits it
         # In a thread, so that the replica can be stopped while its engine loads.
         self._engine = await asyncio.to_thread(_engine, settings)
         await self._engine.warm(stages)
@@ -48,10 +48,10 @@ class Generator:
         shut_down(getattr(self, "_engine", None))
 
 
-def _engine(settings: ModelSettings) -> "VllmGenerator | ScriptedGenerator":
+def _engine(settings: GeneratorSettings) -> "VllmGenerator | ScriptedGenerator":
     if settings.engine == "scripted":
-        return ScriptedGenerator()
+        return ScriptedGenerator(**settings.engine_args)
     from psychechat.engines.vllm.generator import VllmGenerator  # vLLM takes its time, and is not always there
 
-    revision = {"revision": settings.revision} if settings.revision else {}
-    return VllmGenerator(generator_model(settings), engine_args={**revision, **settings.engine_args})
+    given = {"max_num_seqs": settings.max_num_seqs} | ({"revision": settings.revision} if settings.revision else {})
+    return VllmGenerator(generator_model(settings), engine_args={**given, **settings.engine_args})

@@ -39,6 +39,7 @@ class Ingress:
             metrics=Metrics(),
             policy=settings.policy,
             default_language=settings.default_language,
+            generations=settings.generations,
         )
 
     def reconfigure(self, user_config: dict[str, Any]) -> None:

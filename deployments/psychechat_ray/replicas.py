@@ -19,12 +19,16 @@ STICKY = RequestRouterConfig(request_router_class=ConsistentHashRouter)  # type:
 """Calls of one session meet the same replica. An ingress behind HAProxy cannot have a router of its own."""
 
 
+_NO_QUEUE = 100_000
+"""Requests that a replica takes at once: more than admission ever lets through, so that no turn waits anywhere else."""
+
+
 def deployment(replica: type, name: str, replicas: Replicas, **more: Any) -> Deployment:
     """`replica` as a deployment. How many and with what is the operator's choice; the rest is ours."""
     return serve.deployment(
         name=name,
         num_replicas=replicas.num_replicas,
-        max_ongoing_requests=replicas.max_ongoing_requests,
+        max_ongoing_requests=_NO_QUEUE,
         ray_actor_options={
             "num_cpus": replicas.num_cpus,
             "num_gpus": replicas.num_gpus,

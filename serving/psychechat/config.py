@@ -92,6 +92,36 @@ class Limits(_Branch):
     body_bytes: PositiveInt = 1_000_000
 
 
+class Admission(_Branch):
+    """What one ingress replica lets through, and how many wait for how long. Nobody in a crisis is refused by it."""
+
+    tokens: PositiveInt = 16_384
+    """Of messages that are being classified at once, roughly counted."""
+    door_seconds: PositiveFloat = 5.0
+    """How long a message waits for its classification before the turn is a 429."""
+    waiting: PositiveInt = 256
+    """How many wait for their classification, and how many for their generation."""
+    generation_seconds: PositiveFloat = 15.0
+    """How long a turn then waits for an engine before it is a 429."""
+    crisis_seconds: PositiveFloat = 5.0
+    """How long a crisis turn waits, ahead of all others, before it is answered with the safe template."""
+    crisis_share: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    """Of the sequences that the engines take: kept for crisis turns, at least one."""
+
+    def ordinary(self, generations: int) -> int:
+        """What other turns may hold of so many sequences."""
+        return generations - max(1, round(generations * self.crisis_share))
+
+
+class Quota(_Branch):
+    """What one key may ask for, at each ingress replica. A crisis is answered beyond it."""
+
+    turns_per_minute: PositiveInt | None = None
+    tokens_per_minute: PositiveInt | None = None
+    """Prompt and completion of all stages. A turn under way is never cut; the next one waits."""
+    turns_at_once: PositiveInt | None = None
+
+
 class Resource(_Branch):
     """Someone to turn to: a name, and how to reach them."""
 
@@ -134,6 +164,11 @@ class Policy(_Branch):
     risk: RiskThresholds = RiskThresholds()
     routing: Routing = Routing()
     limits: Limits = Limits()
+    admission: Admission = Admission()
+    quota: Quota = Quota()
+    """Of every key that has none of its own."""
+    quotas: Mapping[Name, Quota] = {}
+    """By the key's name."""
     crisis: Crisis = Field(default_factory=_default_crisis)
     show_reasoning: bool = False
     """Stream LLM Mode's thinking as `reasoning_content`. It speaks about the person, so it is off."""
@@ -146,8 +181,6 @@ class Replicas(_Branch):
     """How Ray runs a deployment."""
 
     num_replicas: PositiveInt = 1
-    max_ongoing_requests: PositiveInt = 1024
-    """Above all that can be let through: requests must queue in the engine, which knows their priority."""
     num_cpus: NonNegativeFloat = 1.0
     num_gpus: NonNegativeFloat = 0.0
     env: Mapping[str, str] = {}
@@ -162,6 +195,17 @@ class ModelSettings(_Branch):
     engine_args: Mapping[str, Any] = {}
     """Passed on to vLLM's `AsyncEngineArgs`."""
     replicas: Replicas = Replicas()
+
+
+class GeneratorSettings(ModelSettings):
+    max_num_seqs: PositiveInt = 64
+    """Sequences that an engine works on at once. Admission counts with it, so it is not among `engine_args`."""
+
+    @model_validator(mode="after")
+    def _one_max_num_seqs(self) -> Self:
+        if "max_num_seqs" in self.engine_args:
+            raise ValueError("max_num_seqs stands beside engine_args, not in it")
+        return self
 
 
 class MemorySettings(_Branch):
@@ -204,8 +248,8 @@ class Settings(_Branch):
     """Where prepared models are kept."""
     ingress: Replicas = Replicas()
     classifier: ModelSettings = ModelSettings()
-    counselor: ModelSettings = ModelSettings()
-    seeker: ModelSettings | None = None
+    counselor: GeneratorSettings = GeneratorSettings()
+    seeker: GeneratorSettings | None = None
     """Runs the simulation. None: the counselor's engine does."""
     memory: MemorySettings = MemorySettings()
     auth: Auth = Auth()
@@ -222,6 +266,21 @@ class Settings(_Branch):
         if self.memory.backend == "local" and self.ingress.num_replicas > 1:
             raise ValueError("memory.backend 'local' is seen by one replica only: set ingress.num_replicas to 1")
         return self
+
+    @model_validator(mode="after")
+    def _room_for_a_crisis(self) -> Self:
+        if self.generations < 2:
+            raise ValueError(
+                "an ingress replica needs two sequences of the counselor (and of the seeker) at least, one of them for "
+                "crisis turns: raise max_num_seqs or the engine's num_replicas, or lower ingress.num_replicas"
+            )
+        return self
+
+    @property
+    def generations(self) -> int:
+        """Sequences that the engines may run at once for one ingress replica. A turn runs on one engine at a time."""
+        engines = [self.counselor, *([self.seeker] if self.seeker else [])]
+        return min(e.max_num_seqs * e.replicas.num_replicas for e in engines) // self.ingress.num_replicas
 
     @model_validator(mode="after")
     def _keys_beyond_this_machine(self) -> Self:

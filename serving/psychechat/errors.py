@@ -55,8 +55,10 @@ class Unauthorized(PsycheChatError):
 
 
 class Overloaded(PsycheChatError):
-    def __init__(self, retry_after: float) -> None:
-        super().__init__("The server is at capacity.")
+    """`retry_after` is in seconds."""
+
+    def __init__(self, retry_after: float, message: str = "The server is at capacity.") -> None:
+        super().__init__(message)
         self.retry_after = retry_after
 
 

@@ -1,6 +1,6 @@
 """Every metric of the pipeline, in one registry. Labels come from small fixed sets: never a word anyone wrote."""
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 _SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
 
@@ -26,6 +26,14 @@ class Metrics:
         self.unknown_risk = self._counter("unknown_risk_turns", "Turns whose risk no classifier could tell")
         self.safe_templates = self._counter("safe_templates", "Turns that the safe template answered", "cause")
         self.recalls = self._counter("memory_recalls", "Look-ups of the emotion memory", "result")
+        self.refusals = self._counter("refusals", "Turns and texts refused for load", "lane", "cause")
+        self.wait_seconds = self._histogram("wait_seconds", "Time in a queue for a permit", "lane")
+        self.permits = Gauge(
+            "psychechat_permits",
+            "Permits by lane, held (tokens or sequences) and waited for",
+            ("lane", "state"),
+            registry=self.registry,
+        )
         self.tokens = self._counter("tokens", "Tokens of all stages", "kind")
 
     def exposition(self) -> bytes:

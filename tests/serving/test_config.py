@@ -62,3 +62,16 @@ def test_a_crisis_table_needs_every_language() -> None:
     table["template"] = {"en": "words"}
     with pytest.raises(ValidationError, match="template has no entry for 'zh'"):
         Policy.model_validate({"crisis": table})
+
+
+def test_a_crisis_needs_a_sequence_that_nobody_else_takes() -> None:
+    with pytest.raises(ValidationError, match="two sequences"):
+        Settings.model_validate({"counselor": {"max_num_seqs": 1}})
+    with pytest.raises(ValidationError, match="beside engine_args"):
+        Settings.model_validate({"counselor": {"engine_args": {"max_num_seqs": 8}}})
+    settings = Settings.model_validate(
+        {"counselor": {"max_num_seqs": 10, "replicas": {"num_replicas": 2}}, "seeker": {"max_num_seqs": 12}}
+    )
+    assert settings.generations == 12  # the smaller of the two engines' decides
+    assert settings.policy.admission.ordinary(12) == 10
+    assert Settings().policy.admission.ordinary(2) == 1

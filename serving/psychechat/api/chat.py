@@ -71,13 +71,14 @@ class _Running:
     def __init__(self, pipeline: Pipeline, asked: TurnRequest) -> None:
         self._choices = asked.choices
         self._pieces: asyncio.Queue[Piece | None] = asyncio.Queue()
-        self._sign = asyncio.Event()
-        self._task = asyncio.create_task(run_turn(pipeline, asked, self._said))
+        self._admitted, self._sign = asyncio.Event(), asyncio.Event()
+        self._task = asyncio.create_task(run_turn(pipeline, asked, self._said, self._admitted.set))
         self._task.add_done_callback(lambda _: self._said(None))
         self.reasoning: dict[int, str] = defaultdict(str)
 
     def _said(self, piece: Piece | None) -> None:
         self._pieces.put_nowait(piece)
+        self._admitted.set()
         self._sign.set()
 
     async def whole(self, request: Request) -> Outcome | None:
@@ -93,12 +94,15 @@ class _Running:
         return outcome
 
     async def first_sign(self, request: Request, seconds: float) -> bool:
-        """Wait until the turn has said something, has ended or has taken this long. False if the client left.
+        """Wait until the turn has said something, has ended, or was let in and has taken this long since.
 
-        Raises what the turn failed with.
+        False if the client left. Raises what the turn failed with, a refusal for load among it.
         """
         try:
-            if not await before_leaving(request, self._sign.wait(), seconds):
+            if not (
+                await before_leaving(request, self._admitted.wait())
+                and await before_leaving(request, self._sign.wait(), seconds)
+            ):
                 await self.stop()
                 return False
         except asyncio.CancelledError:

@@ -77,7 +77,7 @@ def assessments(
 
     first = call()
     calls: Callable[[], Call] = call if each_batch else lambda: first
-    return classify_all(pipeline.classifier, texts, calls)
+    return classify_all(pipeline.classifier, pipeline.admission.classification, texts, calls)
 
 
 def _check(texts: Sequence[str], limits: Limits) -> None:

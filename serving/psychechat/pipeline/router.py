@@ -8,7 +8,7 @@ from psychechat.conversation import Mode
 from psychechat.risk import CRISIS, Severity
 
 Requested = Literal["auto", "agent", "llm"]
-Reason = Literal["crisis", "unknown_risk", "raised_risk", "sharp_shift", "low_risk", "pinned"]
+Reason = Literal["crisis", "unknown_risk", "raised_risk", "sharp_shift", "low_risk", "busy", "pinned"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,9 +20,18 @@ class Decision:
 
 
 def choose(
-    requested: Requested, *, severity: Severity | None, backstop: bool, shift: int | None, routing: Routing
+    requested: Requested,
+    *,
+    severity: Severity | None,
+    backstop: bool,
+    shift: int | None,
+    busy: bool,
+    routing: Routing,
 ) -> Decision:
-    """`severity` None means that no classifier could tell; `backstop` that a listed phrase was found."""
+    """`severity` None means that no classifier could tell; `backstop` that a listed phrase was found.
+
+    `busy`: turns wait for the engines, so one of low risk gives up the depth that its shift alone would get it.
+    """
     crisis = backstop or (severity is not None and severity >= CRISIS)
     if crisis:
         return Decision("llm" if requested == "llm" else "agent", "crisis", crisis=True)
@@ -33,5 +42,5 @@ def choose(
     if severity >= routing.raised:
         return Decision("agent", "raised_risk", crisis=False)
     if shift is not None and shift <= routing.sharp_shift:
-        return Decision("agent", "sharp_shift", crisis=False)
+        return Decision("llm", "busy", crisis=False) if busy else Decision("agent", "sharp_shift", crisis=False)
     return Decision("llm", "low_risk", crisis=False)

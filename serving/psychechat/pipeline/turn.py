@@ -1,6 +1,6 @@
 """One turn, from the seeker's newest message to the reply. Read `run_turn` first.
 
-recall → classify → route → Agent Mode or LLM Mode → remember
+recall → a permit → classify → route → a permit → Agent Mode or LLM Mode → remember
 """
 
 import asyncio
@@ -8,6 +8,7 @@ import logging
 import secrets
 import time
 from collections.abc import Callable, Coroutine, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from math import inf
 from typing import Any
@@ -17,12 +18,14 @@ from psychechat.config import Policy
 from psychechat.conversation import Assessment, Choice, Conversation, EmotionMemory, Mode, Reply
 from psychechat.emotion import Emotion, Language, valence
 from psychechat.engines.base import Call, Classifier, Generator, StageName, Usage
-from psychechat.errors import DeadlineExceeded
+from psychechat.errors import DeadlineExceeded, Overloaded
 from psychechat.memory.base import Keys, Memory
 from psychechat.pipeline import agent_mode, crisis, llm_mode, router
+from psychechat.pipeline.admission import Admission, Permit, Rank, tokens
 from psychechat.pipeline.concurrency import together
 from psychechat.pipeline.llm_mode import Piece
 from psychechat.pipeline.packs import Brief, Pack
+from psychechat.pipeline.quotas import Quotas
 from psychechat.pipeline.router import Decision, Requested
 from psychechat.pipeline.stages import Desk, Tally
 from psychechat.risk import CRISIS, Severity
@@ -33,7 +36,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass
 class Pipeline:
-    """What turns are made with. Everything is handed in; only `policy` is ever replaced, whole, between turns."""
+    """What turns are made with. Only `policy` is ever replaced, whole, between turns."""
 
     classifier: Classifier
     counselor: Generator
@@ -44,6 +47,14 @@ class Pipeline:
     policy: Policy
     default_language: Language = "en"
     keys: Keys = field(default_factory=lambda: Keys(secrets.token_bytes(32)))
+    generations: int = 64
+    """Sequences that the engines may run at once for this pipeline."""
+    admission: Admission = field(init=False)
+    quotas: Quotas = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.admission = Admission(self.generations, lambda: self.policy, self.metrics)
+        self.quotas = Quotas(lambda: self.policy, self.metrics)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,19 +82,25 @@ class Outcome:
     seconds: Mapping[str, float]
 
 
-async def run_turn(pipeline: Pipeline, request: TurnRequest, say: Callable[[Piece], None]) -> Outcome:
+async def run_turn(
+    pipeline: Pipeline,
+    request: TurnRequest,
+    say: Callable[[Piece], None],
+    admitted: Callable[[], None] = lambda: None,
+) -> Outcome:
     """Answer one turn. `say` gets LLM Mode's reply piece by piece; other replies come whole, as one piece a choice.
 
+    `admitted` is called once the turn waits for nothing but its engines: from then on it is not refused for load.
     Cancelling the task that runs this cancels everything in flight, down to the engines.
 
-    Raises ContextLengthExceeded, DeadlineExceeded, EngineUnavailable or StageFailed. A crisis turn raises none of
-    them: whatever fails, it is answered with the safe template.
+    Raises ContextLengthExceeded, DeadlineExceeded, EngineUnavailable, Overloaded or StageFailed. A crisis turn raises
+    none of them: whatever fails, it is answered with the safe template.
     """
     policy, metrics = pipeline.policy, pipeline.metrics
     tally = Tally()
     seconds = min(request.seconds, policy.limits.turn_seconds)
     alarm = crisis.alarm(request.conversation.newest, policy.crisis.backstop)
-    turn = _Turn(pipeline, policy, request, tally, deadline=time.time() + seconds, alarm=alarm)
+    turn = _Turn(pipeline, policy, request, tally, admitted, deadline=time.time() + seconds, alarm=alarm)
     first_words = True
 
     def speak(piece: Piece) -> None:
@@ -101,7 +118,8 @@ async def run_turn(pipeline: Pipeline, request: TurnRequest, say: Callable[[Piec
             reply = await _in_time(turn.answer(speak), seconds)
         except Exception as error:
             if not (turn.must_answer and first_words):
-                metrics.turns.labels(turn.mode, turn.reason, "error").inc()
+                outcome = "refused" if isinstance(error, Overloaded) else "error"
+                metrics.turns.labels(turn.mode, turn.reason, outcome).inc()
                 raise
             _log_kind(request, error, "the safe template answers")
             reply = turn.safe_reply(cause=type(error).__name__)
@@ -111,6 +129,7 @@ async def run_turn(pipeline: Pipeline, request: TurnRequest, say: Callable[[Piec
         metrics.turns.labels(reply.mode, reply.reason, "safe_template" if reply.fallback else "reply").inc()
     finally:
         _count(metrics, turn.mode, tally)
+        pipeline.quotas.charge(request.tenant, tally.usage.prompt_tokens + tally.usage.completion_tokens)
     return Outcome(reply, tally.usage, dict(tally.seconds))
 
 
@@ -123,12 +142,14 @@ class _Turn:
         policy: Policy,
         request: TurnRequest,
         tally: Tally,
+        admitted: Callable[[], None],
         *,
         deadline: float,
         alarm: bool,
     ) -> None:
         self._pipeline, self._policy, self._request, self._tally = pipeline, policy, request, tally
-        self._deadline, self._alarm = deadline, alarm
+        self._admitted, self._deadline, self._alarm = admitted, deadline, alarm
+        self._let_in = False
         self._language = language.choose(request.conversation, pipeline.default_language)
         self._memory: EmotionMemory | None = None
         self._session = request.session
@@ -138,8 +159,13 @@ class _Turn:
 
     @property
     def must_answer(self) -> bool:
-        """A crisis is answered whatever fails; so is a turn whose risk nobody could tell, or not yet."""
-        return self._alarm or self._decision is None or self._decision.crisis or self._severity is None
+        """A crisis is answered whatever fails; so is a turn that was let in and whose risk nobody could tell so far.
+
+        One that is refused at the door is unread, and no phrase in it gave cause for alarm.
+        """
+        if self._alarm or not self._let_in:
+            return self._alarm
+        return self._decision is None or self._decision.crisis or self._severity is None
 
     @property
     def mode(self) -> Mode:
@@ -160,11 +186,45 @@ class _Turn:
         )
         pack = self._pipeline.packs[self._language]
         brief = Brief(self._request.conversation, self._memory)
-        self._assessment, obstacle = await together(self._classify(call), self._fit(pack, brief))
+        with await self._enter():
+            self._assessment, obstacle = await together(self._classify(call), self._fit(pack, brief))
         self._decision = self._route()
         if obstacle is not None:
             raise obstacle
+        with self._quota(), await self._place():
+            self._admitted()
+            return await self._reply_in_mode(call, pack, brief, speak)
 
+    async def _enter(self) -> Permit:
+        """To be classified. An alarming message waits for nobody."""
+        rank = Rank.CRISIS if self._alarm else Rank.ORDINARY
+        with self._tally.timed("queue"):
+            permit = await self._pipeline.admission.classification.acquire(
+                rank, tokens(self._request.conversation.newest)
+            )
+        self._let_in = True
+        return permit
+
+    def _quota(self) -> Permit:
+        """A crisis is answered beyond its key's quota."""
+        assert self._decision is not None
+        return nullcontext() if self._decision.crisis else self._pipeline.quotas.enter(self._request.tenant)
+
+    async def _place(self) -> Permit:
+        """With the engines. A turn of unknown risk does not wait for one."""
+        assert self._decision is not None
+        if self._decision.crisis:
+            rank = Rank.CRISIS
+        else:
+            raised = self._severity is not None and self._severity >= self._policy.routing.raised
+            rank = Rank.RAISED if raised else Rank.ORDINARY
+        with self._tally.timed("queue"):
+            return await self._pipeline.admission.generation.acquire(
+                rank, self._request.choices, seconds=0.0 if self._severity is None and not self._alarm else None
+            )
+
+    async def _reply_in_mode(self, call: Call, pack: Pack, brief: Brief, speak: Callable[[Piece], None]) -> Reply:
+        assert self._decision is not None
         desk = Desk(
             counselor=self._pipeline.counselor,
             seeker=self._pipeline.seeker,
@@ -206,7 +266,7 @@ class _Turn:
         """None if the risk cannot be told, for whatever reason: the turn then goes on as one of unknown risk."""
         with self._tally.timed("classify"):
             try:
-                async with asyncio.timeout(self._policy.limits.classify_seconds):
+                async with asyncio.timeout(_ALARMED_SECONDS if self._alarm else self._policy.limits.classify_seconds):
                     [assessment] = await self._pipeline.classifier.classify([self._request.conversation.newest], call)
             except Exception as error:
                 _log_kind(self._request, error, "risk unknown")
@@ -228,6 +288,7 @@ class _Turn:
             severity=self._severity,
             backstop=self._alarm,
             shift=self._shift,
+            busy=self._pipeline.admission.generation.busy,
             routing=self._policy.routing,
         )
         metrics = self._pipeline.metrics
@@ -331,6 +392,9 @@ class _Turn:
 
 _NORMAL, _URGENT = 0, -1
 """vLLM serves lower priorities first."""
+
+_ALARMED_SECONDS = 2.0
+"""What an alarmed turn gives the classifier: it is a crisis whatever the answer."""
 
 _MEMORY_SECONDS = 1.0
 """Memory is worth waiting for this long."""

@@ -24,7 +24,9 @@ from psychechat.telemetry import Metrics
 class Served:
     """A server and the parts it was made of, for tests to look at and to break."""
 
-    def __init__(self, generator: ScriptedGenerator, policy: Mapping[str, Any], open_metrics: bool) -> None:
+    def __init__(
+        self, generator: ScriptedGenerator, policy: Mapping[str, Any], open_metrics: bool, generations: int
+    ) -> None:
         self.generator = generator
         self.keyring = Keyring({})
         self.engines = {"counselor": True}
@@ -36,6 +38,7 @@ class Served:
             LocalMemory(MemorySettings()),
             Metrics(),
             Policy.model_validate(policy),
+            generations=generations,
         )
         self.app = create_app(self.pipeline, ready=self._ready, keyring=lambda: self.keyring, open_metrics=open_metrics)
         with socket.socket() as free:
@@ -49,8 +52,10 @@ class Served:
 
 
 @contextmanager
-def serve(generator: ScriptedGenerator | None = None, *, open_metrics: bool = True, **policy: Any) -> Iterator[Served]:
-    served = Served(generator or ScriptedGenerator(), policy, open_metrics)
+def serve(
+    generator: ScriptedGenerator | None = None, *, open_metrics: bool = True, generations: int = 64, **policy: Any
+) -> Iterator[Served]:
+    served = Served(generator or ScriptedGenerator(), policy, open_metrics, generations)
     server = uvicorn.Server(uvicorn.Config(served.app, port=served.port, log_level="debug"))
     thread = threading.Thread(target=lambda: asyncio.run(server.serve()), daemon=True)
     thread.start()

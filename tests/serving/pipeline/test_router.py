@@ -26,5 +26,14 @@ from psychechat.risk import Severity
 def test_choose(
     requested: Requested, severity: Severity | None, backstop: bool, shift: int | None, expected: Decision
 ) -> None:
-    found = choose(requested, severity=severity, backstop=backstop, shift=shift, routing=Routing())
+    found = choose(requested, severity=severity, backstop=backstop, shift=shift, busy=False, routing=Routing())
     assert found == expected
+
+
+def test_a_turn_of_low_risk_gives_up_depth_where_others_wait_and_no_other_does() -> None:
+    def busy(severity: Severity | None, requested: Requested = "auto") -> Decision:
+        return choose(requested, severity=severity, backstop=False, shift=-5, busy=True, routing=Routing())
+
+    assert busy(Severity.NONE) == Decision("llm", "busy", False)
+    assert busy(Severity.NONE, "agent") == Decision("agent", "pinned", False)
+    assert busy(Severity.INDICATOR).mode == busy(Severity.IDEATION).mode == busy(None).mode == "agent"

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,11 +18,13 @@ from psychechat.errors import (
     ContextLengthExceeded,
     DeadlineExceeded,
     EngineUnavailable,
+    Overloaded,
     PsycheChatError,
     StageFailed,
 )
 from psychechat.memory.local import LocalMemory
 from psychechat.pipeline import answers, packs
+from psychechat.pipeline.admission import Rank
 from psychechat.pipeline.llm_mode import Piece
 from psychechat.pipeline.router import Requested
 from psychechat.pipeline.turn import Outcome, Pipeline, TurnRequest, run_turn
@@ -64,6 +67,7 @@ class World:
     policy: Mapping[str, Any] = field(default_factory=dict)
     seconds_per_word: float = 0.0
     context_length: int = 100_000
+    generations: int = 64
     said: list[Piece] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -79,6 +83,7 @@ class World:
             LocalMemory(MemorySettings()),
             self.metrics,
             Policy.model_validate({"limits": dict(self.limits), **self.policy}),
+            generations=self.generations,
         )
 
     async def turn(self, *texts: str, requested: Requested = "auto", **more: Any) -> Outcome:
@@ -128,7 +133,7 @@ async def test_risk_takes_agent_mode(text: str, reason: str) -> None:
     assert world.stages == AGENT_STAGES
     assert outcome.reply.rounds == 1
     assert outcome.reply.passed is True
-    assert set(outcome.seconds) == {"classify", *AGENT_STAGES, "total"}
+    assert set(outcome.seconds) == {"queue", "classify", *AGENT_STAGES, "total"}
 
 
 async def test_a_refused_draft_is_written_again_with_the_suggestions() -> None:
@@ -564,3 +569,113 @@ async def _until(true: Callable[[], bool | Awaitable[bool]]) -> None:
     async with asyncio.timeout(5):
         while not true():
             await asyncio.sleep(0.005)
+
+
+# ------------------------------------------------------------------------------------------- load
+
+BUSY = {"admission": {"generation_seconds": 0.05, "crisis_seconds": 0.05, "door_seconds": 0.05}}
+
+
+async def all_taken(world: World, rank: Rank = Rank.ORDINARY) -> ExitStack:
+    """Every permit that this rank may hold."""
+    held, lane = ExitStack(), world.pipeline.admission.generation
+    bounds = lane._bounds()
+    for _ in range(bounds.most if rank is Rank.CRISIS else bounds.ordinary):
+        held.enter_context(await lane.acquire(rank))
+    return held
+
+
+async def test_with_every_normal_permit_taken_a_crisis_goes_on_and_the_rest_is_refused() -> None:
+    world = World(generations=4, policy=BUSY)
+    with await all_taken(world):
+        for text in ("I went for a walk", "All feels hopeless"):
+            with pytest.raises(Overloaded):
+                await world.turn(text)
+        for text in ("All feels pointless", WANTS_TO_DIE):
+            outcome = await world.turn(text)
+            assert (outcome.reply.reason, outcome.reply.fallback) == ("crisis", False)
+    assert world.count("turns", mode="llm", reason="low_risk", outcome="refused") == 1
+    assert world.count("refusals", lane="generation", cause="late") == 2
+    assert (await world.turn("I went for a walk")).reply.mode == "llm"
+
+
+@pytest.mark.parametrize("text", ["All feels pointless", WANTS_TO_DIE])
+async def test_with_every_permit_taken_a_crisis_gets_the_safe_template(text: str) -> None:
+    world = World(generations=4, policy=BUSY)
+    with await all_taken(world, Rank.CRISIS):
+        outcome = await world.turn(text)
+    assert outcome.reply.fallback
+    assert "findahelpline.com" in world.text
+    assert world.count("safe_templates", cause="Overloaded") == 1
+
+
+async def test_unknown_risk_does_not_wait_for_an_engine() -> None:
+    world = World(classifier=BrokenClassifier(RuntimeError()), generations=4)  # the waits are seconds long
+    with await all_taken(world):
+        began = time.monotonic()
+        outcome = await world.turn("I went for a walk")
+        assert time.monotonic() - began < 1
+    assert (outcome.reply.reason, outcome.reply.fallback) == ("unknown_risk", True)
+    assert not (await world.turn("I went for a walk")).reply.fallback
+
+
+async def test_a_full_door_refuses_what_nobody_has_read_and_no_alarm() -> None:
+    world = World(policy=BUSY)
+    with await world.pipeline.admission.classification.acquire(Rank.BULK, 10**9):
+        with pytest.raises(Overloaded):
+            await world.turn("I went for a walk")
+        assert (await world.turn(WANTS_TO_DIE)).reply.reason == "crisis"
+    assert world.count("turns", mode="agent", reason="undecided", outcome="refused") == 1
+    assert world.count("unknown_risk_turns") == 0
+
+
+async def test_a_fall_alone_takes_no_agent_mode_while_others_wait() -> None:
+    """The turn waits for an engine, as one that streams."""
+    world = World(generations=4)
+    await world.turn("a lovely day")
+    held = await all_taken(world)
+    turn = asyncio.create_task(world.turn("a lovely day", world.text, "and then a terrible one"))
+    await asyncio.sleep(0.05)
+    assert not turn.done()
+    held.close()
+    reply = (await turn).reply
+    assert (reply.mode, reply.reason) == ("llm", "busy")
+    assert reply.shift is not None
+    assert reply.shift <= -3
+
+
+async def test_admitted_is_said_once_nothing_but_the_engines_is_waited_for() -> None:
+    world = World(generations=4)
+    held = await all_taken(world)
+    admitted = asyncio.Event()
+    request = TurnRequest(Conversation((Utterance("seeker", "hello there"),)), "llm", "req-1")
+    turn = asyncio.create_task(run_turn(world.pipeline, request, world.said.append, admitted.set))
+    await asyncio.sleep(0.05)
+    assert not admitted.is_set()
+    held.close()
+    await turn
+    assert admitted.is_set()
+
+
+async def test_a_quota_holds_for_all_but_a_crisis() -> None:
+    world = World(policy={"quota": {"tokens_per_minute": 1}})
+    await world.turn("I went for a walk")
+    with pytest.raises(Overloaded, match="1 tokens a minute"):
+        await world.turn("I went for a walk")
+    assert (await world.turn("All feels pointless")).reply.reason == "crisis"
+    assert world.count("refusals", lane="key", cause="tokens") == 1
+
+
+async def test_a_turn_that_is_cancelled_while_it_waits_leaves_no_permit_behind() -> None:
+    world = World(generations=4)
+    held = await all_taken(world)
+    turns = [asyncio.create_task(world.turn("I went for a walk")) for _ in range(5)]
+    await asyncio.sleep(0.05)
+    for turn in turns:
+        turn.cancel()
+    await asyncio.gather(*turns, return_exceptions=True)
+    held.close()
+    for lane in ("classification", "generation"):
+        for state in ("held", "waiting"):
+            labels = {"lane": lane, "state": state}
+            assert world.metrics.registry.get_sample_value("psychechat_permits", labels) == 0

@@ -1,0 +1,235 @@
+"""Permits: who gets one, who waits and in which order, who is refused, and that none is ever lost."""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import ExitStack
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from psychechat.config import Policy
+from psychechat.errors import Overloaded
+from psychechat.pipeline.admission import Admission, Bounds, Lane, Permit, Rank
+from psychechat.telemetry import Metrics
+
+BOUNDS = {"most": 4, "ordinary": 3, "waiting": 2, "seconds": 0.1, "crisis_seconds": 0.1}
+
+
+class Room:
+    """A lane, and what its metrics say."""
+
+    def __init__(self, **bounds: float) -> None:
+        self.metrics = Metrics()
+        self.lane = Lane("generation", lambda: Bounds(**{**BOUNDS, **bounds}), self.metrics)  # type: ignore[arg-type]
+
+    def permits(self, state: str) -> float:
+        labels = {"lane": "generation", "state": state}
+        return self.metrics.registry.get_sample_value("psychechat_permits", labels) or 0
+
+    def refused(self, cause: str) -> float:
+        labels = {"lane": "generation", "cause": cause}
+        return self.metrics.registry.get_sample_value("psychechat_refusals_total", labels) or 0
+
+    async def fill(self, ordinary: int, crisis: int = 0) -> ExitStack:
+        held = ExitStack()
+        for rank in [Rank.ORDINARY] * ordinary + [Rank.CRISIS] * crisis:
+            held.enter_context(await self.lane.acquire(rank, seconds=0))
+        return held
+
+    async def waiter(self, rank: Rank, order: list[Rank] | None = None) -> asyncio.Task[Permit]:
+        async def wait() -> Permit:
+            permit = await self.lane.acquire(rank)
+            if order is not None:
+                order.append(rank)
+            return permit
+
+        task = asyncio.create_task(wait())
+        await asyncio.sleep(0)
+        return task
+
+
+@pytest.mark.asyncio
+async def test_what_is_kept_for_a_crisis_is_given_to_nothing_else() -> None:
+    room = Room()
+    with await room.fill(ordinary=3):
+        for rank in (Rank.RAISED, Rank.ORDINARY, Rank.BULK):
+            with pytest.raises(Overloaded):
+                await room.lane.acquire(rank, seconds=0)
+        with await room.lane.acquire(Rank.CRISIS, seconds=None):
+            assert room.permits("held") == 4
+    assert room.permits("held") == 0
+
+
+@pytest.mark.asyncio
+async def test_crisis_turns_may_hold_everything() -> None:
+    room = Room()
+    with await room.fill(ordinary=0, crisis=4), pytest.raises(Overloaded):
+        await room.lane.acquire(Rank.CRISIS)
+    assert room.refused("late") == 1
+
+
+@pytest.mark.asyncio
+async def test_waiters_go_by_rank_then_first_come_first_served() -> None:
+    room = Room(waiting=9, seconds=9, crisis_seconds=9)
+    order: list[Rank] = []
+    held = await room.fill(ordinary=3, crisis=1)
+    ranks = [Rank.BULK, Rank.ORDINARY, Rank.CRISIS, Rank.RAISED, Rank.ORDINARY]
+    tasks = [await room.waiter(rank, order) for rank in ranks]
+    assert room.permits("waiting") == 5
+    held.close()
+    for task in (tasks[2], tasks[3], tasks[1], tasks[4], tasks[0]):
+        with await asyncio.wait_for(task, 1):
+            pass
+    assert order == sorted(ranks)
+
+
+@pytest.mark.asyncio
+async def test_a_newcomer_does_not_overtake_its_equals() -> None:
+    """A small one would fit; the large one that came first has its turn."""
+    room = Room(most=5, ordinary=4, seconds=9)
+    held = await room.fill(ordinary=2)
+    large = asyncio.create_task(room.lane.acquire(Rank.ORDINARY, 3))
+    await asyncio.sleep(0)
+    with pytest.raises(Overloaded):
+        await room.lane.acquire(Rank.ORDINARY, 1, seconds=0)
+    held.close()
+    with await asyncio.wait_for(large, 1):
+        assert room.permits("held") == 3
+
+
+@pytest.mark.asyncio
+async def test_in_a_full_queue_low_risk_makes_room_for_raised_risk_only() -> None:
+    room = Room(seconds=9)
+    with await room.fill(ordinary=3):
+        first, second = [await room.waiter(Rank.ORDINARY) for _ in range(2)]
+        with pytest.raises(Overloaded):
+            await room.lane.acquire(Rank.ORDINARY)
+        raised = await room.waiter(Rank.RAISED)
+        with pytest.raises(Overloaded):
+            await second  # who came last goes first
+        assert (room.refused("full"), room.refused("displaced")) == (1, 1)
+    for task in (raised, first):
+        with await asyncio.wait_for(task, 1):
+            pass
+
+
+@pytest.mark.asyncio
+async def test_a_crisis_waits_although_the_queue_is_full() -> None:
+    room = Room(seconds=9, crisis_seconds=9)
+    with await room.fill(ordinary=3, crisis=1):
+        tasks = [await room.waiter(rank) for rank in (Rank.RAISED, Rank.RAISED, Rank.CRISIS, Rank.CRISIS)]
+    for task in tasks:
+        with await asyncio.wait_for(task, 1):
+            pass
+
+
+@pytest.mark.asyncio
+async def test_who_must_not_wait_is_let_in_over_the_bounds() -> None:
+    room = Room(crisis_seconds=0)
+    with await room.fill(ordinary=3, crisis=9):
+        assert room.permits("held") == 12
+    assert room.permits("held") == 0
+
+
+@pytest.mark.asyncio
+async def test_what_costs_more_than_there_is_gets_all_there_is() -> None:
+    room = Room()
+    with await room.lane.acquire(Rank.BULK, 1_000):
+        assert room.permits("held") == BOUNDS["ordinary"]
+
+
+@pytest.mark.asyncio
+async def test_waiting_has_an_end_and_says_when_to_come_back() -> None:
+    room = Room(seconds=0.05)
+    with await room.fill(ordinary=3), pytest.raises(Overloaded) as refused:
+        await room.lane.acquire(Rank.ORDINARY)
+    assert 1 <= refused.value.retry_after <= 60
+    assert (room.refused("late"), room.permits("waiting")) == (1, 0)
+
+
+@pytest.mark.asyncio
+async def test_retry_after_follows_the_observed_rate() -> None:
+    """Ten a second come back: a newcomer behind twenty others hears of some two seconds, not of one."""
+    room = Room(waiting=20, seconds=9)
+    for _ in range(8):
+        with await room.lane.acquire(Rank.ORDINARY):
+            await asyncio.sleep(0.1)
+    with await room.fill(ordinary=3):
+        waiting = [await room.waiter(Rank.ORDINARY) for _ in range(20)]
+        with pytest.raises(Overloaded) as refused:
+            await room.lane.acquire(Rank.ORDINARY)
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+    assert 1.5 < refused.value.retry_after < 4
+
+
+@pytest.mark.asyncio
+async def test_one_that_gives_up_makes_way_and_one_that_was_just_let_in_gives_back() -> None:
+    room = Room(most=2, ordinary=1, seconds=9)
+    held = await room.fill(ordinary=1)
+    gone, lucky = [await room.waiter(Rank.ORDINARY) for _ in range(2)]
+    gone.cancel()
+    await asyncio.sleep(0)
+    held.close()  # grants it, in the same breath in which it is cancelled
+    lucky.cancel()
+    await asyncio.gather(gone, lucky, return_exceptions=True)
+    assert (room.permits("held"), room.permits("waiting")) == (0, 0)
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(Rank), st.integers(1, 3), st.sampled_from(["work", "cancel", "hurry"])), max_size=30
+    )
+)
+def test_however_they_come_and_go_no_bound_is_crossed_and_no_permit_lost(
+    arrivals: list[tuple[Rank, int, str]],
+) -> None:
+    room = Room(waiting=5, seconds=0.02, crisis_seconds=0.02)
+    most = 0.0
+
+    async def one(rank: Rank, cost: int, how: str) -> None:
+        nonlocal most
+        try:
+            with await room.lane.acquire(rank, cost, seconds=0 if how == "hurry" and rank is not Rank.CRISIS else None):
+                most = max(most, room.permits("held"))
+                await asyncio.sleep(0)
+        except Overloaded:
+            pass
+
+    async def all_of_them() -> None:
+        tasks = []
+        for rank, cost, how in arrivals:
+            tasks.append(asyncio.create_task(one(rank, cost, how)))
+            if how == "cancel":
+                await asyncio.sleep(0)
+                tasks[-1].cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    asyncio.run(all_of_them())
+    assert most <= BOUNDS["most"]
+    assert (room.permits("held"), room.permits("waiting")) == (0, 0)
+
+
+def test_a_policy_changes_the_bounds_of_a_lane_in_use() -> None:
+    policy = Policy()
+
+    async def free(admission: Admission) -> int:
+        with ExitStack() as held:
+            for taken in range(99):
+                try:
+                    held.enter_context(await admission.generation.acquire(Rank.ORDINARY, seconds=0))
+                except Overloaded:
+                    return taken
+        raise AssertionError
+
+    async def before_and_after() -> tuple[int, int]:
+        nonlocal policy
+        current: Callable[[], Policy] = lambda: policy  # noqa: E731
+        admission = Admission(10, current, Metrics())
+        before = await free(admission)
+        policy = Policy.model_validate({"admission": {"crisis_share": 0.5}})
+        return before, await free(admission)
+
+    assert asyncio.run(before_and_after()) == (8, 5)
