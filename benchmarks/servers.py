@@ -64,10 +64,10 @@ def started(
 
 
 @contextmanager
-def psychechat(port: int, log: Path, *options: str) -> Iterator[Server]:
+def psychechat(port: int, log: Path, *options: str, env: Mapping[str, str] | None = None) -> Iterator[Server]:
     """Our server with the CPU demo, by its own command."""
     command = [str(Path(sys.executable).with_name("psychechat")), "serve", "--port", str(port), *options]
-    with started("psychechat", command, port, log, ready_path="/ready") as server:
+    with started("psychechat", command, port, log, ready_path="/ready", env=env) as server:
         yield server
 
 

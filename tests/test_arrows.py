@@ -20,6 +20,9 @@ LAYERS = ("cli", "commands", "api", "pipeline", ("engines", "memory", "demo"), "
 VENDORS = {
     "ray": ("psychechat_ray",),
     "fastapi": ("psychechat.api", "psychechat_ray.ingress"),
+    "httpx": ("psychechat.pipeline.webhook",),
+    "standardwebhooks": ("psychechat.pipeline.webhook",),
+    "tenacity": ("psychechat.pipeline.webhook",),
     "vllm": ("psychechat.engines.vllm",),
     "triton": ("psychechat_kernels.fused_heads.kernel",),
 }

@@ -14,10 +14,14 @@ from psychechat.config import Policy, Settings
 from psychechat.memory.local import LocalMemory
 from psychechat.pipeline import packs
 from psychechat.pipeline.turn import Pipeline
+from psychechat.pipeline.webhook import WebhookEscalations
 from psychechat.telemetry import Metrics
 from psychechat_ray.remote import RemoteClassifier, RemoteGenerator
 
 Handle = DeploymentHandle[Any]
+
+LAST_SECONDS = 5.0
+"""For the events that are still pending when the replica stops; Serve gives it 20 for all."""
 
 
 @serve.ingress()
@@ -30,16 +34,19 @@ class Ingress:
             self._engines["seeker"] = actor
         self._auth = settings.auth
         self._keyring = Keyring(settings.auth.all_keys())
+        metrics = Metrics()
+        self._escalations = WebhookEscalations(settings.escalation, metrics) if settings.escalation.url else None
         self._pipeline = Pipeline(
             classifier=judge,
             counselor=writer,
             seeker=actor,
             packs=packs.load_all(settings.packs),
             memory=LocalMemory(settings.memory),
-            metrics=Metrics(),
+            metrics=metrics,
             policy=settings.policy,
             default_language=settings.default_language,
             generations=settings.generations,
+            escalations=self._escalations,
         )
 
     def reconfigure(self, user_config: dict[str, Any]) -> None:
@@ -57,6 +64,12 @@ class Ingress:
             keyring=lambda: self._keyring,
             open_metrics=not self._auth.metrics,
         )
+
+    async def __del__(self) -> None:
+        """Serve awaits it once no turn is under way any more."""
+        escalations: WebhookEscalations | None = getattr(self, "_escalations", None)  # __init__ may have failed
+        if escalations is not None:
+            await escalations.close(LAST_SECONDS)
 
     async def _ready(self) -> Mapping[str, bool]:
         up = await asyncio.gather(*(engine.is_up() for engine in self._engines.values()))

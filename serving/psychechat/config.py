@@ -4,6 +4,8 @@ A settings file holds everything. Its `policy` branch alone may change while the
 restarts the replicas it concerns.
 """
 
+import base64
+import os
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
@@ -14,6 +16,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    HttpUrl,
     NonNegativeFloat,
     PositiveFloat,
     PositiveInt,
@@ -235,6 +238,46 @@ class Auth(_Branch):
         return {**self.keys, **kept}
 
 
+class EscalationSettings(_Branch):
+    """Who is told of crisis turns: a webhook. Its secret is no setting, for settings are kept where more can read."""
+
+    url: HttpUrl | None = None
+    """None: nobody is told."""
+    secret_file: Path | None = None
+    """Holds the secret as Standard Webhooks write it: base64 of 24 to 64 bytes, with or without `whsec_`."""
+    secret_env: str = "PSYCHECHAT_ESCALATION_SECRET"  # noqa: S105  its name
+    """Without a file: the environment variable of the ingress that holds it."""
+    timeout_seconds: PositiveFloat = 5.0
+    """For one try."""
+    attempts: PositiveInt = 10
+    """They take some four minutes in all, unless the receiver asks for longer pauses."""
+    capacity: PositiveInt = 1_000
+    """Events waiting for delivery. A newer one takes the oldest's place."""
+    include_utterance: bool = False
+    """Whether an event quotes the seeker's newest message."""
+
+    @model_validator(mode="after")
+    def _words_travel_encrypted(self) -> Self:
+        if self.include_utterance and self.url and self.url.scheme != "https" and self.url.host not in LOOPBACK:
+            raise ValueError("escalation.include_utterance needs an https URL: what a seeker wrote would be readable")
+        return self
+
+    def secret(self) -> bytes:
+        """Raises OSError if the file cannot be read and ValueError if there is no secret or it is none."""
+        place = str(self.secret_file or f"the environment variable {self.secret_env}")
+        text = self.secret_file.read_text("utf-8") if self.secret_file else os.environ.get(self.secret_env, "")
+        try:
+            secret = base64.b64decode(text.strip().removeprefix("whsec_"), validate=True)
+        except ValueError:
+            secret = b""
+        if not 24 <= len(secret) <= 64:
+            raise ValueError(
+                f"escalation.url is set, and {place} holds no secret: 24 to 64 bytes in base64, "
+                "such as `openssl rand -base64 32` prints"
+            )
+        return secret
+
+
 class Settings(_Branch):
     """The whole file."""
 
@@ -253,6 +296,7 @@ class Settings(_Branch):
     """Runs the simulation. None: the counselor's engine does."""
     memory: MemorySettings = MemorySettings()
     auth: Auth = Auth()
+    escalation: EscalationSettings = EscalationSettings()
     policy: Policy = Field(default_factory=Policy)
 
     @model_validator(mode="after")

@@ -23,6 +23,10 @@ class Metrics:
         self.truncated = self._counter("stage_truncated", "Replies that ended at their length bound")
         self.refused_drafts = self._counter("refused_drafts", "Drafts that failed their review")
         self.crises = self._counter("crisis_turns", "Crisis turns by what noticed them", "source")
+        self.escalations = self._counter("escalations", "Crisis events by what became of them", "result")
+        self.escalations_pending = Gauge(
+            "psychechat_escalations_pending", "Crisis events that wait for delivery", registry=self.registry
+        )
         self.unknown_risk = self._counter("unknown_risk_turns", "Turns whose risk no classifier could tell")
         self.safe_templates = self._counter("safe_templates", "Turns that the safe template answered", "cause")
         self.recalls = self._counter("memory_recalls", "Look-ups of the emotion memory", "result")

@@ -6,9 +6,12 @@ from pathlib import Path
 
 import openai
 import pytest
+import yaml
 
 from benchmarks import servers
 from benchmarks.servers import Server
+from psychechat_ray.configurations import load
+from tests.receiver import SECRET, Receiver, receiving
 
 E2E = Path(__file__).parent
 
@@ -20,11 +23,23 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def receiver() -> Iterator[Receiver]:
+    """Who is told of crises."""
+    with receiving(200) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory, receiver: Receiver) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("server")
+    settings = load("demo-cpu").model_dump(mode="json", exclude_unset=True)
+    (folder / "settings.yaml").write_text(yaml.safe_dump(settings | {"escalation": {"url": receiver.url}}))
+    secret = {"PSYCHECHAT_ESCALATION_SECRET": SECRET}
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    with servers.psychechat(port, tmp_path_factory.mktemp("server") / "log", "--config", "demo-cpu") as running:
+    config = ("--config", str(folder / "settings.yaml"))
+    with servers.psychechat(port, folder / "log", *config, env=secret) as running:
         running.wait_until_ready()
         yield running
 

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from psychechat.config import Auth, Policy, Settings
+from psychechat.config import Auth, EscalationSettings, Policy, Settings
 
 
 def test_a_settings_file_survives_the_round_trip_through_json() -> None:
@@ -22,6 +22,8 @@ def test_a_settings_file_survives_the_round_trip_through_json() -> None:
         ("host: 0.0.0.0", "there are no API keys"),
         ("auth: {keys: {intake: psy-the-key-itself}}", "auth.keys.intake"),
         ('auth: {keys: {"": "aa"}}', "auth.keys"),
+        ("escalation: {url: pager.example}", "escalation.url"),
+        ("escalation: {url: 'http://pager.example', include_utterance: true}", "needs an https URL"),
     ],
 )
 def test_a_wrong_file_is_refused_with_the_name_of_what_is_wrong(tmp_path: Path, text: str, complaint: str) -> None:
@@ -49,6 +51,32 @@ def test_a_file_without_keys_does_not_open_the_door(tmp_path: Path, text: str) -
     file.write_text(text)
     with pytest.raises(ValidationError):
         Auth(keys_file=file).all_keys()
+
+
+SECRET = "c29tZSAyNCBvciBtb3JlIHJhbmRvbSBieXRlcw=="
+
+
+def test_the_webhooks_secret_comes_from_a_file_or_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "secret"
+    file.write_text(f"whsec_{SECRET}\n")
+    assert EscalationSettings(secret_file=file).secret() == b"some 24 or more random bytes"
+    monkeypatch.setenv("PAGER", SECRET)
+    assert EscalationSettings(secret_env="PAGER").secret() == b"some 24 or more random bytes"
+
+
+@pytest.mark.parametrize("text", ["", "short", "not base64, though it is long enough for a secret", SECRET * 4])
+def test_what_is_no_secret_is_refused_without_repeating_it(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setenv("PAGER", text)
+    with pytest.raises(ValueError, match="the environment variable PAGER holds no secret") as refused:
+        EscalationSettings(secret_env="PAGER").secret()
+    assert not text or text not in str(refused.value)
+
+
+def test_words_may_travel_unencrypted_on_this_machine_alone() -> None:
+    for url in ("https://pager.example/x", "http://127.0.0.1:9/x", "http://localhost/x"):
+        EscalationSettings.model_validate({"url": url, "include_utterance": True})
 
 
 def test_an_empty_file_is_the_default(tmp_path: Path) -> None:

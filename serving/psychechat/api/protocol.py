@@ -170,7 +170,14 @@ def turn_request(body: ChatRequest, policy: Policy, caller: Caller) -> TurnReque
             raise
         alone = Conversation((Utterance("seeker", newest[-policy.limits.message_characters :]),))
         locale = (body.metadata or {}).get("locale")
-        return TurnRequest(alone, "auto", caller.request_id, tenant=caller.tenant, locale=locale)
+        return TurnRequest(
+            alone,
+            "auto",
+            caller.request_id,
+            tenant=caller.tenant,
+            end_user=body.safety_identifier or body.user,
+            locale=locale,
+        )
 
 
 def _turn_request(body: ChatRequest, limits: Limits, caller: Caller) -> TurnRequest:
@@ -200,6 +207,7 @@ def _turn_request(body: ChatRequest, limits: Limits, caller: Caller) -> TurnRequ
         choices=choices,
         tenant=caller.tenant,
         session=body.prompt_cache_key or caller.session,
+        end_user=body.safety_identifier or body.user,
         locale=(body.metadata or {}).get("locale"),
     )
 

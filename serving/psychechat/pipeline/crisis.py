@@ -30,16 +30,20 @@ def _plain(text: str) -> str:
 _BETWEEN_HAN = re.compile(r"(?<=[一-鿿]) (?=[一-鿿])")
 
 
-def resources(crisis: Crisis, language: Language, locale: str | None) -> str:
-    """The resources of the locale's language and region, else of its language, else of the conversation's.
+def place(crisis: Crisis, language: Language, locale: str | None) -> str:
+    """The table's entry for the locale's language and region, else for its language, else the conversation's.
 
     `locale` may be a BCP 47 tag or a POSIX one: `zh-Hant-TW`, `en_US.UTF-8`.
     """
-    table = {name.casefold(): entries for name, entries in crisis.resources.items()}
+    names = {name.casefold(): name for name in crisis.resources}
     spoken, *subtags = re.split(r"[-_.@]", (locale or "").casefold())
     regions = [f"{spoken}-{subtag}" for subtag in subtags]
-    name = next(name for name in (*regions, spoken, language) if name in table)
-    return "\n".join([crisis.introduction[language], *(f"- {entry.name}: {entry.contact}" for entry in table[name])])
+    return next(names[name] for name in (*regions, spoken, language) if name in names)
+
+
+def resources(crisis: Crisis, language: Language, locale: str | None) -> str:
+    entries = crisis.resources[place(crisis, language, locale)]
+    return "\n".join([crisis.introduction[language], *(f"- {entry.name}: {entry.contact}" for entry in entries)])
 
 
 def with_resources(text: str, crisis: Crisis, language: Language, locale: str | None) -> str:

@@ -23,6 +23,7 @@ from psychechat.memory.base import Keys, Memory
 from psychechat.pipeline import agent_mode, crisis, llm_mode, router
 from psychechat.pipeline.admission import Admission, Permit, Rank, tokens
 from psychechat.pipeline.concurrency import together
+from psychechat.pipeline.escalation import CrisisTurn, Escalations, Source
 from psychechat.pipeline.llm_mode import Piece
 from psychechat.pipeline.packs import Brief, Pack
 from psychechat.pipeline.quotas import Quotas
@@ -47,6 +48,7 @@ class Pipeline:
     policy: Policy
     default_language: Language = "en"
     keys: Keys = field(default_factory=lambda: Keys(secrets.token_bytes(32)))
+    escalations: Escalations | None = None
     generations: int = 64
     """Sequences that the engines may run at once for this pipeline."""
     admission: Admission = field(init=False)
@@ -70,6 +72,8 @@ class TurnRequest:
     tenant: str = ""
     session: str | None = None
     """A session that the client named."""
+    end_user: str | None = None
+    """Who is speaking, in the client's words."""
     locale: str | None = None
     seconds: float = inf
     """How long the client waits; the policy's limit holds as well."""
@@ -102,6 +106,7 @@ async def run_turn(
     alarm = crisis.alarm(request.conversation.newest, policy.crisis.backstop)
     turn = _Turn(pipeline, policy, request, tally, admitted, deadline=time.time() + seconds, alarm=alarm)
     first_words = True
+    reply: Reply | None = None
 
     def speak(piece: Piece) -> None:
         nonlocal first_words
@@ -128,6 +133,7 @@ async def run_turn(
         await turn.remember(reply)
         metrics.turns.labels(reply.mode, reply.reason, "safe_template" if reply.fallback else "reply").inc()
     finally:
+        turn.escalate(reply)
         _count(metrics, turn.mode, tally)
         pipeline.quotas.charge(request.tenant, tally.usage.prompt_tokens + tally.usage.completion_tokens)
     return Outcome(reply, tally.usage, dict(tally.seconds))
@@ -173,7 +179,7 @@ class _Turn:
 
     @property
     def reason(self) -> str:
-        return self._decision.reason if self._decision else "crisis" if self._alarm else "undecided"
+        return self._decision.reason if self._decision else "crisis" if self._in_crisis else "undecided"
 
     async def answer(self, speak: Callable[[Piece], None]) -> Reply:
         await self._recall()
@@ -271,7 +277,9 @@ class _Turn:
             except Exception as error:
                 _log_kind(self._request, error, "risk unknown")
                 return None
-        return assessment if assessment.is_finite else None
+        # Kept at once: if the turn ends before the router has spoken, a crisis is known all the same.
+        self._assessment = assessment if assessment.is_finite else None
+        return self._assessment
 
     async def _fit(self, pack: Pack, brief: Brief) -> Exception | None:
         """What keeps the turn's stages from running at all. Returned, so that the router speaks first."""
@@ -291,11 +299,8 @@ class _Turn:
             busy=self._pipeline.admission.generation.busy,
             routing=self._policy.routing,
         )
-        metrics = self._pipeline.metrics
-        if decision.crisis:
-            metrics.crises.labels("backstop" if self._alarm else "classifier").inc()
-        elif self._severity is None:
-            metrics.unknown_risk.inc()
+        if self._severity is None:
+            self._pipeline.metrics.unknown_risk.inc()
         return decision
 
     async def _answer_as_agent(self, desk: Desk, brief: Brief, speak: Callable[[Piece], None]) -> Reply:
@@ -330,6 +335,34 @@ class _Turn:
         text = crisis.safe_template(self._policy.crisis, self._language, self._request.locale)
         return self._reply((Choice(text, "content_filter"),) * self._request.choices, fallback=True)
 
+    def escalate(self, reply: Reply | None) -> None:
+        """Count a crisis turn and tell those who must know of it, also where the turn has no reply."""
+        if not self._in_crisis or self._severity is None:
+            return
+        source: Source = "backstop" if self._alarm else "classifier"
+        self._pipeline.metrics.crises.labels(source).inc()
+        if self._pipeline.escalations is None:
+            return
+        request = self._request
+        turn = CrisisTurn(
+            conversation=request.conversation,
+            request_id=request.request_id,
+            tenant=request.tenant,
+            session_id=self._session,
+            named_session=request.session,
+            end_user=request.end_user,
+            source=source,
+            severity=self._severity,
+            mode=self.mode,
+            answered="unanswered" if reply is None else "safe_template" if reply.fallback else "reply",
+            language=self._language,
+            locale=crisis.place(self._policy.crisis, self._language, request.locale),
+        )
+        try:
+            self._pipeline.escalations.escalate(turn)
+        except Exception as error:
+            _log_kind(request, error, "nobody told of a crisis")
+
     async def remember(self, reply: Reply) -> None:
         """Under the key of every text that the conversation may go on from. Unknown emotions keep the last known."""
         if self._session is None:
@@ -356,6 +389,10 @@ class _Turn:
             return CRISIS if self._alarm else None
         found = self._assessment.severity(self._policy.risk.by_severity)
         return max(found, CRISIS) if self._alarm else found
+
+    @property
+    def _in_crisis(self) -> bool:
+        return self._severity is not None and self._severity >= CRISIS
 
     @property
     def _emotions(self) -> list[Emotion]:

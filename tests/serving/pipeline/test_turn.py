@@ -25,6 +25,7 @@ from psychechat.errors import (
 from psychechat.memory.local import LocalMemory
 from psychechat.pipeline import answers, packs
 from psychechat.pipeline.admission import Rank
+from psychechat.pipeline.escalation import CrisisTurn
 from psychechat.pipeline.llm_mode import Piece
 from psychechat.pipeline.router import Requested
 from psychechat.pipeline.turn import Outcome, Pipeline, TurnRequest, run_turn
@@ -69,6 +70,7 @@ class World:
     context_length: int = 100_000
     generations: int = 64
     said: list[Piece] = field(default_factory=list)
+    told: list[CrisisTurn] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.generator = ScriptedGenerator(
@@ -84,7 +86,11 @@ class World:
             self.metrics,
             Policy.model_validate({"limits": dict(self.limits), **self.policy}),
             generations=self.generations,
+            escalations=self,
         )
+
+    def escalate(self, turn: CrisisTurn) -> None:
+        self.told.append(turn)
 
     async def turn(self, *texts: str, requested: Requested = "auto", **more: Any) -> Outcome:
         """The texts alternate, the seeker's first and last."""
@@ -352,6 +358,98 @@ async def test_what_a_client_set_shapes_no_reply_in_a_crisis() -> None:
     outcome = await world.turn(WANTS_TO_DIE, requested="llm", sampling=sampling)
     assert "end." in world.text
     assert outcome.reply.choices[0].finish_reason == "stop"
+
+
+# -------------------------------------------------------------------------------------------- escalation
+
+
+def _told(world: World) -> tuple[str, Severity, str]:
+    """Of the one event that there must be; the metric agrees."""
+    [turn] = world.told
+    assert world.count("crisis_turns", source=turn.source) == 1
+    return turn.source, turn.severity, turn.answered
+
+
+@pytest.mark.parametrize(
+    ("text", "source"), [(WANTS_TO_DIE, "backstop"), ("All feels pointless", "classifier")], ids=["phrase", "head"]
+)
+@pytest.mark.parametrize("requested", ["auto", "agent", "llm"])
+async def test_a_crisis_is_told(text: str, source: str, requested: Requested) -> None:
+    world = World()
+    outcome = await world.turn(text, requested=requested, locale="en_US.UTF-8", tenant="ward", end_user="u1")
+    assert _told(world) == (source, Severity.IDEATION, "reply")
+    [turn] = world.told
+    assert (turn.tenant, turn.end_user, turn.request_id, turn.mode) == ("ward", "u1", "req-1", outcome.reply.mode)
+    assert turn.locale == "en-US"  # the table's name for it, never the client's words
+    assert turn.session_id
+
+
+@pytest.mark.parametrize("text", ["hello there", "All feels hopeless"])
+async def test_what_is_no_crisis_is_not_told(text: str) -> None:
+    world = World()
+    await world.turn(text)
+    world.pipeline.classifier = BrokenClassifier(EngineUnavailable("gone"))
+    await world.turn(text)  # of unknown risk, which is none either
+    assert world.told == []
+
+
+async def test_a_crisis_is_told_with_every_engine_dead() -> None:
+    world = World(classifier=BrokenClassifier(EngineUnavailable("gone")))
+    world.pipeline.counselor = DeadCounselor({name: [EngineUnavailable("gone")] for name in StageName})
+    await world.turn(WANTS_TO_DIE)
+    assert _told(world) == ("backstop", Severity.IDEATION, "safe_template")
+
+
+@pytest.mark.parametrize("error", [StageFailed("draft"), DeadlineExceeded("late"), RuntimeError("a bug")])
+@pytest.mark.parametrize("text", [WANTS_TO_DIE, "All feels pointless"])
+async def test_a_crisis_is_told_whatever_fails(text: str, error: Exception) -> None:
+    world = World({name: [error] for name in StageName})
+    await world.turn(text)
+    assert _told(world)[2] == "safe_template"
+
+
+@pytest.mark.parametrize("text", [WANTS_TO_DIE, "All feels pointless"])
+async def test_a_crisis_whose_client_left_is_told(text: str) -> None:
+    world = World(seconds_per_word=0.05)
+    task = asyncio.create_task(world.turn(text))
+    await _until(lambda: world.generator.running > 0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert _told(world)[2] == "unanswered"
+
+
+async def test_a_crisis_whose_deadline_passes_is_told() -> None:
+    world = World(seconds_per_word=0.05, limits={"turn_seconds": 0.12})
+    await world.turn(WANTS_TO_DIE)
+    assert _told(world)[2] == "safe_template"
+
+
+class SlowCounselor(ScriptedGenerator):
+    """Never says whether a prompt fits."""
+
+    async def check_fits(self, messages: Sequence[Message], reserve: int) -> None:
+        await asyncio.sleep(3600)
+
+
+async def test_a_crisis_that_the_router_never_heard_of_is_told() -> None:
+    world = World(limits={"turn_seconds": 0.1})
+    world.pipeline.counselor = SlowCounselor()
+    outcome = await world.turn("All feels pointless")
+    assert (outcome.reply.reason, outcome.reply.fallback) == ("crisis", True)
+    assert _told(world) == ("classifier", Severity.IDEATION, "safe_template")
+
+
+async def test_nobody_to_tell_is_no_failed_turn(caplog: pytest.LogCaptureFixture) -> None:
+    class Broken:
+        def escalate(self, turn: CrisisTurn) -> None:
+            raise RuntimeError(f"a bug: {turn.conversation.newest}")
+
+    world = World()
+    world.pipeline.escalations = Broken()
+    assert not (await world.turn(WANTS_TO_DIE)).reply.fallback
+    assert "nobody told of a crisis" in caplog.text
+    assert WANTS_TO_DIE not in caplog.text
 
 
 # --------------------------------------------------------------------------------------------- unknown risk

@@ -1,0 +1,199 @@
+"""Crisis turns as events of a webhook, signed as Standard Webhooks have it: https://www.standardwebhooks.com
+
+An event is delivered, perhaps more than once, or counted as lost. A receiver tells repeated ones by their id.
+"""
+
+import asyncio
+import hashlib
+import hmac
+import logging
+import time
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from math import isfinite
+
+import httpx
+import orjson
+from cachetools import TTLCache
+from standardwebhooks import Webhook
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
+from tenacity.wait import wait_base
+
+from psychechat.config import EscalationSettings
+from psychechat.pipeline.escalation import CrisisTurn
+from psychechat.telemetry import Metrics
+
+logger = logging.getLogger(__name__)
+
+BACKOFF = wait_exponential_jitter(initial=1, max=60, jitter=1)
+LONGEST_PAUSE = 300.0
+"""A receiver may ask for as many seconds; after more the event would be old."""
+RETRY_WINDOW = 600
+"""Seconds in which a turn with the same words is taken for the same turn, sent again. At most twice as many."""
+_AT_ONCE = 8
+_REMEMBERED = 50_000
+_LATER = frozenset({404, 408, 425, 429})
+"""Besides 5xx. A 404 is what a proxy says whose receiver is being replaced."""
+
+
+class WebhookEscalations:
+    """Implements `Escalations`. What waits for delivery is kept in memory, bounded, and gone with the process."""
+
+    def __init__(self, settings: EscalationSettings, metrics: Metrics, *, backoff: wait_base = BACKOFF) -> None:
+        """Raises ValueError or OSError if the settings name no usable secret."""
+        self._settings, self._metrics, self._backoff = settings, metrics, backoff
+        secret = settings.secret()
+        self._signer = Webhook(secret)
+        # Not the signing key itself, though whoever has the one can make the other.
+        self._id_key = hmac.digest(secret, b"psychechat event id", "sha256")
+        self._client = httpx.AsyncClient(timeout=settings.timeout_seconds)
+        self._slots = asyncio.Semaphore(_AT_ONCE)
+        self._closing = asyncio.Event()
+        self._known: TTLCache[str, None] = TTLCache(_REMEMBERED, RETRY_WINDOW)
+        self._pending: dict[str, asyncio.Task[None]] = {}
+
+    def escalate(self, turn: CrisisTurn) -> None:
+        window = int(time.time() / RETRY_WINDOW)
+        event_id, before = (self._id(turn, number) for number in (window, window - 1))
+        if event_id in self._known or before in self._known:
+            self._metrics.escalations.labels("repeated").inc()
+            return
+        self._known[event_id] = None
+        if len(self._pending) >= self._settings.capacity:
+            # The oldest has had the most tries, and whoever sent the newest can still be reached.
+            self._give_up(next(iter(self._pending)), "displaced")
+        self._pending[event_id] = asyncio.create_task(self._deliver(event_id, self._body(event_id, turn)))
+        self._metrics.escalations_pending.set(len(self._pending))
+
+    async def close(self, seconds: float) -> None:
+        """Everything that is pending is tried once more, at once, and after these seconds given up."""
+        self._closing.set()
+        tasks = list(self._pending.values())
+        if tasks:
+            await asyncio.wait(tasks, timeout=seconds)
+        for event_id in list(self._pending):
+            self._give_up(event_id, "abandoned")
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._client.aclose()
+
+    async def _deliver(self, event_id: str, body: bytes) -> None:
+        tries = AsyncRetrying(
+            retry=retry_if_exception_type(_NotNow),
+            stop=lambda state: stop_after_attempt(self._settings.attempts)(state) or self._closing.is_set(),
+            wait=self._pause,
+            sleep=self._nap,
+            reraise=True,
+        )
+        try:
+            await tries(self._post, event_id, body)
+        except (_NotNow, _Refused) as failure:
+            self._lost(event_id, failure.result, str(failure))
+        else:
+            self._metrics.escalations.labels("delivered").inc()
+        self._settled(event_id)
+
+    async def _post(self, event_id: str, body: bytes) -> None:
+        async with self._slots:
+            now = datetime.now(UTC)
+            headers = {
+                "content-type": "application/json",
+                "webhook-id": event_id,
+                "webhook-timestamp": str(int(now.timestamp())),
+                "webhook-signature": self._signer.sign(event_id, now, body.decode()),
+            }
+            try:
+                # One bound on the whole try; httpx's own are for each step of it. The answer's body says nothing.
+                async with (
+                    asyncio.timeout(self._settings.timeout_seconds),
+                    self._client.stream("POST", str(self._settings.url), content=body, headers=headers) as response,
+                ):
+                    status, asked = response.status_code, _seconds(response.headers.get("retry-after"))
+            except Exception as error:
+                raise _NotNow(type(error).__name__) from None
+        if status in _LATER or status >= 500:
+            raise _NotNow(f"status {status}", asked)
+        if not 200 <= status < 300:
+            raise _Refused(f"status {status}")
+
+    def _pause(self, state: RetryCallState) -> float:
+        failure = state.outcome.exception() if state.outcome else None
+        asked = failure.retry_after if isinstance(failure, _NotNow) else 0.0
+        return max(self._backoff(state), asked)
+
+    async def _nap(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._closing.wait()
+        except TimeoutError:
+            pass
+
+    def _give_up(self, event_id: str, result: str) -> None:
+        self._pending[event_id].cancel()
+        self._lost(event_id, result, "no time or room left")
+        self._settled(event_id)
+
+    def _lost(self, event_id: str, result: str, why: str) -> None:
+        self._known.pop(event_id, None)  # the turn, sent again, may have more luck
+        self._metrics.escalations.labels(result).inc()
+        logger.error("escalation %s %s: %s", event_id, result, why)
+
+    def _settled(self, event_id: str) -> None:
+        del self._pending[event_id]
+        self._metrics.escalations_pending.set(len(self._pending))
+
+    def _id(self, turn: CrisisTurn, window: int) -> str:
+        """The same for the same turn sent again, at whatever replica. Two people may say the same words, so who
+        speaks counts too, as far as the client says it, and so does the time.
+        """
+        digest = hmac.new(self._id_key, digestmod=hashlib.sha256)
+        speaker = (turn.tenant, turn.named_session or "", turn.end_user or "", str(window))
+        spoken = (field for u in turn.conversation.utterances for field in (u.speaker, u.text.strip()))
+        for field in (*speaker, *spoken):
+            encoded = field.encode()
+            digest.update(len(encoded).to_bytes(8, "little") + encoded)
+        return f"evt_{digest.hexdigest()[:32]}"
+
+    def _body(self, event_id: str, turn: CrisisTurn) -> bytes:
+        event = {
+            "id": event_id,
+            "type": "crisis.detected",
+            "created": int(time.time()),
+            "tenant": turn.tenant,
+            "session_id": turn.session_id,
+            "request_id": turn.request_id,
+            "source": turn.source,
+            "severity": turn.severity.label,
+            "mode": turn.mode,
+            "answered": turn.answered,
+            "language": turn.language,
+            "locale": turn.locale,
+        }
+        if self._settings.include_utterance:
+            event["utterance"] = turn.conversation.newest
+        return orjson.dumps(event)
+
+
+class _NotNow(Exception):
+    result = "exhausted"
+
+    def __init__(self, why: str, retry_after: float = 0.0) -> None:
+        super().__init__(why)
+        self.retry_after = retry_after
+
+
+class _Refused(Exception):
+    result = "refused"
+
+
+def _seconds(retry_after: str | None) -> float:
+    """A retry-after header is a number of seconds or a date. What is neither asks for nothing."""
+    if retry_after is None:
+        return 0.0
+    try:
+        asked = float(retry_after)
+    except ValueError:
+        try:
+            asked = parsedate_to_datetime(retry_after).timestamp() - time.time()
+        except ValueError:
+            return 0.0
+    return min(max(asked, 0.0), LONGEST_PAUSE) if isfinite(asked) else 0.0

@@ -1,0 +1,355 @@
+"""Crisis events against a real receiver that fails, hangs, refuses, asks for patience or is not there."""
+
+import asyncio
+import base64
+import gc
+import hashlib
+import hmac
+import logging
+import socket
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from tenacity import wait_fixed
+
+from psychechat.config import EscalationSettings
+from psychechat.conversation import Conversation, Utterance
+from psychechat.pipeline import webhook
+from psychechat.pipeline.escalation import CrisisTurn
+from psychechat.pipeline.webhook import BACKOFF, LONGEST_PAUSE, RETRY_WINDOW, WebhookEscalations
+from psychechat.risk import Severity
+from psychechat.telemetry import Metrics
+from tests.receiver import HANG, SECRET, receiving
+
+pytestmark = pytest.mark.asyncio
+
+CANARY = "zanzibarquux"
+
+
+def crisis(*texts: str, **more: Any) -> CrisisTurn:
+    spoken = tuple(Utterance("counselor" if i % 2 else "seeker", text) for i, text in enumerate(texts))
+    turn = CrisisTurn(
+        conversation=Conversation(spoken),
+        request_id="req-1",
+        tenant="ward",
+        session_id="s1",
+        named_session=None,
+        end_user=None,
+        source="backstop",
+        severity=Severity.IDEATION,
+        mode="agent",
+        answered="reply",
+        language="en",
+        locale="en-US",
+    )
+    return replace(turn, **more)
+
+
+class Sending:
+    def __init__(self, url: str, quick: bool, settings: dict[str, Any]) -> None:
+        self.metrics = Metrics()
+        chosen = EscalationSettings.model_validate({"url": url, **settings})
+        self.webhook = WebhookEscalations(chosen, self.metrics, backoff=wait_fixed(0.01) if quick else BACKOFF)
+        self.escalate = self.webhook.escalate
+
+    def count(self, result: str) -> float:
+        return self.metrics.registry.get_sample_value("psychechat_escalations_total", {"result": result}) or 0.0
+
+    @property
+    def pending(self) -> float:
+        return self.metrics.registry.get_sample_value("psychechat_escalations_pending") or 0.0
+
+    async def settle(self) -> None:
+        await until(lambda: not self.pending)
+
+
+async def until(true: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not true():
+            await asyncio.sleep(0.005)
+
+
+@pytest.fixture(autouse=True)
+def _secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PSYCHECHAT_ESCALATION_SECRET", SECRET)
+
+
+@asynccontextmanager
+async def sending(url: str, *, quick: bool = True, **settings: Any) -> AsyncIterator[Sending]:
+    opened = Sending(url, quick, settings)
+    try:
+        yield opened
+    finally:
+        await opened.webhook.close(0)
+
+
+async def test_an_event_says_what_was_detected_and_no_word_of_the_seeker() -> None:
+    with receiving(204) as receiver:
+        async with sending(receiver.url) as sender:
+            sender.escalate(crisis(f"hello {CANARY}", f"go on {CANARY}", f"I want to die {CANARY}"))
+            await sender.settle()
+        [delivery] = receiver.deliveries
+    event = delivery.event
+    assert abs(event.pop("created") - time.time()) < 60
+    assert event.pop("id") == delivery.headers["webhook-id"]
+    assert event == {
+        "type": "crisis.detected",
+        "tenant": "ward",
+        "session_id": "s1",
+        "request_id": "req-1",
+        "source": "backstop",
+        "severity": "ideation",
+        "mode": "agent",
+        "answered": "reply",
+        "language": "en",
+        "locale": "en-US",
+    }
+    assert CANARY not in str(delivery)
+    assert sender.count("delivered") == 1
+
+
+async def test_the_newest_message_goes_with_it_where_the_settings_say_so() -> None:
+    with receiving(200) as receiver:
+        async with sending(receiver.url, include_utterance=True) as sender:
+            sender.escalate(crisis("hello", "go on", "想死"))
+            await sender.settle()
+        assert receiver.deliveries[0].event["utterance"] == "想死"
+
+
+async def test_the_signature_is_the_one_the_standard_writes() -> None:
+    """By hand, for the receiver's verification is of the same package as the signer."""
+    with receiving(200) as receiver:
+        async with sending(receiver.url) as sender:
+            sender.escalate(crisis("想死"))
+            await sender.settle()
+        [delivery] = receiver.deliveries
+    headers = delivery.headers
+    key = base64.b64decode(SECRET.removeprefix("whsec_"))
+    signed = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + delivery.body
+    digest = base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode()
+    assert headers["webhook-signature"] == f"v1,{digest}"
+    assert abs(int(headers["webhook-timestamp"]) - time.time()) < 60
+
+
+async def test_a_wrong_secret_is_refused_and_not_tried_again(caplog: pytest.LogCaptureFixture) -> None:
+    with receiving(200) as receiver, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PSYCHECHAT_ESCALATION_SECRET", "another secret of 24 or more bytes!=".replace(" ", "+")[:32])
+        async with sending(receiver.url) as sender:
+            sender.escalate(crisis(CANARY))
+            await sender.settle()
+        assert len(receiver.deliveries) == 1
+    assert sender.count("refused") == 1
+    assert receiver.deliveries[0].event["id"] in caplog.text  # so that it can be found again
+    assert CANARY not in caplog.text
+
+
+@pytest.mark.parametrize("status", [400, 410, 301])
+async def test_a_receiver_that_refuses_is_not_asked_again(status: int) -> None:
+    with receiving((status, {"location": "/elsewhere"})) as receiver:
+        async with sending(receiver.url) as sender:
+            sender.escalate(crisis("hello"))
+            await sender.settle()
+        assert len(receiver.deliveries) == 1
+    assert (sender.count("refused"), sender.count("delivered")) == (1, 0)
+
+
+async def test_a_receiver_that_fails_twice_gets_the_same_event_three_times() -> None:
+    with receiving(500, 404, 200) as receiver:
+        async with sending(receiver.url) as sender:
+            sender.escalate(crisis("hello"))
+            await sender.settle()
+        assert len({delivery.body for delivery in receiver.deliveries}) == 1
+        assert len({delivery.headers["webhook-id"] for delivery in receiver.deliveries}) == 1
+        assert len(receiver.deliveries) == 3
+    assert sender.count("delivered") == 1
+
+
+async def test_pauses_grow_and_differ() -> None:
+    def pauses() -> list[float]:
+        return [BACKOFF(SimpleNamespace(attempt_number=number)) for number in range(1, 10)]  # type: ignore[arg-type]
+
+    first, second = pauses(), pauses()
+    assert first != second
+    assert first[0] < 3 < 30 < first[5]
+    assert max(first) <= 61
+    assert 200 < sum(first) < 300  # what `attempts` says of the default
+
+
+@pytest.mark.parametrize("status", [429, 503])
+async def test_a_receiver_that_asks_for_patience_gets_it(status: int) -> None:
+    with receiving((status, {"retry-after": "1"}), 200) as receiver:
+        async with sending(receiver.url) as sender:
+            sender.escalate(crisis("hello"))
+            await sender.settle()
+        first, second = receiver.deliveries
+    assert 1 <= second.at - first.at < 5
+    assert sender.count("delivered") == 1
+
+
+@pytest.mark.parametrize(
+    ("header", "low", "high"),
+    [
+        ("120", 120, 120),
+        (format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True), LONGEST_PAUSE, LONGEST_PAUSE),
+        (format_datetime(datetime.now(UTC) - timedelta(hours=1), usegmt=True), 0, 0),
+        ("soon", 0, 0),
+        ("-5", 0, 0),
+        ("nan", 0, 0),
+        ("inf", 0, 0),
+        ("", 0, 0),
+        (None, 0, 0),
+    ],
+)
+async def test_retry_after_is_seconds_or_a_date_and_bounded(header: str | None, low: float, high: float) -> None:
+    assert low <= webhook._seconds(header) <= high
+
+
+async def test_a_receiver_that_hangs_is_given_up_after_all_tries(caplog: pytest.LogCaptureFixture) -> None:
+    with receiving(HANG) as receiver:
+        async with sending(receiver.url, timeout_seconds=0.1, attempts=3) as sender:
+            started = time.monotonic()
+            sender.escalate(crisis(CANARY))
+            assert time.monotonic() - started < 0.1  # it is told beside the turn
+            await sender.settle()
+            assert len(receiver.deliveries) == 3
+            assert sender.count("exhausted") == 1
+            assert receiver.deliveries[0].event["id"] in caplog.text
+            assert "TimeoutError" in caplog.text
+            assert CANARY not in caplog.text
+            receiver.released.set()
+            sender.escalate(crisis(CANARY))  # the turn, sent again: it was never delivered
+            await sender.settle()
+    assert sender.count("delivered") == 1
+    ids = {delivery.headers["webhook-id"] for delivery in receiver.deliveries}
+    assert len(ids) == 1
+
+
+async def test_one_that_hangs_holds_up_no_other() -> None:
+    with receiving(HANG, 200) as receiver:
+        async with sending(receiver.url, timeout_seconds=5) as sender:
+            sender.escalate(crisis("first"))
+            await until(lambda: len(receiver.deliveries) == 1)
+            sender.escalate(crisis("second"))
+            await until(lambda: sender.count("delivered") == 1)
+            assert sender.pending == 1
+
+
+async def test_a_turn_sent_again_is_one_event() -> None:
+    with receiving(200) as receiver:
+        async with sending(receiver.url) as sender:
+            for request_id in ("req-1", "req-2", "req-3"):
+                # A first turn's session is random, and how it ended may differ.
+                turn = crisis("hello", request_id=request_id, session_id=request_id, answered="unanswered")
+                sender.escalate(turn)
+                await asyncio.sleep(0)
+            await sender.settle()
+        assert len(receiver.deliveries) == 1
+    assert (sender.count("delivered"), sender.count("repeated")) == (1, 2)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        crisis("goodbye"),
+        crisis("hello", "and?", "hello"),
+        crisis("hello", tenant="other"),
+        crisis("hello", named_session="s2"),
+        crisis("hello", end_user="u2"),
+        # A field's end is no other field's beginning.
+        crisis("hello", tenant="war", named_session="d"),
+    ],
+)
+async def test_another_turn_or_another_person_is_another_event(other: CrisisTurn) -> None:
+    with receiving(200) as receiver:
+        async with sending(receiver.url) as sender:
+            sender.escalate(crisis("hello"))
+            sender.escalate(other)
+            await sender.settle()
+        assert len({delivery.headers["webhook-id"] for delivery in receiver.deliveries}) == 2
+
+
+async def test_the_id_is_the_same_at_every_replica_and_another_one_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    ids = []
+    start = RETRY_WINDOW * 3_000_000.0
+    for seconds in (0.0, RETRY_WINDOW - 1.0, RETRY_WINDOW * 2.0):
+        monkeypatch.setattr(webhook, "time", SimpleNamespace(time=lambda now=start + seconds: now))
+        with receiving(200) as receiver:
+            async with sending(receiver.url) as replica:  # each a process of its own: nothing shared but the secret
+                replica.escalate(crisis("hello"))
+                await replica.settle()
+            ids.append(receiver.deliveries[0].headers["webhook-id"])
+    assert ids[0] == ids[1] != ids[2]
+
+
+async def test_a_turn_sent_again_across_the_windows_edge_is_one_event(monkeypatch: pytest.MonkeyPatch) -> None:
+    edge = RETRY_WINDOW * 3_000_000.0
+    with receiving(200) as receiver:
+        async with sending(receiver.url) as sender:
+            for now in (edge - 1, edge + 1):
+                monkeypatch.setattr(webhook, "time", SimpleNamespace(time=lambda now=now: now))
+                sender.escalate(crisis("hello"))
+            await sender.settle()
+        assert len(receiver.deliveries) == 1
+
+
+def _held() -> int:
+    """Turns, and so conversations, that something still holds."""
+    return sum(type(thing) is CrisisTurn for thing in gc.get_objects())
+
+
+async def test_ten_thousand_crises_with_nobody_there_stay_bounded(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.CRITICAL)  # ten thousand lines are right, and not what is looked at
+    held = _held()
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))  # and does not listen
+        async with sending(f"http://127.0.0.1:{nobody.getsockname()[1]}", quick=False, capacity=1000) as sender:
+            for number in range(10_000):
+                sender.escalate(crisis(f"hello {number}"))
+                if number % 500 == 0:
+                    await asyncio.sleep(0)
+                    assert sender.pending <= 1000
+            await asyncio.sleep(0)
+            assert sender.pending == 1000
+            assert sender.count("displaced") == 9_000
+            assert _held() == held
+            assert len(asyncio.all_tasks()) <= 1000 + 1
+    assert sender.count("abandoned") == 1000
+    assert sender.pending == 0
+
+
+async def test_the_newest_are_those_that_stay() -> None:
+    with receiving(HANG) as receiver:
+        async with sending(receiver.url, capacity=2) as sender:
+            for number in range(5):
+                sender.escalate(crisis(str(number), request_id=f"req-{number}"))
+            await until(lambda: len(receiver.deliveries) == 2)
+        assert {delivery.event["request_id"] for delivery in receiver.deliveries} == {"req-3", "req-4"}
+
+
+async def test_a_shutdown_tries_what_waits_once_more_and_waits_for_it() -> None:
+    with receiving(500, 200) as receiver:
+        async with sending(receiver.url, quick=False) as sender:
+            sender.escalate(crisis("hello"))
+            await until(lambda: len(receiver.deliveries) == 1)
+            started = time.monotonic()
+            await sender.webhook.close(5)
+            assert time.monotonic() - started < 1  # its first pause alone would be as long
+    assert sender.count("delivered") == 1
+    assert sender.pending == 0
+
+
+async def test_a_shutdown_gives_up_in_time_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    with receiving(HANG) as receiver:
+        async with sending(receiver.url) as sender:
+            sender.escalate(crisis("hello"))
+            await until(lambda: len(receiver.deliveries) == 1)
+            await sender.webhook.close(0.1)
+        assert sender.count("abandoned") == 1
+        assert receiver.deliveries[0].headers["webhook-id"] in caplog.text
