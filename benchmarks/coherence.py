@@ -7,7 +7,6 @@ repeats no 4-gram. That is a low bar on purpose: the demo counselor is a few mil
 import json
 import re
 import tempfile
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,10 +17,10 @@ from rich.progress import track
 from rich.table import Table
 
 from benchmarks import servers
+from benchmarks.provenance import today
 from psychechat.emotion import Language
 from psychechat.language import detect
 
-RESULTS = Path(__file__).parent / "results"
 MODELS = ("psychechat", "psychechat-agent", "psychechat-llm")
 LANGUAGES: tuple[Language, ...] = ("en", "zh")
 
@@ -112,8 +111,7 @@ def main(
         counts[f"{model} {language}"] = {name: sum(row[name] for row in asked) for name in names}
         table.add_row(model, language, *(f"{counts[f'{model} {language}'][name]}/{len(asked)}" for name in names))
     console.print(table)
-    folder = output or RESULTS / datetime.now(UTC).date().isoformat()
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = today(output)
     replies = {f"{model} {language}": asked for (model, language), asked in rows.items()}
     about = {"command": "python -m benchmarks.coherence", "counts": counts, "replies": replies}
     (folder / "coherence.json").write_text(json.dumps(about, ensure_ascii=False, indent=1) + "\n", "utf-8")

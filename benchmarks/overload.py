@@ -1,0 +1,211 @@
+"""What is left of the server at twice its capacity: `make overload`, or `python -m benchmarks.overload --seconds 60`.
+
+First as many turns at once as admission lets run, one after the other: what gets done then is the capacity. Then turns
+that come whether or not the earlier ones are done, at twice that rate, with the same share of crisis messages, some
+with a phrase of the backstop and some that only the classifier can tell. Clients do not retry.
+
+Goodput counts the turns that are answered whole, within a turn's deadline. It should stay at 90 % or more of the
+capacity's, and no crisis turn may be refused, cut or answered with an error. Exits with 1 where that is not so.
+"""
+
+import asyncio
+import json
+import random
+import statistics
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import httpx
+import typer
+from rich.console import Console
+
+from benchmarks import servers
+from benchmarks.provenance import provenance, today
+from psychechat_ray.configurations import load
+
+ORDINARY = tuple(
+    line.split("|")[0].strip()
+    for line in Path(__file__).with_name("messages.txt").read_text("utf-8").splitlines()
+    if "|" in line and not line.startswith("#")
+)
+ALARMING = ("I want to die", "I took all the pills and I want to die", "我不想活了")
+"""Each holds a phrase of the backstop."""
+VEILED = ("I have thought about ending my life.", "Some nights I plan how I would do it, and then it would be over.")
+"""Only the classifier can tell, and it may not."""
+CRISES = 0.1
+"""Their share of the turns, half of each kind."""
+GOODPUT = 0.9
+MODELS = ("psychechat", "psychechat-llm")
+WARM_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class Ended:
+    """One turn, in seconds since it was sent. `status` is -1 where the connection broke."""
+
+    status: int
+    crisis: bool
+    """By its phrases, or because the server said so."""
+    whole: bool
+    safe_template: bool
+    first_words: float
+    seconds: float
+
+
+async def turn(client: httpx.AsyncClient, chance: random.Random) -> Ended:
+    """Streamed, as chat interfaces do it."""
+    crisis = chance.random() < CRISES
+    alarming = crisis and chance.random() < 0.5
+    text = chance.choice(ALARMING if alarming else VEILED if crisis else ORDINARY)
+    # No two conversations share more than the system prompt.
+    content = f"{text} ({chance.randrange(10**6)})"
+    body = {"model": chance.choice(MODELS), "messages": [{"role": "user", "content": content}], "stream": True}
+    started = time.perf_counter()
+    status, first, lines = 0, 0.0, ["", ""]
+    try:
+        async with client.stream("POST", "/v1/chat/completions", json=body) as response:
+            status = response.status_code
+            async for line in response.aiter_lines():
+                if line.startswith("data: "):
+                    lines = [lines[-1], line]
+                    if not first and '"content":"' in line and '"content":""' not in line:
+                        first = time.perf_counter() - started
+    except httpx.HTTPError as error:
+        status = status if status >= 400 else -1
+        lines = ["", type(error).__name__]
+    seconds = time.perf_counter() - started
+    whole = status == 200 and lines[-1] == "data: [DONE]"
+    found = json.loads(lines[0].removeprefix("data: "))["psychechat"] if whole else {}
+    return Ended(
+        status,
+        crisis=alarming or found.get("reason") == "crisis",
+        whole=whole,
+        safe_template=bool(found) and found["review"]["fallback"],
+        first_words=first,
+        seconds=seconds,
+    )
+
+
+async def closed(client: httpx.AsyncClient, at_once: int, seconds: float, chance: random.Random) -> list[Ended]:
+    """So many turns at once, each followed by the next. Only what ends in time counts."""
+    ended: list[Ended] = []
+    end = time.monotonic() + seconds
+
+    async def one() -> None:
+        while time.monotonic() < end:
+            done = await turn(client, chance)
+            if time.monotonic() < end:
+                ended.append(done)
+
+    await asyncio.gather(*(one() for _ in range(at_once)))
+    return ended
+
+
+async def opened(client: httpx.AsyncClient, rate: float, seconds: float, chance: random.Random) -> list[Ended]:
+    """Turns that come at this rate, a second, at random moments, whatever becomes of those before them."""
+    tasks = []
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        tasks.append(asyncio.create_task(turn(client, chance)))
+        await asyncio.sleep(chance.expovariate(rate))
+    return await asyncio.gather(*tasks)
+
+
+def summary(ended: Sequence[Ended], seconds: float) -> dict[str, Any]:
+    whole = [one for one in ended if one.whole]
+    crises = [one for one in ended if one.crisis]
+    others = [one for one in ended if not one.crisis]
+
+    def first_words(turns: Sequence[Ended]) -> dict[str, float]:
+        return percentiles([one.first_words for one in turns if one.whole])
+
+    return {
+        "turns": len(ended),
+        "turns_a_second": round(len(ended) / seconds, 3),
+        "goodput_a_second": round(len(whole) / seconds, 3),
+        "statuses": dict(sorted(Counter(str(one.status) for one in ended).items())),
+        "not_whole": sum(one.status == 200 and not one.whole for one in ended),
+        "safe_templates": sum(one.safe_template for one in ended),
+        "ordinary_first_words_s": first_words(others),
+        "crisis": {
+            "turns": len(crises),
+            "not_answered": sum(not one.whole for one in crises),
+            "safe_templates": sum(one.safe_template for one in crises),
+            "first_words_s": first_words(crises),
+        },
+    }
+
+
+async def health(client: httpx.AsyncClient, seconds: float) -> list[float]:
+    """Seconds of each `/health`, asked twice a second."""
+    took = []
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        started = time.perf_counter()
+        (await client.get("/health")).raise_for_status()
+        took.append(time.perf_counter() - started)
+        await asyncio.sleep(0.5)
+    return took
+
+
+async def measure(url: str, at_once: int, capacity_seconds: float, seconds: float, console: Console) -> dict[str, Any]:
+    chance = random.Random(0)
+    unbounded = httpx.Limits(max_connections=None)
+    async with httpx.AsyncClient(base_url=url, timeout=100, limits=unbounded) as client:
+        with console.status(f"At capacity: {at_once} turns at once for {capacity_seconds:.0f} s ..."):
+            await closed(client, at_once, WARM_SECONDS, chance)
+            capacity = summary(await closed(client, at_once, capacity_seconds, chance), capacity_seconds)
+        console.print("At capacity:", capacity)
+        rate = 2 * capacity["goodput_a_second"]
+        with console.status(f"At twice the capacity: {rate:.2f} turns a second for {seconds:.0f} s ..."):
+            ended, took = await asyncio.gather(opened(client, rate, seconds, chance), health(client, seconds))
+        overload = summary(ended, seconds)
+        console.print("At twice the capacity:", overload)
+        metrics = (await client.get("/metrics")).text
+    return {
+        "turns_at_once": at_once,
+        "capacity": capacity,
+        "overload": overload,
+        "goodput_ratio": round(overload["goodput_a_second"] / capacity["goodput_a_second"], 3),
+        "health_s": percentiles(took),
+        "refusals": [line for line in metrics.splitlines() if line.startswith("psychechat_refusals_total")],
+    }
+
+
+def percentiles(seconds: Sequence[float]) -> dict[str, float]:
+    if len(seconds) < 2:
+        return {}
+    cuts = statistics.quantiles(seconds, n=100, method="inclusive")
+    return {f"p{p}": round(cuts[p - 1], 4) for p in (50, 90, 99)}
+
+
+def main(
+    seconds: Annotated[float, typer.Option(help="At twice the capacity.")] = 600.0,
+    capacity_seconds: Annotated[float, typer.Option(help="At capacity, before.")] = 60.0,
+    config: Annotated[str, typer.Option(help="A configuration, as for `psychechat serve`.")] = "demo-cpu",
+    output: Annotated[Path | None, typer.Option(help="Folder for the result. [benchmarks/results/DATE]")] = None,
+) -> None:
+    """Measure the server at twice its capacity and write overload.json."""
+    console = Console()
+    settings = load(config)
+    at_once = settings.policy.admission.ordinary(settings.generations)
+    with servers.psychechat(8331, Path(tempfile.gettempdir()) / "overload.log", "--config", config) as server:
+        with console.status("Starting the server ..."):
+            server.wait_until_ready()
+        result = asyncio.run(measure(server.url, at_once, capacity_seconds, seconds, console))
+    command = f"python -m benchmarks.overload --seconds {seconds:.0f} --capacity-seconds {capacity_seconds:.0f}"
+    (today(output) / "overload.json").write_text(json.dumps(provenance(command) | result, indent=2) + "\n")
+    lost = result["overload"]["crisis"]["not_answered"] + result["overload"]["not_whole"]
+    console.print(f"Goodput at twice the capacity: {result['goodput_ratio']:.2f} of that at capacity.")
+    console.print(f"Crisis turns not answered, or turns cut: {lost}.")
+    if lost or result["goodput_ratio"] < GOODPUT:
+        raise typer.Exit(1)
+
+
+if __name__ == "__main__":
+    typer.run(main)
