@@ -59,7 +59,7 @@ def strike(server: Server, deployment: str, blow: signal.Signals = signal.SIGKIL
 
 def _command(process: psutil.Process) -> list[str]:
     try:
-        return process.cmdline()
+        return list(process.cmdline())
     except psutil.Error:  # it has ended meanwhile
         return []
 
@@ -107,22 +107,23 @@ def turns(server: Server) -> Counter[str]:
     return found
 
 
-def test_a_counselor_that_dies_ends_the_stream_with_an_error_and_never_as_whole(server: Server) -> None:
+def test_a_counselor_that_dies_fails_the_turns_under_way_and_no_crisis(server: Server) -> None:
     before = turns(server)
-    with reading(server) as lines:
+    with ThreadPoolExecutor(3) as pool, reading(server) as lines:
+        lost = pool.submit(ask, server, HELLO)
+        crises = [pool.submit(ask, server, ALARMING, model) for model in ("psychechat", "psychechat-llm")]
+        time.sleep(1)  # all of them have their engine by now, and need it for seconds more
         strike(server, "counselor")
         rest = list(lines)
     assert json.loads(rest[-1].removeprefix("data: "))["error"]["code"] == "engine_unavailable"
     assert not any("[DONE]" in line or '"finish_reason":"' in line for line in rest)
-
-    lost = ask(server, HELLO)
-    assert lost.status_code == 503
-    assert int(lost.headers["retry-after"]) > 0
-    for model in ("psychechat", "psychechat-llm"):
-        crisis = ask(server, ALARMING, model)
-        assert crisis.status_code == 200
-        assert crisis.json()["choices"][0]["finish_reason"] == "content_filter"
-        assert "findahelpline.com" in crisis.json()["choices"][0]["message"]["content"]
+    assert lost.result().status_code == 503
+    assert int(lost.result().headers["retry-after"]) > 0
+    for crisis in crises:
+        assert crisis.result().status_code == 200
+        [choice] = crisis.result().json()["choices"]
+        assert choice["finish_reason"] == "content_filter"
+        assert "findahelpline.com" in choice["message"]["content"]
     after = turns(server)
     assert after["error"] - before["error"] == 2
     assert after["safe_template"] - before["safe_template"] == 2
