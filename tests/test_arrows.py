@@ -25,6 +25,8 @@ VENDORS = {
     "tenacity": ("psychechat.pipeline.webhook",),
     "vllm": ("psychechat.engines.vllm",),
     "triton": ("psychechat_kernels.fused_heads.kernel",),
+    "redis": ("psychechat.memory.redis",),
+    "cryptography": ("psychechat.memory.vault",),
 }
 
 

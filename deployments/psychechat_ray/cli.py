@@ -8,7 +8,8 @@ from rich.console import Console
 from yaml import YAMLError
 
 from psychechat.cli import commands
-from psychechat.config import ModelSettings, Settings
+from psychechat.config import ModelSettings, Settings, SettingsError
+from psychechat.memory.backends import open_memory
 from psychechat_ray import environment
 from psychechat_ray.configurations import load
 from psychechat_ray.models import prepare as prepare_models
@@ -34,6 +35,11 @@ def serve(
     """Serve the API on this machine."""
     console = Console()
     settings = _settings(config, host=host, port=port, engine=engine)
+    try:
+        open_memory(settings.memory)  # as the ingress will; Ray's complaint comes later and is longer
+    except SettingsError as error:
+        console.print(str(error), markup=False, style="red", soft_wrap=True)
+        raise typer.Exit(1) from None
     prepare_models(settings)
     environment.set_defaults()
     from psychechat_ray import server  # imports Ray, which reads the environment

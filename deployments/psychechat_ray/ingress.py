@@ -11,7 +11,7 @@ from ray.serve.handle import DeploymentHandle
 from psychechat.api.app import create_app
 from psychechat.api.auth import Keyring
 from psychechat.config import Policy, Settings
-from psychechat.memory.local import LocalMemory
+from psychechat.memory.backends import change_keys, open_memory
 from psychechat.pipeline import packs
 from psychechat.pipeline.turn import Pipeline
 from psychechat.pipeline.webhook import WebhookEscalations
@@ -32,29 +32,32 @@ class Ingress:
         self._engines: dict[str, RemoteClassifier | RemoteGenerator] = {"classifier": judge, "counselor": writer}
         if actor is not writer:
             self._engines["seeker"] = actor
-        self._auth = settings.auth
+        self._auth, self._memory = settings.auth, settings.memory
         self._keyring = Keyring(settings.auth.all_keys())
         metrics = Metrics()
         self._escalations = WebhookEscalations(settings.escalation, metrics) if settings.escalation.url else None
+        memory, keys = open_memory(settings.memory)
         self._pipeline = Pipeline(
             classifier=judge,
             counselor=writer,
             seeker=actor,
             packs=packs.load_all(settings.packs),
-            memory=LocalMemory(settings.memory),
+            memory=memory,
             metrics=metrics,
             policy=settings.policy,
             default_language=settings.default_language,
             generations=settings.generations,
+            keys=keys,
             escalations=self._escalations,
         )
 
     def reconfigure(self, user_config: dict[str, Any]) -> None:
-        """Swap the policy, and read the keys again.
+        """Swap the policy, and read the keys again, those of clients and those of the memory.
 
         Serve calls this at the start and on every change of `user_config`, without a restart.
         """
         policy, keyring = Policy.model_validate(user_config), Keyring(self._auth.all_keys())
+        change_keys(self._pipeline.memory, self._memory)
         self._pipeline.policy, self._keyring = policy, keyring
 
     def __serve_build_asgi_app__(self) -> FastAPI:

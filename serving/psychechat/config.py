@@ -6,6 +6,7 @@ restarts the replicas it concerns.
 
 import base64
 import os
+import re
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Annotated, Any, Literal, Self, get_args
 import yaml
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     HttpUrl,
@@ -21,6 +23,7 @@ from pydantic import (
     PositiveFloat,
     PositiveInt,
     TypeAdapter,
+    ValidationError,
     model_validator,
 )
 
@@ -32,13 +35,26 @@ DEMO = "demo"
 
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
+
+def _key(text: object) -> bytes:
+    if not isinstance(text, str) or not re.fullmatch("[0-9a-f]{64}", text):
+        raise ValueError("must be 64 hexadecimal digits")
+    return bytes.fromhex(text)
+
+
 Probability = Annotated[float, Field(ge=0, le=1)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Key256 = Annotated[bytes, BeforeValidator(_key), Field(repr=False)]
+
+
+class SettingsError(Exception):
+    """The settings name something that is not there or not as it should be. The message says what to do."""
 
 
 class _Branch(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # What is wrong may be a secret in the wrong place, so it is named and not shown.
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
 # ---------------------------------------------------------------------------------------------------- policy
@@ -211,11 +227,73 @@ class GeneratorSettings(ModelSettings):
         return self
 
 
+class MemoryKeys(_Branch):
+    """What memory in Redis is locked with. `psychechat keys memory` writes such a file. Each key is 32 bytes in hex."""
+
+    index: Key256
+    """Hashes what values are found under. With another one, all that is remembered is lost."""
+    encrypt_with: Name
+    """Which of `keys` seals new values."""
+    keys: Annotated[Mapping[Name, Key256], Field(repr=False)]
+    """All that may have sealed a value that is still kept."""
+
+    @model_validator(mode="after")
+    def _can_encrypt(self) -> Self:
+        if self.encrypt_with not in self.keys:
+            raise ValueError("encrypt_with names none of keys")
+        return self
+
+
 class MemorySettings(_Branch):
-    backend: Literal["local"] = "local"
-    capacity: PositiveInt = 100_000
-    """Conversations remembered; the least recently used is forgotten first."""
+    backend: Literal["local", "redis"] = "local"
+    """`local` is in the ingress's process, so it is for one replica. With `redis` all replicas share it."""
     ttl_seconds: PositiveInt = 86_400
+    """How long a turn is remembered."""
+    capacity: PositiveInt = 100_000
+    """Turns remembered locally; the least recently used is forgotten first."""
+    url_file: Path | None = None
+    """Holds Redis's URL, `rediss://USER:PASSWORD@HOST:PORT/DB`. None: the variable PSYCHECHAT_REDIS_URL does."""
+    keys_file: Path | None = None
+    """Holds `MemoryKeys`. None: the variable PSYCHECHAT_MEMORY_KEYS does."""
+
+    @model_validator(mode="after")
+    def _files_are_for_redis(self) -> Self:
+        if self.backend == "local" and (self.url_file or self.keys_file):
+            raise ValueError("url_file and keys_file are for memory.backend 'redis': set it, or leave them out")
+        return self
+
+    def url(self) -> str:
+        """Raises SettingsError if nothing holds it."""
+        return _secret("memory.url_file", self.url_file, "PSYCHECHAT_REDIS_URL").strip()
+
+    def keys(self) -> MemoryKeys:
+        """Raises SettingsError if nothing holds them or they are malformed."""
+        text = _secret("memory.keys_file", self.keys_file, "PSYCHECHAT_MEMORY_KEYS")
+        wrong = "The keys of the memory (memory.keys_file or PSYCHECHAT_MEMORY_KEYS) are wrong"
+        mend = "`psychechat keys memory` writes a file as it should be."
+        try:
+            return MemoryKeys.model_validate(yaml.safe_load(text))
+        except yaml.YAMLError:  # its message would quote the file
+            raise SettingsError(f"{wrong}: not YAML. {mend}") from None
+        except ValidationError as error:
+            field = next(iter(error.errors()[0]["loc"]), "")
+            # A name that we do not know may be a key in the wrong place.
+            where = field if field in MemoryKeys.model_fields else "the whole"
+            raise SettingsError(f"{wrong}: {where}: {error.errors()[0]['msg']}. {mend}") from None
+
+
+def _secret(setting: str, file: Path | None, variable: str) -> str:
+    if file is None:
+        if not os.environ.get(variable, "").strip():
+            raise SettingsError(f"memory.backend is 'redis': set {setting}, or the environment's {variable}.")
+        return os.environ[variable]
+    try:
+        text = file.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{setting}: {file} cannot be read ({type(error).__name__}).") from None
+    if not text.strip():
+        raise SettingsError(f"{setting}: {file} is empty.")
+    return text
 
 
 class Auth(_Branch):
@@ -234,7 +312,8 @@ class Auth(_Branch):
             return self.keys
         more = yaml.safe_load(self.keys_file.read_text("utf-8"))
         # A file without keys must not open the door to everyone.
-        kept = TypeAdapter(Annotated[dict[Name, Sha256], Field(min_length=1)]).validate_python(more)
+        kind = TypeAdapter(Annotated[dict[Name, Sha256], Field(min_length=1)], config=_Branch.model_config)
+        kept = kind.validate_python(more)
         return {**self.keys, **kept}
 
 
@@ -308,7 +387,10 @@ class Settings(_Branch):
     @model_validator(mode="after")
     def _one_memory(self) -> Self:
         if self.memory.backend == "local" and self.ingress.num_replicas > 1:
-            raise ValueError("memory.backend 'local' is seen by one replica only: set ingress.num_replicas to 1")
+            raise ValueError(
+                "memory.backend 'local' is seen by one replica only: set ingress.num_replicas to 1, or memory.backend "
+                "to 'redis'"
+            )
         return self
 
     @model_validator(mode="after")

@@ -144,6 +144,8 @@ class Reply:
     mode: Mode
     reason: str
     """Why the router took this mode, one of `pipeline.router.Reason`."""
+    session: str | None = None
+    """What this turn is remembered as, and can be forgotten by; None where it is not."""
     emotions: Sequence[Emotion] = ()
     valence: int = 0
     shift: int | None = None

@@ -9,6 +9,7 @@ PsycheChatError
 ├── Overloaded                  come back later
 ├── DeadlineExceeded            the turn's time is up
 ├── EngineUnavailable           an engine is starting, restarting or gone
+├── MemoryUnavailable           nothing can be forgotten now
 └── StageFailed                 a model did not give what its stage needs, after all tries
 """
 
@@ -67,6 +68,10 @@ class DeadlineExceeded(PsycheChatError):
 
 
 class EngineUnavailable(PsycheChatError):
+    pass
+
+
+class MemoryUnavailable(PsycheChatError):
     pass
 
 

@@ -38,6 +38,7 @@ class Metrics:
             ("lane", "state"),
             registry=self.registry,
         )
+        self.stores = self._counter("memory_stores", "Turns by what became of their emotion memory", "result")
         self.tokens = self._counter("tokens", "Tokens of all stages", "kind")
 
     def exposition(self) -> bytes:

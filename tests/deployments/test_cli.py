@@ -1,3 +1,7 @@
+from pathlib import Path
+
+import pytest
+import yaml
 from typer.testing import CliRunner
 
 from psychechat_ray.cli import _settings, app
@@ -27,3 +31,27 @@ def test_an_unknown_configuration_is_a_plain_message() -> None:
     result = CliRunner().invoke(app, ["serve", "--config", "nowhere"])
     assert result.exit_code == 1
     assert "no configuration 'nowhere'" in result.output
+
+
+@pytest.mark.parametrize(
+    ("url", "keys", "complaint"),
+    [
+        (None, None, "set memory.url_file, or the environment's PSYCHECHAT_REDIS_URL"),
+        ("redis://:hunter2@host:port", None, "rediss://USER:PASSWORD@HOST:PORT/DB"),
+        ("redis://host", "hunter2", "psychechat keys memory"),
+    ],
+)
+def test_a_wrong_memory_ends_the_start_and_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str | None, keys: str | None, complaint: str
+) -> None:
+    monkeypatch.delenv("PSYCHECHAT_REDIS_URL", raising=False)
+    memory = {"backend": "redis", "keys_file": str(tmp_path / "keys")}
+    (tmp_path / "keys").write_text(keys or CliRunner().invoke(app, ["keys", "memory"]).output)
+    if url is not None:
+        (tmp_path / "url").write_text(url)
+        memory["url_file"] = str(tmp_path / "url")
+    (tmp_path / "settings.yaml").write_text(yaml.safe_dump({"memory": memory, "ingress": {"num_replicas": 2}}))
+    result = CliRunner().invoke(app, ["serve", "--engine", "scripted", "--config", str(tmp_path / "settings.yaml")])
+    assert result.exit_code == 1
+    assert complaint in result.output
+    assert "hunter2" not in result.output

@@ -1,10 +1,11 @@
 import re
+from pathlib import Path
 
 from typer.testing import CliRunner
 
 from psychechat.api.auth import Keyring
 from psychechat.cli import commands
-from psychechat.config import Auth
+from psychechat.config import Auth, MemorySettings
 
 
 def test_a_new_key_opens_what_its_line_lets_in() -> None:
@@ -23,3 +24,15 @@ def test_a_name_that_would_break_the_file_is_refused() -> None:
     result = CliRunner().invoke(commands, ["keys", "new", "a: b"])
     assert result.exit_code != 0
     assert "letters, digits" in result.output
+
+
+def test_new_keys_for_the_memory_are_a_file_as_it_should_be(tmp_path: Path) -> None:
+    found = []
+    for _ in range(2):
+        result = CliRunner().invoke(commands, ["keys", "memory"])
+        assert result.exit_code == 0
+        (tmp_path / "keys.yaml").write_text(result.output)
+        found.append(MemorySettings(backend="redis", keys_file=tmp_path / "keys.yaml").keys())
+    first, second = found
+    assert len({first.index, second.index, *first.keys.values(), *second.keys.values()}) == 4
+    assert first.encrypt_with != second.encrypt_with  # so that one's key can be added to the other's

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from psychechat.config import Auth, EscalationSettings, Policy, Settings
+from psychechat.config import Auth, EscalationSettings, MemorySettings, Policy, Settings, SettingsError
 
 
 def test_a_settings_file_survives_the_round_trip_through_json() -> None:
@@ -17,6 +17,8 @@ def test_a_settings_file_survives_the_round_trip_through_json() -> None:
         ("policy: {limits: {turn_seconds: 0}}", "turn_seconds"),
         ("policy: {risk: {ideation: 1.5}}", "ideation"),
         ("ingress: {num_replicas: 2}", "seen by one replica only"),
+        ("memory: {backend: local, keys_file: keys.yaml}", "set it, or leave them out"),
+        ("memory: {backend: redys}", "memory.backend"),
         ("policy: {routing: {sharp_shift: 2}}", "sharp_shift"),
         ("packs: {zh: zh}", "packs needs"),
         ("host: 0.0.0.0", "there are no API keys"),
@@ -103,3 +105,66 @@ def test_a_crisis_needs_a_sequence_that_nobody_else_takes() -> None:
     assert settings.generations == 12  # the smaller of the two engines' decides
     assert settings.policy.admission.ordinary(12) == 10
     assert Settings().policy.admission.ordinary(2) == 1
+
+
+def test_a_secret_in_the_wrong_place_is_not_shown() -> None:
+    for wrong in ({"memory": {"url": "redis://:hunter2@host"}}, {"auth": {"keys": {"intake": "hunter2"}}}):
+        with pytest.raises(ValidationError) as refused:
+            Settings.model_validate(wrong)
+        assert "hunter2" not in str(refused.value)
+
+
+KEY, OTHER = "ab" * 32, "cd" * 32
+
+
+def test_the_secrets_of_the_memory_come_from_files_or_from_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = f"index: {KEY}\nencrypt_with: two\nkeys: {{one: {KEY}, two: {OTHER}}}\n"
+    (tmp_path / "url").write_text("redis://file\n")
+    (tmp_path / "keys").write_text(text)
+    files = MemorySettings(backend="redis", url_file=tmp_path / "url", keys_file=tmp_path / "keys")
+    monkeypatch.setenv("PSYCHECHAT_REDIS_URL", "redis://environment")
+    monkeypatch.setenv("PSYCHECHAT_MEMORY_KEYS", text)
+    environment = MemorySettings(backend="redis")
+    assert (files.url(), environment.url()) == ("redis://file", "redis://environment")
+    for settings in (files, environment):
+        assert settings.keys().keys["two"] == bytes.fromhex(OTHER)
+
+
+@pytest.mark.parametrize("text", [None, "", " \n"])
+def test_without_its_secrets_the_memory_says_where_to_put_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str | None
+) -> None:
+    for variable in ("PSYCHECHAT_REDIS_URL", "PSYCHECHAT_MEMORY_KEYS"):
+        monkeypatch.delenv(variable, raising=False)
+    if text is not None:
+        (tmp_path / "secret").write_text(text)
+    files = MemorySettings(backend="redis", url_file=tmp_path / "secret", keys_file=tmp_path / "secret")
+    for settings, found in ((files, "secret"), (MemorySettings(backend="redis"), "the environment's PSYCHECHAT_")):
+        for read in (settings.url, settings.keys):
+            with pytest.raises(SettingsError, match=found):
+                read()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"{OTHER}: [",
+        OTHER,
+        f"index: {OTHER}",
+        f"index: {OTHER}\nencrypt_with: one\nkeys: {{}}",
+        f"index: {OTHER}\nencrypt_with: two\nkeys: {{one: {OTHER}}}",
+        f"index: {OTHER[:-1]}\nencrypt_with: one\nkeys: {{one: {OTHER}}}",
+        f"index: {OTHER}\nencrypt_with: one\nkeys: {{one: {OTHER}ef}}",
+        f"index: {OTHER}\nencrypt_with: one\nkeys: {{{OTHER}ef: one}}",
+        f"index: {OTHER}\nencrypt_with: one\nkeys: {{one: {OTHER}}}\n{OTHER}: more",
+        f"index: {'12' * 32}\nencrypt_with: one\nkeys: {{one: {OTHER}}}",  # YAML reads a number
+    ],
+)
+def test_wrong_keys_of_the_memory_are_refused_and_not_shown(tmp_path: Path, text: str) -> None:
+    (tmp_path / "keys").write_text(text)
+    with pytest.raises(SettingsError, match="psychechat keys memory") as refused:
+        MemorySettings(backend="redis", keys_file=tmp_path / "keys").keys()
+    assert OTHER[:8] not in str(refused.value)
+    assert "1212" not in str(refused.value)

@@ -7,7 +7,7 @@ from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
-from psychechat.api import chat, classify, models, moderations, probes
+from psychechat.api import chat, classify, models, moderations, probes, sessions
 from psychechat.api.auth import OPEN, Gate, Keyring
 from psychechat.api.errors import respond
 from psychechat.api.middleware import Envelope
@@ -35,6 +35,7 @@ def create_app(
     app.include_router(chat.router(pipeline))
     app.include_router(classify.router(pipeline))
     app.include_router(moderations.router(pipeline))
+    app.include_router(sessions.router(pipeline))
     app.include_router(models.router(created=int(time.time())))
     app.include_router(probes.router(ready, pipeline.metrics))
     for kind in (PsycheChatError, RequestValidationError, HTTPException):

@@ -19,6 +19,7 @@ from psychechat.errors import (
     DeadlineExceeded,
     EngineUnavailable,
     InvalidRequest,
+    MemoryUnavailable,
     Overloaded,
     PsycheChatError,
     StageFailed,
@@ -34,13 +35,14 @@ _TABLE: Sequence[tuple[type[PsycheChatError], int, str, str | None]] = (
     (Unauthorized, 401, "invalid_request_error", "invalid_api_key"),
     (Overloaded, 429, "rate_limit_error", "rate_limit_exceeded"),
     (EngineUnavailable, 503, "server_error", "engine_unavailable"),
+    (MemoryUnavailable, 503, "server_error", "memory_unavailable"),
     (DeadlineExceeded, 504, "server_error", "deadline_exceeded"),
     (StageFailed, 500, "server_error", "stage_failed"),
     (PsycheChatError, 500, "server_error", None),
 )
 
 _RESTART_SECONDS = 5
-"""After which a lost engine may be back; the official clients wait as long."""
+"""After which a lost engine, or the memory, may be back; the official clients wait as long."""
 
 _HTTP = {
     400: "The body must be one JSON object in UTF-8, sent with content-type application/json.",
@@ -77,7 +79,7 @@ def respond(request: Request, error: Exception) -> Response:
     if isinstance(error, Overloaded):
         headers |= {"retry-after": str(max(1, ceil(error.retry_after)))}
         headers |= {"retry-after-ms": str(max(1, ceil(error.retry_after * 1000)))}
-    if isinstance(error, EngineUnavailable):
+    if isinstance(error, EngineUnavailable | MemoryUnavailable):
         headers["retry-after"] = str(_RESTART_SECONDS)
     if isinstance(error, DeadlineExceeded):
         headers["x-should-retry"] = "false"  # the time that the client had is over

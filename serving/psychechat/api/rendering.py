@@ -39,6 +39,7 @@ def psychechat_object(reply: Reply, seconds: Mapping[str, float]) -> dict[str, A
     return {
         "mode": reply.mode,
         "reason": reply.reason,
+        "session": reply.session,
         "emotions": emotions_object(reply.emotions),
         "valence": reply.valence,
         "shift": reply.shift,

@@ -1,4 +1,4 @@
-"""`psychechat keys`: API keys, which the server knows by their hashes only."""
+"""`psychechat keys`: API keys, which the server knows by their hashes only, and the keys of the memory in Redis."""
 
 import hashlib
 import secrets
@@ -11,12 +11,12 @@ from rich.console import Console
 from psychechat.commands.console import fail
 from psychechat.config import Name
 
-commands = typer.Typer(no_args_is_help=True, help="Make API keys.")
+commands = typer.Typer(no_args_is_help=True, help="Make API keys, and the keys of the memory in Redis.")
 
 
 @commands.callback()
 def _() -> None:
-    """Make API keys."""
+    """Make API keys, and the keys of the memory in Redis."""
 
 
 @commands.command()
@@ -33,3 +33,22 @@ def new(
     console.print(f"The key, for the client (it is not kept anywhere):\n\n  {key}\n", soft_wrap=True)
     console.print("Its line for the settings' auth.keys, or for auth.keys_file:\n", soft_wrap=True)
     console.print(f"  {name}: {hashlib.sha256(key.encode()).hexdigest()}", markup=False, soft_wrap=True)
+
+
+@commands.command()
+def memory() -> None:
+    """Print the file for memory.keys_file: the keys that lock what Redis remembers. Keep it as you keep a password."""
+    name = f"k{secrets.token_hex(4)}"
+    typer.echo(
+        "# To replace the key: add another under keys, on every replica; then name it in encrypt_with; and when\n"
+        "# memory.ttl_seconds have passed, take the old one out.\n"
+        f"index: {_key()} # with another one here, all that is remembered is lost\n"
+        f"encrypt_with: {name}\n"
+        "keys:\n"
+        f"  {name}: {_key()}"
+    )
+
+
+def _key() -> str:
+    """Quoted, since YAML reads some digits as a number."""
+    return f'"{secrets.token_hex(32)}"'

@@ -1,17 +1,32 @@
 """What is remembered between turns, and under which key."""
 
 import hashlib
+from collections.abc import Sequence
 from typing import Protocol
 
 from psychechat.conversation import Conversation, EmotionMemory, Utterance
 
 
+class Unreadable(Exception):
+    """There is a value, but it is none that this process can read. The message says no more than why."""
+
+
 class Memory(Protocol):
-    """Losing an entry costs the turn its history of shifts; it is never an error."""
+    """Losing an entry costs the turn its history of shifts; it is never an error. Keys are those of `Keys`."""
 
-    async def recall(self, key: bytes) -> EmotionMemory | None: ...
+    async def recall(self, key: bytes) -> EmotionMemory | None:
+        """Raises Unreadable, or whatever goes wrong on the way to where values are kept."""
+        ...
 
-    async def remember(self, key: bytes, memory: EmotionMemory) -> None: ...
+    async def remember(self, keys: Sequence[bytes], memory: EmotionMemory, *, session: bytes, age: float) -> bool:
+        """Keep one value under each key, as the session's. False, and nothing kept, if the session was forgotten since
+        the turn began, `age` seconds ago.
+        """
+        ...
+
+    async def forget(self, session: bytes) -> None:
+        """Drop all that turns of this session have kept, and whatever those still under way would keep."""
+        ...
 
 
 class Keys:
@@ -25,6 +40,7 @@ class Keys:
         self._secret = secret
 
     def of_session(self, tenant: str, session: str) -> bytes:
+        """Names a session, and is where a session that the client named is found."""
         return self._hash("session", tenant, session)
 
     def before(self, tenant: str, conversation: Conversation) -> bytes | None:

@@ -1,17 +1,59 @@
 """Memory in the process, for one ingress replica. Gone when the replica is."""
 
+import time
+from collections.abc import Sequence
+from math import inf
+from typing import NamedTuple
+from weakref import WeakValueDictionary
+
 from cachetools import TTLCache
 
 from psychechat.config import MemorySettings
 from psychechat.conversation import EmotionMemory
 
+_TOMBSTONE_SECONDS = 86_400
+"""Longer than any turn."""
+
+
+class _Session:
+    """Where a session's entries are. Each of them holds it, so it lives as long as the last one."""
+
+    def __init__(self) -> None:
+        self.expiries: dict[bytes, float] = {}
+        """By key, the next one first."""
+
+
+class _Entry(NamedTuple):
+    memory: EmotionMemory
+    session: _Session
+
 
 class LocalMemory:
     def __init__(self, settings: MemorySettings) -> None:
-        self._entries: TTLCache[bytes, EmotionMemory] = TTLCache(settings.capacity, settings.ttl_seconds)
+        self._ttl = settings.ttl_seconds
+        self._entries: TTLCache[bytes, _Entry] = TTLCache(settings.capacity, settings.ttl_seconds)
+        self._sessions: WeakValueDictionary[bytes, _Session] = WeakValueDictionary()
+        self._forgotten: TTLCache[bytes, float] = TTLCache(settings.capacity, _TOMBSTONE_SECONDS)
 
     async def recall(self, key: bytes) -> EmotionMemory | None:
-        return self._entries.get(key)
+        entry = self._entries.get(key)
+        return entry.memory if entry else None
 
-    async def remember(self, key: bytes, memory: EmotionMemory) -> None:
-        self._entries[key] = memory
+    async def remember(self, keys: Sequence[bytes], memory: EmotionMemory, *, session: bytes, age: float) -> bool:
+        now = time.monotonic()
+        if now - age <= self._forgotten.get(session, -inf):
+            return False
+        kept = self._sessions.setdefault(session, _Session())
+        while kept.expiries and next(iter(kept.expiries.values())) <= now:
+            del kept.expiries[next(iter(kept.expiries))]
+        for key in keys:
+            kept.expiries.pop(key, None)
+            kept.expiries[key] = now + self._ttl
+            self._entries[key] = _Entry(memory, kept)
+        return True
+
+    async def forget(self, session: bytes) -> None:
+        self._forgotten[session] = time.monotonic()
+        kept = self._sessions.get(session)
+        for key in kept.expiries if kept else ():
+            self._entries.pop(key, None)

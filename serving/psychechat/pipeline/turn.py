@@ -19,7 +19,7 @@ from psychechat.conversation import Assessment, Choice, Conversation, EmotionMem
 from psychechat.emotion import Emotion, Language, valence
 from psychechat.engines.base import Call, Classifier, Generator, StageName, Usage
 from psychechat.errors import DeadlineExceeded, Overloaded
-from psychechat.memory.base import Keys, Memory
+from psychechat.memory.base import Keys, Memory, Unreadable
 from psychechat.pipeline import agent_mode, crisis, llm_mode, router
 from psychechat.pipeline.admission import Admission, Permit, Rank, tokens
 from psychechat.pipeline.concurrency import together
@@ -263,7 +263,7 @@ class _Turn:
                 memory = await self._pipeline.memory.recall(key)
         except Exception as error:
             _log_kind(self._request, error, "nothing recalled")
-            recalls.labels("error").inc()
+            recalls.labels("unreadable" if isinstance(error, Unreadable) else "error").inc()
             return None
         recalls.labels("hit" if memory else "miss").inc()
         return memory
@@ -372,15 +372,19 @@ class _Turn:
         known = labels if self._assessment else last_known
         memory = EmotionMemory(self._session, self._language, known, self._agent.analysis if self._agent else None)
         keys, request = self._pipeline.keys, self._request
+        session, age = keys.of_session(request.tenant, self._session), self._tally.elapsed
         places = [keys.after(request.tenant, request.conversation, choice.text) for choice in reply.choices]
         if request.session is not None:
-            places.append(keys.of_session(request.tenant, request.session))
+            places.append(session)
+        stores = self._pipeline.metrics.stores
         try:
             async with asyncio.timeout(_MEMORY_SECONDS):
-                for key in places:
-                    await self._pipeline.memory.remember(key, memory)
+                kept = await self._pipeline.memory.remember(places, memory, session=session, age=age)
         except Exception as error:
             _log_kind(request, error, "nothing remembered")
+            stores.labels("error").inc()
+        else:
+            stores.labels("kept" if kept else "forgotten").inc()
 
     @property
     def _severity(self) -> Severity | None:
@@ -416,6 +420,7 @@ class _Turn:
             choices=choices,
             mode=self.mode,
             reason=self.reason,
+            session=self._session,
             emotions=emotions,
             valence=valence(emotion.label for emotion in emotions),
             shift=self._shift,

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from psychechat.config import MemorySettings, Policy
-from psychechat.conversation import Assessment, Conversation, Draft, Review, Utterance, Verdict
+from psychechat.conversation import Assessment, Conversation, Draft, Review, Speaker, Utterance, Verdict
 from psychechat.emotion import Emotion, Group, Label
 from psychechat.engines.base import Call, Classifier, Delta, Message, StageName, Usage
 from psychechat.engines.scripted import Answer, ScriptedClassifier, ScriptedGenerator, assessment
@@ -18,14 +18,17 @@ from psychechat.errors import (
     ContextLengthExceeded,
     DeadlineExceeded,
     EngineUnavailable,
+    MemoryUnavailable,
     Overloaded,
     PsycheChatError,
     StageFailed,
 )
+from psychechat.memory.base import Unreadable
 from psychechat.memory.local import LocalMemory
 from psychechat.pipeline import answers, packs
 from psychechat.pipeline.admission import Rank
 from psychechat.pipeline.escalation import CrisisTurn
+from psychechat.pipeline.forgetting import forget
 from psychechat.pipeline.llm_mode import Piece
 from psychechat.pipeline.router import Requested
 from psychechat.pipeline.turn import Outcome, Pipeline, TurnRequest, run_turn
@@ -94,9 +97,7 @@ class World:
 
     async def turn(self, *texts: str, requested: Requested = "auto", **more: Any) -> Outcome:
         """The texts alternate, the seeker's first and last."""
-        speakers = ("seeker", "counselor")
-        utterances = tuple(Utterance(speakers[i % 2], text) for i, text in enumerate(texts))  # type: ignore[arg-type]
-        request = TurnRequest(Conversation(utterances), requested, "req-1", **more)
+        request = TurnRequest(_conversation(*texts), requested, "req-1", **more)
         return await run_turn(self.pipeline, request, self.said.append)
 
     @property
@@ -109,6 +110,11 @@ class World:
 
     def count(self, name: str, **labels: str) -> float:
         return self.metrics.registry.get_sample_value(f"psychechat_{name}_total", labels) or 0.0
+
+
+def _conversation(*texts: str) -> Conversation:
+    speakers: tuple[Speaker, Speaker] = ("seeker", "counselor")
+    return Conversation(tuple(Utterance(speakers[i % 2], text) for i, text in enumerate(texts)))
 
 
 AGENT_STAGES = ["emotion", "draft", "simulation", "review"]
@@ -616,21 +622,76 @@ async def test_a_first_turn_has_no_past_whatever_its_session_is_called() -> None
 
 
 class BrokenMemory:
-    async def recall(self, key: bytes) -> None:
-        raise OSError("connection refused")
+    def __init__(self, error: Exception) -> None:
+        self._error = error
 
-    async def remember(self, key: bytes, memory: object) -> None:
-        raise OSError("connection refused")
+    async def recall(self, key: bytes) -> None:
+        raise self._error
+
+    async def remember(self, keys: object, memory: object, *, session: bytes, age: float) -> bool:
+        raise self._error
+
+    async def forget(self, session: bytes) -> None:
+        raise self._error
 
 
 @pytest.mark.parametrize("text", ["What a lovely day", WANTS_TO_DIE])
-async def test_a_broken_memory_is_a_turn_without_it(text: str) -> None:
+@pytest.mark.parametrize(
+    ("error", "result"), [(OSError("connection refused"), "error"), (Unreadable("damaged"), "unreadable")]
+)
+async def test_a_broken_memory_is_a_turn_without_it(text: str, error: Exception, result: str) -> None:
     world = World()
-    world.pipeline.memory = BrokenMemory()
+    world.pipeline.memory = BrokenMemory(error)
     outcome = await world.turn("hello there", "hello", text)
     assert not outcome.reply.fallback
     assert outcome.reply.shift is None
-    assert world.count("memory_recalls", result="error") == 1
+    assert world.count("memory_recalls", result=result) == 1
+    assert world.count("memory_stores", result="error") == 1
+    with pytest.raises(MemoryUnavailable):
+        await forget(world.pipeline, "", "session", "req-1")
+
+
+async def test_a_reply_names_the_session_that_forgets_it() -> None:
+    world = World()
+    first = (await world.turn("What a lovely day")).reply
+    assert first.session
+    texts = ("What a lovely day", first.choices[0].text, "A terrible thing")
+    second = (await world.turn(*texts)).reply
+    assert (second.session, second.shift) == (first.session, -5)
+    await forget(world.pipeline, "", first.session, "req-1")
+    third = (await world.turn(*texts, second.choices[0].text, "What a lovely day")).reply
+    assert third.shift is None
+    assert third.session not in (None, first.session)
+    assert (await world.turn(*texts)).reply.shift is None
+
+
+@pytest.mark.parametrize("choices", [1, 3])
+async def test_a_named_session_is_forgotten_with_every_text_it_may_go_on_from(choices: int) -> None:
+    world = World({StageName.REPLY: ["one", "two", "three"]})
+    named: dict[str, Any] = {"session": "s1", "tenant": "ward"}
+    first = (await world.turn("What a lovely day", requested="llm", choices=choices, **named)).reply
+    assert first.session == "s1"
+    recalled = [("What a lovely day", choice.text, "A terrible thing") for choice in first.choices]
+    keys = world.pipeline.keys
+    places = [keys.before("ward", _conversation(*texts)) for texts in recalled] + [keys.of_session("ward", "s1")]
+    await forget(world.pipeline, "another", "s1", "req-1")
+    assert all([await world.pipeline.memory.recall(place or b"") for place in places])
+    await forget(world.pipeline, "ward", "s1", "req-1")
+    assert not any([await world.pipeline.memory.recall(place or b"") for place in places])
+
+
+@pytest.mark.parametrize("requested", ["agent", "llm"])
+async def test_a_turn_that_was_under_way_when_its_session_was_forgotten_leaves_nothing(requested: Requested) -> None:
+    world = World(seconds_per_word=0.02)
+    turn = asyncio.create_task(world.turn("What a lovely day", requested=requested, session="s1"))
+    await _until(lambda: world.generator.running > 0)
+    await forget(world.pipeline, "", "s1", "req-1")
+    reply = (await turn).reply
+    assert not reply.fallback
+    assert world.count("memory_stores", result="forgotten") == 1
+    for more in ({"session": "s1"}, {}):
+        texts = ("What a lovely day", reply.choices[0].text, "A terrible thing")
+        assert (await world.turn(*texts, requested="llm", **more)).reply.shift is None
 
 
 async def test_an_unknown_turn_keeps_the_last_known_feelings() -> None:

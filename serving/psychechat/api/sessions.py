@@ -1,0 +1,24 @@
+"""`DELETE /v1/sessions/{id}`: forget what a session's turns have left in memory."""
+
+from fastapi import APIRouter, Request
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from psychechat.api.auth import tenant
+from psychechat.api.middleware import request_id
+from psychechat.api.rendering import JSONBytes
+from psychechat.pipeline.forgetting import forget
+from psychechat.pipeline.turn import Pipeline
+
+
+def router(pipeline: Pipeline) -> APIRouter:
+    routes = APIRouter()
+
+    @routes.delete("/v1/sessions/{session:path}", summary="Forget a session")
+    async def delete(session: str, request: Request) -> Response:
+        if not session:
+            raise HTTPException(404)
+        await forget(pipeline, tenant(request), session, request_id(request))
+        return JSONBytes({"id": session, "object": "session.deleted", "deleted": True})
+
+    return routes

@@ -1,0 +1,124 @@
+"""Memory in Redis, shared by all ingress replicas. What Redis sees are hashes and sealed values.
+
+psychechat:memory:HASH       a value, which expires by itself
+psychechat:session:HASH      the names of all that a session has stored, by when they expire
+psychechat:forgotten:HASH    when a session was forgotten, kept until no turn of before can be under way
+"""
+
+import base64
+import re
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+from redis.asyncio import BlockingConnectionPool, Redis, SSLConnection
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError, RedisError
+from redis.maint_notifications import MaintNotificationsConfig
+
+from psychechat.config import SettingsError
+from psychechat.conversation import EmotionMemory
+from psychechat.memory.vault import Vault
+
+_CONNECTIONS = 32
+_CONNECT_SECONDS = 0.25
+_ANSWER_SECONDS = 0.5
+"""Both are short: every turn asks again, so a Redis that is back is noticed at once."""
+
+_TOMBSTONE_SECONDS = 86_400
+"""Longer than any turn."""
+
+_LATE_SECONDS = 1.0
+"""A turn's age is older by up to this when it arrives: the time that the pipeline gives a call."""
+
+_DATABASE = re.compile("/?[0-9]*")
+
+# One script each, so that neither is ever half done. The clock is Redis's: those of the replicas may differ.
+
+_REMEMBER = """
+local tombstone, index, age, ttl = KEYS[1], KEYS[2], tonumber(ARGV[1]), tonumber(ARGV[2])
+local time = redis.call('TIME')
+local now = time[1] + time[2] / 1000000
+local forgotten = redis.call('GET', tombstone)
+if forgotten and now - age <= tonumber(forgotten) then
+  return 0
+end
+for i = 3, #KEYS do
+  redis.call('SET', KEYS[i], ARGV[i], 'EX', ttl)
+  redis.call('ZADD', index, now + ttl, KEYS[i])
+end
+redis.call('ZREMRANGEBYSCORE', index, '-inf', now)
+local last = redis.call('ZRANGE', index, -1, -1, 'WITHSCORES')
+redis.call('EXPIREAT', index, math.ceil(last[2]) + 1)
+return 1
+"""
+
+_FORGET = """
+local tombstone, index, ttl = KEYS[1], KEYS[2], ARGV[1]
+local time = redis.call('TIME')
+redis.call('SET', tombstone, time[1] + time[2] / 1000000, 'EX', ttl)
+for _, key in ipairs(redis.call('ZRANGE', index, 0, -1)) do
+  redis.call('DEL', key)
+end
+redis.call('DEL', index)
+"""
+
+
+class RedisMemory:
+    """Connects when it is first asked, and again whenever the connection is lost."""
+
+    def __init__(self, url: str, vault: Vault, ttl_seconds: int) -> None:
+        """`vault` may be replaced at any time. Raises SettingsError if the URL is wrong, never for what Redis does."""
+        self.vault = vault
+        self._ttl = ttl_seconds
+        self._redis = Redis.from_pool(_pool(url))
+        self._remember = self._redis.register_script(_REMEMBER)
+        self._forget = self._redis.register_script(_FORGET)
+
+    async def recall(self, key: bytes) -> EmotionMemory | None:
+        value: Any = await self._redis.get(_name("memory", key))
+        return None if value is None else self.vault.unseal(key, value)
+
+    async def remember(self, keys: Sequence[bytes], memory: EmotionMemory, *, session: bytes, age: float) -> bool:
+        names = [_name("forgotten", session), _name("session", session), *(_name("memory", key) for key in keys)]
+        values = [self.vault.seal(key, memory) for key in keys]
+        return bool(await self._remember(names, [age + _LATE_SECONDS, self._ttl, *values]))
+
+    async def forget(self, session: bytes) -> None:
+        await self._forget([_name("forgotten", session), _name("session", session)], [_TOMBSTONE_SECONDS])
+
+    async def close(self) -> None:
+        await self._redis.aclose()
+
+
+def _name(kind: str, key: bytes) -> bytes:
+    return b"psychechat:%s:%s" % (kind.encode(), base64.urlsafe_b64encode(key).rstrip(b"="))
+
+
+def _pool(url: str) -> BlockingConnectionPool:
+    """All that can be wrong with a URL is found here, before anyone connects. No message shows it: it is a secret."""
+    try:
+        parts = urlsplit(url)
+        if parts.scheme not in ("redis", "rediss") or not parts.hostname or not _DATABASE.fullmatch(parts.path):
+            raise ValueError
+        pool = BlockingConnectionPool.from_url(
+            url,
+            max_connections=_CONNECTIONS,
+            timeout=_ANSWER_SECONDS,
+            socket_connect_timeout=_CONNECT_SECONDS,
+            socket_timeout=_ANSWER_SECONDS,
+            # A connection that broke while nobody used it costs no turn its memory.
+            retry=Retry(NoBackoff(), 1, supported_errors=(ConnectionError,)),
+            maint_notifications_config=MaintNotificationsConfig(enabled=False),  # they would move us, and wait longer
+        )
+        connection = pool.make_connection()  # type: ignore[no-untyped-call]  # refuses options that there are not
+        if isinstance(connection, SSLConnection):
+            connection.ssl_context.get()  # reads the certificates that the URL names
+    except (ValueError, TypeError, OSError, RedisError) as error:
+        raise SettingsError(
+            "Redis's URL (memory.url_file or PSYCHECHAT_REDIS_URL) is wrong: it should read "
+            "rediss://USER:PASSWORD@HOST:PORT/DB, with %-escapes for what is special in the password, and after a '?' "
+            f"only options of redis-py and certificates that can be read ({type(error).__name__})."
+        ) from None
+    return pool

@@ -1,0 +1,136 @@
+"""Two ingress replicas of the real server, with one Redis between them, that goes away and comes back."""
+
+import secrets
+import socket
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from benchmarks import servers
+from benchmarks.servers import Server
+from psychechat.cli import commands
+from tests.redis_server import RedisServer
+
+pytestmark = pytest.mark.e2e
+
+CANARY = "zanzibarquux"
+PASSWORD = "pass-zanzibarquokka"
+SCRIPTED = {"engine": "scripted", "replicas": {"num_cpus": 0}}
+LOVELY = {"role": "user", "content": f"I am happy {CANARY}"}
+SAD = {"role": "user", "content": "I am sad"}
+
+
+@pytest.fixture(scope="module")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    with RedisServer(tmp_path_factory.mktemp("redis"), "--requirepass", PASSWORD) as server:
+        server.url = f"redis://:{PASSWORD}@127.0.0.1:{server.port}/0"
+        yield server
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory, redis_server: RedisServer) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("server")
+    (folder / "url").write_text(redis_server.url)
+    (folder / "keys.yaml").write_text(CliRunner().invoke(commands, ["keys", "memory"]).output)
+    settings = {
+        "ingress": {"num_replicas": 2, "num_cpus": 0},
+        "classifier": SCRIPTED,
+        "counselor": SCRIPTED,
+        "memory": {"backend": "redis", "url_file": str(folder / "url"), "keys_file": str(folder / "keys.yaml")},
+    }
+    (folder / "settings.yaml").write_text(yaml.safe_dump(settings))
+    with servers.psychechat(_free_port(), folder / "log", "--config", str(folder / "settings.yaml")) as running:
+        running.wait_until_ready()
+        yield running
+
+
+def test_replicas_share_what_they_remember(server: Server) -> None:
+    shifts = [shift(server, chat(server, LOVELY)) for _ in range(20)]
+    assert shifts == [-4] * 20
+    assert len(stored_by_replica(server)) == 2
+
+
+def test_a_session_is_forgotten_whichever_replica_is_asked(server: Server) -> None:
+    for _ in range(8):
+        first = chat(server, LOVELY)
+        answer = httpx.delete(f"{server.url}/v1/sessions/{first['psychechat']['session']}", timeout=20)
+        assert answer.json()["deleted"] is True
+        assert shift(server, first) is None
+
+
+def test_redis_goes_and_comes_back_under_traffic(server: Server, redis_server: RedisServer) -> None:
+    first = chat(server, LOVELY)
+    redis_server.kill()
+    for message in (SAD, {"role": "user", "content": "I want to die"}) * 4:
+        answered = chat(server, LOVELY, first["choices"][0]["message"], message)
+        assert answered["psychechat"]["shift"] is None
+        assert not answered["psychechat"]["review"]["fallback"]
+    assert httpx.delete(f"{server.url}/v1/sessions/any", timeout=20).status_code == 503
+    assert httpx.get(f"{server.url}/ready", timeout=20).status_code == 200
+    _until(lambda: 'memory_recalls_total{result="error"}' in metrics(server))
+
+    redis_server.start()
+    assert [shift(server, chat(server, LOVELY)) for _ in range(8)] == [-4] * 8
+
+
+def test_neither_words_nor_secrets_are_written_anywhere(server: Server, redis_server: RedisServer) -> None:
+    chat(server, LOVELY)
+    secret_words = [CANARY, PASSWORD]
+    keys = yaml.safe_load((server.log.parent / "keys.yaml").read_text())
+    secret_words += [keys["index"], *keys["keys"].values()]
+    session = Path("/tmp/ray").glob(f"session_*_{server.process.pid}")
+    files = [file for folder in session for file in (folder / "logs").rglob("*") if file.is_file()]
+    assert len(files) > 10
+    written = [server.log.read_bytes(), *(file.read_bytes() for file in files)]
+    seen = redis_server.everything()
+    assert seen
+    written += [*seen, *(part for parts in seen.values() for part in parts)]
+    for word in secret_words:
+        assert not any(word.encode() in text for text in written), word
+
+
+def chat(server: Server, *messages: dict[str, str]) -> dict[str, Any]:
+    body = {"model": "psychechat", "messages": messages, "user": secrets.token_hex(4)}
+    response = httpx.post(f"{server.url}/v1/chat/completions", json=body, timeout=30)
+    assert response.status_code == 200, response.text
+    answered: dict[str, Any] = response.json()
+    return answered
+
+
+def shift(server: Server, first: dict[str, Any]) -> int | None:
+    """Of the turn that follows."""
+    found: int | None = chat(server, LOVELY, first["choices"][0]["message"], SAD)["psychechat"]["shift"]
+    return found
+
+
+def metrics(server: Server) -> str:
+    """Those of the replica that happens to answer."""
+    return httpx.get(f"{server.url}/metrics", timeout=20).text
+
+
+def stored_by_replica(server: Server) -> Counter[str]:
+    """How often each count of remembered turns was seen: each replica has its own."""
+    name = 'psychechat_memory_stores_total{result="kept"}'
+    lines = [line for _ in range(40) for line in metrics(server).splitlines() if line.startswith(name)]
+    return Counter(lines)
+
+
+def _until(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def _free_port() -> int:
+    with closing(socket.create_server(("127.0.0.1", 0))) as free:
+        port: int = free.getsockname()[1]
+        return port

@@ -1,0 +1,102 @@
+"""Forgetting a session over the wire: what a client learns its name from, and what is gone afterwards."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+import pytest
+
+from psychechat.api.auth import Keyring
+
+Serving = Callable[..., AbstractContextManager[Any]]
+LOVELY = {"role": "user", "content": "I am happy"}
+SAD = {"role": "user", "content": "I am sad"}
+
+
+def chat(served: Any, *messages: dict[str, str], headers: dict[str, str] | None = None, **more: Any) -> dict[str, Any]:
+    body = {"model": "psychechat", "messages": messages, **more}
+    response = served.http.post("/v1/chat/completions", json=body, headers=headers or {})
+    assert response.status_code == 200, response.text
+    answered: dict[str, Any] = response.json()
+    return answered
+
+
+def shift(served: Any, first: dict[str, Any], **more: Any) -> int | None:
+    """Of the turn that follows."""
+    found: int | None = chat(served, LOVELY, first["choices"][0]["message"], SAD, **more)["psychechat"]["shift"]
+    return found
+
+
+def test_a_conversation_is_forgotten_by_the_name_in_its_reply(served: Any) -> None:
+    first = chat(served, LOVELY)
+    session = first["psychechat"]["session"]
+    for _ in range(2):
+        answer = served.http.delete(f"/v1/sessions/{session}")
+        assert (answer.status_code, answer.json()) == (
+            200,
+            {"id": session, "object": "session.deleted", "deleted": True},
+        )
+    assert shift(served, first) is None
+
+
+def test_what_is_not_forgotten_is_remembered(served: Any) -> None:
+    first = chat(served, LOVELY)
+    assert served.http.delete("/v1/sessions/another").status_code == 200
+    assert shift(served, first) == -4
+
+
+def test_a_stream_names_its_session_too(served: Any) -> None:
+    body = {"model": "psychechat", "messages": [LOVELY], "stream": True, "prompt_cache_key": "mine"}
+    with served.http.stream("POST", "/v1/chat/completions", json=body) as response:
+        chunks = [line.removeprefix("data: ") for line in response.iter_lines() if line.startswith("data: {")]
+    assert json.loads(chunks[-1])["psychechat"]["session"] == "mine"
+
+
+@pytest.mark.parametrize("name", ["plain", "a/b", "with space", "会话", "100%", "q?#&", "x" * 256])
+def test_a_session_may_have_any_name(served: Any, name: str) -> None:
+    first = chat(served, LOVELY, prompt_cache_key=name)
+    assert first["psychechat"]["session"] == name
+    answer = served.http.delete(f"/v1/sessions/{quote(name, safe='')}")
+    assert answer.json()["id"] == name
+    assert shift(served, first, prompt_cache_key=name) is None
+
+
+def test_without_a_name_there_is_nothing_to_forget(served: Any) -> None:
+    for path in ("/v1/sessions", "/v1/sessions/"):
+        assert served.http.delete(path).status_code == 404
+    assert served.http.get("/v1/sessions/some").status_code == 405
+
+
+@pytest.fixture(scope="module")
+def guarded(serving_module: Serving) -> Iterator[Any]:
+    with serving_module() as served:
+        keys = {name: hashlib.sha256(name.encode()).hexdigest() for name in ("intake", "ward")}
+        served.keyring = Keyring(keys)
+        yield served
+
+
+def test_no_tenant_forgets_for_another(guarded: Any) -> None:
+    intake, ward = ({"authorization": f"Bearer {name}"} for name in ("intake", "ward"))
+    first = chat(guarded, LOVELY, headers=intake, prompt_cache_key="s1")
+    assert guarded.http.delete("/v1/sessions/s1").status_code == 401
+    assert guarded.http.delete("/v1/sessions/s1", headers=ward).status_code == 200
+    assert shift(guarded, first, headers=intake, prompt_cache_key="s1") == -4
+    assert guarded.http.delete("/v1/sessions/s1", headers=intake).status_code == 200
+    assert shift(guarded, first, headers=intake) is None
+
+
+def test_what_cannot_be_forgotten_now_is_not_said_to_be(serving: Serving, monkeypatch: pytest.MonkeyPatch) -> None:
+    with serving() as served:
+        monkeypatch.setattr(served.pipeline.memory, "forget", _refuse)
+        answer: httpx.Response = served.http.delete("/v1/sessions/s1")
+        assert answer.status_code == 503
+        assert answer.json()["error"]["code"] == "memory_unavailable"
+        assert int(answer.headers["retry-after"]) > 0
+
+
+async def _refuse(session: bytes) -> None:
+    raise OSError("connection refused")

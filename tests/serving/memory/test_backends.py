@@ -1,0 +1,109 @@
+"""What every memory promises, held by the local one and by a real Redis alike."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import pytest
+import pytest_asyncio
+
+from psychechat.config import MemoryKeys, MemorySettings
+from psychechat.conversation import EmotionMemory
+from psychechat.memory.base import Memory
+from psychechat.memory.local import LocalMemory
+from psychechat.memory.redis import RedisMemory
+from psychechat.memory.vault import Vault
+from tests.redis_server import RedisServer
+
+pytestmark = pytest.mark.asyncio
+
+ONE, TWO, THREE = b"1" * 32, b"2" * 32, b"3" * 32
+MEMORY = EmotionMemory("session", "en")
+OTHER = EmotionMemory("other", "zh")
+
+Open = Callable[..., Memory]
+
+
+@pytest_asyncio.fixture(params=["local", "redis"])
+async def open_memory(request: pytest.FixtureRequest, locks: MemoryKeys) -> AsyncIterator[Open]:
+    """A function that opens an empty memory with a TTL."""
+    opened: list[RedisMemory] = []
+    if request.param == "redis":
+        server: RedisServer = request.getfixturevalue("redis_server")
+        server.flush()
+
+    def open_one(ttl_seconds: int = 60) -> Memory:
+        if request.param == "local":
+            return LocalMemory(MemorySettings(ttl_seconds=ttl_seconds))
+        opened.append(RedisMemory(server.url, Vault(locks), ttl_seconds))
+        return opened[-1]
+
+    yield open_one
+    for memory in opened:
+        await memory.close()
+
+
+async def test_a_value_is_found_under_each_of_its_keys_and_no_other(open_memory: Open) -> None:
+    memory = open_memory()
+    assert await memory.remember([ONE, TWO], MEMORY, session=b"s" * 32, age=0.1)
+    assert [await memory.recall(key) for key in (ONE, TWO, THREE)] == [MEMORY, MEMORY, None]
+
+
+async def test_a_value_lives_as_long_as_it_should(open_memory: Open) -> None:
+    memory = open_memory(ttl_seconds=1)
+    await memory.remember([ONE], MEMORY, session=b"s" * 32, age=0)
+    assert await memory.recall(ONE) == MEMORY
+    await _until(lambda: _gone(memory, ONE))
+
+
+async def test_a_forgotten_session_has_nothing_left_and_others_have_all(open_memory: Open) -> None:
+    memory = open_memory()
+    for key in (ONE, TWO):
+        await memory.remember([key], MEMORY, session=b"s" * 32, age=0)
+    await memory.remember([THREE], OTHER, session=b"t" * 32, age=0)
+    for _ in range(2):  # once more is no error
+        await memory.forget(b"s" * 32)
+        assert [await memory.recall(key) for key in (ONE, TWO, THREE)] == [None, None, OTHER]
+
+
+async def test_a_session_that_nobody_knows_is_forgotten_too(open_memory: Open) -> None:
+    await open_memory().forget(b"n" * 32)
+
+
+async def test_a_turn_under_way_brings_nothing_back(open_memory: Open) -> None:
+    """It began 5 seconds ago; its session was forgotten just now."""
+    memory = open_memory()
+    await memory.remember([ONE], MEMORY, session=b"s" * 32, age=0)
+    await memory.forget(b"s" * 32)
+    assert not await memory.remember([ONE, TWO], MEMORY, session=b"s" * 32, age=5)
+    assert [await memory.recall(key) for key in (ONE, TWO)] == [None, None]
+    assert await memory.remember([THREE], OTHER, session=b"t" * 32, age=5)
+
+
+async def test_a_turn_that_begins_after_is_remembered_again(open_memory: Open) -> None:
+    memory = open_memory()
+    await memory.forget(b"s" * 32)
+    await asyncio.sleep(1.1)
+    assert await memory.remember([ONE], MEMORY, session=b"s" * 32, age=0.01)
+    assert await memory.recall(ONE) == MEMORY
+
+
+async def test_of_a_key_that_two_sessions_wrote_nothing_is_left_either_way(open_memory: Open) -> None:
+    """Two seekers may begin with the same words, and get the same reply."""
+    memory = open_memory()
+    await memory.remember([ONE, THREE], MEMORY, session=b"s" * 32, age=0)
+    await memory.remember([ONE, TWO], OTHER, session=b"t" * 32, age=0)
+    await memory.forget(b"s" * 32)
+    assert await memory.recall(ONE) != MEMORY
+    assert [await memory.recall(key) for key in (TWO, THREE)] == [OTHER, None]
+    await memory.forget(b"t" * 32)
+    assert [await memory.recall(key) for key in (ONE, TWO)] == [None, None]
+
+
+async def _gone(memory: Memory, key: bytes) -> bool:
+    return await memory.recall(key) is None
+
+
+async def _until(true: Callable[[], Awaitable[bool]]) -> None:
+    async with asyncio.timeout(5):
+        while not await true():
+            await asyncio.sleep(0.02)
