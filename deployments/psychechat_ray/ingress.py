@@ -16,6 +16,7 @@ from psychechat.pipeline import packs
 from psychechat.pipeline.turn import Pipeline
 from psychechat.pipeline.webhook import WebhookEscalations
 from psychechat.telemetry import Metrics
+from psychechat_ray.models import weights_version
 from psychechat_ray.remote import RemoteClassifier, RemoteGenerator
 
 Handle = DeploymentHandle[Any]
@@ -49,6 +50,7 @@ class Ingress:
             generations=settings.generations,
             keys=keys,
             escalations=self._escalations,
+            weights=weights_version(settings),
         )
 
     def reconfigure(self, user_config: dict[str, Any]) -> None:

@@ -1,9 +1,11 @@
 """The models that settings name, as folders on this machine."""
 
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
 from psychechat.config import DEMO, ModelSettings, Settings
+from psychechat.versions import short_hash
 
 
 def generator_model(settings: ModelSettings) -> str:
@@ -29,6 +31,22 @@ def prepare(settings: Settings) -> dict[str, Path]:
         if model is not None and model.engine == "vllm":
             folders[role] = Path(generator_model(model)) if model.model == DEMO else _local(model)
     return folders
+
+
+def weights_version(settings: Settings) -> str:
+    """One for all engines. A model goes by its name and revision, the demo's by what is in their files."""
+    names = []
+    for model in (settings.classifier, settings.counselor, settings.seeker):
+        if model is not None:
+            names += [model.engine, model.model, model.revision or ""]
+            names += [_demo_version()] if model.model == DEMO and model.engine == "vllm" else []
+    return short_hash(*names)
+
+
+@cache
+def _demo_version() -> str:
+    folder = Path(str(files("psychechat") / "demo"))
+    return short_hash(*(path.read_bytes() for path in sorted(folder.rglob("*.safetensors"))))
 
 
 def _local(settings: ModelSettings) -> Path:

@@ -29,6 +29,7 @@ from pydantic import (
 
 from psychechat.emotion import Language
 from psychechat.risk import Severity
+from psychechat.versions import short_hash
 
 DEMO = "demo"
 """As a model's name: the small one that comes with the package."""
@@ -191,6 +192,10 @@ class Policy(_Branch):
     crisis: Crisis = Field(default_factory=_default_crisis)
     show_reasoning: bool = False
     """Stream LLM Mode's thinking as `reasoning_content`. It speaks about the person, so it is off."""
+
+    @property
+    def version(self) -> str:
+        return short_hash(self.model_dump_json())
 
 
 # --------------------------------------------------------------------------------------------------- engines

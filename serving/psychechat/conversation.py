@@ -129,11 +129,24 @@ class EmotionMemory:
 
 
 @dataclass(frozen=True, slots=True)
+class TokenLogprob:
+    """A token of an answer and how likely it was. A character may be spread over several: `bytes` add up to it."""
+
+    text: str
+    bytes: bytes
+    logprob: float
+    top: tuple["TokenLogprob", ...] = ()
+    """The likeliest tokens at this place, the likeliest first. They have no `top` of their own."""
+
+
+@dataclass(frozen=True, slots=True)
 class Choice:
     """One reply to a turn. `content_filter` means the safe template spoke in the model's place."""
 
     text: str
     finish_reason: Literal["stop", "length", "content_filter"]
+    logprobs: tuple[TokenLogprob, ...] | None = None
+    """Of each of its tokens, if they were asked for and the text is a model's as it wrote it."""
 
 
 @dataclass(frozen=True, slots=True)

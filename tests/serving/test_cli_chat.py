@@ -25,7 +25,7 @@ from psychechat.pipeline.llm_mode import Piece
 from psychechat.pipeline.turn import Outcome
 from psychechat.risk import Severity
 
-CHUNKS = Chunks(Heading("chatcmpl-1", 0, "psychechat"), include_usage=False)
+CHUNKS = Chunks(Heading("chatcmpl-1", 0, "psychechat", "fp_test"), include_usage=False)
 
 
 def reply(text: str, **found: Any) -> bytes:

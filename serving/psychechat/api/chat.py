@@ -13,9 +13,10 @@ from starlette.types import Receive, Scope, Send
 from psychechat.api.auth import tenant
 from psychechat.api.body import StrictJSONRoute
 from psychechat.api.errors import describe
+from psychechat.api.intake import Caller, turn_request
 from psychechat.api.leaving import CLIENT_LEFT, before_leaving, end
 from psychechat.api.middleware import request_id
-from psychechat.api.protocol import Caller, ChatRequest, turn_request
+from psychechat.api.protocol import ChatRequest
 from psychechat.api.rendering import KEEP_ALIVE, Chunks, Heading, JSONBytes, completion, event
 from psychechat.pipeline.llm_mode import Piece
 from psychechat.pipeline.turn import Outcome, Pipeline, TurnRequest, run_turn
@@ -30,9 +31,15 @@ def router(pipeline: Pipeline) -> APIRouter:
         caller = Caller(
             request_id(request), tenant(request), headers.get("x-session-id"), headers.get("x-request-timeout")
         )
-        asked = turn_request(body, pipeline.policy, caller)
+        asked = turn_request(body, pipeline, caller)
         running = _Running(pipeline, asked)
-        heading = Heading(f"chatcmpl-{secrets.token_hex(12)}", int(time.time()), body.model)
+        heading = Heading(
+            f"chatcmpl-{secrets.token_hex(12)}",
+            int(time.time()),
+            body.model,
+            pipeline.fingerprint,
+            None if body.service_tier is None else "default",
+        )
         if not body.stream:
             outcome = await running.whole(request)
             if outcome is None:

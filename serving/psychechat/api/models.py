@@ -5,7 +5,7 @@ from typing import Any
 from fastapi import APIRouter
 from starlette.responses import Response
 
-from psychechat.api.protocol import MODELS
+from psychechat.api.intake import MODELS
 from psychechat.api.rendering import JSONBytes
 from psychechat.errors import UnknownModel
 

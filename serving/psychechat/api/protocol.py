@@ -1,24 +1,13 @@
-"""What a chat request may hold, as OpenAI names it, and what becomes of it.
+"""What a chat request may hold, as OpenAI names it.
 
 https://platform.openai.com/docs/api-reference/chat/create
 """
 
-from dataclasses import dataclass
-from math import inf, nan
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
-from psychechat.config import Limits, Policy
-from psychechat.conversation import Conversation, Utterance
-from psychechat.errors import InvalidRequest, UnknownModel, UnsupportedParameter
-from psychechat.pipeline import crisis
-from psychechat.pipeline.router import Requested
-from psychechat.pipeline.turn import TurnRequest
-
-MODELS: dict[str, Requested] = {"psychechat": "auto", "psychechat-agent": "agent", "psychechat-llm": "llm"}
-
-_MAX_SESSION = 256
+from psychechat.errors import InvalidRequest, UnsupportedParameter
 
 # Parameters of OpenAI's API that a counselor cannot honour, with the reason. Neutral values pass.
 _UNSUPPORTED = {
@@ -31,10 +20,7 @@ _UNSUPPORTED = {
     "prediction": "replies are not predicted",
     "web_search_options": "a counselor does not search the web",
     "logit_bias": "replies are reviewed as the model wrote them",
-    "logprobs": "token probabilities are not given",
-    "top_logprobs": "token probabilities are not given",
     "verbosity": "the prompt pack sets the length of replies",
-    "reasoning_effort": "the prompt pack says which stages think",
     "modalities": "replies are text",
     "response_format": "a reply is plain text",
     "store": "conversations are not stored",
@@ -45,7 +31,6 @@ _NEUTRAL: dict[str, tuple[Any, ...]] = {
     "functions": ([],),
     "function_call": ("none", "auto"),
     "logit_bias": ({},),
-    "logprobs": (False,),
     "modalities": (["text"],),
     "response_format": ({"type": "text"},),
     "store": (False,),
@@ -62,6 +47,12 @@ class StreamOptions(Wire):
     include_usage: bool = False
     include_obfuscation: bool = False
     """Accepted; chunks are not padded."""
+
+
+class TemplateOptions(Wire):
+    """`chat_template_kwargs`, as servers of open weights name it."""
+
+    enable_thinking: bool | None = None
 
 
 class ChatMessage(BaseModel):
@@ -113,6 +104,11 @@ class ChatRequest(Wire):
     stop: Annotated[list[Annotated[str, Field(min_length=1, max_length=64)]], Field(max_length=4)] | None = None
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
     n: Annotated[int, Field(ge=1, le=8)] | None = None
+    logprobs: bool | None = None
+    top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
+    reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = None
+    """`none` replies without thinking; how much there is of it otherwise is the prompt pack's."""
+    chat_template_kwargs: TemplateOptions | None = None
     user: str | None = None
     safety_identifier: str | None = None
     prompt_cache_key: Annotated[str, Field(min_length=1, max_length=256)] | None = None
@@ -144,119 +140,8 @@ class ChatRequest(Wire):
             raise InvalidRequest("'stream_options' is only for 'stream': true.", param="stream_options")
         return self
 
-
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """What a request's headers say."""
-
-    request_id: str
-    tenant: str = ""
-    session: str | None = None
-    """`x-session-id`"""
-    timeout: str | None = None
-    """`x-request-timeout`: seconds that the client will wait."""
-
-
-def turn_request(body: ChatRequest, policy: Policy, caller: Caller) -> TurnRequest:
-    """What the request asks of the pipeline. Raises UnknownModel, UnsupportedParameter or InvalidRequest.
-
-    If what breaks a rule comes with an alarming newest message, that message is answered all the same, by itself.
-    """
-    try:
-        return _turn_request(body, policy.limits, caller)
-    except InvalidRequest:
-        newest = next((m.content for m in reversed(body.messages) if m.role == "user"), "")
-        if not crisis.alarm(newest, policy.crisis.backstop):
-            raise
-        alone = Conversation((Utterance("seeker", newest[-policy.limits.message_characters :]),))
-        locale = (body.metadata or {}).get("locale")
-        return TurnRequest(
-            alone,
-            "auto",
-            caller.request_id,
-            tenant=caller.tenant,
-            end_user=body.safety_identifier or body.user,
-            locale=locale,
-        )
-
-
-def _turn_request(body: ChatRequest, limits: Limits, caller: Caller) -> TurnRequest:
-    if body.model not in MODELS:
-        raise UnknownModel(", ".join(MODELS))
-    if caller.session is not None and not 0 < len(caller.session) <= _MAX_SESSION:
-        raise InvalidRequest(f"'x-session-id' must have 1 to {_MAX_SESSION} characters.", param="x-session-id")
-    requested = MODELS[body.model]
-    choices = body.n or 1
-    if choices > 1 and requested != "llm":
-        raise UnsupportedParameter("n", "only 'psychechat-llm' gives more than one choice")
-    asked = {
-        "max_tokens": body.max_completion_tokens or body.max_tokens,
-        "temperature": body.temperature,
-        "top_p": body.top_p,
-        "presence_penalty": body.presence_penalty,
-        "frequency_penalty": body.frequency_penalty,
-        "stop": tuple(body.stop) if body.stop else None,
-        "seed": body.seed,
-    }
-    return TurnRequest(
-        conversation=_conversation(body.messages, limits),
-        requested=requested,
-        request_id=caller.request_id,
-        seconds=_seconds(caller.timeout),
-        sampling={name: value for name, value in asked.items() if value is not None},
-        choices=choices,
-        tenant=caller.tenant,
-        session=body.prompt_cache_key or caller.session,
-        end_user=body.safety_identifier or body.user,
-        locale=(body.metadata or {}).get("locale"),
-    )
-
-
-def _seconds(timeout: str | None) -> float:
-    if timeout is None:
-        return inf
-    try:
-        seconds = float(timeout)
-    except ValueError:
-        seconds = nan
-    if not 0 < seconds < inf:
-        raise InvalidRequest("'x-request-timeout' must be a number of seconds above 0.", param="x-request-timeout")
-    return seconds
-
-
-def check_length(place: str, text: str, limits: Limits) -> None:
-    """Raises InvalidRequest, which names the place, if the text is too long."""
-    if len(text) > limits.message_characters:
-        raise InvalidRequest(
-            f"'{place}' is longer than {limits.message_characters} characters.",
-            param=place,
-            code="string_above_max_length",
-        )
-
-
-def _conversation(messages: list[ChatMessage], limits: Limits) -> Conversation:
-    if len(messages) > limits.messages:
-        raise InvalidRequest(f"'messages' holds more than {limits.messages} messages.", param="messages")
-    for index, message in enumerate(messages):
-        check_length(f"messages[{index}].content", message.content, limits)
-    # Operators may put their notes last; what counts is who spoke last.
-    spoken = [index for index, message in enumerate(messages) if message.role in ("user", "assistant")]
-    last = spoken[-1] if spoken else len(messages) - 1
-    if messages[last].role != "user":
-        why = "The last message must be the seeker's: give it the role 'user'."
-        raise InvalidRequest(why, param=f"messages[{last}].role")
-    if not messages[last].content.strip():
-        raise InvalidRequest("The seeker's last message is empty.", param=f"messages[{last}].content")
-    notes = tuple(m.content for m in messages if m.role in ("system", "developer") and m.content.strip())
-    if sum(map(len, notes)) > limits.operator_characters:
-        raise InvalidRequest(
-            f"System and developer messages may hold {limits.operator_characters} characters in all.",
-            param="messages",
-            code="string_above_max_length",
-        )
-    utterances = tuple(
-        Utterance("seeker" if m.role == "user" else "counselor", m.content)
-        for m in messages
-        if m.role in ("user", "assistant") and m.content.strip()
-    )
-    return Conversation(utterances, notes)
+    @property
+    def thinks(self) -> bool:
+        """Whether the client leaves the thinking to the pack."""
+        template = self.chat_template_kwargs
+        return self.reasoning_effort != "none" and (template is None or template.enable_thinking is not False)

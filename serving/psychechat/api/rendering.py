@@ -5,12 +5,12 @@ https://platform.openai.com/docs/api-reference/chat/object and /chat/streaming
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import orjson
 from starlette.responses import Response
 
-from psychechat.conversation import Reply
+from psychechat.conversation import Reply, TokenLogprob
 from psychechat.emotion import Emotion
 from psychechat.engines.base import Usage
 from psychechat.pipeline.llm_mode import Piece
@@ -32,6 +32,20 @@ class Heading:
     id: str
     created: int
     model: str
+    fingerprint: str
+    service_tier: Literal["default"] | None = None
+    """The only one there is, told to those who named one."""
+
+    def of(self, kind: str) -> dict[str, Any]:
+        tier = {} if self.service_tier is None else {"service_tier": self.service_tier}
+        return {
+            "id": self.id,
+            "object": kind,
+            "created": self.created,
+            "model": self.model,
+            "system_fingerprint": self.fingerprint,
+            **tier,
+        }
 
 
 def psychechat_object(reply: Reply, seconds: Mapping[str, float]) -> dict[str, Any]:
@@ -68,6 +82,16 @@ def risk_object(severity: Severity | None, shares: Mapping[Severity, float]) -> 
     }
 
 
+def logprobs_object(tokens: Sequence[TokenLogprob]) -> dict[str, Any]:
+    """https://platform.openai.com/docs/api-reference/chat/object#chat-object-choices-logprobs"""
+
+    def one(token: TokenLogprob) -> dict[str, Any]:
+        return {"token": token.text, "logprob": token.logprob, "bytes": list(token.bytes)}
+
+    content = [one(token) | {"top_logprobs": [one(other) for other in token.top]} for token in tokens]
+    return {"content": content, "refusal": None}
+
+
 def usage_object(usage: Usage) -> dict[str, Any]:
     """Tokens of all stages of the turn together."""
     return {
@@ -86,12 +110,11 @@ def completion(outcome: Outcome, reasoning: Mapping[int, str], heading: Heading)
         message = {"role": "assistant", "content": choice.text, "refusal": None}
         if reasoning.get(index):
             message["reasoning_content"] = reasoning[index]
-        choices.append({"index": index, "message": message, "logprobs": None, "finish_reason": choice.finish_reason})
+        logprobs = None if choice.logprobs is None else logprobs_object(choice.logprobs)
+        finish = choice.finish_reason
+        choices.append({"index": index, "message": message, "logprobs": logprobs, "finish_reason": finish})
     return {
-        "id": heading.id,
-        "object": "chat.completion",
-        "created": heading.created,
-        "model": heading.model,
+        **heading.of("chat.completion"),
         "choices": choices,
         "usage": usage_object(outcome.usage),
         "psychechat": psychechat_object(outcome.reply, outcome.seconds),
@@ -102,12 +125,7 @@ class Chunks:
     """The chat.completion.chunk objects of one reply, as server-sent events, in the order of its methods."""
 
     def __init__(self, heading: Heading, *, include_usage: bool) -> None:
-        self._frame = {
-            "id": heading.id,
-            "object": "chat.completion.chunk",
-            "created": heading.created,
-            "model": heading.model,
-        }
+        self._frame = heading.of("chat.completion.chunk")
         self._usage: dict[str, Any] = {"usage": None} if include_usage else {}
         self._include_usage = include_usage
 
@@ -120,7 +138,7 @@ class Chunks:
             delta["reasoning_content"] = piece.reasoning
         if piece.content:
             delta["content"] = piece.content
-        return self._chunk(piece.index, delta)
+        return self._chunk(piece.index, delta, logprobs=logprobs_object(piece.logprobs) if piece.logprobs else None)
 
     def finish(self, outcome: Outcome) -> bytes:
         """One finishing chunk a choice, the last with the `psychechat` object, then the usage if it was asked for."""
@@ -140,8 +158,10 @@ class Chunks:
         delta: Mapping[str, Any],
         finish_reason: str | None = None,
         extra: Mapping[str, Any] | None = None,
+        *,
+        logprobs: Mapping[str, Any] | None = None,
     ) -> bytes:
-        choice = {"index": index, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
+        choice = {"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": finish_reason}
         return event({**self._frame, "choices": [choice], **self._usage, **(extra or {})})
 
 

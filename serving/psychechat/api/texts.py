@@ -10,8 +10,9 @@ from pydantic import BeforeValidator
 from typing_extensions import TypedDict
 
 from psychechat.api.auth import tenant
+from psychechat.api.intake import check_length
 from psychechat.api.middleware import request_id
-from psychechat.api.protocol import Wire, check_length
+from psychechat.api.protocol import Wire
 from psychechat.config import Limits
 from psychechat.conversation import Assessment
 from psychechat.engines.base import Call

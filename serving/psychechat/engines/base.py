@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal, Protocol
 
-from psychechat.conversation import Assessment
+from psychechat.conversation import Assessment, TokenLogprob
 
 FinishReason = Literal["stop", "length", "abort"]
 
@@ -70,6 +70,8 @@ class Sampling:
     stop: tuple[str, ...] = ()
     """End the reply, and are no part of it. The thinking may hold them."""
     seed: int | None = None
+    logprobs: int | None = None
+    """How many alternatives to tell with each token of the answer, 0 for none; None: no probabilities at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +100,8 @@ class Delta:
     reasoning: str = ""
     finish_reason: FinishReason | None = None
     usage: Usage | None = None
+    logprobs: tuple[TokenLogprob, ...] = ()
+    """Of the answer's tokens alone, where asked for. They may run ahead of `content`, which holds text back."""
 
 
 class Generator(Protocol):

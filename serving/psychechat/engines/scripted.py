@@ -8,9 +8,18 @@ import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 
 from psychechat import language
-from psychechat.conversation import Assessment
+from psychechat.conversation import Assessment, TokenLogprob
 from psychechat.emotion import ABSENT, Emotion, Group, Label, Language
-from psychechat.engines.base import Call, Delta, FinishReason, Message, Sampling, Stage, StageName, Usage
+from psychechat.engines.base import (
+    Call,
+    Delta,
+    FinishReason,
+    Message,
+    Sampling,
+    Stage,
+    StageName,
+    Usage,
+)
 from psychechat.engines.stopping import StopStrings
 from psychechat.errors import ContextLengthExceeded, DeadlineExceeded
 from psychechat.risk import Severity
@@ -84,8 +93,8 @@ class ScriptedGenerator:
                 piece = word if index in (0, len(thoughts)) else f" {word}"
                 if index < len(thoughts):
                     yield Delta(reasoning=piece)
-                elif not stops.hit and (content := stops.feed(piece)):
-                    yield Delta(content)
+                elif not stops.hit:
+                    yield Delta(stops.feed(piece), logprobs=_scores(piece, sampling.logprobs))
             count = len(thoughts) + len(words)
             usage = Usage(
                 prompt_tokens=sum(len(message.content.split()) for message in messages),
@@ -116,6 +125,15 @@ class ScriptedGenerator:
         if isinstance(entry, Exception):
             raise entry
         return entry(messages) if callable(entry) else entry
+
+
+def _scores(word: str, alternatives: int | None) -> tuple[TokenLogprob, ...]:
+    """Each word is a token that was likely, before ever less likely ones."""
+    if alternatives is None:
+        return ()
+    words = [word, *(f"{word}{number}" for number in range(1, alternatives))][:alternatives]
+    top = tuple(TokenLogprob(text, text.encode(), -0.5 - rank) for rank, text in enumerate(words))
+    return (TokenLogprob(word, word.encode(), -0.5, top),)
 
 
 _FEELINGS: Mapping[str, Assessment] = {

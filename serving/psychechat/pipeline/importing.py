@@ -141,6 +141,7 @@ PACK: Mapping[str, Any] = {
         "reply": {
             "thinks": True,
             "max_tokens": 2048,
+            "least_tokens": 256,
             "messages": [{"role": "system", "file": "system_llm.txt"}, "history"],
         },
     },

@@ -25,6 +25,7 @@ from psychechat.emotion import Label, Language
 from psychechat.engines.base import Message, Sampling, Stage, StageName
 from psychechat.pipeline import answers
 from psychechat.risk import Severity
+from psychechat.versions import short_hash
 
 BUILT_IN = Path(__file__).parent / "prompts"
 
@@ -61,6 +62,8 @@ class StageFile(_Part):
     frequency_penalty: Annotated[float, Field(ge=-2, le=2)] = 0.0
     """Above 0 keeps small models from going round in circles."""
     max_tokens: Annotated[int, Field(gt=0)]
+    least_tokens: Annotated[int, Field(gt=0)] = 1
+    """Of `reply`: the fewest in which it may come, its thinking included. A client's bound below this is refused."""
     messages: list[Literal["history"] | MessageTemplate]
     """In order; `history` stands for the conversation as user and assistant messages."""
     reply_prefix: str = ""
@@ -97,6 +100,16 @@ class Pack:
     @property
     def language(self) -> Language:
         return self.file.language
+
+    @cached_property
+    def version(self) -> str:
+        """Of every file in the folder."""
+        files = sorted(path for path in self.folder.rglob("*") if path.is_file())
+        return short_hash(*(part for file in files for part in (file.name, file.read_bytes())))
+
+    @property
+    def least_tokens(self) -> int:
+        return self.file.stages[StageName.REPLY].least_tokens
 
     def stage(self, name: StageName, *, widened: bool = False) -> Stage:
         """How the stage's generation is constrained. `widened` doubles the bound of the reply."""

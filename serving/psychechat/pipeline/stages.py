@@ -2,14 +2,15 @@
 
 import time
 from collections import defaultdict
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from psychechat.config import Limits
 from psychechat.conversation import Draft, EmotionAnalysis, Reaction, Review
 from psychechat.engines.base import Call, Delta, Generator, Message, Sampling, Stage, StageName, Usage
+from psychechat.engines.stopping import StopStrings
 from psychechat.errors import StageFailed
 from psychechat.pipeline import answers
 from psychechat.pipeline.packs import Brief, Pack
@@ -18,7 +19,7 @@ from psychechat.telemetry import Metrics
 T = TypeVar("T")
 
 _WARMER = 0.7
-"""Temperature of every try after the first, which is greedy."""
+"""Temperature, at least, of every try after the first."""
 
 
 @dataclass
@@ -62,15 +63,19 @@ async def analyse_emotion(desk: Desk, brief: Brief) -> EmotionAnalysis:
     return await _answer(desk, StageName.EMOTION, brief, answers.parse_emotion)
 
 
-async def write_draft(desk: Desk, brief: Brief) -> Draft:
+async def write_draft(desk: Desk, brief: Brief, asked: Mapping[str, Any]) -> Draft:
     """A draft that ends at its length bound was cut: it is written once more with twice the room.
 
-    Raises StageFailed if that does not help; a cut reply is never taken for a whole one.
+    `asked` holds the client's fields of `Sampling`. Its stops end the reply here, so that the review sees what leaves.
+
+    Raises StageFailed if more room does not help; a cut reply is never taken for a whole one.
     """
+    sampling = replace(desk.pack.sampling(StageName.DRAFT), **{**asked, "stop": ()})
     for widened in (False, True):
-        draft = await _answer(desk, StageName.DRAFT, brief, answers.parse_draft, widened=widened)
+        draft = await _answer(desk, StageName.DRAFT, brief, answers.parse_draft, sampling=sampling, widened=widened)
         if len(draft.response) < desk.pack.response_characters(widened):
-            return replace(draft, response=draft.response.strip())
+            stops = StopStrings(asked.get("stop", ()))
+            return replace(draft, response=(stops.feed(draft.response) + stops.finish()).strip())
         desk.metrics.truncated.inc()
     raise StageFailed(StageName.DRAFT)
 
@@ -83,27 +88,38 @@ async def review(desk: Desk, brief: Brief) -> Review:
     return await _answer(desk, StageName.REVIEW, brief, answers.parse_review)
 
 
-def stream_reply(desk: Desk, brief: Brief, sampling: Sampling, index: int) -> AsyncGenerator[Delta, None]:
+def stream_reply(
+    desk: Desk, brief: Brief, sampling: Sampling, index: int, *, think: bool
+) -> AsyncGenerator[Delta, None]:
     """LLM Mode's single generation: thinking first, then the reply. Choices after the first share its prompt."""
     messages = desk.pack.messages(StageName.REPLY, brief)
     stage = desk.pack.stage(StageName.REPLY)
+    stage = replace(stage, thinks=stage.thinks and think)
     return _generate(desk, messages, stage, sampling, new_prompt=index == 0)
 
 
-async def _answer(desk: Desk, name: StageName, brief: Brief, parse: Callable[[str], T], *, widened: bool = False) -> T:
-    """One JSON stage: greedy, then warmer while the answer does not parse.
+async def _answer(
+    desk: Desk,
+    name: StageName,
+    brief: Brief,
+    parse: Callable[[str], T],
+    *,
+    sampling: Sampling | None = None,
+    widened: bool = False,
+) -> T:
+    """One JSON stage: as the pack samples it, then warmer while the answer does not parse.
 
     Raises StageFailed after the last try. The parser's own error quotes the answer, so it goes no further.
     """
     messages = desk.pack.messages(name, brief)
     stage = desk.pack.stage(name, widened=widened)
-    sampling = desk.pack.sampling(name)
+    sampling = sampling or desk.pack.sampling(name)
     if widened:
         sampling = replace(sampling, max_tokens=2 * sampling.max_tokens)
     with desk.tally.timed(name):
         for attempt in range(desk.limits.stage_attempts):
             if attempt:
-                sampling = replace(sampling, temperature=_WARMER)
+                sampling = replace(sampling, temperature=max(_WARMER, sampling.temperature))
             async with aclosing(_generate(desk, messages, stage, sampling)) as deltas:
                 text = "".join([delta.content async for delta in deltas])
             try:

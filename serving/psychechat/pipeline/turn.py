@@ -31,6 +31,7 @@ from psychechat.pipeline.router import Decision, Requested
 from psychechat.pipeline.stages import Desk, Tally
 from psychechat.risk import CRISIS, Severity
 from psychechat.telemetry import Metrics
+from psychechat.versions import short_hash
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +52,8 @@ class Pipeline:
     escalations: Escalations | None = None
     generations: int = 64
     """Sequences that the engines may run at once for this pipeline."""
+    weights: str = "none"
+    """The version of the engines' weights."""
     admission: Admission = field(init=False)
     quotas: Quotas = field(init=False)
 
@@ -58,10 +61,21 @@ class Pipeline:
         self.admission = Admission(self.generations, lambda: self.policy, self.metrics)
         self.quotas = Quotas(lambda: self.policy, self.metrics)
 
+    @property
+    def fingerprint(self) -> str:
+        """What replies are made with: weights, packs and policy. A part that changes changes its third of this."""
+        packs = short_hash(*(pack.version for _, pack in sorted(self.packs.items())))
+        return f"fp_{self.weights}_{packs}_{self.policy.version}"
+
+    @property
+    def least_tokens(self) -> int:
+        """The fewest in which any pack's reply may come."""
+        return max(pack.least_tokens for pack in self.packs.values())
+
 
 @dataclass(frozen=True, slots=True)
 class TurnRequest:
-    """What a client asked for, validated. `max_tokens`, the sampling and `choices` are for LLM Mode's reply."""
+    """What a client asked for, validated. The sampling is for the reply that a seeker reads."""
 
     conversation: Conversation
     requested: Requested
@@ -69,6 +83,8 @@ class TurnRequest:
     sampling: Mapping[str, Any] = field(default_factory=dict)
     """Fields of `Sampling` that the client set."""
     choices: int = 1
+    think: bool = True
+    """False: LLM Mode replies without thinking first. True: as the pack says."""
     tenant: str = ""
     session: str | None = None
     """A session that the client named."""
@@ -304,7 +320,11 @@ class _Turn:
         return decision
 
     async def _answer_as_agent(self, desk: Desk, brief: Brief, speak: Callable[[Piece], None]) -> Reply:
-        self._agent = await agent_mode.answer(desk, brief)
+        # A bound would cut the JSON, so the pack's holds: docs/api.md says so.
+        asked = {
+            name: value for name, value in self._request.sampling.items() if name not in ("max_tokens", "logprobs")
+        }
+        self._agent = await agent_mode.answer(desk, brief, {} if self.must_answer else asked)
         if not self._agent.passed:
             reply = self.safe_reply(cause="review")
         else:
@@ -317,7 +337,8 @@ class _Turn:
         if not self.must_answer:
             sampling = replace(most, **self._request.sampling)
             sampling = replace(sampling, max_tokens=min(sampling.max_tokens, most.max_tokens))
-            return self._reply(await llm_mode.answer(desk, brief, sampling, self._request.choices, speak))
+            asked = self._request
+            return self._reply(await llm_mode.answer(desk, brief, sampling, asked.choices, speak, think=asked.think))
 
         # Nothing leaves before it is whole: if the generation breaks, the safe template must not follow half a reply.
         # What a client set for ordinary turns (a bound, a stop, a temperature) shapes no reply in a crisis.

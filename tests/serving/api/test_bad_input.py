@@ -68,6 +68,14 @@ def test_a_body_that_is_no_json_object(served: Any, content: bytes) -> None:
         ({"top_p": 0}, "top_p"),
         ({"max_tokens": 0}, "max_tokens"),
         ({"max_completion_tokens": -1}, "max_completion_tokens"),
+        ({"max_completion_tokens": 39}, "max_completion_tokens"),
+        ({"max_tokens": 39}, "max_tokens"),
+        ({"max_completion_tokens": 39, "max_tokens": 400}, "max_completion_tokens"),
+        ({"top_logprobs": 21}, "top_logprobs"),
+        ({"top_logprobs": 3}, "top_logprobs"),
+        ({"reasoning_effort": "vast"}, "reasoning_effort"),
+        ({"chat_template_kwargs": {"enable_thinking": "no"}}, "chat_template_kwargs.enable_thinking"),
+        ({"chat_template_kwargs": {"other": 1}}, "chat_template_kwargs.other"),
         ({"n": 0}, "n"),
         ({"stop": ["a"] * 5}, "stop"),
         ({"stop": [""]}, "stop[0]"),
@@ -97,6 +105,7 @@ def test_a_wrong_field_is_named(served: Any, change: dict[str, Any], param: str)
         ({"n": 2}, "n"),
         ({"model": "psychechat-agent", "n": 2}, "n"),
         ({"logprobs": True}, "logprobs"),
+        ({"model": "psychechat-agent", "logprobs": True}, "logprobs"),
         ({"logit_bias": {"1": 2}}, "logit_bias"),
         ({"response_format": {"type": "json_object"}}, "response_format"),
         ({"modalities": ["text", "audio"]}, "modalities"),
@@ -128,6 +137,12 @@ def test_neutral_values_of_those_pass(served: Any) -> None:
         "temperature": None,
     }
     assert post(served, body).status_code == 200
+
+
+def test_a_bound_that_no_reply_fits_is_told_the_smallest_number(served: Any) -> None:
+    body = {"model": "psychechat", "messages": [HELLO], "max_completion_tokens": 3}
+    assert "at least 40" in assert_error(post(served, body), 400, param="max_completion_tokens")
+    assert post(served, body | {"max_completion_tokens": 40}).status_code == 200
 
 
 def test_an_unknown_model_is_not_found(served: Any) -> None:
@@ -164,11 +179,13 @@ URGENT = {"role": "user", "content": "I want to die"}
         {"messages": [HELLO] * 600 + [URGENT]},
         {"messages": [{"role": "system", "content": "n" * 5_000}, URGENT]},
         {"messages": [URGENT], "n": 2},
+        {"messages": [URGENT], "logprobs": True, "top_logprobs": 5},
+        {"messages": [URGENT], "max_tokens": 3},
         {"messages": [URGENT], "model": "gpt-4o"},
         {"messages": [URGENT, {"role": "system", "content": "Be kind."}]},
         {"messages": [{"role": "assistant", "content": None, "refusal": "no"}, URGENT]},
     ],
-    ids=["long earlier", "many", "notes", "choices", "model", "system last", "null content"],
+    ids=["long earlier", "many", "notes", "choices", "logprobs", "bound", "model", "system last", "null content"],
 )
 def test_no_rule_that_is_broken_keeps_a_crisis_from_its_answer(served: Any, change: dict[str, Any]) -> None:
     response = post(served, {"model": "psychechat", **change})

@@ -98,6 +98,71 @@ def test_several_choices_from_the_llm_model(client: openai.OpenAI) -> None:
     assert ended == [(0, "stop"), (1, "stop")]
 
 
+def test_log_probabilities_as_the_official_client_reads_them(client: openai.OpenAI) -> None:
+    asked: Any = {"model": "psychechat-llm", "messages": seeker("hello there"), "logprobs": True, "top_logprobs": 2}
+    whole = client.chat.completions.create(**asked).choices[0]
+    assert whole.logprobs is not None
+    assert whole.logprobs.content is not None
+    told = b"".join(bytes(token.bytes or ()) for token in whole.logprobs.content)
+    assert told.decode().strip() == whole.message.content
+    assert {len(token.top_logprobs) for token in whole.logprobs.content} == {2}
+    assert all(token.top_logprobs[0].token == token.token for token in whole.logprobs.content)
+
+    streamed: list[Any] = []
+    for chunk in client.chat.completions.create(**asked, stream=True):
+        logprobs = chunk.choices[0].logprobs
+        assert (logprobs is not None) == bool(chunk.choices[0].delta.content)
+        streamed += (logprobs and logprobs.content) or []
+    assert streamed == whole.logprobs.content
+
+
+def test_a_crisis_has_no_log_probabilities_and_is_no_error(client: openai.OpenAI) -> None:
+    asked: Any = {"model": "psychechat-llm", "messages": seeker("I want to die"), "logprobs": True}
+    assert client.chat.completions.create(**asked).choices[0].logprobs is None
+    assert not any(chunk.choices[0].logprobs for chunk in client.chat.completions.create(**asked, stream=True))
+
+
+@pytest.mark.parametrize(
+    ("asked", "thinks"),
+    [
+        ({}, True),
+        ({"reasoning_effort": "none"}, False),
+        ({"reasoning_effort": "high"}, True),
+        ({"extra_body": {"chat_template_kwargs": {"enable_thinking": False}}}, False),
+        ({"extra_body": {"chat_template_kwargs": {"enable_thinking": True}}}, True),
+        ({"reasoning_effort": "none", "extra_body": {"chat_template_kwargs": {"enable_thinking": True}}}, False),
+    ],
+)
+def test_a_client_may_have_the_reply_without_thinking(
+    client: openai.OpenAI, asked: dict[str, Any], thinks: bool
+) -> None:
+    reply = client.chat.completions.create(model="psychechat-llm", messages=seeker("hello there"), **asked)
+    assert reply.usage is not None
+    assert reply.usage.completion_tokens_details is not None
+    assert (reply.usage.completion_tokens_details.reasoning_tokens != 0) is thinks
+    assert reply.choices[0].message.content == "Thank you for telling me. What about this weighs on you most?"
+
+
+def test_a_reply_names_what_it_was_made_with(serving: Serving) -> None:
+    with serving() as served, client_of(served) as client:
+
+        def fingerprints() -> set[str | None]:
+            asked: Any = {"model": "psychechat", "messages": seeker("hello there"), "service_tier": "auto"}
+            whole = client.chat.completions.create(**asked)
+            assert whole.service_tier == "default"
+            chunks = list(client.chat.completions.create(**asked, stream=True, stream_options={"include_usage": True}))
+            assert {chunk.service_tier for chunk in chunks} == {"default"}
+            return {whole.system_fingerprint, *(chunk.system_fingerprint for chunk in chunks)}
+
+        [before] = fingerprints()
+        assert fingerprints() == {before}
+        served.pipeline.policy = served.pipeline.policy.model_copy(update={"emotion_threshold": 0.9})
+        [after] = fingerprints()
+    assert before is not None
+    assert before.startswith("fp_")
+    assert after != before
+
+
 def test_a_reply_can_be_sent_back_as_the_client_holds_it(client: openai.OpenAI) -> None:
     first = client.chat.completions.create(model="psychechat", messages=seeker("I am so happy today"))
     back: Any = first.choices[0].message.model_dump()  # with its refusal, audio and tool_calls, all null

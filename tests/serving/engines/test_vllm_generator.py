@@ -165,6 +165,30 @@ async def test_stop_words_end_a_generation(generator: "VllmGenerator") -> None:
     assert usage(answer).completion_tokens < ENDLESS.max_tokens
 
 
+async def test_log_probabilities_are_the_answers_and_their_bytes_add_up_to_it(generator: "VllmGenerator") -> None:
+    """Random weights write many a character in parts, which vLLM's own texts of tokens lose."""
+    sampling = Sampling(400, temperature=1.0, logprobs=3)
+    for stage in (FREE, THINKING):
+        deltas = [delta async for delta in generator.generate(HELLO, stage, sampling, CALL)]
+        content = "".join(delta.content for delta in deltas)
+        tokens = [token for delta in deltas for token in delta.logprobs]
+        reasoning = usage(deltas[-1]).reasoning_tokens
+        assert len(tokens) == usage(deltas[-1]).completion_tokens - reasoning > 0
+        assert (reasoning > 0) is stage.thinks
+        written = b"".join(token.bytes for token in tokens).decode(errors="replace").removesuffix("<|im_end|>")
+        assert written.strip() == content.strip()
+        assert all(token.logprob <= 0 and len(token.top) == 3 for token in tokens)
+        assert all(token.top[0].logprob == max(other.logprob for other in token.top) for token in tokens)
+    assert not any(delta.logprobs for delta in [await collect(generator)])
+    assert not any(
+        [
+            token.top
+            async for delta in generator.generate(HELLO, FREE, replace(SHORT, logprobs=0), CALL)
+            for token in delta.logprobs
+        ]
+    )
+
+
 async def test_closing_the_iterator_aborts_in_the_engine(generator: "VllmGenerator") -> None:
     async with aclosing(generator.generate(HELLO, FREE, ENDLESS, CALL)) as deltas:
         await anext(deltas)

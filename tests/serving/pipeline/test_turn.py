@@ -556,6 +556,75 @@ async def test_a_stop_ends_the_reply_and_not_the_thinking() -> None:
     assert (outcome.reply.choices[0].text, outcome.reply.choices[0].finish_reason) == ("One thing", "stop")
 
 
+async def test_sampling_is_the_drafts_too_and_no_other_stages() -> None:
+    world = World()
+    await world.turn("hello there", requested="agent", sampling={"temperature": 1.5, "top_p": 0.5, "max_tokens": 50})
+    pack = packs.load("en")
+    for name, _, sampling, _ in world.generator.prompts:
+        expected = pack.sampling(name)
+        if name is StageName.DRAFT:
+            assert (sampling.temperature, sampling.top_p) == (1.5, 0.5)
+            assert sampling.max_tokens == expected.max_tokens, "half a JSON is no draft"
+        else:
+            assert sampling == expected
+
+
+async def test_a_stop_ends_the_draft_before_it_is_reviewed() -> None:
+    draft = answers.render(Draft("insight", "One thing. Another.", "That is hard. Go on."), "en")
+    world = World({StageName.DRAFT: [draft]})
+    outcome = await world.turn("hello there", requested="agent", sampling={"stop": (".",)})
+    assert outcome.reply.choices[0].text == world.text == "That is hard"
+    review = world.generator.prompts[-1][1][-1].content
+    assert "That is hard" in review
+    assert "Go on" not in review
+
+
+@pytest.mark.parametrize("requested", ["agent", "llm"])
+async def test_nothing_that_a_client_set_shapes_a_crisis(requested: Requested) -> None:
+    world = World()
+    sampling = {"temperature": 1.5, "stop": ("a",), "logprobs": 3, "max_tokens": 40}
+    outcome = await world.turn(WANTS_TO_DIE, requested=requested, sampling=sampling, think=False)
+    pack = packs.load("en")
+    assert all(sampling == pack.sampling(name) for name, _, sampling, _ in world.generator.prompts)
+    assert outcome.reply.choices[0].logprobs is None
+    assert outcome.reply.choices[0].finish_reason == "stop"
+    if requested == "llm":
+        assert outcome.usage.reasoning_tokens > 0
+
+
+async def test_a_reply_without_thinking_has_no_thoughts() -> None:
+    world = World()
+    outcome = await world.turn("hello there", requested="llm", think=False)
+    assert outcome.usage.reasoning_tokens == 0
+    assert (await world.turn("hello there", requested="llm")).usage.reasoning_tokens > 0
+
+
+async def test_log_probabilities_are_the_replys_alone_and_add_up_to_it() -> None:
+    world = World({StageName.REPLY: ["<think>secret plan</think>\n\nOne thing. Another thing."]})
+    outcome = await world.turn("hello there", requested="llm", sampling={"logprobs": 2, "stop": ("Another",)})
+    [choice] = outcome.reply.choices
+    assert choice.logprobs is not None
+    assert choice.text == "One thing. "
+    assert "".join(token.text for token in choice.logprobs).strip().startswith("One thing.")
+    assert "secret" not in str(choice.logprobs)
+    assert all(len(token.top) == 2 for token in choice.logprobs)
+    assert tuple(token for piece in world.said for token in piece.logprobs) == choice.logprobs
+    assert (await world.turn("hello there", requested="llm")).reply.choices[0].logprobs is None
+
+
+async def test_the_fingerprint_follows_the_policy_the_packs_and_the_weights() -> None:
+    pipeline = World().pipeline
+    before = pipeline.fingerprint
+    assert before == World().pipeline.fingerprint
+    pipeline.policy = Policy.model_validate({"emotion_threshold": 0.5})
+    assert pipeline.fingerprint.split("_")[:3] == before.split("_")[:3]
+    assert pipeline.fingerprint != before
+    pipeline.policy = Policy()
+    pipeline.packs = {"en": pipeline.packs["en"], "zh": pipeline.packs["en"]}
+    assert pipeline.fingerprint != before
+    assert pipeline.fingerprint.split("_")[3] == Policy().version
+
+
 async def test_several_choices_count_their_prompt_once() -> None:
     one = (await World().turn("hello there", requested="llm")).usage
     three = (await World().turn("hello there", requested="llm", choices=3)).usage

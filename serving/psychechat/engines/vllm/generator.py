@@ -17,10 +17,12 @@ from vllm.platforms import current_platform
 from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
 from vllm.v1.engine.async_llm import AsyncLLM
 
+from psychechat.conversation import TokenLogprob
 from psychechat.engines.base import Call, Delta, FinishReason, Message, Sampling, Stage, Usage
 from psychechat.engines.stopping import StopStrings
 from psychechat.engines.thinking import CLOSE, ThinkingSplitter
 from psychechat.engines.vllm.grammar import grammar
+from psychechat.engines.vllm.logprobs import Scores
 from psychechat.errors import ContextLengthExceeded, DeadlineExceeded, EngineUnavailable, InvalidRequest, Overloaded
 
 log = logging.getLogger(__name__)
@@ -55,6 +57,7 @@ class VllmGenerator:
         self._traces = self._engine.observability_config.otlp_traces_endpoint is not None
         self._tokenizer: Any = self._engine.renderer.get_tokenizer()
         self._close = self._tokenizer.get_vocab().get(CLOSE)
+        self._scores = Scores(self._tokenizer)
         # One thread: a Hugging Face tokenizer is not safe to share between several.
         self._renderer = ThreadPoolExecutor(1, "render")
         self._numbers = itertools.count()
@@ -84,8 +87,8 @@ class VllmGenerator:
                     reasoning_ended=not thinking,
                 )
                 try:
-                    stops = StopStrings(sampling.stop)
-                    async for delta in self._deltas(outputs, ThinkingSplitter(thinking), stops, call.deadline):
+                    splitter, stops = ThinkingSplitter(thinking), StopStrings(sampling.stop)
+                    async for delta in self._deltas(outputs, splitter, stops, sampling.logprobs, call.deadline):
                         yield delta
                 finally:
                     await outputs.aclose()
@@ -95,22 +98,29 @@ class VllmGenerator:
         outputs: AsyncGenerator[RequestOutput, None],
         splitter: ThinkingSplitter,
         stops: StopStrings,
+        alternatives: int | None,
         deadline: float,
     ) -> AsyncGenerator[Delta, None]:
         completion_tokens = reasoning_tokens = 0
+        scores: tuple[TokenLogprob, ...] = ()
         while True:
             async with asyncio.timeout(deadline - time.time() if deadline != float("inf") else None):
                 output = await anext(outputs)
             completion = output.outputs[0]
             tokens = completion.token_ids
             completion_tokens += len(tokens)
+            thoughts = 0
             if splitter.thinking:
-                reasoning_tokens += tokens.index(self._close) + 1 if self._close in tokens else len(tokens)
+                thoughts = tokens.index(self._close) + 1 if self._close in tokens else len(tokens)
+            reasoning_tokens += thoughts
+            if alternatives is not None and completion.logprobs:
+                scores += self._scores.of(tokens[thoughts:], completion.logprobs[thoughts:], alternatives)
             split = splitter.feed(completion.text)
             content = stops.feed(split.content)
             if completion.finish_reason is None and not stops.hit:
                 if split.reasoning or content:
-                    yield Delta(content, split.reasoning)
+                    yield Delta(content, split.reasoning, logprobs=scores)
+                    scores = ()
                 continue
             finish: FinishReason | None = "stop" if stops.hit else _FINISH.get(completion.finish_reason or "")
             if finish is None:
@@ -119,7 +129,7 @@ class VllmGenerator:
                 len(output.prompt_token_ids or ()), output.num_cached_tokens or 0, completion_tokens, reasoning_tokens
             )
             reasoning = split.reasoning + splitter.finish().reasoning
-            yield Delta(content + stops.finish(), reasoning, finish, usage)
+            yield Delta(content + stops.finish(), reasoning, finish, usage, scores)
             return
 
     async def check_fits(self, messages: Sequence[Message], reserve: int) -> None:
@@ -169,6 +179,7 @@ class VllmGenerator:
             presence_penalty=sampling.presence_penalty,
             frequency_penalty=sampling.frequency_penalty,
             seed=sampling.seed if self._takes_seeds else None,
+            logprobs=sampling.logprobs,
             structured_outputs=outputs,
             # Nobody can read half a JSON: one delta spares every process on its way the cost of the others.
             output_kind=RequestOutputKind.DELTA if outputs is None else RequestOutputKind.FINAL_ONLY,

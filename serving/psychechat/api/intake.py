@@ -1,0 +1,159 @@
+"""From a chat request and its headers to what is asked of the pipeline, or to an error that names the field."""
+
+from dataclasses import dataclass
+from math import inf, nan
+
+from psychechat.api.protocol import ChatMessage, ChatRequest
+from psychechat.config import Limits
+from psychechat.conversation import Conversation, Utterance
+from psychechat.errors import InvalidRequest, UnknownModel, UnsupportedParameter
+from psychechat.pipeline import crisis
+from psychechat.pipeline.router import Requested
+from psychechat.pipeline.turn import Pipeline, TurnRequest
+
+MODELS: dict[str, Requested] = {"psychechat": "auto", "psychechat-agent": "agent", "psychechat-llm": "llm"}
+
+_MAX_SESSION = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """What a request's headers say."""
+
+    request_id: str
+    tenant: str = ""
+    session: str | None = None
+    """`x-session-id`"""
+    timeout: str | None = None
+    """`x-request-timeout`: seconds that the client will wait."""
+
+
+def turn_request(body: ChatRequest, pipeline: Pipeline, caller: Caller) -> TurnRequest:
+    """What the request asks of the pipeline. Raises UnknownModel, UnsupportedParameter or InvalidRequest.
+
+    If what breaks a rule comes with an alarming newest message, that message is answered all the same, by itself.
+    """
+    policy = pipeline.policy
+    try:
+        return _turn_request(body, policy.limits, pipeline.least_tokens, caller)
+    except InvalidRequest:
+        newest = next((m.content for m in reversed(body.messages) if m.role == "user"), "")
+        if not crisis.alarm(newest, policy.crisis.backstop):
+            raise
+        alone = Conversation((Utterance("seeker", newest[-policy.limits.message_characters :]),))
+        locale = (body.metadata or {}).get("locale")
+        return TurnRequest(
+            alone,
+            "auto",
+            caller.request_id,
+            tenant=caller.tenant,
+            end_user=body.safety_identifier or body.user,
+            locale=locale,
+        )
+
+
+def _turn_request(body: ChatRequest, limits: Limits, least_tokens: int, caller: Caller) -> TurnRequest:
+    if body.model not in MODELS:
+        raise UnknownModel(", ".join(MODELS))
+    if caller.session is not None and not 0 < len(caller.session) <= _MAX_SESSION:
+        raise InvalidRequest(f"'x-session-id' must have 1 to {_MAX_SESSION} characters.", param="x-session-id")
+    requested = MODELS[body.model]
+    if requested != "llm":
+        _only_for_llm(body)
+    asked = {
+        "max_tokens": _bound(body, least_tokens),
+        "temperature": body.temperature,
+        "top_p": body.top_p,
+        "presence_penalty": body.presence_penalty,
+        "frequency_penalty": body.frequency_penalty,
+        "stop": tuple(body.stop) if body.stop else None,
+        "seed": body.seed,
+        "logprobs": _alternatives(body),
+    }
+    return TurnRequest(
+        conversation=_conversation(body.messages, limits),
+        requested=requested,
+        request_id=caller.request_id,
+        seconds=_seconds(caller.timeout),
+        sampling={name: value for name, value in asked.items() if value is not None},
+        choices=body.n or 1,
+        think=body.thinks,
+        tenant=caller.tenant,
+        session=body.prompt_cache_key or caller.session,
+        end_user=body.safety_identifier or body.user,
+        locale=(body.metadata or {}).get("locale"),
+    )
+
+
+def _only_for_llm(body: ChatRequest) -> None:
+    """What Agent Mode cannot give is refused for `psychechat` too, or risk would decide whether a request is valid."""
+    if (body.n or 1) > 1:
+        raise UnsupportedParameter("n", "only 'psychechat-llm' gives more than one choice")
+    if body.logprobs:
+        raise UnsupportedParameter("logprobs", "only 'psychechat-llm' gives token probabilities")
+
+
+def _bound(body: ChatRequest, least_tokens: int) -> int | None:
+    name = "max_tokens" if body.max_completion_tokens is None else "max_completion_tokens"
+    bound: int | None = getattr(body, name)
+    if bound is not None and bound < least_tokens:
+        raise InvalidRequest(f"'{name}' must be at least {least_tokens}: no reply is shorter.", param=name)
+    return bound
+
+
+def _alternatives(body: ChatRequest) -> int | None:
+    if body.logprobs:
+        return body.top_logprobs or 0
+    if body.top_logprobs is not None:
+        raise InvalidRequest("'top_logprobs' is only for 'logprobs': true.", param="top_logprobs")
+    return None
+
+
+def _seconds(timeout: str | None) -> float:
+    if timeout is None:
+        return inf
+    try:
+        seconds = float(timeout)
+    except ValueError:
+        seconds = nan
+    if not 0 < seconds < inf:
+        raise InvalidRequest("'x-request-timeout' must be a number of seconds above 0.", param="x-request-timeout")
+    return seconds
+
+
+def check_length(place: str, text: str, limits: Limits) -> None:
+    """Raises InvalidRequest, which names the place, if the text is too long."""
+    if len(text) > limits.message_characters:
+        raise InvalidRequest(
+            f"'{place}' is longer than {limits.message_characters} characters.",
+            param=place,
+            code="string_above_max_length",
+        )
+
+
+def _conversation(messages: list[ChatMessage], limits: Limits) -> Conversation:
+    if len(messages) > limits.messages:
+        raise InvalidRequest(f"'messages' holds more than {limits.messages} messages.", param="messages")
+    for index, message in enumerate(messages):
+        check_length(f"messages[{index}].content", message.content, limits)
+    # Operators may put their notes last; what counts is who spoke last.
+    spoken = [index for index, message in enumerate(messages) if message.role in ("user", "assistant")]
+    last = spoken[-1] if spoken else len(messages) - 1
+    if messages[last].role != "user":
+        why = "The last message must be the seeker's: give it the role 'user'."
+        raise InvalidRequest(why, param=f"messages[{last}].role")
+    if not messages[last].content.strip():
+        raise InvalidRequest("The seeker's last message is empty.", param=f"messages[{last}].content")
+    notes = tuple(m.content for m in messages if m.role in ("system", "developer") and m.content.strip())
+    if sum(map(len, notes)) > limits.operator_characters:
+        raise InvalidRequest(
+            f"System and developer messages may hold {limits.operator_characters} characters in all.",
+            param="messages",
+            code="string_above_max_length",
+        )
+    utterances = tuple(
+        Utterance("seeker" if m.role == "user" else "counselor", m.content)
+        for m in messages
+        if m.role in ("user", "assistant") and m.content.strip()
+    )
+    return Conversation(utterances, notes)
