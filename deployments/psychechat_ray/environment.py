@@ -13,6 +13,12 @@ DEFAULTS = {
     "RAY_SERVE_LOG_TO_STDERR": "1",
     # A replica that is killed takes its engine's processes with it.
     "RAY_process_group_cleanup_enabled": "1",
+    # Serve would otherwise do what some headers of a client's say.
+    "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "psychechat_ray.headers.middlewares",
+    # A client that neither sends what it began nor reads what it is sent for this long is let go.
+    "RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S": "30",
+    # A replica that says nothing for this long hangs: every turn has ended by then, or sent a keep-alive.
+    "RAY_SERVE_HAPROXY_TIMEOUT_SERVER_S": "600",
     # Nobody has to be drained away from a server on one machine, so Ctrl-C need not wait for it.
     "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1",
     "RAY_USAGE_STATS_ENABLED": "0",

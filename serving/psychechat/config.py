@@ -110,6 +110,8 @@ class Limits(_Branch):
     texts: PositiveInt = 4_096
     """In one request to classify or to moderate. Each may have `message_characters`."""
     body_bytes: PositiveInt = 1_000_000
+    body_seconds: PositiveFloat = 20.0
+    """A body that takes longer to arrive is a 408."""
 
 
 class Admission(_Branch):

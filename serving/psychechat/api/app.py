@@ -41,5 +41,5 @@ def create_app(
     for kind in (PsycheChatError, RequestValidationError, HTTPException):
         app.add_exception_handler(kind, respond)
     app.add_middleware(Gate, keyring=keyring, open_paths=OPEN | {"/metrics"} if open_metrics else OPEN)
-    app.add_middleware(Envelope, metrics=pipeline.metrics, body_bytes=lambda: pipeline.policy.limits.body_bytes)
+    app.add_middleware(Envelope, metrics=pipeline.metrics, limits=lambda: pipeline.policy.limits)
     return app

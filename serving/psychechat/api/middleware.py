@@ -1,8 +1,10 @@
-"""Around every request: an id, a bound on the body, a count, and an answer to whatever was not foreseen."""
+"""Around every request: an id, bounds on the body, a count, and an answer to whatever was not foreseen."""
 
+import asyncio
 import logging
 import re
 import secrets
+import time
 import traceback
 from collections.abc import Callable
 
@@ -12,35 +14,28 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from psychechat.api.errors import describe
 from psychechat.api.rendering import JSONBytes
+from psychechat.config import Limits
 from psychechat.telemetry import Metrics
 
 logger = logging.getLogger(__name__)
 
-_SANE_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
+SANE_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 
 
 class Envelope:
     """Pure ASGI, so that streams pass through untouched."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, body_bytes: Callable[[], int]) -> None:
-        self._app, self._metrics, self._body_bytes = app, metrics, body_bytes
+    def __init__(self, app: ASGIApp, metrics: Metrics, limits: Callable[[], Limits]) -> None:
+        self._app, self._metrics, self._limits = app, metrics, limits
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         given = dict(scope["headers"]).get(b"x-request-id", b"")
-        request_id = given.decode() if _SANE_ID.fullmatch(given) else f"req-{secrets.token_hex(12)}"
+        request_id = given.decode() if SANE_ID.fullmatch(given) else f"req-{secrets.token_hex(12)}"
         scope.setdefault("state", {})["request_id"] = request_id
-        status, received, most = 0, 0, self._body_bytes()
-
-        async def bounded() -> Message:
-            nonlocal received
-            message = await receive()
-            received += len(message.get("body", b""))
-            if received > most:
-                raise HTTPException(413, f"The body is larger than {most} bytes.")
-            return message
+        status, body = 0, _Body(receive, self._limits())
 
         async def named(message: Message) -> None:
             nonlocal status
@@ -50,7 +45,7 @@ class Envelope:
             await send(message)
 
         try:
-            await self._app(scope, bounded, named)
+            await self._app(scope, body.receive, named)
         except Exception as error:
             if status:
                 raise ConnectionAbortedError("the reply broke off") from None
@@ -63,11 +58,33 @@ class Envelope:
                 frames[-1].filename,
                 frames[-1].lineno,
             )
-            http_status, body = describe(error)
-            await JSONBytes(body, http_status)(scope, receive, named)
+            http_status, described = describe(error)
+            await JSONBytes(described, http_status)(scope, receive, named)
         finally:
             route = scope.get("route")
             self._metrics.requests.labels(getattr(route, "path", "none"), status).inc()
+
+
+class _Body:
+    """A request's body while it arrives: neither larger nor slower than it may be."""
+
+    def __init__(self, receive: Receive, limits: Limits) -> None:
+        self._receive, self._limits = receive, limits
+        self._due: float | None = time.monotonic() + limits.body_seconds
+        self._bytes = 0
+
+    async def receive(self) -> Message:
+        try:
+            async with asyncio.timeout(None if self._due is None else self._due - time.monotonic()):
+                message = await self._receive()
+        except TimeoutError:
+            raise HTTPException(408, "The body did not arrive in time.", {"connection": "close"}) from None
+        self._bytes += len(message.get("body", b""))
+        if self._bytes > self._limits.body_bytes:
+            raise HTTPException(413, f"The body is larger than {self._limits.body_bytes} bytes.")
+        if not message.get("more_body"):
+            self._due = None  # what is received from now on is the client's leaving
+        return message
 
 
 def request_id(request: Request) -> str:

@@ -2,6 +2,7 @@
 
 import json
 import socket
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -167,6 +168,25 @@ def test_a_conversation_longer_than_the_context_is_told_both_numbers(served: Any
 
 def test_a_body_over_the_bound_is_refused_while_it_arrives(served: Any) -> None:
     assert "1000000" in assert_error(post(served, content=b" " * 1_000_001), 413)
+
+
+def test_a_body_that_drips_in_is_not_waited_for(serving: Any) -> None:
+    with serving(limits={"body_seconds": 0.5}) as served:
+        with socket.create_connection(("127.0.0.1", served.port)) as slow:
+            slow.settimeout(5)
+            head = b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
+            slow.sendall(head + b"content-length: 500\r\n\r\n")
+            for _ in range(4):
+                slow.sendall(b" ")
+                time.sleep(0.1)
+            answer = b"".join(iter(lambda: slow.recv(4096), b""))
+        status, _, rest = answer.partition(b"\r\n")
+        assert b" 408 " in status
+        error = json.loads(rest.partition(b"\r\n\r\n")[2])["error"]
+        assert set(error) == {"message", "type", "param", "code"}
+        # A body that came in time is no longer bound, however long its turn takes.
+        served.generator._seconds_per_word = 0.2
+        assert post(served, {"model": "psychechat-llm", "messages": [HELLO]}).status_code == 200
 
 
 URGENT = {"role": "user", "content": "I want to die"}
