@@ -37,7 +37,8 @@ async def through(*headers: tuple[str, str | bytes]) -> httpx.Response:
         await JSONResponse(read, headers={"x-request-id": f"ours-{read['id']}"})(scope, receive, send)
 
     app.mount("/", front)
-    transport = httpx.ASGITransport(_apply_middlewares(app, [*middlewares()]))
+    ours: Any = middlewares()
+    transport = httpx.ASGITransport(_apply_middlewares(app, ours))
     async with httpx.AsyncClient(transport=transport, base_url="http://server") as client:
         return await client.get("/", headers=[(name.encode(), _bytes(value)) for name, value in headers])
 
