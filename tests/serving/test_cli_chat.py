@@ -41,7 +41,7 @@ def reply(text: str, **found: Any) -> bytes:
             CHUNKS.piece(Piece(content=text[:middle])),
             KEEP_ALIVE,
             CHUNKS.piece(Piece(content=text[middle:])),
-            CHUNKS.finish(Outcome(whole, Usage(), {"total": 1.0})),
+            CHUNKS.finish(Outcome(whole, Usage(), {"total": 1.0}), None),
         ]
     )
 

@@ -5,11 +5,13 @@ import secrets
 import time
 from collections import defaultdict
 from collections.abc import AsyncGenerator
+from typing import Any
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from psychechat.api import moderations
 from psychechat.api.auth import tenant
 from psychechat.api.body import StrictJSONRoute
 from psychechat.api.errors import describe
@@ -44,7 +46,7 @@ def router(pipeline: Pipeline) -> APIRouter:
             outcome = await running.whole(request)
             if outcome is None:
                 return Response(status_code=CLIENT_LEFT)
-            return JSONBytes(completion(outcome, running.reasoning, heading))
+            return JSONBytes(completion(outcome, running.reasoning, heading, running.moderation(outcome)))
 
         keep_alive = pipeline.policy.limits.keep_alive_seconds
         # What fails before there is anything to say is still an ordinary error with its own status.
@@ -76,7 +78,7 @@ class _Running:
     """A turn under way in a task of its own, and what it has said so far. Cancelled when its reader goes."""
 
     def __init__(self, pipeline: Pipeline, asked: TurnRequest) -> None:
-        self._choices = asked.choices
+        self._asked = asked
         self._pieces: asyncio.Queue[Piece | None] = asyncio.Queue()
         self._admitted, self._sign = asyncio.Event(), asyncio.Event()
         self._task = asyncio.create_task(run_turn(pipeline, asked, self._said, self._admitted.set))
@@ -120,7 +122,7 @@ class _Running:
         return True
 
     async def events(self, chunks: Chunks, keep_alive: float) -> AsyncGenerator[bytes, None]:
-        yield chunks.opening(self._choices)
+        yield chunks.opening(self._asked.choices)
         while True:
             try:
                 async with asyncio.timeout(keep_alive):
@@ -138,7 +140,10 @@ class _Running:
             # for the whole.
             yield event(describe(error)[1])
             return
-        yield chunks.finish(outcome)
+        yield chunks.finish(outcome, self.moderation(outcome))
+
+    def moderation(self, outcome: Outcome) -> dict[str, Any] | None:
+        return None if self._asked.moderation is None else moderations.of_turn(outcome)
 
     async def stop(self) -> None:
         """Cancel the turn, if it still runs, and wait until it has let go of the engines."""

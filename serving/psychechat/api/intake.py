@@ -8,6 +8,7 @@ from psychechat.config import Limits
 from psychechat.conversation import Conversation, Utterance
 from psychechat.errors import InvalidRequest, UnknownModel, UnsupportedParameter
 from psychechat.pipeline import crisis
+from psychechat.pipeline.judging import Judging
 from psychechat.pipeline.router import Requested
 from psychechat.pipeline.turn import Pipeline, TurnRequest
 
@@ -49,6 +50,7 @@ def turn_request(body: ChatRequest, pipeline: Pipeline, caller: Caller) -> TurnR
             tenant=caller.tenant,
             end_user=body.safety_identifier or body.user,
             locale=locale,
+            moderation=_moderation(body),
         )
 
 
@@ -82,6 +84,7 @@ def _turn_request(body: ChatRequest, limits: Limits, least_tokens: int, caller: 
         session=body.prompt_cache_key or caller.session,
         end_user=body.safety_identifier or body.user,
         locale=(body.metadata or {}).get("locale"),
+        moderation=_moderation(body),
     )
 
 
@@ -107,6 +110,12 @@ def _alternatives(body: ChatRequest) -> int | None:
     if body.top_logprobs is not None:
         raise InvalidRequest("'top_logprobs' is only for 'logprobs': true.", param="top_logprobs")
     return None
+
+
+def _moderation(body: ChatRequest) -> Judging | None:
+    if body.moderation is None:
+        return None
+    return "block" if body.moderation.withholds else "score"
 
 
 def _seconds(timeout: str | None) -> float:

@@ -4,6 +4,7 @@ https://platform.openai.com/docs/api-reference/moderations/object
 """
 
 import secrets
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -17,10 +18,10 @@ from psychechat.api.texts import MODEL, ModerationRequest, assessments, whole
 from psychechat.config import Policy
 from psychechat.conversation import Assessment
 from psychechat.pipeline import crisis
-from psychechat.pipeline.turn import Pipeline
-from psychechat.risk import Severity
+from psychechat.pipeline.turn import Outcome, Pipeline
+from psychechat.risk import CRISIS, Severity
 
-JUDGED = {"self-harm": Severity.IDEATION, "self-harm/intent": Severity.BEHAVIOR}
+JUDGED = {"self-harm": CRISIS, "self-harm/intent": Severity.BEHAVIOR}
 """The categories that the risk head stands for, and the severity from which each is met. Intent shows in preparation
 or an attempt; a wish is the wider category alone."""
 NOT_JUDGED = (
@@ -47,16 +48,37 @@ def router(pipeline: Pipeline) -> APIRouter:
 def _result(text: str, assessment: Assessment, policy: Policy) -> dict[str, Any]:
     severity = assessment.severity(policy.risk.by_severity)
     alarm = crisis.alarm(text, policy.crisis.backstop)
-    met = {name: severity >= least for name, least in JUDGED.items()}
-    met["self-harm"] |= alarm
-    scores = {
-        name: round(sum(share for at, share in assessment.risk.items() if at >= least), 4)
-        for name, least in JUDGED.items()
+    verdict = _verdict(max(severity, CRISIS) if alarm else severity, assessment.risk)
+    return verdict | {"psychechat": detected(assessment, policy) | {"backstop": alarm}}
+
+
+def of_turn(outcome: Outcome) -> dict[str, Any]:
+    """Chat's `moderation` object: the seeker's newest message, and the reply that was written.
+
+    Its shape is that of `openai.types.chat.chat_completion.Moderation`.
+    """
+    reply, judged = outcome.reply, outcome.judged
+    return {
+        "input": _NOBODY if reply.severity is None else _results([(reply.severity, reply.risk)]),
+        "output": _NOBODY if judged is None else _results([(each.severity, each.risk) for each in judged]),
     }
+
+
+_NOBODY = {"type": "error", "code": "engine_unavailable", "message": "The classifier gave no answer."}
+
+
+def _results(found: Sequence[tuple[Severity, Mapping[Severity, float]]]) -> dict[str, Any]:
+    results = [{"type": "moderation_result", "model": MODEL} | _verdict(severity, risk) for severity, risk in found]
+    return {"type": "moderation_results", "model": MODEL, "results": results}
+
+
+def _verdict(severity: Severity, risk: Mapping[Severity, float]) -> dict[str, Any]:
+    """`severity` counts the backstop in; `risk` is the head's alone."""
+    met = {name: severity >= least for name, least in JUDGED.items()}
+    scores = {name: round(sum(share for at, share in risk.items() if at >= least), 4) for name, least in JUDGED.items()}
     return {
         "flagged": any(met.values()),
         "categories": dict.fromkeys(NOT_JUDGED, False) | met,
         "category_scores": dict.fromkeys(NOT_JUDGED, 0.0) | scores,
         "category_applied_input_types": {name: [] for name in NOT_JUDGED} | {name: ["text"] for name in JUDGED},
-        "psychechat": detected(assessment, policy) | {"backstop": alarm},
     }

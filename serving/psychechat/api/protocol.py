@@ -55,6 +55,28 @@ class TemplateOptions(Wire):
     enable_thinking: bool | None = None
 
 
+class ModerationMode(Wire):
+    mode: Literal["score", "block"]
+
+
+class ModerationPolicy(Wire):
+    input: ModerationMode | None = None
+    output: ModerationMode | None = None
+
+
+class ChatModeration(Wire):
+    """`moderation`, as the official client's types have it. Without a policy texts are scored."""
+
+    model: str
+    """Any name is taken; the answer names the one that judged."""
+    policy: ModerationPolicy | None = None
+
+    @property
+    def withholds(self) -> bool:
+        """Whether a flagged reply stays here. A flagged input is a crisis, which is always answered."""
+        return self.policy is not None and self.policy.output is not None and self.policy.output.mode == "block"
+
+
 class ChatMessage(BaseModel):
     """A message as clients send it back, with whatever else a reply of ours held."""
 
@@ -109,6 +131,7 @@ class ChatRequest(Wire):
     reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = None
     """`none` replies without thinking; how much there is of it otherwise is the prompt pack's."""
     chat_template_kwargs: TemplateOptions | None = None
+    moderation: ChatModeration | None = None
     user: str | None = None
     safety_identifier: str | None = None
     prompt_cache_key: Annotated[str, Field(min_length=1, max_length=256)] | None = None

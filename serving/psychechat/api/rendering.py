@@ -103,7 +103,9 @@ def usage_object(usage: Usage) -> dict[str, Any]:
     }
 
 
-def completion(outcome: Outcome, reasoning: Mapping[int, str], heading: Heading) -> dict[str, Any]:
+def completion(
+    outcome: Outcome, reasoning: Mapping[int, str], heading: Heading, moderation: Mapping[str, Any] | None
+) -> dict[str, Any]:
     """A chat.completion object. `reasoning` holds what policy lets out of each choice's thinking."""
     choices = []
     for index, choice in enumerate(outcome.reply.choices):
@@ -117,6 +119,7 @@ def completion(outcome: Outcome, reasoning: Mapping[int, str], heading: Heading)
         **heading.of("chat.completion"),
         "choices": choices,
         "usage": usage_object(outcome.usage),
+        **({} if moderation is None else {"moderation": moderation}),
         "psychechat": psychechat_object(outcome.reply, outcome.seconds),
     }
 
@@ -140,14 +143,19 @@ class Chunks:
             delta["content"] = piece.content
         return self._chunk(piece.index, delta, logprobs=logprobs_object(piece.logprobs) if piece.logprobs else None)
 
-    def finish(self, outcome: Outcome) -> bytes:
-        """One finishing chunk a choice, the last with the `psychechat` object, then the usage if it was asked for."""
+    def finish(self, outcome: Outcome, moderation: Mapping[str, Any] | None) -> bytes:
+        """One finishing chunk a choice, the last with the `psychechat` object; then the moderation and the usage.
+
+        The last two come if they were asked for.
+        """
         found = {"psychechat": psychechat_object(outcome.reply, outcome.seconds)}
         last = len(outcome.reply.choices) - 1
         events = [
             self._chunk(index, {}, choice.finish_reason, found if index == last else {})
             for index, choice in enumerate(outcome.reply.choices)
         ]
+        if moderation is not None:
+            events.append(event({**self._frame, "choices": [], "moderation": moderation, **self._usage}))
         if self._include_usage:
             events.append(event(self._frame | {"choices": [], "usage": usage_object(outcome.usage)}))
         return b"".join(events) + DONE

@@ -24,6 +24,7 @@ from psychechat.pipeline import agent_mode, crisis, llm_mode, router
 from psychechat.pipeline.admission import Admission, Permit, Rank, tokens
 from psychechat.pipeline.concurrency import together
 from psychechat.pipeline.escalation import CrisisTurn, Escalations, Source
+from psychechat.pipeline.judging import Judged, Judging, judge
 from psychechat.pipeline.llm_mode import Piece
 from psychechat.pipeline.packs import Brief, Pack
 from psychechat.pipeline.quotas import Quotas
@@ -93,6 +94,8 @@ class TurnRequest:
     locale: str | None = None
     seconds: float = inf
     """How long the client waits; the policy's limit holds as well."""
+    moderation: Judging | None = None
+    """Whether the reply is judged, and stays here if it is flagged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +103,8 @@ class Outcome:
     reply: Reply
     usage: Usage
     seconds: Mapping[str, float]
+    judged: tuple[Judged, ...] | None = None
+    """The replies that were judged, also where the safe template took their place; None if there were none."""
 
 
 async def run_turn(
@@ -136,7 +141,7 @@ async def run_turn(
 
     try:
         try:
-            reply = await _in_time(turn.answer(speak), seconds)
+            reply = await _in_time(turn.moderated(speak), seconds)
         except Exception as error:
             if not (turn.must_answer and first_words):
                 outcome = "refused" if isinstance(error, Overloaded) else "error"
@@ -152,7 +157,7 @@ async def run_turn(
         turn.escalate(reply)
         _count(metrics, turn.mode, tally)
         pipeline.quotas.charge(request.tenant, tally.usage.prompt_tokens + tally.usage.completion_tokens)
-    return Outcome(reply, tally.usage, dict(tally.seconds))
+    return Outcome(reply, tally.usage, dict(tally.seconds), turn.judged)
 
 
 class _Turn:
@@ -178,6 +183,7 @@ class _Turn:
         self._assessment: Assessment | None = None
         self._decision: Decision | None = None
         self._agent: agent_mode.AgentOutcome | None = None
+        self.judged: tuple[Judged, ...] | None = None
 
     @property
     def must_answer(self) -> bool:
@@ -199,13 +205,7 @@ class _Turn:
 
     async def answer(self, speak: Callable[[Piece], None]) -> Reply:
         await self._recall()
-        call = Call(
-            request_id=self._request.request_id,
-            session_id=f"{self._request.tenant}:{self._session}",
-            tenant_salt=self._request.tenant,
-            priority=_URGENT if self._alarm else _NORMAL,
-            deadline=self._deadline,
-        )
+        call = self._call()
         pack = self._pipeline.packs[self._language]
         brief = Brief(self._request.conversation, self._memory)
         with await self._enter():
@@ -260,6 +260,36 @@ class _Turn:
         if self._decision.mode == "agent":
             return await self._answer_as_agent(desk, brief, speak)
         return await self._answer_as_llm(desk, brief, speak)
+
+    async def moderated(self, speak: Callable[[Piece], None]) -> Reply:
+        """The answer, judged if the client asked for it. With `block` none leaves that is flagged or was not judged.
+
+        A crisis keeps its reply: what it says of the danger, it says with good reason.
+        """
+        mode = self._request.moderation
+        if mode is None:
+            return await self.answer(speak)
+        held: list[Piece] = []
+        reply = await self.answer(held.append if mode == "block" else speak)
+        with self._tally.timed("moderation"):
+            texts = [choice.text for choice in reply.choices]
+            self.judged = await judge(self._pipeline.classifier, texts, self._policy, self._call())
+        passed = self.judged is not None and not any(judged.flagged for judged in self.judged)
+        if mode == "block" and not passed and not reply.fallback and self.reason != "crisis":
+            reply = self.safe_reply(cause="moderation")
+            held = [Piece(index, choice.text) for index, choice in enumerate(reply.choices)]
+        for piece in held:
+            speak(piece)
+        return reply
+
+    def _call(self) -> Call:
+        return Call(
+            request_id=self._request.request_id,
+            session_id=f"{self._request.tenant}:{self._session}",
+            tenant_salt=self._request.tenant,
+            priority=_URGENT if self._alarm else _NORMAL,
+            deadline=self._deadline,
+        )
 
     async def _recall(self) -> None:
         keys, request = self._pipeline.keys, self._request
