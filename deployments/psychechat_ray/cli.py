@@ -72,8 +72,8 @@ def _settings(config: str, *, host: str | None = None, port: int | None = None, 
     if engine is not None:
         for role in ("classifier", "counselor", "seeker"):
             model: ModelSettings | None = getattr(settings, role)
-            if model is not None:
-                changes[role] = model.model_copy(update={"engine": engine})
+            if model is not None and model.engine != engine:  # whose arguments the other engine does not know
+                changes[role] = model.model_copy(update={"engine": engine, "engine_args": {}})
     try:
         return Settings.model_validate(settings.model_dump() | changes)
     except ValidationError as error:

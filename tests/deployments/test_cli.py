@@ -12,6 +12,8 @@ def test_options_replace_what_the_configuration_says() -> None:
     assert (settings.host, settings.port) == ("127.0.0.1", 9000)
     assert settings.seeker is not None
     assert {settings.classifier.engine, settings.counselor.engine, settings.seeker.engine} == {"scripted"}
+    assert not settings.counselor.engine_args, "they are vLLM's"
+    assert _settings("demo-cpu", engine="vllm").counselor.engine_args
     assert settings.counselor.replicas.num_replicas == 2
 
 
