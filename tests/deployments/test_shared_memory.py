@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 import yaml
 from typer.testing import CliRunner
@@ -43,7 +44,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, redis_server: RedisServer) 
     settings = {
         "ingress": {"num_replicas": 2, "num_cpus": 0},
         "classifier": SCRIPTED,
-        "counselor": SCRIPTED,
+        "counselor": SCRIPTED | {"engine_args": {"seconds_per_word": 0.05}},
         "memory": {"backend": "redis", "url_file": str(folder / "url"), "keys_file": str(folder / "keys.yaml")},
     }
     (folder / "settings.yaml").write_text(yaml.safe_dump(settings))
@@ -53,22 +54,32 @@ def server(tmp_path_factory: pytest.TempPathFactory, redis_server: RedisServer) 
 
 
 def test_replicas_share_what_they_remember(server: Server) -> None:
-    shifts = [shift(server, chat(server, LOVELY)) for _ in range(20)]
-    assert shifts == [-4] * 20
+    shifts = [shift(server, chat(server, LOVELY)) for _ in range(10)]
+    assert shifts == [-4] * 10
     assert len(stored_by_replica(server)) == 2
 
 
 def test_a_session_is_forgotten_whichever_replica_is_asked(server: Server) -> None:
-    for _ in range(8):
+    for _ in range(4):
         first = chat(server, LOVELY)
         answer = httpx.delete(f"{server.url}/v1/sessions/{first['psychechat']['session']}", timeout=20)
         assert answer.json()["deleted"] is True
         assert shift(server, first) is None
 
 
-def test_redis_goes_and_comes_back_under_traffic(server: Server, redis_server: RedisServer) -> None:
+def test_redis_goes_in_the_middle_of_a_stream_and_comes_back(server: Server, redis_server: RedisServer) -> None:
     first = chat(server, LOVELY)
-    redis_server.kill()
+    body = {"model": "psychechat-llm", "messages": [LOVELY], "stream": True}
+    with httpx.stream("POST", f"{server.url}/v1/chat/completions", json=body, timeout=30) as response:
+        lines = (line for line in response.iter_lines() if line.startswith("data: "))
+        while '"content":"' not in (line := next(lines)) or '"content":""' in line:
+            pass
+        redis_server.kill()
+        rest = list(lines)
+    assert len(rest) > 5
+    assert rest[-1] == "data: [DONE]"
+    assert '"finish_reason":"stop"' in rest[-2]
+
     for message in (SAD, {"role": "user", "content": "I want to die"}) * 4:
         answered = chat(server, LOVELY, first["choices"][0]["message"], message)
         assert answered["psychechat"]["shift"] is None
@@ -78,7 +89,21 @@ def test_redis_goes_and_comes_back_under_traffic(server: Server, redis_server: R
     _until(lambda: 'memory_recalls_total{result="error"}' in metrics(server))
 
     redis_server.start()
-    assert [shift(server, chat(server, LOVELY)) for _ in range(8)] == [-4] * 8
+    assert [shift(server, chat(server, LOVELY)) for _ in range(4)] == [-4] * 4
+
+
+def test_a_replica_that_dies_takes_no_memory_with_it(server: Server) -> None:
+    firsts = [chat(server, LOVELY) for _ in range(4)]
+    family = psutil.Process(server.process.pid).children(recursive=True)
+    next(process for process in family if "ServeReplica:psychechat:ingress" in " ".join(process.cmdline())).kill()
+    deadline = time.monotonic() + 60
+    for first in firsts:
+        while True:
+            try:
+                assert shift(server, first) == -4
+                break
+            except httpx.TransportError:
+                assert time.monotonic() < deadline
 
 
 def test_neither_words_nor_secrets_are_written_anywhere(server: Server, redis_server: RedisServer) -> None:

@@ -2,13 +2,15 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
 from psychechat.config import MemoryKeys, MemorySettings
 from psychechat.conversation import EmotionMemory
-from psychechat.memory.base import Memory
+from psychechat.memory import backends
+from psychechat.memory.base import Memory, Unreadable
 from psychechat.memory.local import LocalMemory
 from psychechat.memory.redis import RedisMemory
 from psychechat.memory.vault import Vault
@@ -97,6 +99,41 @@ async def test_of_a_key_that_two_sessions_wrote_nothing_is_left_either_way(open_
     assert [await memory.recall(key) for key in (TWO, THREE)] == [OTHER, None]
     await memory.forget(b"t" * 32)
     assert [await memory.recall(key) for key in (ONE, TWO)] == [None, None]
+
+
+async def test_what_the_settings_name_is_opened_and_its_keys_changed(redis_server: RedisServer, tmp_path: Path) -> None:
+    """As two ingress replicas do, of which one hears of a new key first."""
+
+    def write(*names: str) -> None:
+        keys = "".join(f"\n  {name}: '{name.encode().hex() * 32}'" for name in names)
+        (tmp_path / "keys").write_text(f"index: {'0f' * 32}\nencrypt_with: {names[0]}\nkeys:{keys}\n")
+
+    redis_server.flush()
+    (tmp_path / "url").write_text(f"{redis_server.url}\n")
+    write("a")
+    settings = MemorySettings(backend="redis", url_file=tmp_path / "url", keys_file=tmp_path / "keys")
+    (one, one_keys), (two, two_keys) = backends.open_memory(settings), backends.open_memory(settings)
+    assert one_keys.of_session("ward", "s") == two_keys.of_session("ward", "s")
+    write("a", "b")
+    for memory in (one, two):
+        backends.change_keys(memory, settings)
+    write("b", "a")
+    backends.change_keys(one, settings)
+    for writer, reader in ((one, two), (two, one)):
+        assert await writer.remember([ONE], MEMORY, session=b"s" * 32, age=0)
+        assert await reader.recall(ONE) == MEMORY
+    write("b")
+    backends.change_keys(one, settings)
+    with pytest.raises(Unreadable):  # the last value is the other's, who still seals with the old key
+        await one.recall(ONE)
+    for memory in (one, two):
+        assert isinstance(memory, RedisMemory)
+        await memory.close()
+
+
+async def test_local_memories_share_nothing() -> None:
+    (_, one), (_, two) = (backends.open_memory(MemorySettings()) for _ in range(2))
+    assert one.of_session("ward", "s") != two.of_session("ward", "s")
 
 
 async def _gone(memory: Memory, key: bytes) -> bool:
