@@ -6,6 +6,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -17,8 +18,8 @@ import redis
 
 
 def programs() -> list[str]:
-    """Every redis-server there is: the system's, and the one that the dev dependencies bring."""
-    folders = os.environ.get("PATH", "").split(os.pathsep)
+    """Every redis-server there is: the one that the dev dependencies bring, and the system's."""
+    folders = [str(Path(sys.executable).parent), *os.environ.get("PATH", "").split(os.pathsep)]
     return [found for folder in folders if (found := shutil.which("redis-server", path=folder))]
 
 
