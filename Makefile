@@ -41,6 +41,10 @@ unit: setup ## Run the tests that start no real engine (three minutes)
 bench: setup ## Compare a turn's speed with vLLM's own server (minutes)
 	$(BIN)/python -m benchmarks.smoke
 
+.PHONY: hostile
+hostile: setup ## Send 5,000 malformed and hostile requests (minutes)
+	$(BIN)/python -m benchmarks.hostile
+
 .PHONY: overload
 overload: setup ## Ask for twice what the server can do, crises among it (12 minutes)
 	$(BIN)/python -m benchmarks.overload
