@@ -9,6 +9,7 @@ from starlette.exceptions import HTTPException
 
 from psychechat.api import chat, classify, models, moderations, probes, sessions
 from psychechat.api.auth import OPEN, Gate, Keyring
+from psychechat.api.document import Document
 from psychechat.api.errors import respond
 from psychechat.api.middleware import Envelope
 from psychechat.api.probes import Ready
@@ -42,4 +43,5 @@ def create_app(
         app.add_exception_handler(kind, respond)
     app.add_middleware(Gate, keyring=keyring, open_paths=OPEN | {"/metrics"} if open_metrics else OPEN)
     app.add_middleware(Envelope, metrics=pipeline.metrics, limits=lambda: pipeline.policy.limits)
+    app.openapi = Document(app, lambda: bool(keyring()))  # type: ignore[method-assign]  # as FastAPI's documentation has it
     return app

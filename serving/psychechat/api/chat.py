@@ -14,10 +14,12 @@ from starlette.types import Receive, Scope, Send
 from psychechat.api import moderations
 from psychechat.api.auth import tenant
 from psychechat.api.body import StrictJSONRoute
+from psychechat.api.document import READ, answers, streamed
 from psychechat.api.errors import describe
 from psychechat.api.intake import Caller, turn_request
 from psychechat.api.leaving import CLIENT_LEFT, before_leaving, end
 from psychechat.api.middleware import request_id
+from psychechat.api.objects import ChatCompletion, ChatCompletionChunk
 from psychechat.api.protocol import ChatRequest
 from psychechat.api.rendering import KEEP_ALIVE, Chunks, Heading, JSONBytes, completion, event
 from psychechat.pipeline.llm_mode import Piece
@@ -27,7 +29,14 @@ from psychechat.pipeline.turn import Outcome, Pipeline, TurnRequest, run_turn
 def router(pipeline: Pipeline) -> APIRouter:
     routes = APIRouter(route_class=StrictJSONRoute)
 
-    @routes.post("/v1/chat/completions", summary="Answer one turn")
+    @routes.post(
+        "/v1/chat/completions",
+        summary="Answer one turn",
+        responses=streamed(
+            answers(ChatCompletion, *READ, 404, 500, 504, when="The reply, or the events of one."),
+            ChatCompletionChunk,
+        ),
+    )
     async def chat(body: ChatRequest, request: Request) -> Response:
         headers = request.headers
         caller = Caller(

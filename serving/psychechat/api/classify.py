@@ -10,8 +10,10 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response, StreamingResponse
 
 from psychechat.api.body import StrictJSONRoute
+from psychechat.api.document import READ, answers, streamed
 from psychechat.api.errors import describe
 from psychechat.api.leaving import CLIENT_LEFT, unless_left
+from psychechat.api.objects import Classification, Classifications
 from psychechat.api.rendering import DONE, JSONBytes, emotions_object, event, risk_object
 from psychechat.api.texts import ClassifyRequest, assessments, whole
 from psychechat.config import Policy
@@ -25,7 +27,14 @@ _LEVELS = ("absent", "low", "mid", "high")
 def router(pipeline: Pipeline) -> APIRouter:
     routes = APIRouter(route_class=StrictJSONRoute)
 
-    @routes.post("/v1/classify", summary="Emotion and risk of texts")
+    @routes.post(
+        "/v1/classify",
+        summary="Emotion and risk of texts",
+        responses=streamed(
+            answers(Classifications, *READ, 504, when="A classification a text, in order."),
+            Classification,
+        ),
+    )
     async def classify(body: ClassifyRequest, request: Request) -> Response:
         policy = pipeline.policy
         found = assessments(pipeline, body.input, request, each_batch=body.stream)

@@ -3,16 +3,13 @@
 from dataclasses import dataclass
 from math import inf, nan
 
-from psychechat.api.protocol import ChatMessage, ChatRequest
+from psychechat.api.protocol import MODELS, ChatMessage, ChatRequest
 from psychechat.config import Limits
 from psychechat.conversation import Conversation, Utterance
 from psychechat.errors import InvalidRequest, UnknownModel, UnsupportedParameter
 from psychechat.pipeline import crisis
 from psychechat.pipeline.judging import Judging
-from psychechat.pipeline.router import Requested
 from psychechat.pipeline.turn import Pipeline, TurnRequest
-
-MODELS: dict[str, Requested] = {"psychechat": "auto", "psychechat-agent": "agent", "psychechat-llm": "llm"}
 
 _MAX_SESSION = 256
 

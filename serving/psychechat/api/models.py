@@ -5,7 +5,9 @@ from typing import Any
 from fastapi import APIRouter
 from starlette.responses import Response
 
-from psychechat.api.intake import MODELS
+from psychechat.api.document import answers
+from psychechat.api.objects import Model, Models
+from psychechat.api.protocol import MODELS
 from psychechat.api.rendering import JSONBytes
 from psychechat.errors import UnknownModel
 
@@ -17,11 +19,11 @@ def router(created: int) -> APIRouter:
     def model(name: str) -> dict[str, Any]:
         return {"id": name, "object": "model", "created": created, "owned_by": "psychechat"}
 
-    @routes.get("/v1/models", summary="List the models")
+    @routes.get("/v1/models", summary="List the models", responses=answers(Models, 401, when="Every model."))
     async def list_models() -> Response:
         return JSONBytes({"object": "list", "data": [model(name) for name in MODELS]})
 
-    @routes.get("/v1/models/{name}", summary="One model")
+    @routes.get("/v1/models/{name}", summary="One model", responses=answers(Model, 401, 404, when="The model."))
     async def retrieve_model(name: str) -> Response:
         if name not in MODELS:
             raise UnknownModel(", ".join(MODELS))

@@ -12,7 +12,9 @@ from starlette.responses import Response
 
 from psychechat.api.body import StrictJSONRoute
 from psychechat.api.classify import detected
+from psychechat.api.document import READ, answers
 from psychechat.api.leaving import CLIENT_LEFT, unless_left
+from psychechat.api.objects import Moderation
 from psychechat.api.rendering import JSONBytes
 from psychechat.api.texts import MODEL, ModerationRequest, assessments, whole
 from psychechat.config import Policy
@@ -33,7 +35,11 @@ NOT_JUDGED = (
 def router(pipeline: Pipeline) -> APIRouter:
     routes = APIRouter(route_class=StrictJSONRoute)
 
-    @routes.post("/v1/moderations", summary="Is there self-harm in these texts?")
+    @routes.post(
+        "/v1/moderations",
+        summary="Is there self-harm in these texts?",
+        responses=answers(Moderation, *READ, 504, when="A result a text, in order."),
+    )
     async def moderate(body: ModerationRequest, request: Request) -> Response:
         policy = pipeline.policy
         every = await unless_left(request, whole(assessments(pipeline, body.input, request)))

@@ -4,8 +4,10 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from fastapi import APIRouter
 from prometheus_client import CONTENT_TYPE_LATEST
-from starlette.responses import Response
+from starlette.responses import PlainTextResponse, Response
 
+from psychechat.api.document import answers
+from psychechat.api.objects import Health, Readiness
 from psychechat.api.rendering import JSONBytes
 from psychechat.telemetry import Metrics
 
@@ -16,17 +18,26 @@ Ready = Callable[[], Awaitable[Mapping[str, bool]]]
 def router(ready: Ready, metrics: Metrics) -> APIRouter:
     routes = APIRouter()
 
-    @routes.get("/health", summary="Is this process alive?")
+    @routes.get("/health", summary="Is this process alive?", responses=answers(Health, when="It is."))
     async def health() -> Response:
         return JSONBytes({"status": "ok"})
 
-    @routes.get("/ready", summary="Are the engines up?")
+    @routes.get(
+        "/ready",
+        summary="Are the engines up?",
+        responses=answers(Readiness, when="All of them.") | {503: {"model": Readiness, "description": "Not all."}},
+    )
     async def readiness() -> Response:
         engines = await ready()
         up = all(engines.values())
         return JSONBytes({"status": "ready" if up else "starting", "engines": dict(engines)}, 200 if up else 503)
 
-    @routes.get("/metrics", summary="Prometheus metrics of this replica")
+    @routes.get(
+        "/metrics",
+        summary="Prometheus metrics of this replica",
+        response_class=PlainTextResponse,
+        responses=answers(str, 401, when="Prometheus's text format."),
+    )
     async def exposition() -> Response:
         return Response(metrics.exposition(), media_type=CONTENT_TYPE_LATEST)
 

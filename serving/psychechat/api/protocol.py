@@ -5,9 +5,22 @@ https://platform.openai.com/docs/api-reference/chat/create
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
+from typing_extensions import TypedDict
 
 from psychechat.errors import InvalidRequest, UnsupportedParameter
+from psychechat.pipeline.router import Requested
+
+MODELS: dict[str, Requested] = {"psychechat": "auto", "psychechat-agent": "agent", "psychechat-llm": "llm"}
 
 # Parameters of OpenAI's API that a counselor cannot honour, with the reason. Neutral values pass.
 _UNSUPPORTED = {
@@ -35,6 +48,14 @@ _NEUTRAL: dict[str, tuple[Any, ...]] = {
     "response_format": ({"type": "text"},),
     "store": (False,),
 }
+
+
+_Stop = Annotated[str, Field(min_length=1, max_length=64)]
+
+
+class TextPart(TypedDict):
+    type: Literal["text"]
+    text: str
 
 
 class Wire(BaseModel):
@@ -84,10 +105,10 @@ class ChatMessage(BaseModel):
 
     role: Literal["system", "developer", "user", "assistant"]
     content: str
-    tool_calls: Any = None
+    tool_calls: Annotated[Any, WithJsonSchema({"type": ["array", "null"], "maxItems": 0})] = None
     """Refused if there are any."""
 
-    @field_validator("content", mode="before")
+    @field_validator("content", mode="before", json_schema_input_type=str | list[TextPart] | None)
     @classmethod
     def _joined(cls, content: object, info: ValidationInfo) -> object:
         if content is None and info.data.get("role") == "assistant":
@@ -110,10 +131,36 @@ class ChatMessage(BaseModel):
         return self
 
 
-class ChatRequest(Wire):
-    """`POST /v1/chat/completions`. Sampling parameters are LLM Mode's; stages that nobody reads keep the pack's."""
+_HELLO: list[JsonValue] = [{"role": "user", "content": "I could not sleep. My exam is tomorrow."}]
+_EXAMPLES: list[JsonValue] = [
+    {"model": "psychechat", "messages": [*_HELLO]},
+    {
+        "model": "psychechat-llm",
+        "messages": [{"role": "system", "content": "You work for a school."}, *_HELLO],
+        "stream": True,
+        "stream_options": {"include_usage": True},
+        "n": 2,
+        "logprobs": True,
+        "top_logprobs": 3,
+        "reasoning_effort": "none",
+        "max_completion_tokens": 200,
+        "stop": ["\n\n"],
+    },
+    {
+        "model": "psychechat-agent",
+        "messages": [*_HELLO],
+        "metadata": {"locale": "en-US"},
+        "moderation": {"model": "psychechat", "policy": {"output": {"mode": "block"}}},
+    },
+]
 
-    model: str
+
+class ChatRequest(Wire):
+    """`POST /v1/chat/completions`. Sampling is the reply's; stages that nobody reads keep the pack's."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": _EXAMPLES})
+
+    model: Annotated[str, Field(json_schema_extra={"enum": list(MODELS)})]
     messages: Annotated[list[ChatMessage], Field(min_length=1)]
     stream: bool = False
     stream_options: StreamOptions | None = None
@@ -123,7 +170,7 @@ class ChatRequest(Wire):
     top_p: Annotated[float, Field(gt=0, le=1)] | None = None
     presence_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
     frequency_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
-    stop: Annotated[list[Annotated[str, Field(min_length=1, max_length=64)]], Field(max_length=4)] | None = None
+    stop: Annotated[list[_Stop], Field(max_length=4)] | None = None
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
     n: Annotated[int, Field(ge=1, le=8)] | None = None
     logprobs: bool | None = None
@@ -152,7 +199,7 @@ class ChatRequest(Wire):
                 raise UnsupportedParameter(name, why)
         return body
 
-    @field_validator("stop", mode="before")
+    @field_validator("stop", mode="before", json_schema_input_type=_Stop | list[_Stop] | None)
     @classmethod
     def _listed(cls, stop: object) -> object:
         return [stop] if isinstance(stop, str) else stop

@@ -5,7 +5,9 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from psychechat.api.auth import tenant
+from psychechat.api.document import answers
 from psychechat.api.middleware import request_id
+from psychechat.api.objects import Forgotten
 from psychechat.api.rendering import JSONBytes
 from psychechat.pipeline.forgetting import forget
 from psychechat.pipeline.turn import Pipeline
@@ -14,7 +16,11 @@ from psychechat.pipeline.turn import Pipeline
 def router(pipeline: Pipeline) -> APIRouter:
     routes = APIRouter()
 
-    @routes.delete("/v1/sessions/{session:path}", summary="Forget a session")
+    @routes.delete(
+        "/v1/sessions/{session:path}",
+        summary="Forget a session",
+        responses=answers(Forgotten, 401, 404, 503, when="It is forgotten, or was not known."),
+    )
     async def delete(session: str, request: Request) -> Response:
         if not session:
             raise HTTPException(404)

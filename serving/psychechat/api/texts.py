@@ -3,16 +3,15 @@
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 from fastapi import Request
-from pydantic import BeforeValidator
-from typing_extensions import TypedDict
+from pydantic import BeforeValidator, ConfigDict, Field
 
 from psychechat.api.auth import tenant
 from psychechat.api.intake import check_length
 from psychechat.api.middleware import request_id
-from psychechat.api.protocol import Wire
+from psychechat.api.protocol import TextPart, Wire
 from psychechat.config import Limits
 from psychechat.conversation import Assessment
 from psychechat.engines.base import Call
@@ -23,9 +22,8 @@ from psychechat.pipeline.turn import Pipeline
 MODEL: Literal["psychechat"] = "psychechat"
 
 
-class _Part(TypedDict):
-    type: Literal["text"]
-    text: str
+T = TypeVar("T")
+_Several = Annotated[list[T], Field(min_length=1)]
 
 
 def _strings(value: object) -> object:
@@ -48,7 +46,11 @@ def _strings_or_parts(value: object) -> object:
 class ClassifyRequest(Wire):
     """`POST /v1/classify`."""
 
-    input: Annotated[list[str], BeforeValidator(_strings, json_schema_input_type=str | list[str])]
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"input": "I am worried"}, {"input": ["a"], "stream": True}]}
+    )
+
+    input: Annotated[list[str], BeforeValidator(_strings, json_schema_input_type=str | _Several[str])]
     model: Literal["psychechat"] = MODEL
     stream: bool = False
 
@@ -56,8 +58,10 @@ class ClassifyRequest(Wire):
 class ModerationRequest(Wire):
     """`POST /v1/moderations`: https://platform.openai.com/docs/api-reference/moderations/create"""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [{"input": ["I am worried", "a fine day"]}]})
+
     input: Annotated[
-        list[str], BeforeValidator(_strings_or_parts, json_schema_input_type=str | list[str] | list[_Part])
+        list[str], BeforeValidator(_strings_or_parts, json_schema_input_type=str | _Several[str] | _Several[TextPart])
     ]
     model: str = MODEL
     """Any name is taken, since clients write OpenAI's; the answer names the one that judged."""

@@ -1,0 +1,79 @@
+"""The OpenAPI document: every answer of every route as it is, errors and streams included."""
+
+from collections.abc import Callable
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from psychechat.api.auth import OPEN
+from psychechat.api.objects import ChatCompletionChunk, Classification, ErrorObject, schemas
+
+Responses = dict[int | str, dict[str, Any]]
+
+_WHEN = {
+    400: "Something is missing, wrong or not supported; `param` names it.",
+    401: "The server has API keys, and none came that it knows.",
+    404: "There is no such model.",
+    408: "The body took too long to arrive.",
+    413: "The body is too large.",
+    429: "The server is at capacity, or the key's quota is used up.",
+    500: "A model gave no usable answer.",
+    503: "An engine is starting, restarting or gone.",
+    504: "The turn's time is up.",
+}
+_HEADERS = {"x-request-id": {"description": "The request's id.", "required": True, "schema": {"type": "string"}}}
+_AGAIN = {"retry-after": {"description": "Seconds.", "required": True, "schema": {"type": "string"}}}
+
+
+READ = (400, 401, 408, 413, 429, 503)
+"""Errors of every route that reads a body and asks an engine."""
+
+
+def answers(kind: type, *statuses: int, when: str) -> Responses:
+    """200 with this object, and errors with these statuses, for a route's `responses`."""
+    found: Responses = {200: {"model": kind, "description": when}}
+    return found | {status: {"model": ErrorObject, "description": _WHEN[status]} for status in statuses}
+
+
+def streamed(responses: Responses, event: type) -> Responses:
+    """The same, where `stream: true` has the answer as server-sent events of this kind, and then `[DONE]`."""
+    kinds = [{"$ref": f"#/components/schemas/{kind.__name__}"} for kind in (event, ErrorObject)]
+    data = {
+        "description": f"`stream: true`: a {event.__name__} each, then `[DONE]`; or an ErrorObject, which is the end.",
+        "type": "string",
+        "anyOf": [{"const": "[DONE]"}, {"contentMediaType": "application/json", "contentSchema": {"anyOf": kinds}}],
+    }
+    # OpenAPI 3.2's word for the items of a stream, which tools for 3.1 know or skip.
+    item = {"itemSchema": {"type": "object", "required": ["data"], "properties": {"data": data}}}
+    return {**responses, 200: {**responses[200], "content": {"text/event-stream": item}}}
+
+
+class Document:
+    """FastAPI's, without its own errors and with what it cannot know. One while there are API keys, one without."""
+
+    def __init__(self, app: FastAPI, keys: Callable[[], bool]) -> None:
+        self._app, self._keys = app, keys
+        self._written: dict[bool, dict[str, Any]] = {}
+
+    def __call__(self) -> dict[str, Any]:
+        needed = self._keys()
+        if needed not in self._written:
+            self._written[needed] = _written(self._app, needed)
+        return self._written[needed]
+
+
+def _written(app: FastAPI, needs_key: bool) -> dict[str, Any]:
+    document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+    parts = document["components"]
+    for foreign in ("HTTPValidationError", "ValidationError"):
+        parts["schemas"].pop(foreign, None)
+    parts["schemas"] |= schemas(ErrorObject, ChatCompletionChunk, Classification)
+    parts["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+    for path, methods in document["paths"].items():
+        for operation in methods.values():
+            operation["security"] = [{"key": []}] if needs_key and path not in OPEN else []
+            operation["responses"].pop("422", None)
+            for status, response in operation["responses"].items():
+                response["headers"] = _HEADERS | (_AGAIN if status in ("429", "503") and path not in OPEN else {})
+    return document

@@ -1,0 +1,285 @@
+"""Every object that leaves this server, for its OpenAPI document. `tests/serving/api/test_document.py` compares both.
+
+They are closed: an object has the keys that are named here and no other.
+"""
+
+from typing import Any, Literal, NotRequired
+
+from pydantic import ConfigDict, TypeAdapter, with_config
+from typing_extensions import TypedDict
+
+closed = with_config(ConfigDict(extra="forbid"))
+
+
+@closed
+class ErrorBody(TypedDict):
+    message: str
+    type: str
+    param: str | None
+    code: str | None
+
+
+@closed
+class ErrorObject(TypedDict):
+    error: ErrorBody
+
+
+# ------------------------------------------------------------------------------------------- what was detected
+
+
+@closed
+class Emotion(TypedDict):
+    label: str
+    group: str
+    intensity: Literal[1, 2, 3]
+    probability: float
+
+
+@closed
+class Risk(TypedDict):
+    level: Literal["none", "indicator", "ideation", "behavior", "attempt"] | None
+    probabilities: dict[str, float]
+
+
+@closed
+class Review(TypedDict):
+    rounds: int
+    passed: bool | None
+    fallback: bool
+
+
+@closed
+class PsycheChat(TypedDict):
+    mode: Literal["agent", "llm"]
+    reason: str
+    session: str | None
+    emotions: list[Emotion]
+    valence: int
+    shift: int | None
+    risk: Risk
+    review: Review
+    timings: dict[str, float]
+
+
+@closed
+class Classification(TypedDict):
+    object: Literal["classification"]
+    index: int
+    emotions: list[Emotion]
+    valence: int
+    groups: dict[str, dict[str, float]]
+    risk: Risk
+
+
+@closed
+class Classifications(TypedDict):
+    id: str
+    object: Literal["list"]
+    created: int
+    model: str
+    data: list[Classification]
+
+
+# ------------------------------------------------------------------------------------------- moderation
+
+
+@closed
+class Found(TypedDict):
+    emotions: list[Emotion]
+    valence: int
+    groups: dict[str, dict[str, float]]
+    risk: Risk
+    backstop: bool
+
+
+@closed
+class Moderated(TypedDict):
+    flagged: bool
+    categories: dict[str, bool]
+    category_scores: dict[str, float]
+    category_applied_input_types: dict[str, list[Literal["text", "image"]]]
+    psychechat: Found
+
+
+@closed
+class Moderation(TypedDict):
+    id: str
+    model: str
+    results: list[Moderated]
+
+
+@closed
+class ModerationResult(TypedDict):
+    type: Literal["moderation_result"]
+    model: str
+    flagged: bool
+    categories: dict[str, bool]
+    category_scores: dict[str, float]
+    category_applied_input_types: dict[str, list[Literal["text", "image"]]]
+
+
+@closed
+class ModerationResults(TypedDict):
+    type: Literal["moderation_results"]
+    model: str
+    results: list[ModerationResult]
+
+
+@closed
+class ModerationError(TypedDict):
+    type: Literal["error"]
+    code: str
+    message: str
+
+
+@closed
+class TurnModeration(TypedDict):
+    input: ModerationResults | ModerationError
+    output: ModerationResults | ModerationError
+
+
+# ------------------------------------------------------------------------------------------- chat
+
+
+@closed
+class PromptDetails(TypedDict):
+    cached_tokens: int
+
+
+@closed
+class CompletionDetails(TypedDict):
+    reasoning_tokens: int
+
+
+@closed
+class Usage(TypedDict):
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+    prompt_tokens_details: PromptDetails
+    completion_tokens_details: CompletionDetails
+
+
+@closed
+class Likely(TypedDict):
+    token: str
+    logprob: float
+    bytes: list[int]
+
+
+@closed
+class Token(TypedDict):
+    token: str
+    logprob: float
+    bytes: list[int]
+    top_logprobs: list[Likely]
+
+
+@closed
+class Logprobs(TypedDict):
+    content: list[Token]
+    refusal: None
+
+
+@closed
+class Message(TypedDict):
+    role: Literal["assistant"]
+    content: str
+    refusal: None
+    reasoning_content: NotRequired[str]
+
+
+@closed
+class Choice(TypedDict):
+    index: int
+    message: Message
+    logprobs: Logprobs | None
+    finish_reason: Literal["stop", "length", "content_filter"]
+
+
+@closed
+class ChatCompletion(TypedDict):
+    id: str
+    object: Literal["chat.completion"]
+    created: int
+    model: str
+    system_fingerprint: str
+    service_tier: NotRequired[Literal["default"]]
+    choices: list[Choice]
+    usage: Usage
+    moderation: NotRequired[TurnModeration]
+    psychechat: PsycheChat
+
+
+@closed
+class Delta(TypedDict, total=False):
+    role: Literal["assistant"]
+    content: str
+    refusal: None
+    reasoning_content: str
+
+
+@closed
+class ChunkChoice(TypedDict):
+    index: int
+    delta: Delta
+    logprobs: Logprobs | None
+    finish_reason: Literal["stop", "length", "content_filter"] | None
+
+
+@closed
+class ChatCompletionChunk(TypedDict):
+    id: str
+    object: Literal["chat.completion.chunk"]
+    created: int
+    model: str
+    system_fingerprint: str
+    service_tier: NotRequired[Literal["default"]]
+    choices: list[ChunkChoice]
+    usage: NotRequired[Usage | None]
+    moderation: NotRequired[TurnModeration]
+    psychechat: NotRequired[PsycheChat]
+
+
+# ------------------------------------------------------------------------------------------- the rest
+
+
+@closed
+class Model(TypedDict):
+    id: str
+    object: Literal["model"]
+    created: int
+    owned_by: str
+
+
+@closed
+class Models(TypedDict):
+    object: Literal["list"]
+    data: list[Model]
+
+
+@closed
+class Forgotten(TypedDict):
+    id: str
+    object: Literal["session.deleted"]
+    deleted: bool
+
+
+@closed
+class Health(TypedDict):
+    status: Literal["ok"]
+
+
+@closed
+class Readiness(TypedDict):
+    status: Literal["ready", "starting"]
+    engines: dict[str, bool]
+
+
+def schemas(*kinds: type) -> dict[str, Any]:
+    """The JSON schemas of these and of all that they hold, by name, as an OpenAPI document refers to them."""
+    found: dict[str, Any] = {}
+    for kind in kinds:
+        schema = TypeAdapter(kind).json_schema(ref_template="#/components/schemas/{model}")
+        found |= schema.pop("$defs", {}) | {kind.__name__: schema}
+    return found
