@@ -1,7 +1,7 @@
 """Replies, chunks, moderations, model lists and errors against OpenAI's schemas.
 
-They are the official package's own types. Those forgive; so what OpenAI's document says beyond them is written here: which
-keys are always there, and which may be null. Every other key is absent or has a value.
+They are the official package's own types. Those forgive; so what OpenAI's document says beyond them is written here:
+which keys are always there, and which may be null. Every other key is absent or has a value.
 """
 
 import json
