@@ -57,6 +57,11 @@ class Receiver:
             await asyncio.sleep(0.02)
         await Response(status_code=status or 200, headers=dict(headers))(scope, receive, send)
 
+    @property
+    def told(self) -> str:
+        """All that the events hold but the sessions' names, which are the client's own."""
+        return str([{**delivery.event, "session_id": None} for delivery in self.deliveries])
+
     def wait_for(self, deliveries: int, seconds: float = 10.0) -> None:
         deadline = time.monotonic() + seconds
         while len(self.deliveries) < deliveries:

@@ -22,6 +22,9 @@ DEFAULTS = {
     # Nobody has to be drained away from a server on one machine, so Ctrl-C need not wait for it.
     "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1",
     "RAY_USAGE_STATS_ENABLED": "0",
+    # HAProxy would log each request's path and query string to whatever syslog listens on port 514. This is the
+    # discard service's port, where nobody does.
+    "RAY_SERVE_HAPROXY_LOG_TARGET": "127.0.0.1:9",
 }
 HAPROXY_PORTS = {"RAY_SERVE_HAPROXY_STATS_PORT": 8404, "RAY_SERVE_HAPROXY_METRICS_PORT": 9101}
 

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import resource
 import signal
 import threading
 import time
@@ -35,6 +36,8 @@ def run(settings: Settings, console: Console, *, logs: bool) -> None:
     if not is_free(settings.host, settings.port):
         raise StartFailed(f"Cannot listen on {settings.host}:{settings.port}: choose another with --host and --port.")
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # A core dump would hold what seekers wrote. Every process that is started from here inherits this.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
     try:
         with _ray(settings, console, logs=logs):
             serve.run_many([serve.RunTarget(assemble(settings), name=APPLICATION)], wait_for_applications_running=False)

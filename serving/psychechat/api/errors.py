@@ -107,9 +107,11 @@ def _known(place: list[Any]) -> bool:
 
 
 def _path(place: list[Any]) -> str | None:
-    """`messages[0].role`; None if part of it is not a plain field name, for then the client made it up."""
+    """`messages[0].role`; None if part of it is not a plain field name, for then the client made it up, as it does
+    the keys of `metadata`.
+    """
     path = ""
-    for part in place:
+    for part in place[:1] if place[:1] == ["metadata"] else place:
         if isinstance(part, int):
             path += f"[{part}]"
         elif _FIELD.fullmatch(part):

@@ -87,7 +87,7 @@ def test_a_body_that_is_no_json_object(served: Any, content: bytes) -> None:
         ({"temperature": "0.5"}, "temperature"),
         ({"stream_options": {"include_usage": True}}, "stream_options"),
         ({"user": 7}, "user"),
-        ({"metadata": {"a": 1}}, "metadata.a"),
+        ({"metadata": {"a": 1}}, "metadata"),
         ({"frobnicate": 1}, "frobnicate"),
         ({"model": None}, "model"),
     ],

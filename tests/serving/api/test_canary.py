@@ -2,16 +2,21 @@
 
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
 import httpx
 import pytest
+from tenacity import wait_none
 
-from psychechat.engines.base import StageName
-from psychechat.engines.scripted import Answer, ScriptedGenerator
+from psychechat.config import EscalationSettings
+from psychechat.conversation import Assessment
+from psychechat.engines.base import Call, StageName
+from psychechat.engines.scripted import Answer, ScriptedClassifier, ScriptedGenerator
 from psychechat.errors import EngineUnavailable
+from psychechat.pipeline.webhook import WebhookEscalations
+from tests.receiver import SECRET, receiving
 
 CANARY = "zanzibarquux"
 WANTS_TO_DIE = "I want to die"
@@ -32,6 +37,27 @@ BODIES: list[object] = [
     for text in (PLAIN, URGENT)
     for stream in (False, True)
 ]
+BODIES += [
+    {
+        "model": "psychechat",
+        "messages": [{"role": "system", "content": CANARY}, {"role": "user", "content": URGENT, "name": CANARY}],
+        "metadata": {CANARY: CANARY, "locale": CANARY},
+        "stop": [CANARY],
+        "user": CANARY,
+        "safety_identifier": CANARY,
+        "prompt_cache_key": CANARY,
+    }
+]
+HEADERS = [
+    {"x-session-id": CANARY},
+    {"x-session-id": f"{CANARY}-" * 60},
+    {"authorization": f"Bearer {CANARY}"},
+    {"x-request-id": f"{CANARY}!"},
+    {"x-request-timeout": CANARY},
+    {"cookie": CANARY},
+    {"content-type": f"text/{CANARY}"},
+    {f"x-{CANARY}": CANARY},
+]
 BAD_BODIES: list[object] = [
     {"model": CANARY, "messages": [{"role": "user", "content": PLAIN}]},
     {"model": "psychechat", "messages": [{"role": CANARY, "content": PLAIN}]},
@@ -47,9 +73,25 @@ BAD_BODIES: list[object] = [
     {"model": "psychechat", "messages": [{"role": "user", "content": PLAIN}], "metadata": {f"{CANARY} x": 1}},
     {"model": "psychechat", "messages": [{"role": "user", "content": PLAIN}], f"{CANARY} x": 1},
     {"model": "psychechat", "messages": [{"role": "user", "content": PLAIN}], "tools": [{"name": CANARY}]},
+    {"model": "psychechat", "messages": [{"role": "user", "content": PLAIN}], "stop": [f"{CANARY} " * 10]},
+    {"model": "psychechat", "messages": [{"role": "user", "content": PLAIN}], "stop": {CANARY: CANARY}},
+    {"model": "psychechat", "messages": [{"role": "user", "content": PLAIN}], "prompt_cache_key": CANARY * 30},
+    {"model": "psychechat", "messages": [{"role": "user", "content": PLAIN}], "response_format": {"type": CANARY}},
+    {
+        "model": "psychechat",
+        "messages": [{"role": "user", "content": PLAIN}],
+        "stream_options": {f"{CANARY} x": CANARY},
+    },
+    {"model": "psychechat", "messages": [{"role": "user", "content": PLAIN}], "metadata": {CANARY: 1}},
+    {"model": "psychechat", "messages": [{"role": "user", "content": PLAIN}], "metadata": {CANARY: f"{CANARY} " * 99}},
     [PLAIN],
     PLAIN,
 ]
+
+
+class CarelessClassifier(ScriptedClassifier):
+    async def classify(self, utterances: Sequence[str], call: Call) -> list[Assessment]:
+        raise RuntimeError(f"unexpected {utterances}")
 
 
 @pytest.mark.parametrize("broken", BREAKS)
@@ -58,27 +100,49 @@ def test_no_word_of_the_seeker_is_logged_or_echoed(
     serving: Callable[..., AbstractContextManager[Any]],
     caplog: pytest.LogCaptureFixture,
     capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     caplog.set_level(logging.DEBUG)
     logging.getLogger("httpx").setLevel(logging.WARNING)  # the test's own client
     logging.getLogger("httpcore").setLevel(logging.WARNING)
+    monkeypatch.setenv("PYTHONASYNCIODEBUG", "1")  # so that it, too, says what it calls with what
+    monkeypatch.setenv("PSYCHECHAT_ESCALATION_SECRET", SECRET)
     answers: list[str] = []
     errors: list[str] = []
-    with serving(ScriptedGenerator(BREAKS[broken])) as served, httpx.Client(base_url=served.url, timeout=20) as client:
+    generator = ScriptedGenerator(BREAKS[broken], seconds_per_word=0.002)
+    with (
+        receiving(500, 200) as receiver,
+        serving(generator) as served,
+        httpx.Client(base_url=served.url, timeout=20) as client,
+    ):
+        told = EscalationSettings.model_validate({"url": receiver.url})
+        served.pipeline.escalations = WebhookEscalations(told, served.pipeline.metrics, backoff=wait_none())
+        if broken == "a bug":
+            served.pipeline.classifier = CarelessClassifier()
         for body in [*BODIES, *BAD_BODIES]:
             response = client.post("/v1/chat/completions", json=body, headers={"x-session-id": CANARY})
             (answers if response.status_code == 200 else errors).append(response.text)
+        for headers in HEADERS:
+            response = client.post("/v1/chat/completions", json=BODIES[0], headers=headers)
+            (answers if response.status_code == 200 else errors).append(response.text)
+            errors.append(str(response.headers))
+        with client.stream("POST", "/v1/chat/completions", json=BODIES[1]) as half:
+            next(half.iter_bytes(), None)  # and away
         for path in ("/v1/classify", "/v1/moderations"):
             for text in (PLAIN, URGENT, [PLAIN, URGENT]):
                 assert CANARY not in client.post(path, json={"input": text}).text
             for bad in ({"input": {CANARY: CANARY}}, {"input": [f"{CANARY} " * 4_000]}, {"input": [PLAIN, 1]}):
                 errors.append(client.post(path, json=bad).text)
+            errors.append(client.post(path, json={"input": PLAIN, "model": CANARY, f"{CANARY} x": CANARY}).text)
+        errors.append(client.post("/v1/classify", json={"input": [PLAIN], "stream": True}).text)
         raw = json.dumps(BODIES[0]).encode()
         for content in (raw[:-1], raw.replace(b"hello", b"\xff"), raw + b"}"):
             errors.append(client.post("/v1/chat/completions", content=content).text)
         errors.append(client.get(f"/{CANARY}").text)
         errors.append(client.get(f"/v1/models/{CANARY}").text)
         errors.append(client.get("/metrics").text)
+        receiver.wait_for(2)
+    errors.append(receiver.told)
     assert answers
     assert len(errors) > len(BAD_BODIES)
     for text in errors:

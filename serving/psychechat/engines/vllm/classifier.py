@@ -45,6 +45,7 @@ class VllmClassifier:
             "enforce_eager": cpu,
             "max_num_seqs": 256,
             "disable_log_stats": True,
+            "enable_log_requests": False,
         }
         self._engine = AsyncLLM.from_engine_args(
             AsyncEngineArgs(
@@ -55,7 +56,6 @@ class VllmClassifier:
                 max_num_batched_tokens=max(max_num_batched_tokens, max_model_len),
                 pooler_config=pooler_config(pooling),
                 scheduling_policy="priority",
-                enable_log_requests=False,
                 **(settings | engine_args),
             )
         )
