@@ -79,7 +79,7 @@ class WebhookEscalations:
     async def _deliver(self, event_id: str, body: bytes) -> None:
         tries = AsyncRetrying(
             retry=retry_if_exception_type(_NotNow),
-            stop=lambda state: stop_after_attempt(self._settings.attempts)(state) or self._closing.is_set(),
+            stop=lambda state: stop_after_attempt(self._settings.attempts)(state) or _failure(state).last,
             wait=self._pause,
             sleep=self._nap,
             reraise=True,
@@ -94,6 +94,7 @@ class WebhookEscalations:
 
     async def _post(self, event_id: str, body: bytes) -> None:
         async with self._slots:
+            last = self._closing.is_set()  # at its start: a try that was under way by then is followed by another one
             now = datetime.now(UTC)
             headers = {
                 "content-type": "application/json",
@@ -109,16 +110,14 @@ class WebhookEscalations:
                 ):
                     status, asked = response.status_code, _seconds(response.headers.get("retry-after"))
             except Exception as error:
-                raise _NotNow(type(error).__name__) from None
+                raise _NotNow(type(error).__name__, last=last) from None
         if status in _LATER or status >= 500:
-            raise _NotNow(f"status {status}", asked)
+            raise _NotNow(f"status {status}", asked, last=last)
         if not 200 <= status < 300:
             raise _Refused(f"status {status}")
 
     def _pause(self, state: RetryCallState) -> float:
-        failure = state.outcome.exception() if state.outcome else None
-        asked = failure.retry_after if isinstance(failure, _NotNow) else 0.0
-        return max(self._backoff(state), asked)
+        return max(self._backoff(state), _failure(state).retry_after)
 
     async def _nap(self, seconds: float) -> None:
         try:
@@ -176,13 +175,19 @@ class WebhookEscalations:
 class _NotNow(Exception):
     result = "exhausted"
 
-    def __init__(self, why: str, retry_after: float = 0.0) -> None:
+    def __init__(self, why: str, retry_after: float = 0.0, *, last: bool) -> None:
         super().__init__(why)
-        self.retry_after = retry_after
+        self.retry_after, self.last = retry_after, last
 
 
 class _Refused(Exception):
     result = "refused"
+
+
+def _failure(state: RetryCallState) -> _NotNow:
+    failure = state.outcome.exception() if state.outcome else None
+    assert isinstance(failure, _NotNow)
+    return failure
 
 
 def _seconds(retry_after: str | None) -> float:
