@@ -49,6 +49,10 @@ hostile: setup ## Send 5,000 malformed and hostile requests (minutes)
 overload: setup ## Ask for twice what the server can do, crises among it (12 minutes)
 	$(BIN)/python -m benchmarks.overload
 
+.PHONY: guard
+guard: setup ## Measure what the output guard stops and lets pass (minutes; needs the data sets)
+	$(BIN)/python -m benchmarks.guard
+
 .PHONY: coherence
 coherence: setup ## Ask the demo models twenty fixed messages a language and judge the replies (minutes)
 	$(BIN)/python -m benchmarks.coherence

@@ -13,6 +13,7 @@ from psychechat.api.auth import Keyring
 from psychechat.config import Policy, Settings
 from psychechat.memory.backends import change_keys, open_memory
 from psychechat.pipeline import packs
+from psychechat.pipeline.guard import Guard
 from psychechat.pipeline.turn import Pipeline
 from psychechat.pipeline.webhook import WebhookEscalations
 from psychechat.telemetry import Metrics
@@ -60,6 +61,7 @@ class Ingress:
         """
         policy, keyring = Policy.model_validate(user_config), Keyring(self._auth.all_keys())
         change_keys(self._pipeline.memory, self._memory)
+        Guard(policy.guard)  # its phrases are compiled now, so that no turn waits for it
         self._pipeline.policy, self._keyring = policy, keyring
 
     def __serve_build_asgi_app__(self) -> FastAPI:

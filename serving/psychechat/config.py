@@ -8,6 +8,7 @@ import base64
 import os
 import re
 from collections.abc import Mapping
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
@@ -27,6 +28,7 @@ from pydantic import (
     model_validator,
 )
 
+from psychechat.conversation import Cause
 from psychechat.emotion import Language
 from psychechat.risk import Severity
 from psychechat.versions import short_hash
@@ -178,6 +180,64 @@ def _default_crisis() -> Crisis:
     return Crisis.model_validate(yaml.safe_load(files("psychechat").joinpath("crisis.yaml").read_text("utf-8")))
 
 
+_WORD = r"(?:~|[^\s()|~!]+(?:\|[^\s()|~!]+)*|\([^()|~!]+(?:\|[^()|~!]+)*\))"
+_LINE = re.compile(rf"(?:!\s*)?{_WORD}(?:\s+{_WORD})*")
+
+
+class GuardRules(_Branch):
+    """What the output guard looks for. `guard.yaml` says how its lines are read."""
+
+    words: Mapping[str, tuple[str, ...]] = {}
+    """Lists of words that a line names as `<name>`."""
+    phrases: Mapping[Cause, Mapping[Language, tuple[str, ...]]]
+    excuses: Mapping[Cause | Literal["any"], Mapping[Language, tuple[str, ...]]] = {}
+    """Before a phrase, in its clause, these let it pass; `any` holds for every cause."""
+    refusals: Mapping[Language, tuple[str, ...]] = {}
+    """These let their whole sentence pass."""
+    simplified: Mapping[Annotated[str, Field(min_length=1, max_length=1)], str] = {}
+    """Traditional characters to the ones that the lines are written in."""
+
+    def __hash__(self) -> int:
+        """So that what is made from rules can be kept; the fields are mappings, which have no hash."""
+        return hash(frozenset(self.words))
+
+    @model_validator(mode="after")
+    def _known_words(self) -> Self:
+        tables = [*self.phrases.values(), *self.excuses.values(), self.refusals]
+        lines = [line for table in tables for group in table.values() for line in group]
+        for line in lines:
+            for name in re.findall(r"<([^>]*)>", line):
+                if name not in self.words:
+                    raise ValueError(f"guard.rules: the line {line!r} names <{name}>, which 'words' does not have")
+            if not _LINE.fullmatch(line) or not line.strip("!~ "):
+                raise ValueError(f"guard.rules: {line!r} is no line of words, '~', 'a|b', '(a b|c)' and '<name>'")
+        return self
+
+
+@cache
+def _guard_table() -> dict[str, Any]:
+    table: dict[str, Any] = yaml.safe_load(files("psychechat").joinpath("guard.yaml").read_text("utf-8"))
+    return table
+
+
+class OutputGuard(_Branch):
+    """What becomes of a reply that a model wrote, on its way out."""
+
+    mode: Literal["buffered", "audit", "off"] = "buffered"
+    """`buffered`: each sentence is checked before it leaves. `audit`: LLM Mode's replies leave as they come, and what
+    was found is reported; replies that leave whole are checked first all the same."""
+    ending: Mapping[Language, str] = Field(default_factory=lambda: _guard_table()["ending"])
+    """Ends a reply that was stopped."""
+    rules: GuardRules = Field(default_factory=lambda: GuardRules.model_validate(_guard_table()["rules"]))
+
+    @model_validator(mode="after")
+    def _every_language(self) -> Self:
+        for language in get_args(Language):
+            if language not in self.ending:
+                raise ValueError(f"guard.ending has no entry for {language!r}")
+        return self
+
+
 class Policy(_Branch):
     """What may change while turns run. Swapped whole, between turns."""
 
@@ -192,6 +252,7 @@ class Policy(_Branch):
     quotas: Mapping[Name, Quota] = {}
     """By the key's name."""
     crisis: Crisis = Field(default_factory=_default_crisis)
+    guard: OutputGuard = OutputGuard()
     show_reasoning: bool = False
     """Stream LLM Mode's thinking as `reasoning_content`. It speaks about the person, so it is off."""
 

@@ -13,6 +13,8 @@ Speaker = Literal["seeker", "counselor"]
 Phase = Literal["exploration", "insight", "action"]
 ReactionType = Literal["normal", "silent", "sentimental", "hostile"]
 Mode = Literal["agent", "llm"]
+Cause = Literal["method", "encouragement", "diagnosis"]
+"""What the output guard stops: how to do harm or with what, a push towards it, a diagnosis."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,12 +143,14 @@ class TokenLogprob:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """One reply to a turn. `content_filter` means the safe template spoke in the model's place."""
+    """One reply to a turn. `content_filter` means that fixed words spoke in the model's place, or ended its reply."""
 
     text: str
     finish_reason: Literal["stop", "length", "content_filter"]
     logprobs: tuple[TokenLogprob, ...] | None = None
     """Of each of its tokens, if they were asked for and the text is a model's as it wrote it."""
+    found: Cause | None = None
+    """What the output guard found in what the model wrote."""
 
 
 @dataclass(frozen=True, slots=True)

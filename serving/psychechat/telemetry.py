@@ -28,6 +28,9 @@ class Metrics:
             "psychechat_escalations_pending", "Crisis events that wait for delivery", registry=self.registry
         )
         self.unknown_risk = self._counter("unknown_risk_turns", "Turns whose risk no classifier could tell")
+        self.guard_findings = self._counter(
+            "guard_findings", "What the output guard found in replies, and what it did", "cause", "action"
+        )
         self.safe_templates = self._counter("safe_templates", "Turns that the safe template answered", "cause")
         self.recalls = self._counter("memory_recalls", "Look-ups of the emotion memory", "result")
         self.refusals = self._counter("refusals", "Turns and texts refused for load", "lane", "cause")

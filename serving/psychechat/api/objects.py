@@ -42,6 +42,13 @@ class Risk(TypedDict):
 
 
 @closed
+class GuardFinding(TypedDict):
+    index: int
+    cause: Literal["method", "encouragement", "diagnosis"]
+    blocked: bool
+
+
+@closed
 class Review(TypedDict):
     rounds: int
     passed: bool | None
@@ -58,6 +65,7 @@ class PsycheChat(TypedDict):
     shift: int | None
     risk: Risk
     review: Review
+    guard: list[GuardFinding]
     timings: dict[str, float]
 
 

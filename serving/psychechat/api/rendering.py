@@ -59,6 +59,11 @@ def psychechat_object(reply: Reply, seconds: Mapping[str, float]) -> dict[str, A
         "shift": reply.shift,
         "risk": risk_object(reply.severity, reply.risk),
         "review": {"rounds": reply.rounds, "passed": reply.passed, "fallback": reply.fallback},
+        "guard": [
+            {"index": index, "cause": choice.found, "blocked": choice.finish_reason == "content_filter"}
+            for index, choice in enumerate(reply.choices)
+            if choice.found
+        ],
         "timings": {str(stage): round(spent, 4) for stage, spent in seconds.items()},
     }
 

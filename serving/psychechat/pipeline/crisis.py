@@ -11,16 +11,16 @@ from psychechat.emotion import Language
 
 def alarm(text: str, phrases: Mapping[Language, tuple[str, ...]]) -> bool:
     """Whether the text holds one of the phrases, of any language, whatever the conversation is held in."""
-    return _finder(tuple(phrases.values())).search(_plain(text)) is not None
+    return _finder(tuple(phrases.values())).search(plain(text)) is not None
 
 
 @lru_cache(maxsize=8)  # a policy is swapped rarely; no message is ever kept
 def _finder(groups: tuple[tuple[str, ...], ...]) -> re.Pattern[str]:
-    phrases = "|".join(re.escape(_plain(phrase)) for group in groups for phrase in group)
+    phrases = "|".join(re.escape(plain(phrase)) for group in groups for phrase in group)
     return re.compile(f"(?<![a-z])(?:{phrases})(?![a-z])" if phrases else "(?!)")
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Case, width, apostrophes and spacing folded, so that a phrase is found however it was typed."""
     folded = unicodedata.normalize("NFKC", text).casefold().replace("’", "'").replace("'", "")
     spaced = " ".join("".join(c for c in folded if unicodedata.category(c) != "Cf").split())

@@ -1,14 +1,16 @@
-"""LLM Mode: one generation that thinks, then replies."""
+"""LLM Mode: one generation that thinks, then replies, a sentence at a time past the output guard."""
 
 from collections.abc import Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 
-from psychechat.conversation import Choice, TokenLogprob
+from psychechat.config import OutputGuard
+from psychechat.conversation import Cause, Choice, TokenLogprob
 from psychechat.engines.base import FinishReason, Sampling, StageName
 from psychechat.errors import EngineUnavailable, StageFailed
 from psychechat.pipeline import stages
 from psychechat.pipeline.concurrency import together
+from psychechat.pipeline.guard import Guard
 from psychechat.pipeline.packs import Brief
 from psychechat.pipeline.reply_tokens import ReplyTokens
 from psychechat.pipeline.stages import Desk
@@ -27,44 +29,95 @@ class Piece:
     """Of the content's tokens, where they were asked for."""
 
 
+@dataclass(frozen=True, slots=True)
+class Outlet:
+    """How what the model writes leaves."""
+
+    say: Callable[[Piece], None]
+    guard: OutputGuard
+    show_reasoning: bool
+    ending: Callable[[str], str]
+    """The fixed words that follow what was said of a reply that the guard stopped."""
+
+
 async def answer(
-    desk: Desk, brief: Brief, sampling: Sampling, choices: int, say: Callable[[Piece], None], *, think: bool = True
+    desk: Desk, brief: Brief, sampling: Sampling, choices: int, outlet: Outlet, *, think: bool = True
 ) -> tuple[Choice, ...]:
     """`choices` replies side by side, each said piece by piece. The first that fails takes the others with it.
 
     Without `think` the reply comes at once, whatever the pack says.
     """
     with desk.tally.timed(StageName.REPLY):
-        return tuple(await together(*(_one(desk, brief, sampling, index, say, think) for index in range(choices))))
+        return tuple(await together(*(_one(desk, brief, sampling, index, outlet, think) for index in range(choices))))
 
 
-async def _one(
-    desk: Desk, brief: Brief, sampling: Sampling, index: int, say: Callable[[Piece], None], think: bool
-) -> Choice:
-    text = ""
-    tokens = ReplyTokens()
-    logprobs: tuple[TokenLogprob, ...] = ()
+async def _one(desk: Desk, brief: Brief, sampling: Sampling, index: int, outlet: Outlet, think: bool) -> Choice:
+    written = ""
     finish: FinishReason | None = None
+    leaving = _Leaving(index, outlet)
     async with aclosing(stages.stream_reply(desk, brief, sampling, index, think=think)) as deltas:
         async for delta in deltas:
             # The blank line after the thinking is not part of the reply.
-            content = delta.content if text else delta.content.lstrip()
-            text += content
-            if _CLOSE in text:  # what went before was thinking, and no reply
+            content = delta.content if written else delta.content.lstrip()
+            written += content
+            if _CLOSE in written:  # what went before was thinking, and no reply
                 raise StageFailed(StageName.REPLY)
             finish = delta.finish_reason or finish
-            tokens.feed(delta.logprobs)
-            if content or delta.reasoning:
-                piece = Piece(index, content, delta.reasoning, tokens.take(content))
-                logprobs += piece.logprobs
-                say(piece)
-    told = None if sampling.logprobs is None else logprobs
+            leaving.tokens.feed(delta.logprobs)
+            leaving.take(content, delta.reasoning, last=finish is not None)
+            if leaving.stopped:
+                break
+    if leaving.found:
+        desk.metrics.guard_findings.labels(leaving.found, "blocked" if leaving.stopped else "flagged").inc()
+    told = None if sampling.logprobs is None else leaving.logprobs
     match finish:
-        case "stop" if text.strip() or sampling.stop:  # the client's stop may have come first
-            return Choice(text, "stop", told)
+        case _ if leaving.stopped:
+            return leaving.end()
+        case "stop" if written.strip() or sampling.stop:  # the client's stop may have come first
+            return Choice(leaving.said, "stop", told, leaving.found)
         case "length":
-            return Choice(text, "length", told)
+            return Choice(leaving.said, "length", told, leaving.found)
         case "stop":
             raise StageFailed(StageName.REPLY)
         case _:
             raise EngineUnavailable("The engine ended the reply before it was whole.")
+
+
+class _Leaving:
+    """One choice on its way out: what has left of it, and what the guard has found."""
+
+    def __init__(self, index: int, outlet: Outlet) -> None:
+        self._index, self._outlet = index, outlet
+        self._thinking, self._reply = Guard(outlet.guard), Guard(outlet.guard)
+        self.tokens = ReplyTokens()
+        self.said = ""
+        self.logprobs: tuple[TokenLogprob, ...] = ()
+
+    @property
+    def found(self) -> Cause | None:
+        return self._thinking.cause or self._reply.cause
+
+    @property
+    def stopped(self) -> bool:
+        return self._thinking.stopped or self._reply.stopped
+
+    def take(self, content: str, reasoning: str, *, last: bool) -> None:
+        thoughts = self._thinking.feed(reasoning) if self._outlet.show_reasoning else ""
+        if content or last:  # the thinking is over
+            thoughts += self._thinking.finish()
+        words = "" if self._thinking.stopped else self._reply.feed(content)
+        if last:
+            words += self._reply.finish()
+        tokens = self.tokens.take(words)
+        self.logprobs += tokens
+        self._say(Piece(self._index, words, thoughts, tokens))
+
+    def end(self) -> Choice:
+        """With the fixed words, now that the guard has stopped it."""
+        self._say(Piece(self._index, self._outlet.ending(self.said)))
+        return Choice(self.said, "content_filter", found=self.found)
+
+    def _say(self, piece: Piece) -> None:
+        self.said += piece.content
+        if piece.content or piece.reasoning:
+            self._outlet.say(piece)

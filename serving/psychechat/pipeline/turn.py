@@ -15,17 +15,17 @@ from typing import Any
 
 from psychechat import language
 from psychechat.config import Policy
-from psychechat.conversation import Assessment, Choice, Conversation, EmotionMemory, Mode, Reply
+from psychechat.conversation import Assessment, Cause, Choice, Conversation, EmotionMemory, Mode, Reply
 from psychechat.emotion import Emotion, Language, valence
 from psychechat.engines.base import Call, Classifier, Generator, StageName, Usage
 from psychechat.errors import DeadlineExceeded, Overloaded
 from psychechat.memory.base import Keys, Memory, Unreadable
-from psychechat.pipeline import agent_mode, crisis, llm_mode, router
+from psychechat.pipeline import agent_mode, crisis, guard, llm_mode, router
 from psychechat.pipeline.admission import Admission, Permit, Rank, tokens
 from psychechat.pipeline.concurrency import together
 from psychechat.pipeline.escalation import CrisisTurn, Escalations, Source
 from psychechat.pipeline.judging import Judged, Judging, judge
-from psychechat.pipeline.llm_mode import Piece
+from psychechat.pipeline.llm_mode import Outlet, Piece
 from psychechat.pipeline.packs import Brief, Pack
 from psychechat.pipeline.quotas import Quotas
 from psychechat.pipeline.router import Decision, Requested
@@ -131,8 +131,6 @@ async def run_turn(
 
     def speak(piece: Piece) -> None:
         nonlocal first_words
-        if not policy.show_reasoning:
-            piece = replace(piece, reasoning="")
         if piece.content and first_words:
             first_words = False
             metrics.first_token_seconds.labels(turn.mode).observe(tally.elapsed)
@@ -357,6 +355,9 @@ class _Turn:
         self._agent = await agent_mode.answer(desk, brief, {} if self.must_answer else asked)
         if not self._agent.passed:
             reply = self.safe_reply(cause="review")
+        elif found := guard.check(self._agent.response, self._policy.guard):
+            desk.metrics.guard_findings.labels(found, "blocked").inc()
+            reply = self.safe_reply(cause="guard", found=found)
         else:
             reply = self._reply((Choice(self._with_resources(self._agent.response), "stop"),))
         speak(Piece(content=reply.choices[0].text))
@@ -365,15 +366,23 @@ class _Turn:
     async def _answer_as_llm(self, desk: Desk, brief: Brief, speak: Callable[[Piece], None]) -> Reply:
         most = desk.pack.sampling(StageName.REPLY)
         if not self.must_answer:
+            outlet = Outlet(speak, self._policy.guard, self._policy.show_reasoning, self._ending)
             sampling = replace(most, **self._request.sampling)
             sampling = replace(sampling, max_tokens=min(sampling.max_tokens, most.max_tokens))
             asked = self._request
-            return self._reply(await llm_mode.answer(desk, brief, sampling, asked.choices, speak, think=asked.think))
+            choices = await llm_mode.answer(desk, brief, sampling, asked.choices, outlet, think=asked.think)
+            fallback = any(choice.text == self._safe_template for choice in choices)
+            if fallback:
+                self._pipeline.metrics.safe_templates.labels("guard").inc()
+            return self._reply(choices, fallback=fallback)
 
         # Nothing leaves before it is whole: if the generation breaks, the safe template must not follow half a reply.
         # What a client set for ordinary turns (a bound, a stop, a temperature) shapes no reply in a crisis.
-        choices = await llm_mode.answer(desk, brief, most, self._request.choices, lambda _: None)
-        if any(choice.finish_reason != "stop" for choice in choices):
+        outlet = Outlet(lambda _: None, guard.for_whole(self._policy.guard), False, self._ending)
+        choices = await llm_mode.answer(desk, brief, most, self._request.choices, outlet)
+        if found := next((choice.found for choice in choices if choice.found), None):
+            reply = self.safe_reply(cause="guard", found=found)
+        elif any(choice.finish_reason != "stop" for choice in choices):
             reply = self.safe_reply(cause="truncated")
         else:
             reply = self._reply(tuple(replace(c, text=self._with_resources(c.text)) for c in choices))
@@ -381,10 +390,17 @@ class _Turn:
             speak(Piece(index, choice.text))
         return reply
 
-    def safe_reply(self, *, cause: str) -> Reply:
+    def _ending(self, said: str) -> str:
+        return f"\n\n{self._policy.guard.ending[self._language]}" if said else self._safe_template
+
+    @property
+    def _safe_template(self) -> str:
+        return crisis.safe_template(self._policy.crisis, self._language, self._request.locale)
+
+    def safe_reply(self, *, cause: str, found: Cause | None = None) -> Reply:
         self._pipeline.metrics.safe_templates.labels(cause).inc()
-        text = crisis.safe_template(self._policy.crisis, self._language, self._request.locale)
-        return self._reply((Choice(text, "content_filter"),) * self._request.choices, fallback=True)
+        choice = Choice(self._safe_template, "content_filter", found=found)
+        return self._reply((choice,) * self._request.choices, fallback=True)
 
     def escalate(self, reply: Reply | None) -> None:
         """Count a crisis turn and tell those who must know of it, also where the turn has no reply."""

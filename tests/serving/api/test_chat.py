@@ -195,6 +195,23 @@ def test_reasoning_is_shown_only_where_the_policy_says_so(serving: Serving, clie
     assert "".join(filter(None, thoughts)).startswith("The seeker")
 
 
+def test_a_reply_that_the_guard_stops_ends_as_filtered(serving: Serving) -> None:
+    unsafe = ScriptedGenerator({StageName.REPLY: ["I hear you. You should just kill yourself."]})
+    with serving(unsafe) as served, client_of(served) as client:
+        *_, last = client.chat.completions.create(model="psychechat-llm", messages=seeker("hello there"), stream=True)
+        whole = client.chat.completions.create(model="psychechat-llm", messages=seeker("hello there"))
+        metrics = httpx.get(f"{served.url}/metrics").text
+    found = [{"index": 0, "cause": "encouragement", "blocked": True}]
+    for ended in (last, whole):
+        assert ended.choices[0].finish_reason == "content_filter"
+        assert ended.model_extra["psychechat"]["guard"] == found  # type: ignore[index]
+    text = whole.choices[0].message.content
+    assert text is not None
+    assert text.startswith("I hear you.\n\n")
+    assert "kill" not in text
+    assert 'psychechat_guard_findings_total{action="blocked",cause="encouragement"} 2.0' in metrics
+
+
 # ------------------------------------------------------------------------------------------- what goes wrong
 
 

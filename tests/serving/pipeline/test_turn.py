@@ -121,11 +121,11 @@ AGENT_STAGES = ["emotion", "draft", "simulation", "review"]
 
 
 async def test_low_risk_takes_one_generation_and_streams_only_the_reply() -> None:
-    world = World({StageName.REPLY: ["<think>secret plan</think>\n\nHow was the walk?"]})
+    world = World({StageName.REPLY: ["<think>secret plan</think>\n\nYou went out. How was the walk?"]})
     outcome = await world.turn("I went for a walk")
     assert (outcome.reply.mode, outcome.reply.reason) == ("llm", "low_risk")
-    assert world.text == outcome.reply.choices[0].text == "How was the walk?"
-    assert len(world.said) > 1
+    assert world.text == outcome.reply.choices[0].text == "You went out. How was the walk?"
+    assert [piece.content for piece in world.said] == ["You went out.", " How was the walk?"]
     assert not any(piece.reasoning for piece in world.said)
     assert world.stages == ["reply"]
     assert outcome.usage.reasoning_tokens == 2
@@ -253,6 +253,102 @@ class _Verbatim(ScriptedGenerator):
         for word in self._text.split(" "):
             yield Delta(f"{word} ")
         yield Delta(finish_reason="stop", usage=Usage())
+
+
+# ------------------------------------------------------------------------------------------- the output guard
+
+UNSAFE = "You should just kill yourself."  # the guard's own words, nobody's
+ENDING = Policy().guard.ending["en"]
+
+
+async def test_a_reply_is_stopped_before_its_unsafe_sentence_and_so_is_its_engine() -> None:
+    world = World({StageName.REPLY: [f"I hear you. {UNSAFE} " + "More words. " * 200]}, seconds_per_word=0.001)
+    outcome = await world.turn("What a lovely day")
+    [choice] = outcome.reply.choices
+    assert world.text == choice.text == f"I hear you.\n\n{ENDING}"
+    assert (choice.finish_reason, choice.found) == ("content_filter", "encouragement")
+    assert not outcome.reply.fallback
+    assert world.generator.running == 0
+    assert outcome.seconds["reply"] < 0.2  # four hundred words take twice as long
+    assert world.count("guard_findings", cause="encouragement", action="blocked") == 1
+    again = await world.turn("What a lovely day", choice.text, "A terrible thing")
+    assert again.reply.shift == -5  # remembered under the words that were said
+
+
+async def test_a_reply_of_which_nothing_has_left_is_the_safe_template() -> None:
+    outcome = await (world := World({StageName.REPLY: [f"{UNSAFE} I mean it."]})).turn("hello there")
+    assert world.text == outcome.reply.choices[0].text
+    assert "findahelpline.com" in world.text
+    assert "kill" not in world.text
+    assert outcome.reply.fallback
+    assert world.count("safe_templates", cause="guard") == 1
+
+
+async def test_only_the_choice_that_is_unsafe_is_stopped() -> None:
+    world = World({StageName.REPLY: ["Fine. Words.", f"I hear you. {UNSAFE}", "Good words."]})
+    outcome = await world.turn("hello there", requested="llm", choices=3)
+    spoken = ["".join(piece.content for piece in world.said if piece.index == index) for index in range(3)]
+    assert spoken == [choice.text for choice in outcome.reply.choices]
+    assert spoken == ["Fine. Words.", f"I hear you.\n\n{ENDING}", "Good words."]
+    assert [choice.finish_reason for choice in outcome.reply.choices] == ["stop", "content_filter", "stop"]
+
+
+@pytest.mark.parametrize("shown", [True, False])
+async def test_thinking_passes_the_same_guard_where_it_is_shown(shown: bool) -> None:
+    world = World(
+        {StageName.REPLY: [f"<think>A plan. {UNSAFE} So.</think>\n\nHello."]}, policy={"show_reasoning": shown}
+    )
+    outcome = await world.turn("hello there")
+    assert "".join(piece.reasoning for piece in world.said) == ("A plan." if shown else "")
+    assert outcome.reply.fallback == shown
+    assert world.text == ("Hello." if not shown else outcome.reply.choices[0].text)
+
+
+async def test_a_thought_that_only_its_end_completes_keeps_the_reply_back() -> None:
+    world = World({StageName.REPLY: [f"<think>{UNSAFE}</think>Hello. You."]}, policy={"show_reasoning": True})
+    assert (await world.turn("hello there")).reply.fallback
+    assert "Hello" not in world.text
+    assert not any(piece.reasoning for piece in world.said)
+
+
+@pytest.mark.parametrize(("asked", "finish"), [({"max_tokens": 6}, "length"), ({"stop": ("STOP",)}, "stop")])
+async def test_the_last_words_of_a_reply_that_is_cut_are_checked_and_leave(asked: dict[str, Any], finish: str) -> None:
+    world = World({StageName.REPLY: ["I hear you. Tell me more STOP and more"]})
+    outcome = await world.turn("hello there", sampling=asked)
+    assert outcome.reply.choices[0].finish_reason == finish
+    assert world.text == outcome.reply.choices[0].text
+    assert world.text.strip() == "I hear you. Tell me more"
+    unsafe = World({StageName.REPLY: ["You should just kill yourself STOP and more"]})
+    assert (await unsafe.turn("hello there", sampling=asked | {"max_tokens": 5})).reply.fallback
+
+
+async def test_an_audit_lets_the_reply_stream_and_says_what_was_in_it() -> None:
+    world = World({StageName.REPLY: [f"I hear you. {UNSAFE}"]}, policy={"guard": {"mode": "audit"}})
+    [choice] = (await world.turn("hello there")).reply.choices
+    assert world.text == choice.text == f"I hear you. {UNSAFE}"
+    assert len(world.said) == len(world.text.split())
+    assert (choice.finish_reason, choice.found) == ("stop", "encouragement")
+    assert world.count("guard_findings", cause="encouragement", action="flagged") == 1
+
+
+@pytest.mark.parametrize("mode", ["buffered", "audit", "off"])
+async def test_a_crisis_reply_is_checked_before_any_of_it_leaves_unless_the_guard_is_off(mode: str) -> None:
+    world = World({StageName.REPLY: [f"I hear you. {UNSAFE}"]}, policy={"guard": {"mode": mode}})
+    outcome = await world.turn(WANTS_TO_DIE, requested="llm")
+    assert outcome.reply.fallback == (mode != "off")
+    assert (UNSAFE in world.text) == (mode == "off")
+    assert world.count("guard_findings", cause="encouragement", action="blocked") == (mode != "off")
+    assert world.count("safe_templates", cause="guard") == (mode != "off")
+
+
+async def test_a_draft_that_passed_its_review_passes_the_guard_too() -> None:
+    world = World({StageName.DRAFT: [answers.render(Draft("insight", "", f"I hear you. {UNSAFE}"), "en")]})
+    outcome = await world.turn("hello there", requested="agent")
+    assert outcome.reply.passed
+    assert outcome.reply.fallback
+    assert "findahelpline.com" in world.text
+    assert UNSAFE not in world.text
+    assert world.count("guard_findings", cause="encouragement", action="blocked") == 1
 
 
 # ------------------------------------------------------------------------------------------------ crisis
