@@ -41,6 +41,10 @@ unit: setup ## Run the tests that start no real engine (three minutes)
 bench: setup ## Compare a turn's speed with vLLM's own server (minutes)
 	$(BIN)/python -m benchmarks.smoke
 
+.PHONY: clients
+clients: setup ## Try other people's clients, each in an environment of its own (minutes)
+	$(BIN)/python -m benchmarks.clients
+
 .PHONY: hostile
 hostile: setup ## Send 5,000 malformed and hostile requests (minutes)
 	$(BIN)/python -m benchmarks.hostile

@@ -36,6 +36,12 @@ def answers(kind: type, *statuses: int, when: str) -> Responses:
     return found | {status: {"model": ErrorObject, "description": _WHEN[status]} for status in statuses}
 
 
+def text(*statuses: int, when: str) -> Responses:
+    """200 with plain text, and errors as above. The route's `response_class` must be the plain `Response`."""
+    found = answers(str, *statuses, when=when)
+    return {**found, 200: {"description": when, "content": {"text/plain": {"schema": {"type": "string"}}}}}
+
+
 def streamed(responses: Responses, event: type) -> Responses:
     """The same, where `stream: true` has the answer as server-sent events of this kind, and then `[DONE]`."""
     kinds = [{"$ref": f"#/components/schemas/{kind.__name__}"} for kind in (event, ErrorObject)]

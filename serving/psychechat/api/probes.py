@@ -4,9 +4,9 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from fastapi import APIRouter
 from prometheus_client import CONTENT_TYPE_LATEST
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import Response
 
-from psychechat.api.document import answers
+from psychechat.api.document import answers, text
 from psychechat.api.objects import Health, Readiness
 from psychechat.api.rendering import JSONBytes
 from psychechat.telemetry import Metrics
@@ -35,8 +35,8 @@ def router(ready: Ready, metrics: Metrics) -> APIRouter:
     @routes.get(
         "/metrics",
         summary="Prometheus metrics of this replica",
-        response_class=PlainTextResponse,
-        responses=answers(str, 401, when="Prometheus's text format."),
+        response_class=Response,
+        responses=text(401, when="Prometheus's text format."),
     )
     async def exposition() -> Response:
         return Response(metrics.exposition(), media_type=CONTENT_TYPE_LATEST)

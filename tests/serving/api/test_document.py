@@ -116,6 +116,16 @@ def test_what_is_not_ready_is_as_documented(serving: Serving) -> None:
         documented(served, answer)
 
 
+@pytest.mark.parametrize("path", ["/metrics", "/v1/models", "/v1/models/psychechat", CHAT, "/v1/moderations"])
+def test_a_refusal_is_as_documented(serving: Serving, path: str) -> None:
+    with serving(open_metrics=False) as served:
+        served.keyring = Keyring({"team": hashlib.sha256(b"secret-key").hexdigest()})
+        refused = served.http.request("POST" if path in (CHAT, "/v1/moderations") else "GET", path)
+        served.keyring = Keyring({})
+        assert refused.status_code == 401
+        documented(served, refused)
+
+
 def test_a_key_is_asked_for_where_there_are_keys(serving: Serving) -> None:
     with serving() as served:
         assert served.http.get("/openapi.json").json()["paths"][CHAT]["post"]["security"] == []
