@@ -117,7 +117,7 @@ def test_the_official_client_takes_no_part_for_the_whole(server: Server, client:
     assert finishes
     assert not any(finishes)
     [error] = failed
-    assert isinstance(error, openai.InternalServerError)
+    assert isinstance(error, (openai.InternalServerError, openai.APIConnectionError))
     # Who comes now waits for the next replica, and is answered.
     again = client.chat.completions.create(model="psychechat-llm", messages=HELLO)
     assert again.choices[0].finish_reason == "stop"
