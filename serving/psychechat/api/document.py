@@ -23,7 +23,10 @@ _WHEN = {
     504: "The turn's time is up.",
 }
 _HEADERS = {"x-request-id": {"description": "The request's id.", "required": True, "schema": {"type": "string"}}}
-_AGAIN = {"retry-after": {"description": "Seconds.", "required": True, "schema": {"type": "string"}}}
+_AGAIN = {
+    "retry-after": {"description": "Seconds.", "required": True, "schema": {"type": "string"}},
+    "retry-after-ms": {"description": "Milliseconds.", "required": True, "schema": {"type": "string"}},
+}
 
 
 READ = (400, 401, 408, 413, 429, 503)

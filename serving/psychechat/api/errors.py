@@ -77,13 +77,20 @@ def respond(request: Request, error: Exception) -> Response:
     if isinstance(error, Unauthorized):
         headers["www-authenticate"] = "Bearer"
     if isinstance(error, Overloaded):
-        headers |= {"retry-after": str(max(1, ceil(error.retry_after)))}
-        headers |= {"retry-after-ms": str(max(1, ceil(error.retry_after * 1000)))}
+        headers |= _retry_after(error.retry_after)
     if isinstance(error, EngineUnavailable | MemoryUnavailable):
-        headers["retry-after"] = str(_RESTART_SECONDS)
+        headers |= _retry_after(_RESTART_SECONDS)
     if isinstance(error, DeadlineExceeded):
         headers["x-should-retry"] = "false"  # the time that the client had is over
     return JSONBytes(body, status, headers)
+
+
+def _retry_after(seconds: float) -> dict[str, str]:
+    """The standard header, and the official clients' finer one."""
+    return {
+        "retry-after": str(max(1, ceil(seconds))),
+        "retry-after-ms": str(max(1, ceil(seconds * 1000))),
+    }
 
 
 def _invalid(error: RequestValidationError) -> dict[str, Any]:

@@ -223,7 +223,6 @@ class ChatCompletion(TypedDict):
 class Delta(TypedDict, total=False):
     role: Literal["assistant"]
     content: str
-    refusal: None
     reasoning_content: str
 
 

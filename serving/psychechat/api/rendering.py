@@ -138,7 +138,7 @@ class Chunks:
         self._include_usage = include_usage
 
     def opening(self, choices: int) -> bytes:
-        return b"".join(self._chunk(i, {"role": "assistant", "content": "", "refusal": None}) for i in range(choices))
+        return b"".join(self._chunk(i, {"role": "assistant", "content": ""}) for i in range(choices))
 
     def piece(self, piece: Piece) -> bytes:
         delta: dict[str, Any] = {}

@@ -76,6 +76,7 @@ def test_without_include_usage_no_chunk_has_one(served: Any) -> None:
         assert response.headers["content-type"].startswith("text/event-stream")
         lines = [line for line in response.iter_lines() if line]
     assert lines[-1] == "data: [DONE]"
+    assert json.loads(lines[0].removeprefix("data: "))["choices"][0]["delta"] == {"role": "assistant", "content": ""}
     assert all("usage" not in json.loads(line.removeprefix("data: ")) for line in lines[:-1])
 
 
@@ -269,7 +270,7 @@ def test_a_lost_engine_says_when_to_come_back(serving: Serving) -> None:
         body = {"model": "psychechat-llm", "messages": seeker("hello there")}
         response = served.http.post("/v1/chat/completions", json=body)
     assert response.status_code == 503
-    assert int(response.headers["retry-after"]) > 0
+    assert int(response.headers["retry-after-ms"]) == 1000 * int(response.headers["retry-after"]) > 0
 
 
 @pytest.mark.parametrize("stream", [True, False])
