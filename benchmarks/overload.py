@@ -1,8 +1,9 @@
 """What is left of the server at twice its capacity: `make overload`, or `python -m benchmarks.overload --seconds 60`.
 
-First as many turns at once as admission lets run, one after the other: what gets done then is the capacity. Then turns
-that come whether or not the earlier ones are done, at twice that rate, with the same share of crisis messages, some
-with a phrase of the backstop and some that only the classifier can tell. Clients do not retry.
+First one crisis turn after the other, with nothing beside them. Then as many turns at once as admission lets run, each
+followed by the next: what gets done then is the capacity. Then turns that come whether or not the earlier ones are done,
+at twice that rate, with the same share of crisis messages, some with a phrase of the backstop and some that only the
+classifier can tell. Clients do not retry.
 
 Goodput counts the turns that are answered whole, within a turn's deadline. It should stay at 90 % or more of the
 capacity's, and no crisis turn may be refused, cut or answered with an error. Exits with 1 where that is not so.
@@ -41,7 +42,7 @@ CRISES = 0.1
 """Their share of the turns, half of each kind."""
 GOODPUT = 0.9
 MODELS = ("psychechat", "psychechat-llm")
-WARM_SECONDS = 5.0
+WARM_SECONDS, IDLE_SECONDS = 10.0, 20.0
 
 
 @dataclass(frozen=True)
@@ -57,9 +58,9 @@ class Ended:
     seconds: float
 
 
-async def turn(client: httpx.AsyncClient, chance: random.Random) -> Ended:
+async def turn(client: httpx.AsyncClient, chance: random.Random, crises: float = CRISES) -> Ended:
     """Streamed, as chat interfaces do it."""
-    crisis = chance.random() < CRISES
+    crisis = chance.random() < crises
     alarming = crisis and chance.random() < 0.5
     text = chance.choice(ALARMING if alarming else VEILED if crisis else ORDINARY)
     # No two conversations share more than the system prompt.
@@ -91,14 +92,16 @@ async def turn(client: httpx.AsyncClient, chance: random.Random) -> Ended:
     )
 
 
-async def closed(client: httpx.AsyncClient, at_once: int, seconds: float, chance: random.Random) -> list[Ended]:
+async def closed(
+    client: httpx.AsyncClient, at_once: int, seconds: float, chance: random.Random, crises: float = CRISES
+) -> list[Ended]:
     """So many turns at once, each followed by the next. Only what ends in time counts."""
     ended: list[Ended] = []
     end = time.monotonic() + seconds
 
     async def one() -> None:
         while time.monotonic() < end:
-            done = await turn(client, chance)
+            done = await turn(client, chance, crises)
             if time.monotonic() < end:
                 ended.append(done)
 
@@ -157,8 +160,10 @@ async def measure(url: str, at_once: int, capacity_seconds: float, seconds: floa
     chance = random.Random(0)
     unbounded = httpx.Limits(max_connections=None)
     async with httpx.AsyncClient(base_url=url, timeout=100, limits=unbounded) as client:
+        with console.status(f"Idle but for one crisis turn after the other, {IDLE_SECONDS:.0f} s ..."):
+            await closed(client, 4, WARM_SECONDS, chance)
+            idle = summary(await closed(client, 1, IDLE_SECONDS, chance, crises=1.0), IDLE_SECONDS)
         with console.status(f"At capacity: {at_once} turns at once for {capacity_seconds:.0f} s ..."):
-            await closed(client, at_once, WARM_SECONDS, chance)
             capacity = summary(await closed(client, at_once, capacity_seconds, chance), capacity_seconds)
         console.print("At capacity:", capacity)
         rate = 2 * capacity["goodput_a_second"]
@@ -169,9 +174,14 @@ async def measure(url: str, at_once: int, capacity_seconds: float, seconds: floa
         metrics = (await client.get("/metrics")).text
     return {
         "turns_at_once": at_once,
+        "idle": idle,
         "capacity": capacity,
         "overload": overload,
         "goodput_ratio": round(overload["goodput_a_second"] / capacity["goodput_a_second"], 3),
+        "crisis_first_words_ratio": {
+            when: round(found["crisis"]["first_words_s"]["p50"] / idle["crisis"]["first_words_s"]["p50"], 2)
+            for when, found in (("capacity", capacity), ("overload", overload))
+        },
         "health_s": percentiles(took),
         "refusals": [line for line in metrics.splitlines() if line.startswith("psychechat_refusals_total")],
     }
