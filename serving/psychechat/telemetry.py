@@ -1,5 +1,7 @@
 """Every metric of the pipeline, in one registry. Labels come from small fixed sets: never a word anyone wrote."""
 
+import logging
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 _SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
@@ -53,3 +55,8 @@ class Metrics:
 
     def _histogram(self, name: str, text: str, *labels: str) -> Histogram:
         return Histogram(f"psychechat_{name}", text, labels, registry=self.registry, buckets=_SECONDS)
+
+
+def log_kind(logger: logging.Logger, request_id: str, error: Exception, consequence: str) -> None:
+    """An error may quote the conversation, so only its kind is logged."""
+    logger.error("request %s: %s; %s", request_id, type(error).__name__, consequence)

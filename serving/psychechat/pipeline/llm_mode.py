@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from psychechat.config import OutputGuard
 from psychechat.conversation import Cause, Choice, TokenLogprob
@@ -52,9 +52,23 @@ async def answer(
 
 
 async def _one(desk: Desk, brief: Brief, sampling: Sampling, index: int, outlet: Outlet, think: bool) -> Choice:
+    """As asked, then warmer while nothing comes of it that could be said. What was said is never taken back."""
+    for attempt in range(desk.limits.stage_attempts):
+        leaving = _Leaving(index, outlet)
+        try:
+            return await _write(desk, brief, sampling, index, leaving, think)
+        except StageFailed:
+            desk.metrics.malformed.labels(StageName.REPLY).inc()
+            if leaving.begun or attempt + 1 == desk.limits.stage_attempts:
+                raise
+            sampling = replace(sampling, temperature=max(sampling.temperature, stages.WARMER))
+    raise AssertionError
+
+
+async def _write(desk: Desk, brief: Brief, sampling: Sampling, index: int, leaving: "_Leaving", think: bool) -> Choice:
+    """Raises StageFailed for what is no reply: nothing after the thinking, or thinking where the reply should be."""
     written = ""
     finish: FinishReason | None = None
-    leaving = _Leaving(index, outlet)
     async with aclosing(stages.stream_reply(desk, brief, sampling, index, think=think)) as deltas:
         async for delta in deltas:
             # The blank line after the thinking is not part of the reply.
@@ -70,14 +84,15 @@ async def _one(desk: Desk, brief: Brief, sampling: Sampling, index: int, outlet:
     if leaving.found:
         desk.metrics.guard_findings.labels(leaving.found, "blocked" if leaving.stopped else "flagged").inc()
     told = None if sampling.logprobs is None else leaving.logprobs
+    clients_bound = sampling.max_tokens < desk.pack.sampling(StageName.REPLY).max_tokens
     match finish:
         case _ if leaving.stopped:
             return leaving.end()
         case "stop" if written.strip() or sampling.stop:  # the client's stop may have come first
             return Choice(leaving.said, "stop", told, leaving.found)
-        case "length":
+        case "length" if written.strip() or clients_bound:
             return Choice(leaving.said, "length", told, leaving.found)
-        case "stop":
+        case "stop" | "length":
             raise StageFailed(StageName.REPLY)
         case _:
             raise EngineUnavailable("The engine ended the reply before it was whole.")
@@ -90,6 +105,8 @@ class _Leaving:
         self._index, self._outlet = index, outlet
         self._thinking, self._reply = Guard(outlet.guard), Guard(outlet.guard)
         self.tokens = ReplyTokens()
+        self.begun = False
+        """Whether anything has left, thinking included."""
         self.said = ""
         self.logprobs: tuple[TokenLogprob, ...] = ()
 
@@ -120,4 +137,5 @@ class _Leaving:
     def _say(self, piece: Piece) -> None:
         self.said += piece.content
         if piece.content or piece.reasoning:
+            self.begun = True
             self._outlet.say(piece)

@@ -18,7 +18,7 @@ from psychechat.telemetry import Metrics
 
 T = TypeVar("T")
 
-_WARMER = 0.7
+WARMER = 0.7
 """Temperature, at least, of every try after the first."""
 
 
@@ -119,7 +119,7 @@ async def _answer(
     with desk.tally.timed(name):
         for attempt in range(desk.limits.stage_attempts):
             if attempt:
-                sampling = replace(sampling, temperature=max(_WARMER, sampling.temperature))
+                sampling = replace(sampling, temperature=max(WARMER, sampling.temperature))
             async with aclosing(_generate(desk, messages, stage, sampling)) as deltas:
                 text = "".join([delta.content async for delta in deltas])
             try:

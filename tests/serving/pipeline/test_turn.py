@@ -176,6 +176,25 @@ async def test_a_draft_that_never_passes_never_leaves(text: str) -> None:
     assert world.count("safe_templates", cause="review") == 1
 
 
+async def test_a_reply_that_does_not_come_is_asked_for_again_warmer_while_nothing_was_said() -> None:
+    nothing = "<think>a plan</think>\n\n"
+    world = World({StageName.REPLY: [nothing, nothing, "<think>a plan</think>\n\nHow was the walk?"]})
+    outcome = await world.turn("I went for a walk")
+    assert world.text == outcome.reply.choices[0].text == "How was the walk?"
+    assert [sampling.temperature for _, _, sampling, _ in world.generator.prompts] == [0.6, 0.7, 0.7]
+    assert world.count("stage_malformed", stage="reply") == 2
+
+
+async def test_thinking_that_takes_up_the_packs_whole_bound_is_no_reply_and_a_clients_is_its_own() -> None:
+    endless = "<think>" + "on and " * 5_000 + "</think>\n\nHello."
+    world = World({StageName.REPLY: [endless]})
+    with pytest.raises(StageFailed):
+        await world.turn("I went for a walk")
+    assert world.count("stage_malformed", stage="reply") == 3
+    outcome = await World({StageName.REPLY: [endless]}).turn("I went for a walk", sampling={"max_tokens": 50})
+    assert (outcome.reply.choices[0].text, outcome.reply.choices[0].finish_reason) == ("", "length")
+
+
 async def test_a_malformed_answer_is_asked_again_warmer() -> None:
     world = World({StageName.EMOTION: ['{"current_emotion":["hangry"]', *_good(StageName.EMOTION)]})
     outcome = await world.turn("hello there", requested="agent")

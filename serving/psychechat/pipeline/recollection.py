@@ -1,0 +1,66 @@
+"""What a turn has of the memory, and what it leaves there. Whatever goes wrong with memory is a turn without it."""
+
+import asyncio
+import logging
+import secrets
+
+from psychechat.conversation import EmotionMemory, Reply
+from psychechat.memory.base import Unreadable
+from psychechat.pipeline.findings import Findings
+from psychechat.pipeline.parts import Pipeline
+from psychechat.pipeline.stages import Tally
+from psychechat.telemetry import log_kind
+
+logger = logging.getLogger(__name__)
+
+_SECONDS = 1.0
+"""Memory is worth waiting for this long."""
+
+
+async def recall(pipeline: Pipeline, found: Findings, tally: Tally) -> None:
+    """Find what the last turn left, and the session that this one belongs to."""
+    keys, request = pipeline.keys, found.request
+    key = keys.before(request.tenant, request.conversation)
+    if key is not None:  # else this is a conversation's first turn, whatever its session is called
+        if request.session is not None:
+            key = keys.of_session(request.tenant, request.session)
+        with tally.timed("memory"):
+            found.memory = await _recalled(pipeline, request.request_id, key)
+    found.session = request.session or (found.memory.session_id if found.memory else secrets.token_hex(12))
+
+
+async def _recalled(pipeline: Pipeline, request_id: str, key: bytes) -> EmotionMemory | None:
+    recalls = pipeline.metrics.recalls
+    try:
+        async with asyncio.timeout(_SECONDS):
+            memory = await pipeline.memory.recall(key)
+    except Exception as error:
+        log_kind(logger, request_id, error, "nothing recalled")
+        recalls.labels("unreadable" if isinstance(error, Unreadable) else "error").inc()
+        return None
+    recalls.labels("hit" if memory else "miss").inc()
+    return memory
+
+
+async def remember(pipeline: Pipeline, found: Findings, reply: Reply, tally: Tally) -> None:
+    """Under the key of every text that the conversation may go on from. Unknown emotions keep the last known."""
+    if found.session is None:
+        return
+    labels = tuple(emotion.label for emotion in reply.emotions)
+    last_known = found.memory.labels if found.memory else None
+    known = labels if found.assessment else last_known
+    memory = EmotionMemory(found.session, found.language, known, found.agent.analysis if found.agent else None)
+    keys, request = pipeline.keys, found.request
+    session = keys.of_session(request.tenant, found.session)
+    places = [keys.after(request.tenant, request.conversation, choice.text) for choice in reply.choices]
+    if request.session is not None:
+        places.append(session)
+    stores = pipeline.metrics.stores
+    try:
+        async with asyncio.timeout(_SECONDS):
+            kept = await pipeline.memory.remember(places, memory, session=session, age=tally.elapsed)
+    except Exception as error:
+        log_kind(logger, request.request_id, error, "nothing remembered")
+        stores.labels("error").inc()
+    else:
+        stores.labels("kept" if kept else "forgotten").inc()

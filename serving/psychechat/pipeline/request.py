@@ -1,0 +1,44 @@
+"""What goes into a turn and what comes out of it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from math import inf
+from typing import Any
+
+from psychechat.conversation import Conversation, Reply
+from psychechat.engines.base import Usage
+from psychechat.pipeline.judging import Judged, Judging
+from psychechat.pipeline.router import Requested
+
+
+@dataclass(frozen=True, slots=True)
+class TurnRequest:
+    """What a client asked for, validated. The sampling is for the reply that a seeker reads."""
+
+    conversation: Conversation
+    requested: Requested
+    request_id: str
+    sampling: Mapping[str, Any] = field(default_factory=dict)
+    """Fields of `Sampling` that the client set."""
+    choices: int = 1
+    think: bool = True
+    """False: LLM Mode replies without thinking first. True: as the pack says."""
+    tenant: str = ""
+    session: str | None = None
+    """A session that the client named."""
+    end_user: str | None = None
+    """Who is speaking, in the client's words."""
+    locale: str | None = None
+    seconds: float = inf
+    """How long the client waits; the policy's limit holds as well."""
+    moderation: Judging | None = None
+    """Whether the reply is judged, and stays here if it is flagged."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    reply: Reply
+    usage: Usage
+    seconds: Mapping[str, float]
+    judged: tuple[Judged, ...] | None = None
+    """The replies that were judged, also where the safe template took their place; None if there were none."""
