@@ -95,6 +95,10 @@ class Upper(nn.Module):
         """The parameters that are trained, by name."""
         return {name: parameter for name, parameter in self.named_parameters() if parameter.requires_grad}
 
+    def learned(self) -> dict[str, Tensor]:
+        """What is trained and what `standardise` found: all that a checkpoint needs."""
+        return self.trained() | {"mean": self.mean, "spread": self.spread}
+
     def low_rank(self) -> dict[str, Tensor]:
         """`up` and `down` of every adapted layer under the layer's name in the whole encoder, fp16."""
         tensors = {}

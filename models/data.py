@@ -52,6 +52,13 @@ class Example:
     weight: float = 1.0
     risk_weight: float = 1.0
     tags: tuple[str, ...] = field(default=())
+    core: str = ""
+    """What the text is a variant of, if it is one."""
+
+    @property
+    def unit(self) -> str:
+        """Texts of one unit belong on one side of every split."""
+        return self.core or self.text
 
 
 def load(seed: int, root: Path = ROOT) -> list[Example]:
@@ -113,7 +120,7 @@ def _xed(root: Path, split: Split, language: str) -> Iterator[Example]:
 def _brighter(root: Path, split: Split, language: str, annotated: dict[str, list[str]]) -> Iterator[Example]:
     for row in _rows(root, f"brighter/{language}_{split}"):
         emotion = _levels(row["levels"], annotated[f"brighter/{language}"])
-        yield Example(row["text"], f"brighter/{language}", split, emotion)
+        yield Example(row["text"], f"brighter/{language}", split, emotion, weight=2.5)
 
 
 def _psychechat(root: Path, split: Split) -> Iterator[Example]:
@@ -144,12 +151,12 @@ def _own(seed: int) -> Iterator[Example]:
         split: Split = "dev" if sentence.held_out else "train"
         source = f"own/{sentence.language}"
         if sentence.group is None:
-            yield Example(sentence.text, source, split, risk=sentence.risk, risk_weight=1.0)
+            yield Example(sentence.text, source, split, risk=sentence.risk, risk_weight=1.0, core=sentence.core)
             continue
         named = Group(sentence.group)
         opposed = negative if named is Group.JOY else {Group.JOY} if named in negative else set()
         emotion = tuple(sentence.level if g is named else 0 if g in opposed else MASKED for g in GROUPS)
-        yield Example(sentence.text, source, split, emotion, risk=0, weight=0.5, risk_weight=0.5)
+        yield Example(sentence.text, source, split, emotion, risk=0, weight=0.5, risk_weight=0.5, core=sentence.core)
 
 
 def _as_low_risk(example: Example) -> Example:

@@ -2,13 +2,15 @@
 
 Runs the model folder that the server loads over the dev parts, with the thresholds of the server's policy, and a TF-IDF
 baseline over the same texts. Writes `models/results/classifier.json`, a reliability plot beside it, and the card of the
-heads. Nothing is trained or chosen here but the baselines and their thresholds.
+heads. What ships is not chosen here. Its calibration and thresholds were chosen on these same dev texts, so the report
+also has `crossed`: chosen anew on one half of dev, measured on the other, and the other way round.
 """
 
 import json
 import platform
 import time
 from importlib.metadata import version
+from itertools import permutations
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,9 +20,12 @@ from rich.console import Console
 from tokenizers import Tokenizer
 
 from models import baselines, hand_written
+from models.calibration import EMOTION_SETS, RECALL, calibrated, halves, thresholds
+from models.calibration import RISK_SETS as CHOSEN_ON
 from models.card import CARD, render
 from models.data import MASKED, WEAK, DataMissing, Example, load
 from models.embeddings import MAX_LEN, backbone, embed, vectors_of
+from models.heads import Heads
 from models.plot import reliability_plot
 from models.predictions import Predictions, load_heads, predict
 from models.scores import (
@@ -28,16 +33,17 @@ from models.scores import (
     choose_emotion_threshold,
     choose_risk_thresholds,
     emotion_scores,
+    macro_f1_interval,
     risk_scores,
 )
-from models.train_classifier import EMOTION_SETS, PREFIX, RECALL, RUNS
+from models.train_classifier import PREFIX, RUNS
 from psychechat.config import Policy
 from psychechat.demo.encoder import prepare
 from psychechat.engines.vllm.windows import Windows
 from psychechat.risk import CRISIS
 
 RESULTS = Path(__file__).with_name("results")
-RISK_SETS = ("psysuicide", "own/en", "own/zh", "counsel_chat", "smilechat")
+RISK_SETS = (*CHOSEN_ON, "counsel_chat", "smilechat")
 LANGUAGES = {
     "en": ("goemotions", "xed/en", "brighter/en", "own/en", "counsel_chat"),
     "zh": ("xed/zh", "brighter/zh", "psychechat", "psysuicide", "smilechat", "own/zh"),
@@ -58,8 +64,9 @@ def main(
     policy = Policy()
     folder = prepare(RUNS / "encoder", console=console)
     dev = [example for example in examples if example.split == "dev"]
-    vectors = embed([example.text for example in dev], folder, PREFIX, "mean", RUNS / "vectors")
-    found = predict(load_heads(folder / "model.safetensors"), torch.from_numpy(vectors), dev)
+    vectors = torch.from_numpy(embed([example.text for example in dev], folder, PREFIX, "mean", RUNS / "vectors"))
+    heads = load_heads(folder / "model.safetensors")
+    found = predict(heads, vectors, dev)
     with console.status("Baselines"):
         train = [example for example in examples if example.split == "train"]
         floors = {"emotion": emotion_floors(train, found), "risk": risk_floors(train, found)}
@@ -74,6 +81,7 @@ def main(
             "risk": risk_by_set(found, policy),
             "language": by_language(found, policy),
             "calibration_error": calibration(found),
+            "crossed": crossed(heads, vectors, dev, seed),
             "tfidf_baseline": floors,
             "hand_written": hand_written.counts(folder, policy),
             "tokens_per_core_second": speed(folder, dev, policy.risk.ideation),
@@ -96,10 +104,11 @@ def main(
 
 def emotion_by_set(found: Predictions, threshold: float) -> dict[str, Any]:
     """Every set, also at its own best threshold; GoEmotions again without the groups that its labels only suggest."""
-    scores = {}
+    scores: dict[str, dict[str, Any]] = {}
     for source in (*EMOTION_SETS, "xed/zh", "own/en", "own/zh"):
         part = found.of(source)
         scores[source] = {"texts": len(part.examples), **emotion_scores(part.emotion, part.targets.emotion, threshold)}
+        scores[source]["macro_f1_interval"] = macro_f1_interval(part.emotion, part.targets.emotion, threshold)
         best = choose_emotion_threshold([(part.emotion, part.targets.emotion)])
         scores[source]["macro_f1_best_threshold"] = emotion_scores(part.emotion, part.targets.emotion, best)["macro_f1"]
     part = found.of("goemotions")
@@ -137,6 +146,34 @@ def calibration(found: Predictions) -> dict[str, float]:
         "emotion": calibration_error(*presences(found)),
         "risk": calibration_error(best.values, best.indices == risky.targets.risk),
         "ideation_or_worse": calibration_error(risky.risk[:, CRISIS:].sum(1), risky.targets.risk >= CRISIS),
+    }
+
+
+def crossed(heads: Heads, vectors: torch.Tensor, dev: list[Example], seed: int) -> dict[str, Any]:
+    """The figures without flattery: the mean over both halves of dev, each under what the other one would choose."""
+    reports = []
+    for rows in permutations(halves(dev, seed)):
+        chooser, measured = ([dev[i] for i in half] for half in rows)
+        here = calibrated(heads, vectors[rows[0]], chooser)
+        emotion_threshold, risk_thresholds = thresholds(predict(here, vectors[rows[0]], chooser))
+        found = predict(here, vectors[rows[1]], measured)
+        parts = {source: found.of(source) for source in (*EMOTION_SETS, *CHOSEN_ON)}
+        report = {
+            "emotion": {
+                s: emotion_scores(parts[s].emotion, parts[s].targets.emotion, emotion_threshold) for s in EMOTION_SETS
+            },
+            "risk": {s: risk_scores(parts[s].risk, parts[s].targets.risk, risk_thresholds) for s in CHOSEN_ON},
+            "calibration_error": calibration(found),
+        }
+        reports.append(report)
+    return mean_of(*reports)
+
+
+def mean_of(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
+    return {
+        key: mean_of(value, second[key]) if isinstance(value, dict) else (value + second[key]) / 2
+        for key, value in first.items()
+        if key in second
     }
 
 
@@ -212,6 +249,8 @@ def _cpu_info() -> list[str]:
 def rounded(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: rounded(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return list(map(rounded, value))
     return round(value, 3) if isinstance(value, float) else value
 
 

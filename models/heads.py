@@ -44,10 +44,12 @@ class Heads:
         flat = vectors @ self.weight.T + self.bias
         return flat[:, :EMOTION_COLUMNS].reshape(-1, len(GROUPS), 4), flat[:, EMOTION_COLUMNS:]
 
-    def tempered(self, emotion: float, risk: float) -> "Heads":
-        """The same heads with each head's logits divided by its temperature."""
+    def tempered(self, emotion: float, risk: float, absent: Tensor) -> "Heads":
+        """The same heads: each one's logits divided by its temperature, then `absent` [8] added to absence's."""
         scale = torch.cat([torch.full((EMOTION_COLUMNS,), 1 / emotion), torch.full((SEVERITIES,), 1 / risk)])
-        return Heads(self.weight * scale.unsqueeze(1), self.bias * scale)
+        bias = self.bias * scale
+        bias[:EMOTION_COLUMNS:4] += absent
+        return Heads(self.weight * scale.unsqueeze(1), bias)
 
 
 def fit(vectors: Tensor, targets: Targets, decay: float) -> Heads:
@@ -75,15 +77,6 @@ def fit(vectors: Tensor, targets: Targets, decay: float) -> Heads:
     return Heads(folded, bias.detach() - folded @ mean)
 
 
-def temperatures(heads: Heads, vectors: Tensor, targets: Targets) -> tuple[float, float]:
-    """The emotion and risk temperatures under which these texts are most likely."""
-    emotion, risk = heads.logits(vectors)
-    candidates = [0.5 * 1.05**i for i in range(45)]
-    emotion_losses = [float(emotion_nll(emotion / t, targets.emotion).sum()) for t in candidates]
-    risk_losses = [float(risk_nll(risk / t, targets.risk).sum()) for t in candidates]
-    return candidates[emotion_losses.index(min(emotion_losses))], candidates[risk_losses.index(min(risk_losses))]
-
-
 def emotion_nll(logits: Tensor, targets: Tensor) -> Tensor:
     """[texts, 8], zero where masked. A text known only to show an emotion is scored on the sum of its three levels."""
     log = logits.log_softmax(-1)
@@ -92,9 +85,11 @@ def emotion_nll(logits: Tensor, targets: Tensor) -> Tensor:
     return -torch.where(targets >= PRESENT, there, at_level) * (targets != MASKED)
 
 
-def risk_nll(logits: Tensor, targets: Tensor) -> Tensor:
-    """[texts], zero where masked."""
-    return -logits.log_softmax(-1).gather(1, targets.clamp(0).unsqueeze(1)).squeeze(1) * (targets != MASKED)
+def risk_nll(logits: Tensor, targets: Tensor, smoothing: float = 0.0) -> Tensor:
+    """[texts], zero where masked. `smoothing` of each target is spread over all severities."""
+    log = logits.log_softmax(-1)
+    right = log.gather(1, targets.clamp(0).unsqueeze(1)).squeeze(1)
+    return -((1 - smoothing) * right + smoothing * log.mean(1)) * (targets != MASKED)
 
 
 def emotion_weighting(targets: Targets) -> Tensor:

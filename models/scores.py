@@ -87,6 +87,17 @@ def emotion_scores(emotion: Tensor, truth: Tensor, threshold: float) -> dict[str
     return scores
 
 
+def macro_f1_interval(emotion: Tensor, truth: Tensor, threshold: float, resamples: int = 1000) -> list[float]:
+    """Within which the macro-F1 of `emotion_scores` lies for 95 of 100 drawings of as many texts, with replacement."""
+    there, guess = truth > 0, (1 - emotion[..., 0] >= threshold) & (truth != MASKED)
+    seen = there.any(0)
+    drawn = torch.randint(len(truth), (resamples, len(truth)), generator=torch.Generator().manual_seed(0))
+    counts = torch.zeros(resamples, len(truth)).scatter_add_(1, drawn, torch.ones(drawn.shape))
+    hits, called, real = (counts @ part[:, seen].float() for part in (there & guess, guess, there))
+    scores = (2 * hits / (called + real).clamp(min=1)).mean(1)
+    return torch.quantile(scores, torch.tensor([0.025, 0.975])).tolist()
+
+
 def choose_emotion_threshold(sets: Sequence[tuple[Tensor, Tensor]]) -> float:
     """The presence threshold with the best mean macro-F1 over sets of (probabilities, targets)."""
     candidates = [0.2 + 0.02 * i for i in range(26)]

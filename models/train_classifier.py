@@ -2,14 +2,15 @@
 
 A low-rank adapter on the encoder's upper layers and both heads, in one loss over all sets. The lower layers are frozen,
 so their states are computed once; they and a checkpoint every few minutes lie under `models/runs`, and an interrupted
-run goes on where it stopped. At the end each head's temperature is fitted on the dev texts and folded into the heads,
-and the thresholds that the server's policy should have are printed. `python -m models.evaluate` measures the result.
+run goes on where it stopped. At the end the heads are calibrated on the dev texts, and the thresholds that the server's
+policy should have are printed. `python -m models.evaluate` measures the result.
 """
 
 import json
 import math
 import random
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -22,11 +23,11 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from models.adapter import Upper
+from models.calibration import calibrated, thresholds
 from models.data import DataMissing, Example, load
 from models.embeddings import embed
-from models.heads import WIDTHS, Heads, Targets, emotion_nll, emotion_weighting, risk_nll, risk_weighting, temperatures
+from models.heads import WIDTHS, Heads, Targets, emotion_nll, emotion_weighting, risk_nll, risk_weighting
 from models.predictions import predict
-from models.scores import choose_emotion_threshold, choose_risk_thresholds
 from models.states import States
 from psychechat.demo.encoder import HEADS, prepare
 from psychechat.engines.vllm.windows import Windows
@@ -36,17 +37,20 @@ PREFIX = "query: "
 MAX_LEN = 192
 TOKENS = 1536
 """A step's, padding included."""
-VISITS = {"goemotions": 0.5, "psysuicide": 2.0, "psychechat": 2.0}
+VISITS = {"goemotions": 0.5, "xed/en": 0.5, "brighter/en": 2.0, "psychechat": 2.0, "smilechat": 0.5}
 """How often an epoch visits a text of a set, if not once. What the set weighs in all stays the same."""
+TOKENS_KEPT = 0.9
+"""Of each text, at random, whenever it is visited: the risk texts are few and soon known by heart."""
+SMOOTHING = 0.05
+"""Of the severities' targets: without it they end up certain of everything."""
+EPOCHS = [3, 1]
+"""Of each cycle: the learning rate rises and falls once."""
+CYCLE_PEAK = 0.5
+"""The full learning rate of a cycle, of the cycle's before."""
 EMOTION_SHARE = 0.4
 """What each of the eight groups weighs in the loss; risk weighs 1."""
 SAVE_EVERY = 120.0
 """Seconds between checkpoints."""
-
-EMOTION_SETS = ("goemotions", "xed/en", "brighter/en", "brighter/zh", "psychechat")
-"""What the emotion threshold is chosen on."""
-RECALL = 0.95
-"""What the ideation threshold must reach on PsySUICIDE's dev part and on our own sentences of either language."""
 
 
 class Rows:
@@ -76,15 +80,15 @@ class Rows:
         return batches
 
     def loss(self, model: Upper, batch: list[int]) -> Tensor:
-        emotion, risk = model([self.states[i] for i in batch])
+        emotion, risk = model([_thinned(self.states[i]) for i in batch])
         emotion_loss = emotion_nll(emotion, self.targets.emotion[batch]) * self.emotion_weights[batch]
-        risk_loss = risk_nll(risk, self.targets.risk[batch]) * self.risk_weights[batch]
+        risk_loss = risk_nll(risk, self.targets.risk[batch], SMOOTHING) * self.risk_weights[batch]
         return (emotion_loss.sum() + risk_loss.sum()) / len(batch)
 
 
 def main(
     seed: Annotated[int, typer.Option(help="Decides the sample, the order and the first weights.")] = 0,
-    epochs: Annotated[int, typer.Option(help="Passes over the train part.")] = 3,
+    epochs: Annotated[list[int], typer.Option(help="Passes over the train part; again for one more cycle.")] = EPOCHS,
     layers: Annotated[int, typer.Option(help="How many upper layers are adapted.")] = 6,
     rank: Annotated[int, typer.Option(help="Of the adapter.")] = 16,
     threads: Annotated[int, typer.Option(help="CPU threads.")] = 1,
@@ -105,25 +109,24 @@ def main(
     rows = Rows(learned, ids, States(RUNS / f"states-{encoder.name}-{first}", encoder, first).of(ids))
     model = Upper(encoder, first, rank)
     model.standardise(random.Random(seed).sample(rows.states, min(2000, len(rows.states))))
-    train(model, rows, RUNS / f"run-{seed}-{epochs}-{layers}-{rank}.pt", seed, epochs, console)
-    write(calibrated(model, [example for example in examples if example.split == "dev"], console), model, HEADS)
+    for cycle in range(len(epochs)):
+        name = "+".join(map(str, epochs[: cycle + 1]))
+        checkpoint = RUNS / f"run-{seed}-layers-{layers}-rank-{rank}-epochs-{name}.pt"
+        passes = range(sum(epochs[:cycle]), sum(epochs[: cycle + 1]))
+        train(model, rows, checkpoint, seed, passes, CYCLE_PEAK**cycle, console)
+    write(finished(model, [example for example in examples if example.split == "dev"], console), model, HEADS)
 
 
-def calibrated(model: Upper, dev: list[Example], console: Console) -> Heads:
-    """The heads with their temperatures folded in, fitted on the encoder as the server will load it."""
+def finished(model: Upper, dev: list[Example], console: Console) -> Heads:
+    """The calibrated heads, by the vectors of the encoder as the server will load it."""
     raw = RUNS / "uncalibrated.safetensors"
     write(model.linear(), model, raw)
     folder = prepare(RUNS / "encoder", heads=raw, console=console)
     vectors = torch.from_numpy(embed([example.text for example in dev], folder, PREFIX, "mean", RUNS / "vectors"))
-    emotion, risk = temperatures(model.linear(), vectors, Targets.of(dev))
-    heads = model.linear().tempered(emotion, risk)
-    found = predict(heads, vectors, dev)
-    emotions = [found.of(source) for source in EMOTION_SETS]
-    threshold = choose_emotion_threshold([(part.emotion, part.targets.emotion) for part in emotions])
-    risks = [found.of(*sources).with_risk() for sources in (("psysuicide",), ("own/en",), ("own/zh",))]
-    chosen = choose_risk_thresholds([(part.risk, part.targets.risk) for part in risks], RECALL)
-    console.print(f"Temperatures: emotion {emotion:.2f}, risk {risk:.2f}. Thresholds for the policy: ", end="")
-    console.print(f"emotion {threshold:.2f}, " + ", ".join(f"{s.label} {value}" for s, value in chosen.items()))
+    heads = calibrated(model.linear(), vectors, dev)
+    emotion, risk = thresholds(predict(heads, vectors, dev))
+    console.print(f"Thresholds for the policy: emotion {emotion:.2f}, ", end="")
+    console.print(", ".join(f"{severity.label} {value}" for severity, value in risk.items()))
     return heads
 
 
@@ -134,18 +137,23 @@ def write(heads: Heads, model: Upper, path: Path) -> None:
     path.chmod(0o644)
 
 
-def train(model: Upper, rows: Rows, checkpoint: Path, seed: int, epochs: int, console: Console) -> None:
-    """Trains, from the checkpoint on if there is one."""
+def train(
+    model: Upper, rows: Rows, checkpoint: Path, seed: int, epochs: Sequence[int], peak: float, console: Console
+) -> None:
+    """Trains one cycle of the learning rate, from its checkpoint on if there is one."""
     heads = [p for name, p in model.trained().items() if name.startswith("heads.")]
     adapter = [p for name, p in model.trained().items() if not name.startswith("heads.")]
-    optimiser = torch.optim.AdamW([{"params": adapter, "lr": 1e-3}, {"params": heads, "lr": 2e-3}], weight_decay=0.01)
-    batches = [batch for epoch in range(epochs) for batch in rows.batches(seed, epoch)]
+    groups = [{"params": adapter, "lr": 1e-3 * peak}, {"params": heads, "lr": 2e-3 * peak}]
+    optimiser = torch.optim.AdamW(groups, weight_decay=0.01)
+    batches = [batch for epoch in epochs for batch in rows.batches(seed, epoch)]
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _rate(step / len(batches)))
     done, mean = 0, 0.0
     if checkpoint.exists():
         saved = torch.load(checkpoint)
         done, mean = saved["step"], saved["loss"]
         model.load_state_dict(saved["model"], strict=False)
+        if done == saved["of"]:
+            return
         optimiser.load_state_dict(saved["optimiser"])
         schedule.load_state_dict(saved["schedule"])
     model.train()
@@ -162,13 +170,19 @@ def train(model: Upper, rows: Rows, checkpoint: Path, seed: int, epochs: int, co
             mean += (float(loss.detach()) - mean) * max(0.01, 1 / step)
             progress.update(task, completed=step, description=f"Training, loss {mean:.3f}")
             if time.monotonic() - saved_at > SAVE_EVERY or step == len(batches):
-                state = {"step": step, "loss": mean, "model": model.trained()}
+                state = {"step": step, "of": len(batches), "loss": mean, "model": model.learned()}
                 state |= {"optimiser": optimiser.state_dict(), "schedule": schedule.state_dict()}
                 torch.save(state, checkpoint.with_suffix(".part"))
                 checkpoint.with_suffix(".part").rename(checkpoint)
                 saved_at = time.monotonic()
                 console.log(f"step {step:,} of {len(batches):,}, loss {mean:.3f}")
     model.train(False)
+
+
+def _thinned(states: Tensor) -> Tensor:
+    """Without some of the tokens, never all."""
+    kept = torch.rand(len(states)) < TOKENS_KEPT
+    return states[kept] if kept.any() else states
 
 
 def _rate(progress: float) -> float:

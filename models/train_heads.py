@@ -1,7 +1,7 @@
 """Train heads for any encoder or decoder that vLLM pools: `python -m models.train_heads --encoder PATH --data PATH …`.
 
 The model stays frozen. Each text is embedded once (kept under `--out`, so an interrupted run resumes), both heads are
-fitted, each head's temperature is fitted on the dev rows, and a model folder is written that the server's
+fitted, then calibrated on the dev rows, and a model folder is written that the server's
 `classifier.model` can name, with a card that holds its figures and the thresholds for `policy`.
 
 `--data` is JSON lines, gzipped or not, one text a row:
@@ -27,18 +27,17 @@ from rich.console import Console
 from safetensors import safe_open
 from safetensors.torch import save_file
 
+from models.calibration import RECALL, calibrated
 from models.card import folder_card
 from models.data import GROUPS, MASKED, PRESENT, DataMissing, Example, Split, load
 from models.embeddings import Pooling, embed
-from models.heads import WIDTHS, Heads, Targets, fit, temperatures
+from models.heads import WIDTHS, Heads, Targets, fit
 from models.predictions import Predictions, predict
 from models.scores import choose_emotion_threshold, choose_risk_thresholds, emotion_scores, risk_scores
 from psychechat.emotion import Group
 from psychechat.engines.vllm.plugin import PREFIX
 
 DECAY = 1e-2
-RECALL = 0.95
-"""What the ideation threshold must reach on the dev rows."""
 
 
 class Row(BaseModel):
@@ -80,8 +79,7 @@ def main(
     vectors = embed([example.text for example in (*train, *dev)], encoder, prefix, pooling, out / ".vectors")
     seen, unseen = torch.from_numpy(vectors[: len(train)]), torch.from_numpy(vectors[len(train) :])
     with console.status("Fitting"):
-        heads = fit(seen, Targets.of(train), DECAY)
-        heads = heads.tempered(*temperatures(heads, unseen, Targets.of(dev)))
+        heads = calibrated(fit(seen, Targets.of(train), DECAY), unseen, dev)
     write(encoder, out, heads, {"groups": list(WIDTHS), "pooling": pooling, "prefix": prefix})
     report = measure(predict(heads, unseen, dev))
     (out / "README.md").write_text(folder_card(encoder.name, pooling, prefix, len(train), report))

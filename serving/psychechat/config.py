@@ -69,10 +69,10 @@ class RiskThresholds(_Branch):
     The defaults are the demo heads': `models/results/classifier.json` has what they cost. Other heads need their own.
     """
 
-    indicator: Probability = 0.3
-    ideation: Probability = 0.22
-    behavior: Probability = 0.65
-    attempt: Probability = 0.5
+    indicator: Probability = 0.45
+    ideation: Probability = 0.18
+    behavior: Probability = 0.35
+    attempt: Probability = 0.4
 
     @property
     def by_severity(self) -> Mapping[Severity, float]:
@@ -241,7 +241,7 @@ class OutputGuard(_Branch):
 class Policy(_Branch):
     """What may change while turns run. Swapped whole, between turns."""
 
-    emotion_threshold: Probability = 0.4
+    emotion_threshold: Probability = 0.28
     """An emotion group is present from this probability on. The default is the demo heads', as above."""
     risk: RiskThresholds = RiskThresholds()
     routing: Routing = Routing()

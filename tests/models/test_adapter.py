@@ -44,7 +44,7 @@ def test_merged_it_gives_what_it_gave(encoder: Path, tmp_path: Path) -> None:
     """Lower states, adapted upper layers and folded heads against the merged encoder with plain heads, in float32."""
     learned = rows(encoder, tmp_path / "states")
     model = built(encoder, learned)
-    train(model, learned, tmp_path / "run.pt", seed=0, epochs=12, console=Console(quiet=True))
+    train(model, learned, tmp_path / "run.pt", 0, range(12), 1.0, Console(quiet=True))
     with torch.inference_mode():
         _, risk = model(learned.states)
     truth = learned.targets.risk
@@ -84,8 +84,9 @@ def test_an_interrupted_run_ends_where_a_whole_one_does(
     monkeypatch.setattr("models.train_classifier.SAVE_EVERY", 0.0)
     quiet = Console(quiet=True)
     whole = built(encoder, learned)
-    whole.dropout.p = 0.0  # the one thing that chance decides while a run is under way
-    train(whole, learned, tmp_path / "whole.pt", 0, 2, quiet)
+    whole.dropout.p = 0.0  # it and which tokens are kept are all that chance decides while a run is under way
+    monkeypatch.setattr("models.train_classifier.TOKENS_KEPT", 1.0)
+    train(whole, learned, tmp_path / "whole.pt", 0, range(2), 1.0, quiet)
 
     calls = 0
     loss = Rows.loss
@@ -104,8 +105,8 @@ def test_an_interrupted_run_ends_where_a_whole_one_does(
             if stop:
                 patch.setattr(Rows, "loss", until_stopped)
                 with pytest.raises(KeyboardInterrupt):
-                    train(resumed, learned, tmp_path / "run.pt", 0, 2, quiet)
+                    train(resumed, learned, tmp_path / "run.pt", 0, range(2), 1.0, quiet)
             else:
-                train(resumed, learned, tmp_path / "run.pt", 0, 2, quiet)
+                train(resumed, learned, tmp_path / "run.pt", 0, range(2), 1.0, quiet)
     for name, tensor in whole.trained().items():
         assert torch.allclose(tensor, resumed.trained()[name], atol=1e-6), name

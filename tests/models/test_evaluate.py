@@ -9,7 +9,7 @@ from models import baselines, hand_written
 from models.data import GROUPS, MASKED, PRESENT, WEAK, Example
 from models.heads import emotion_nll
 from models.plot import reliability_plot
-from models.scores import calibration_error, emotion_scores, kappa
+from models.scores import calibration_error, emotion_scores, kappa, macro_f1_interval
 from psychechat.risk import Severity
 
 
@@ -27,6 +27,21 @@ def test_levels_are_scored_only_where_they_are_known() -> None:
     truth[:, 0] = torch.tensor([1, 3, PRESENT, WEAK])
     scores = emotion_scores(emotion, truth, 0.5)
     assert (scores["f1_joy"], scores["level_accuracy"], scores["level_within_one"]) == (1, 0.5, 0.5)
+
+
+def test_an_interval_holds_the_score_and_narrows_with_the_texts() -> None:
+    generator = torch.Generator().manual_seed(4)
+    widths = []
+    for count in (100, 2000):
+        truth = torch.full((count, len(GROUPS)), MASKED)
+        truth[:, :2] = torch.randint(0, 2, (count, 2), generator=generator)
+        emotion = torch.zeros(count, len(GROUPS), 4)
+        flipped = torch.rand(count, len(GROUPS), generator=generator) < 0.2
+        emotion[..., 0] = ((truth <= 0) ^ flipped).float()
+        low, high = macro_f1_interval(emotion, truth, 0.5)
+        assert low < emotion_scores(emotion, truth, 0.5)["macro_f1"] < high
+        widths.append(high - low)
+    assert widths[1] < widths[0] / 3
 
 
 def test_kappa_by_hand() -> None:

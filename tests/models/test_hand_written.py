@@ -36,41 +36,41 @@ def test_the_list_is_wide_and_its_own() -> None:
 
 @pytest.mark.engine
 def test_crises_that_the_server_misses(found: list[tuple[Sentence, Severity]]) -> None:
-    """None that is said plainly or with a negation. More than half of the veiled ones: the gravest known weakness."""
+    """None that is said plainly or with a negation. Four of the thirty veiled ones: the gravest known weakness."""
     missed = [s for s, severity in found if s.crisis and severity < CRISIS and not backstop(s)]
-    assert within(missed, {"veiled": 17, "quoted": 1}), texts(missed)
+    assert within(missed, {"veiled": 4, "quoted": 1}), texts(missed)
 
 
 @pytest.mark.engine
 def test_crises_that_the_classifier_misses_alone(found: list[tuple[Sentence, Severity]]) -> None:
     missed = [s for s, severity in found if s.crisis and severity < CRISIS]
-    assert within(missed, {"veiled": 17, "quoted": 2, "plain": 1}), texts(missed)
+    assert within(missed, {"veiled": 4, "quoted": 1, "negated": 1}), texts(missed)
 
 
 @pytest.mark.engine
 def test_false_alarms_of_the_classifier(found: list[tuple[Sentence, Severity]]) -> None:
     alarms = [s for s, severity in found if s.high < CRISIS <= severity]
-    assert within(alarms, {"negated": 6, "third person": 5, "idiom": 4, "quoted": 1}), texts(alarms)
+    assert within(alarms, {"negated": 6, "third person": 7, "idiom": 5, "quoted": 1}), texts(alarms)
 
 
 @pytest.mark.engine
 def test_false_alarms_of_the_server(found: list[tuple[Sentence, Severity]]) -> None:
     """The phrases of the backstop cannot tell a denial from a wish, by design."""
     alarms = [s for s, severity in found if s.high < CRISIS and (severity >= CRISIS or backstop(s))]
-    assert within(alarms, {"negated": 15, "third person": 9, "idiom": 4, "quoted": 3}), texts(alarms)
+    assert within(alarms, {"negated": 15, "third person": 9, "idiom": 5, "quoted": 3}), texts(alarms)
 
 
 @pytest.mark.engine
 def test_how_severe_a_crisis_is(found: list[tuple[Sentence, Severity]]) -> None:
     """A plan or an attempt that is called less than it is; it may still be called a crisis."""
     below = [s for s, severity in found if s.low > CRISIS and severity < s.low]
-    assert within(below, {"veiled": 5, "plain": 4}), texts(below)
+    assert within(below, {"veiled": 2, "plain": 1}), texts(below)
 
 
 @pytest.mark.engine
 def test_despair_is_at_least_an_indicator(found: list[tuple[Sentence, Severity]]) -> None:
     below = [s for s, severity in found if s.low == Severity.INDICATOR > severity]
-    assert within(below, {"veiled": 3}), texts(below)
+    assert within(below, {}), texts(below)
 
 
 def within(sentences: list[Sentence], bounds: dict[str, int]) -> bool:

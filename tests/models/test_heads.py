@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from models.data import GROUPS, MASKED, PRESENT, ROOT, DataMissing, load
-from models.heads import Targets, fit, temperatures
+from models.heads import Targets, fit
 from models.scores import choose_risk_thresholds, emotion_scores, risk_scores, severities
 from models.sentences import RISK_CORES, sentences
 from psychechat.risk import Severity, level
@@ -47,18 +47,6 @@ def test_presence_without_a_level_teaches_presence() -> None:
 def test_the_same_data_gives_the_same_heads() -> None:
     first, second = (fit(*made_up(), decay=1e-3) for _ in range(2))
     assert torch.equal(first.weight, second.weight)
-
-
-def test_temperatures_undo_overconfidence_and_change_no_order() -> None:
-    vectors, targets = made_up()
-    noise = torch.randn(vectors.shape, generator=torch.Generator().manual_seed(2))
-    blurred = vectors + noise
-    heads = fit(vectors, targets, decay=1e-6)
-    emotion, risk = temperatures(heads, blurred, targets)
-    assert emotion > 1
-    assert risk > 1
-    tempered = heads.tempered(emotion, risk)
-    assert torch.equal(tempered.logits(blurred)[1].argmax(1), heads.logits(blurred)[1].argmax(1))
 
 
 def test_severities_are_the_servers() -> None:
