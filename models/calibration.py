@@ -19,10 +19,11 @@ from psychechat.risk import Severity
 
 EMOTION_SETS = ("goemotions", "xed/en", "brighter/en", "brighter/zh", "psychechat")
 """What the emotion threshold is chosen on."""
-RISK_SETS = ("psysuicide", "own/en", "own/zh")
-"""What the risk thresholds are chosen on."""
-RECALL = 0.95
-"""What the ideation threshold must reach on each of them."""
+RISK_SETS = {"psysuicide": 0.95, "own/en": 0.9, "own/zh": 0.9}
+"""What the risk thresholds are chosen on, and the recall that the one of ideation must reach there.
+
+Many of our own sentences are written to be mistaken: more recall on them would call everyday messages a crisis.
+"""
 
 
 def calibrated(heads: Heads, vectors: Tensor, examples: Sequence[Example]) -> Heads:
@@ -59,7 +60,7 @@ def thresholds(found: Predictions) -> tuple[float, dict[Severity, float]]:
     risks = [found.of(source) for source in RISK_SETS]
     return (
         choose_emotion_threshold([(part.emotion, part.targets.emotion) for part in emotions]),
-        choose_risk_thresholds([(part.risk, part.targets.risk) for part in (p.with_risk() for p in risks)], RECALL),
+        choose_risk_thresholds([(part.risk, part.targets.risk) for part in risks], list(RISK_SETS.values())),
     )
 
 

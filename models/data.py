@@ -129,6 +129,29 @@ def _psychechat(root: Path, split: Split) -> Iterator[Example]:
         yield Example(row["text"], "psychechat", split, _levels(levels, list(map(str, GROUPS))), weight=2.0)
 
 
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A seeker's message in a conversation, labelled, and the messages before it."""
+
+    conversation: int
+    before: tuple[str, ...]
+    newest: Example
+
+
+def psychechat_turns(root: Path = ROOT) -> list[Turn]:
+    """The seeker turns of all conversations of train and dev, with what the seeker itself said it felt."""
+    turns = []
+    for split in ("train", "dev"):
+        for row in _rows(root, f"psychechat/conversations_{split}"):
+            for i, turn in enumerate(row["turns"]):
+                if turn["role"] == "seeker" and turn["text"]:
+                    levels = dict(zip(turn["seeker_emotion_groups"], turn["seeker_emotion_levels"], strict=True))
+                    emotion = _levels(levels, list(map(str, GROUPS)))
+                    newest = Example(turn["text"], "psychechat", split, emotion)
+                    turns.append(Turn(row["conv_id"], tuple(t["text"] for t in row["turns"][:i]), newest))
+    return turns
+
+
 def _counsel_chat(root: Path, split: Split) -> Iterator[Example]:
     """Openings of real questions to counsellors, none about self-harm: low risk in a counselling tone."""
     seen = set()

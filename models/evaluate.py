@@ -20,7 +20,7 @@ from rich.console import Console
 from tokenizers import Tokenizer
 
 from models import baselines, hand_written
-from models.calibration import EMOTION_SETS, RECALL, calibrated, halves, thresholds
+from models.calibration import EMOTION_SETS, calibrated, halves, thresholds
 from models.calibration import RISK_SETS as CHOSEN_ON
 from models.card import CARD, render
 from models.data import MASKED, WEAK, DataMissing, Example, load
@@ -196,14 +196,14 @@ def emotion_floors(train: list[Example], found: Predictions) -> dict[str, Any]:
 
 def risk_floors(train: list[Example], found: Predictions) -> dict[str, Any]:
     """One model for PsySUICIDE and our own sentences, with thresholds chosen as ours are."""
-    sources = ("psysuicide", "own/en", "own/zh")
-    parts = [found.of(source).with_risk() for source in sources]
-    own = [example for example in train if example.source in sources]
+    parts = [found.of(source) for source in CHOSEN_ON]
+    own = [example for example in train if example.source in CHOSEN_ON]
     risks = [baselines.risk(own, [example.text for example in part.examples]) for part in parts]
-    chosen = choose_risk_thresholds([(r, part.targets.risk) for r, part in zip(risks, parts, strict=True)], RECALL)
+    sets = [(r, part.targets.risk) for r, part in zip(risks, parts, strict=True)]
+    chosen = choose_risk_thresholds(sets, list(CHOSEN_ON.values()))
     return {
         source: risk_scores(risk, part.targets.risk, chosen)
-        for source, risk, part in zip(sources, risks, parts, strict=True)
+        for source, risk, part in zip(CHOSEN_ON, risks, parts, strict=True)
     }
 
 

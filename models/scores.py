@@ -104,14 +104,15 @@ def choose_emotion_threshold(sets: Sequence[tuple[Tensor, Tensor]]) -> float:
     return max(candidates, key=lambda t: sum(emotion_scores(p, truth, t)["macro_f1"] for p, truth in sets))
 
 
-def choose_risk_thresholds(sets: Sequence[tuple[Tensor, Tensor]], recall: float) -> dict[Severity, float]:
-    """The cumulative thresholds with the best mean macro-F1 among those that reach `recall` at ideation in every set.
+def choose_risk_thresholds(sets: Sequence[tuple[Tensor, Tensor]], recalls: Sequence[float]) -> dict[Severity, float]:
+    """The cumulative thresholds with the best mean macro-F1 among those that reach each set's recall at ideation.
 
     If none reach it, the lowest ideation threshold of the grid is taken.
     """
     fine = [0.04 + 0.02 * i for i in range(29)]
     steps = [0.3 + 0.05 * i for i in range(8)]
-    reaching = [t for t in fine if all(_recall(risk, truth, t) >= recall for risk, truth in sets)] or fine[:1]
+    needs = list(zip(sets, recalls, strict=True))
+    reaching = [t for t in fine if all(_recall(*part, t) >= recall for part, recall in needs)] or fine[:1]
     best, best_score = {}, -1.0
     for ideation, indicator, behavior, attempt in product(reaching, steps, steps, steps):
         if indicator < ideation:

@@ -27,7 +27,7 @@ from rich.console import Console
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from models.calibration import RECALL, calibrated
+from models.calibration import calibrated
 from models.card import folder_card
 from models.data import GROUPS, MASKED, PRESENT, DataMissing, Example, Split, load
 from models.embeddings import Pooling, embed
@@ -38,6 +38,8 @@ from psychechat.emotion import Group
 from psychechat.engines.vllm.plugin import PREFIX
 
 DECAY = 1e-2
+RECALL = 0.95
+"""What the ideation threshold must reach on the dev rows."""
 
 
 class Row(BaseModel):
@@ -106,7 +108,7 @@ def measure(dev: Predictions) -> dict[str, Any]:
         report["emotion"] = {"threshold": round(threshold, 2), **scores}
     risky = dev.with_risk()
     if bool((risky.targets.risk >= 2).any()):
-        chosen = choose_risk_thresholds([(risky.risk, risky.targets.risk)], RECALL)
+        chosen = choose_risk_thresholds([(risky.risk, risky.targets.risk)], [RECALL])
         named = {severity.label: value for severity, value in chosen.items()}
         report["risk"] = {"thresholds": named, **risk_scores(risky.risk, risky.targets.risk, chosen)}
     return report

@@ -69,8 +69,8 @@ class RiskThresholds(_Branch):
     The defaults are the demo heads': `models/results/classifier.json` has what they cost. Other heads need their own.
     """
 
-    indicator: Probability = 0.45
-    ideation: Probability = 0.18
+    indicator: Probability = 0.65
+    ideation: Probability = 0.32
     behavior: Probability = 0.35
     attempt: Probability = 0.4
 

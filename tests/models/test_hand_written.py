@@ -36,28 +36,28 @@ def test_the_list_is_wide_and_its_own() -> None:
 
 @pytest.mark.engine
 def test_crises_that_the_server_misses(found: list[tuple[Sentence, Severity]]) -> None:
-    """None that is said plainly or with a negation. Four of the thirty veiled ones: the gravest known weakness."""
+    """None that is said plainly or with a negation. Eight of the thirty veiled ones: the gravest known weakness."""
     missed = [s for s, severity in found if s.crisis and severity < CRISIS and not backstop(s)]
-    assert within(missed, {"veiled": 4, "quoted": 1}), texts(missed)
+    assert within(missed, {"veiled": 8, "quoted": 2}), texts(missed)
 
 
 @pytest.mark.engine
 def test_crises_that_the_classifier_misses_alone(found: list[tuple[Sentence, Severity]]) -> None:
     missed = [s for s, severity in found if s.crisis and severity < CRISIS]
-    assert within(missed, {"veiled": 4, "quoted": 1, "negated": 1}), texts(missed)
+    assert within(missed, {"veiled": 8, "quoted": 2, "negated": 1, "plain": 1}), texts(missed)
 
 
 @pytest.mark.engine
 def test_false_alarms_of_the_classifier(found: list[tuple[Sentence, Severity]]) -> None:
     alarms = [s for s, severity in found if s.high < CRISIS <= severity]
-    assert within(alarms, {"negated": 6, "third person": 7, "idiom": 5, "quoted": 1}), texts(alarms)
+    assert within(alarms, {"negated": 5, "third person": 4, "idiom": 2}), texts(alarms)
 
 
 @pytest.mark.engine
 def test_false_alarms_of_the_server(found: list[tuple[Sentence, Severity]]) -> None:
     """The phrases of the backstop cannot tell a denial from a wish, by design."""
     alarms = [s for s, severity in found if s.high < CRISIS and (severity >= CRISIS or backstop(s))]
-    assert within(alarms, {"negated": 15, "third person": 9, "idiom": 5, "quoted": 3}), texts(alarms)
+    assert within(alarms, {"negated": 15, "third person": 7, "idiom": 2, "quoted": 2}), texts(alarms)
 
 
 @pytest.mark.engine

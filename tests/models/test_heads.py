@@ -78,7 +78,7 @@ def test_recall_comes_first_when_thresholds_are_chosen() -> None:
     risk = torch.zeros(100, 5)
     risk[:90, 2], risk[90:, 2] = 0.05, torch.linspace(0.12, 0.9, 10)
     risk[:, 0] = 1 - risk[:, 2]
-    chosen = choose_risk_thresholds([(risk, truth)], recall=1.0)
+    chosen = choose_risk_thresholds([(risk, truth)], [1.0])
     assert 0.05 < chosen[Severity.IDEATION] <= 0.12  # above the others, and no higher than the weakest call
 
 
