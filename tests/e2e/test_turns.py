@@ -44,6 +44,27 @@ def test_a_reply_in_the_seekers_language_from_every_model(client: openai.OpenAI,
 
 
 @pytest.mark.parametrize("language", MESSAGES)
+def test_a_reply_without_thinking_with_its_log_probabilities(client: openai.OpenAI, language: str) -> None:
+    reply = client.chat.completions.create(
+        model="psychechat-llm",
+        messages=seeker(MESSAGES[language]),
+        temperature=0,
+        reasoning_effort="none",
+        logprobs=True,
+        top_logprobs=2,
+    )
+    text = reply.choices[0].message.content or ""
+    assert detect(text) == language
+    assert reply.usage is not None
+    assert reply.usage.completion_tokens_details is not None
+    assert reply.usage.completion_tokens_details.reasoning_tokens == 0
+    assert reply.choices[0].logprobs is not None
+    tokens = reply.choices[0].logprobs.content or []
+    assert b"".join(bytes(token.bytes or ()) for token in tokens).decode().strip() == text.strip()
+    assert all(token.logprob <= 0 and len(token.top_logprobs) == 2 for token in tokens)
+
+
+@pytest.mark.parametrize("language", MESSAGES)
 @pytest.mark.parametrize("model", MODELS)
 def test_the_streamed_reply_is_whole(client: openai.OpenAI, model: str, language: str) -> None:
     stream = client.chat.completions.create(
