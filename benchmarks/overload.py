@@ -1,9 +1,9 @@
 """What is left of the server at twice its capacity: `make overload`, or `python -m benchmarks.overload --seconds 60`.
 
-First one crisis turn after the other, with nothing beside them. Then as many turns at once as admission lets run, each
-followed by the next: what gets done then is the capacity. Then turns that come whether or not the earlier ones are
-done, at twice that rate, with the same share of crisis messages, some with a phrase of the backstop and some that only
-the classifier can tell. Clients do not retry.
+First one crisis turn after the other, with nothing beside them. Then four times as many turns at once as the engines
+run, each followed by the next: what gets done then is the capacity. Then turns that come whether or not the earlier ones
+are done, at twice that rate, with the same share of crisis messages, some with a phrase of the backstop and some that
+only the classifier can tell. Clients do not retry.
 
 Goodput counts the turns that are answered whole, within a turn's deadline. It should stay at 90 % or more of the
 capacity's, and no crisis turn may be refused, cut or answered with an error. Exits with 1 where that is not so.
@@ -203,7 +203,7 @@ def main(
     """Measure the server at twice its capacity and write overload.json."""
     console = Console()
     settings = load(config)
-    at_once = settings.policy.admission.ordinary(settings.generations)
+    at_once = 4 * settings.generations  # so that some always wait
     with servers.psychechat(8331, Path(tempfile.gettempdir()) / "overload.log", "--config", config) as server:
         with console.status("Starting the server ..."):
             server.wait_until_ready()

@@ -16,6 +16,7 @@ from psychechat.pipeline.reply_tokens import ReplyTokens
 from psychechat.pipeline.stages import Desk
 
 _CLOSE = "</think>"
+_JSON = ("{", "[")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,7 @@ async def _one(desk: Desk, brief: Brief, sampling: Sampling, index: int, outlet:
 
 
 async def _write(desk: Desk, brief: Brief, sampling: Sampling, index: int, leaving: "_Leaving", think: bool) -> Choice:
-    """Raises StageFailed for what is no reply: nothing after the thinking, or thinking where the reply should be."""
+    """Raises StageFailed for what is no reply: nothing after the thinking, more of it, or another stage's JSON."""
     written = ""
     finish: FinishReason | None = None
     async with aclosing(stages.stream_reply(desk, brief, sampling, index, think=think)) as deltas:
@@ -74,7 +75,7 @@ async def _write(desk: Desk, brief: Brief, sampling: Sampling, index: int, leavi
             # The blank line after the thinking is not part of the reply.
             content = delta.content if written else delta.content.lstrip()
             written += content
-            if _CLOSE in written:  # what went before was thinking, and no reply
+            if _CLOSE in written or written.startswith(_JSON):  # thinking, or another stage's answer
                 raise StageFailed(StageName.REPLY)
             finish = delta.finish_reason or finish
             leaving.tokens.feed(delta.logprobs)

@@ -185,6 +185,13 @@ async def test_a_reply_that_does_not_come_is_asked_for_again_warmer_while_nothin
     assert world.count("stage_malformed", stage="reply") == 2
 
 
+async def test_another_stages_answer_is_no_reply() -> None:
+    world = World({StageName.REPLY: ['<think>a plan</think>\n\n{"current_emotion": ["worried"]}']})
+    with pytest.raises(StageFailed):
+        await world.turn("I went for a walk")
+    assert world.said == []
+
+
 async def test_thinking_that_takes_up_the_packs_whole_bound_is_no_reply_and_a_clients_is_its_own() -> None:
     endless = "<think>" + "on and " * 5_000 + "</think>\n\nHello."
     world = World({StageName.REPLY: [endless]})
