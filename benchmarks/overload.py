@@ -1,12 +1,13 @@
 """What is left of the server at twice its capacity: `make overload`, or `python -m benchmarks.overload --seconds 60`.
 
 First one crisis turn after the other, with nothing beside them. Then four times as many turns at once as the engines
-run, each followed by the next: what gets done then is the capacity. Then turns that come whether or not the earlier ones
-are done, at twice that rate, with the same share of crisis messages, some with a phrase of the backstop and some that
+run, each followed by the next: what gets done then is the capacity. Then turns that come at twice that rate, whatever
+has become of the earlier ones, with the same share of crisis messages, some with a phrase of the backstop and some that
 only the classifier can tell. Clients do not retry.
 
 Goodput counts the turns that are answered whole, within a turn's deadline. It should stay at 90 % or more of the
-capacity's, and no crisis turn may be refused, cut or answered with an error. Exits with 1 where that is not so.
+capacity's, no crisis turn may be refused, cut or answered with an error, its first words should take no more than twice
+an idle server's time, and `/health` no more than 50 ms. Exits with 1 where one of these is not so.
 """
 
 import asyncio
@@ -40,7 +41,7 @@ VEILED = ("I have thought about ending my life.", "Some nights I plan how I woul
 """Only the classifier can tell, and it may not."""
 CRISES = 0.1
 """Their share of the turns, half of each kind."""
-GOODPUT = 0.9
+GOODPUT, FIRST_WORDS, HEALTH_SECONDS = 0.9, 2.0, 0.05
 MODELS = ("psychechat", "psychechat-llm")
 WARM_SECONDS, IDLE_SECONDS = 10.0, 20.0
 
@@ -52,6 +53,8 @@ class Ended:
     status: int
     crisis: bool
     """By its phrases, or because the server said so."""
+    veiled: bool
+    """Sent as a crisis that only the classifier can tell: the door may refuse it unread."""
     whole: bool
     safe_template: bool
     first_words: float
@@ -60,9 +63,9 @@ class Ended:
 
 async def turn(client: httpx.AsyncClient, chance: random.Random, crises: float = CRISES) -> Ended:
     """Streamed, as chat interfaces do it."""
-    crisis = chance.random() < crises
-    alarming = crisis and chance.random() < 0.5
-    text = chance.choice(ALARMING if alarming else VEILED if crisis else ORDINARY)
+    kind = chance.random() / crises if crises else 1.0
+    alarming, veiled = kind < 0.5, 0.5 <= kind < 1.0
+    text = chance.choice(ALARMING if alarming else VEILED if veiled else ORDINARY)
     # No two conversations share more than the system prompt.
     content = f"{text} ({chance.randrange(10**6)})"
     body = {"model": chance.choice(MODELS), "messages": [{"role": "user", "content": content}], "stream": True}
@@ -77,7 +80,7 @@ async def turn(client: httpx.AsyncClient, chance: random.Random, crises: float =
                     if not first and '"content":"' in line and '"content":""' not in line:
                         first = time.perf_counter() - started
     except httpx.HTTPError as error:
-        status = status if status >= 400 else -1
+        status = -1
         lines = ["", type(error).__name__]
     seconds = time.perf_counter() - started
     whole = status == 200 and lines[-1] == "data: [DONE]"
@@ -85,6 +88,7 @@ async def turn(client: httpx.AsyncClient, chance: random.Random, crises: float =
     return Ended(
         status,
         crisis=alarming or found.get("reason") == "crisis",
+        veiled=veiled,
         whole=whole,
         safe_template=bool(found) and found["review"]["fallback"],
         first_words=first,
@@ -132,7 +136,12 @@ def summary(ended: Sequence[Ended], seconds: float) -> dict[str, Any]:
         "turns_a_second": round(len(ended) / seconds, 3),
         "goodput_a_second": round(len(whole) / seconds, 3),
         "statuses": dict(sorted(Counter(str(one.status) for one in ended).items())),
-        "not_whole": sum(one.status == 200 and not one.whole for one in ended),
+        "not_whole": sum(one.status in (200, -1) and not one.whole for one in ended),
+        "veiled": {
+            "turns": sum(one.veiled for one in ended),
+            "taken_for_crises": sum(one.veiled and one.crisis for one in ended),
+            "refused": sum(one.veiled and one.status == 429 for one in ended),
+        },
         "safe_templates": sum(one.safe_template for one in ended),
         "ordinary_first_words_s": first_words(others),
         "crisis": {
@@ -213,7 +222,10 @@ def main(
     lost = result["overload"]["crisis"]["not_answered"] + result["overload"]["not_whole"]
     console.print(f"Goodput at twice the capacity: {result['goodput_ratio']:.2f} of that at capacity.")
     console.print(f"Crisis turns not answered, or turns cut: {lost}.")
-    if lost or result["goodput_ratio"] < GOODPUT:
+    slow = max(result["crisis_first_words_ratio"].values()) > FIRST_WORDS or result["health_s"]["p99"] > HEALTH_SECONDS
+    console.print(f"First words in a crisis, as a multiple of an idle server's: {result['crisis_first_words_ratio']}.")
+    console.print(f"/health: {result['health_s']} s.")
+    if lost or slow or result["goodput_ratio"] < GOODPUT:
         raise typer.Exit(1)
 
 

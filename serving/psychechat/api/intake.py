@@ -1,10 +1,12 @@
 """From a chat request and its headers to what is asked of the pipeline, or to an error that names the field."""
 
+import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf, nan
 
 from psychechat.api.protocol import MODELS, ChatMessage, ChatRequest
-from psychechat.config import Limits
+from psychechat.config import Limits, Policy
 from psychechat.conversation import Conversation, Utterance
 from psychechat.errors import InvalidRequest, UnknownModel, UnsupportedParameter
 from psychechat.pipeline import crisis
@@ -35,27 +37,42 @@ def turn_request(body: ChatRequest, pipeline: Pipeline, caller: Caller) -> TurnR
     try:
         return _turn_request(body, policy.limits, pipeline.least_tokens, caller)
     except InvalidRequest:
-        newest = next((m.content for m in reversed(body.messages) if m.role == "user"), "")
-        if not crisis.alarm(newest, policy.crisis.backstop):
+        alarming = _alarming(body.messages, policy)
+        if alarming is None:
             raise
-        alone = Conversation((Utterance("seeker", newest[-policy.limits.message_characters :]),))
+        alone = Conversation((Utterance("seeker", alarming),))
         locale = (body.metadata or {}).get("locale")
         return TurnRequest(
             alone,
             "auto",
             caller.request_id,
             tenant=caller.tenant,
+            session=body.prompt_cache_key or (caller.session if _is_session(caller.session) else None),
             end_user=body.safety_identifier or body.user,
             locale=locale,
             moderation=_moderation(body),
         )
 
 
+def _alarming(messages: Sequence[ChatMessage], policy: Policy) -> str | None:
+    """As much as may be read of what the seeker said since the last reply, if it holds a phrase of the backstop's."""
+    since = itertools.takewhile(lambda message: message.role != "assistant", reversed(messages))
+    said = [message.content for message in since if message.role == "user" and message.content.strip()]
+    newest, most = "\n".join(reversed(said)), policy.limits.message_characters
+    parts = (newest[first : first + most] for first in range(0, len(newest), max(1, most // 2)))
+    return next((part for part in parts if crisis.alarm(part, policy.crisis.backstop)), None)
+
+
+def _is_session(name: str | None) -> bool:
+    return name is not None and 0 < len(name) <= _MAX_SESSION and name.isascii()
+
+
 def _turn_request(body: ChatRequest, limits: Limits, least_tokens: int, caller: Caller) -> TurnRequest:
     if body.model not in MODELS:
         raise UnknownModel(", ".join(MODELS))
-    if caller.session is not None and not 0 < len(caller.session) <= _MAX_SESSION:
-        raise InvalidRequest(f"'x-session-id' must have 1 to {_MAX_SESSION} characters.", param="x-session-id")
+    if caller.session is not None and not _is_session(caller.session):
+        why = f"'x-session-id' must have 1 to {_MAX_SESSION} ASCII characters; 'prompt_cache_key' takes any."
+        raise InvalidRequest(why, param="x-session-id")
     requested = MODELS[body.model]
     if requested != "llm":
         _only_for_llm(body)

@@ -162,7 +162,7 @@ class ChatRequest(Wire):
 
     model: Annotated[str, Field(json_schema_extra={"enum": list(MODELS)})]
     messages: Annotated[list[ChatMessage], Field(min_length=1)]
-    stream: bool = False
+    stream: bool | None = False
     stream_options: StreamOptions | None = None
     max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
     max_tokens: Annotated[int, Field(ge=1)] | None = None

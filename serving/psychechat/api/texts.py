@@ -16,6 +16,7 @@ from psychechat.config import Limits
 from psychechat.conversation import Assessment
 from psychechat.engines.base import Call
 from psychechat.errors import InvalidRequest, UnsupportedParameter
+from psychechat.pipeline.admission import tokens
 from psychechat.pipeline.classification import BULK, classify_all
 from psychechat.pipeline.turn import Pipeline
 
@@ -72,10 +73,12 @@ def assessments(
 ) -> AsyncGenerator[Assessment, None]:
     """One a text, in order, in the turn's time; with `each_batch` every batch has as much.
 
-    Raises InvalidRequest at once if there are too many or too long ones.
+    Raises InvalidRequest at once if there are too many or too long ones, Overloaded if the key's tokens are used up.
     """
     limits, identifier, salt = pipeline.policy.limits, request_id(request), tenant(request)
     _check(texts, limits)
+    pipeline.quotas.check(salt)
+    pipeline.quotas.charge(salt, sum(map(tokens, texts)))
 
     def call() -> Call:
         return Call(identifier, identifier, salt, priority=BULK, deadline=time.time() + limits.turn_seconds)

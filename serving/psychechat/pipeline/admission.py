@@ -8,7 +8,7 @@ import time
 from bisect import insort
 from collections import deque
 from collections.abc import Callable
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from enum import IntEnum
 
@@ -20,8 +20,8 @@ _BYTES_A_TOKEN = 4
 """Of UTF-8: a little under what encoders make of English, a little over for Chinese."""
 
 
-Permit = AbstractContextManager[object]
-"""Something of a lane, given back where its `with` ends."""
+Permit = ExitStack
+"""Something of a lane, given back where its `with` ends, or earlier by `close`."""
 
 
 class Rank(IntEnum):
@@ -95,6 +95,11 @@ class Lane:
         """Whether an ordinary newcomer would have to wait."""
         return bool(self._waiting) or not self._fits(Rank.ORDINARY, 1)
 
+    def most(self, rank: Rank) -> int:
+        """What work of this rank may hold in all. Bulk gets half, so that it never shuts the lane to a turn."""
+        ordinary = self._bounds().ordinary
+        return max(1, ordinary // 2) if rank is Rank.BULK else ordinary
+
     async def acquire(self, rank: Rank, cost: int = 1, *, seconds: float | None = None) -> Permit:
         """A permit, at once or after a wait: `seconds` at most, or what the bounds say. 0 waits for nothing.
 
@@ -103,7 +108,7 @@ class Lane:
         Raises Overloaded if too many wait already, if the wait is over, or if a higher rank needs the place.
         """
         bounds = self._bounds()
-        cost = min(cost, bounds.ordinary)
+        cost = min(cost, self.most(rank))
         self._number += 1
         waiter = _Waiter(rank, self._number, cost, asyncio.get_running_loop().create_future())
         if seconds is None:
@@ -134,7 +139,7 @@ class Lane:
         bounds = self._bounds()
         if self._held + cost > bounds.most:
             return False
-        return rank is Rank.CRISIS or self._held_by_ordinary + cost <= bounds.ordinary
+        return rank is Rank.CRISIS or self._held_by_ordinary + cost <= self.most(rank)
 
     def _take(self, waiter: _Waiter) -> None:
         self._held += waiter.cost

@@ -1,11 +1,11 @@
 """Many texts through the classifier, for requests that want no reply: a batch at a time, behind every turn."""
 
 import time
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 
 from psychechat.conversation import Assessment
 from psychechat.engines.base import Call, Classifier
-from psychechat.errors import EngineUnavailable
+from psychechat.errors import DeadlineExceeded, EngineUnavailable, Overloaded
 from psychechat.pipeline.admission import Lane, Rank, tokens
 
 BATCH = 64
@@ -20,14 +20,35 @@ async def classify_all(
     """An assessment a text, in order. `call` is asked before each batch, for its deadline may be its own.
 
     Raises what the classifier raises, EngineUnavailable for probabilities that are none, and Overloaded if the first
-    batch is not let in. The later ones wait as long as their call, so that nothing begun is lost to a moment's load.
+    batch is not let in, or a later one has to make room for a turn. The later ones wait as long as their call:
+    DeadlineExceeded.
     """
-    for first in range(0, len(texts), BATCH):
-        batch, its_call = texts[first : first + BATCH], call()
-        seconds = its_call.deadline - time.time() if first else None
-        with await door.acquire(Rank.BULK, sum(map(tokens, batch)), seconds=seconds):
+    begun = False
+    for batch in _batches(texts, door.most(Rank.BULK) // 2):
+        its_call = call()
+        seconds = max(0.0, its_call.deadline - time.time()) if begun else None
+        try:
+            permit = await door.acquire(Rank.BULK, sum(map(tokens, batch)), seconds=seconds)
+        except Overloaded:
+            if its_call.deadline <= time.time():
+                raise DeadlineExceeded("The request's time is up.") from None
+            raise
+        with permit:
+            begun = True
             found = await classifier.classify(batch, its_call)
         for assessment in found:
             if not assessment.is_finite:
                 raise EngineUnavailable("The classifier's answer cannot be used.")
             yield assessment
+
+
+def _batches(texts: Sequence[str], most: int) -> Iterator[Sequence[str]]:
+    """Up to BATCH texts each, and about as many tokens; a text that alone has more is a batch of its own."""
+    first = held = 0
+    for index, text in enumerate(texts):
+        cost = tokens(text)
+        if index > first and (index - first == BATCH or held + cost > most):
+            yield texts[first:index]
+            first, held = index, 0
+        held += cost
+    yield texts[first:]

@@ -15,6 +15,8 @@ from psychechat.pipeline.crisis import plain
 
 LONGEST = 400
 """Characters that a sentence may have. A longer one is checked and let go in parts."""
+SHORTEST = 5
+"""What ends before is read with the sentence that follows: each look costs milliseconds."""
 _OVERLAP = 240
 """Characters before a sentence that are read with it, for a phrase may be split over two."""
 
@@ -79,8 +81,8 @@ def for_whole(settings: OutputGuard) -> OutputGuard:
 
 
 def _end(held: str) -> int:
-    """Where the first sentence ends; 0 while that cannot be told."""
-    end = _END.search(held, 0, LONGEST + 1)
+    """Where the first sentence ends, short ones together; 0 while that cannot be told."""
+    end = _END.search(held, SHORTEST, LONGEST + 1)
     if end is not None and end.end() <= LONGEST:
         return end.end()
     if len(held) <= LONGEST:

@@ -10,6 +10,7 @@ from typing import Literal
 from psychechat.config import Policy
 from psychechat.engines.base import Call, Classifier
 from psychechat.pipeline import crisis
+from psychechat.pipeline.admission import Lane, Rank, tokens
 from psychechat.risk import CRISIS, Severity
 
 logger = logging.getLogger(__name__)
@@ -34,11 +35,14 @@ class Judged:
         return self.severity >= CRISIS
 
 
-async def judge(classifier: Classifier, texts: Sequence[str], policy: Policy, call: Call) -> tuple[Judged, ...] | None:
+async def judge(
+    classifier: Classifier, door: Lane, texts: Sequence[str], policy: Policy, call: Call
+) -> tuple[Judged, ...] | None:
     """One a text; None if nobody can tell, or not in time. The reply is there: that fails no turn."""
     try:
         async with asyncio.timeout(min(policy.limits.classify_seconds, call.deadline - time.time() - _TO_SPARE)):
-            found = await classifier.classify(texts, call)
+            with await door.acquire(Rank.ORDINARY, sum(map(tokens, texts))):
+                found = await classifier.classify(texts, call)
     except Exception as error:
         logger.error("request %s: %s; the reply is not judged", call.request_id, type(error).__name__)
         return None

@@ -27,12 +27,9 @@ class Quotas:
     def enter(self, tenant: str) -> Permit:
         """Held while the turn runs. Raises Overloaded, which says what of the quota is used up."""
         quota = self._of(tenant)
+        self.check(tenant)
         if quota.turns_at_once is not None and self._under_way[tenant] >= quota.turns_at_once:
             raise self._refusal("turns_at_once", _RETRY_SECONDS, f"{quota.turns_at_once} turns at once")
-        if quota.tokens_per_minute is not None:
-            tokens = _a_minute(quota.tokens_per_minute, "tokens")
-            if not self._limiter.test(tokens, tenant):
-                raise self._refusal("tokens", self._wait(tokens, tenant), f"{quota.tokens_per_minute} tokens a minute")
         if quota.turns_per_minute is not None:
             turns = _a_minute(quota.turns_per_minute, "turns")
             if not self._limiter.hit(turns, tenant):
@@ -41,6 +38,14 @@ class Quotas:
         permit = ExitStack()
         permit.callback(self._leave, tenant)
         return permit
+
+    def check(self, tenant: str) -> None:
+        """Raises Overloaded if the key's tokens are used up."""
+        most = self._of(tenant).tokens_per_minute
+        if most is not None:
+            tokens = _a_minute(most, "tokens")
+            if not self._limiter.test(tokens, tenant):
+                raise self._refusal("tokens", self._wait(tokens, tenant), f"{most} tokens a minute")
 
     def charge(self, tenant: str, tokens: int) -> None:
         """What a turn has cost. It may take all that is left, but no debt is carried over."""

@@ -7,13 +7,12 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Coroutine
-from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
 from psychechat.conversation import Assessment, Cause, Choice, Mode, Reply
 from psychechat.engines.base import Call, StageName
-from psychechat.errors import DeadlineExceeded, Overloaded
+from psychechat.errors import DeadlineExceeded, EngineUnavailable, Overloaded
 from psychechat.pipeline import agent_mode, guard, llm_mode, router
 from psychechat.pipeline.admission import Permit, Rank, tokens
 from psychechat.pipeline.concurrency import together
@@ -99,8 +98,8 @@ class _Turn:
         call = self._call()
         pack = self._pipeline.packs[found.language]
         brief = Brief(found.request.conversation, found.memory)
-        with await self._enter():
-            found.assessment, obstacle = await together(self._classify(call), self._fit(pack, brief))
+        with await self._enter() as permit:
+            found.assessment, obstacle = await together(self._classify(call, permit), self._fit(pack, brief))
         found.decision = self._route()
         if obstacle is not None:
             raise obstacle
@@ -123,7 +122,7 @@ class _Turn:
         """A crisis is answered beyond its key's quota."""
         found = self._found
         assert found.decision is not None
-        return nullcontext() if found.decision.crisis else self._pipeline.quotas.enter(found.request.tenant)
+        return Permit() if found.decision.crisis else self._pipeline.quotas.enter(found.request.tenant)
 
     async def _place(self) -> Permit:
         """With the engines. A turn of unknown risk does not wait for one."""
@@ -167,11 +166,17 @@ class _Turn:
             return await self.answer(speak)
         held: list[Piece] = []
         reply = await self.answer(held.append if mode == "block" else speak)
+        withheld = mode == "block" and not reply.fallback and found.reason != "crisis"
+        if not withheld:
+            while held:
+                speak(held.pop(0))
         with self._tally.timed("moderation"):
             texts = [choice.text for choice in reply.choices]
-            self.judged = await judge(self._pipeline.classifier, texts, found.policy, self._call())
+            self.judged = await judge(
+                self._pipeline.classifier, self._pipeline.admission.classification, texts, found.policy, self._call()
+            )
         passed = self.judged is not None and not any(judged.flagged for judged in self.judged)
-        if mode == "block" and not passed and not reply.fallback and found.reason != "crisis":
+        if withheld and not passed:
             reply = self.safe_reply(cause="moderation")
             held = [Piece(index, choice.text) for index, choice in enumerate(reply.choices)]
         for piece in held:
@@ -188,12 +193,12 @@ class _Turn:
             deadline=self._deadline,
         )
 
-    async def _classify(self, call: Call) -> Assessment | None:
+    async def _classify(self, call: Call, permit: Permit) -> Assessment | None:
         """None if the risk cannot be told, for whatever reason: the turn then goes on as one of unknown risk."""
         found = self._found
-        with self._tally.timed("classify"):
+        with permit, self._tally.timed("classify"):
             try:
-                async with asyncio.timeout(_ALARMED_SECONDS if found.alarm else found.policy.limits.classify_seconds):
+                async with asyncio.timeout(self._reading_seconds):
                     [assessment] = await self._pipeline.classifier.classify([found.request.conversation.newest], call)
             except Exception as error:
                 log_kind(logger, found.request.request_id, error, "risk unknown")
@@ -202,12 +207,19 @@ class _Turn:
         found.assessment = assessment if assessment.is_finite else None
         return found.assessment
 
+    @property
+    def _reading_seconds(self) -> float:
+        limits = self._found.policy.limits
+        return min(_ALARMED_SECONDS, limits.classify_seconds) if self._found.alarm else limits.classify_seconds
+
     async def _fit(self, pack: Pack, brief: Brief) -> Exception | None:
         """What keeps the turn's stages from running at all. Returned, so that the router speaks first."""
-        found = self._found
         try:
-            prompt = pack.longest(brief)
-            await self._pipeline.counselor.check_fits(prompt, pack.reserve(found.policy.limits.rounds))
+            prompt, reserve = pack.longest(brief), pack.reserve(self._found.policy.limits.rounds)
+            async with asyncio.timeout(self._reading_seconds):
+                await self._pipeline.counselor.check_fits(prompt, reserve)
+        except TimeoutError:
+            return EngineUnavailable("The counselor is not available.")
         except Exception as obstacle:
             return obstacle
         return None
@@ -293,7 +305,7 @@ _NORMAL, _URGENT = 0, -1
 """vLLM serves lower priorities first."""
 
 _ALARMED_SECONDS = 2.0
-"""What an alarmed turn gives the classifier: it is a crisis whatever the answer."""
+"""What an alarmed turn gives those who read its message: it is a crisis whatever they say."""
 
 
 async def _in_time(answering: Coroutine[Any, Any, Reply], seconds: float) -> Reply:

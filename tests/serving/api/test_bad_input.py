@@ -271,3 +271,29 @@ def test_no_json_makes_the_server_fail(served: Any, body: dict[str, Any]) -> Non
     assert response.status_code in (200, 400, 404)
     if response.status_code != 200:
         assert set(response.json()["error"]) == {"message", "type", "param", "code"}
+
+
+@pytest.mark.parametrize("after", ["are you there?", "", "x" * 40_000])
+def test_an_alarm_in_any_line_since_the_last_reply_is_answered_whatever_rule_is_broken(served: Any, after: str) -> None:
+    messages = [
+        {"role": "assistant", "content": "Hello."},
+        {"role": "user", "content": "I want to kill myself"},
+        {"role": "user", "content": after},
+    ]
+    body = {"model": "psychechat", "messages": messages, "max_tokens": 5, "prompt_cache_key": "someone"}
+    response = served.http.post("/v1/chat/completions", json=body)
+    assert response.status_code == 200
+    assert response.json()["psychechat"]["reason"] == "crisis"
+    assert response.json()["psychechat"]["session"] == "someone"
+
+
+def test_a_session_in_a_header_is_ascii(served: Any) -> None:
+    body = {"model": "psychechat", "messages": [{"role": "user", "content": "hello"}]}
+    response = served.http.post("/v1/chat/completions", json=body, headers={"x-session-id": "会话".encode()})
+    assert response.status_code == 400
+    assert "prompt_cache_key" in response.json()["error"]["message"]
+
+
+def test_stream_may_be_null(served: Any) -> None:
+    body = {"model": "psychechat", "messages": [{"role": "user", "content": "hello"}], "stream": None}
+    assert served.http.post("/v1/chat/completions", json=body).status_code == 200

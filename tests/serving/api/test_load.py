@@ -93,3 +93,17 @@ def test_texts_to_classify_wait_at_the_same_door(serving: Serving) -> None:
         answered = served.http.post("/v1/classify", json=texts)
     assert answered.status_code == 200
     assert len(answered.json()["data"]) == 300
+
+
+def test_a_keys_tokens_are_used_up_by_texts_too(serving: Serving) -> None:
+    with serving(quota={"tokens_per_minute": 50}) as served:
+        statuses = [served.http.post("/v1/classify", json={"input": ["word " * 60]}).status_code for _ in range(2)]
+    assert statuses == [200, 429]
+
+
+def test_a_bulk_request_of_long_texts_does_not_keep_a_turn_out(serving: Serving) -> None:
+    """Each text is more than the classifier's lane; turns find room beside them."""
+    with serving(admission={"tokens": 64, "door_seconds": 0.2}) as served:
+        answered = served.http.post("/v1/classify", json={"input": ["a lovely day " * 100] * 8})
+        assert answered.status_code == 200
+        assert served.http.post(URL, json=body()).status_code == 200

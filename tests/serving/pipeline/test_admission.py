@@ -135,8 +135,18 @@ async def test_who_must_not_wait_is_let_in_over_the_bounds() -> None:
 @pytest.mark.asyncio
 async def test_what_costs_more_than_there_is_gets_all_there_is() -> None:
     room = Room()
-    with await room.lane.acquire(Rank.BULK, 1_000):
+    with await room.lane.acquire(Rank.ORDINARY, 1_000):
         assert room.permits("held") == BOUNDS["ordinary"]
+
+
+@pytest.mark.asyncio
+async def test_bulk_never_shuts_the_lane_to_a_turn() -> None:
+    room = Room(most=8, ordinary=8, waiting=9)
+    with await room.lane.acquire(Rank.BULK, 1_000):
+        with pytest.raises(Overloaded):
+            await room.lane.acquire(Rank.BULK, seconds=0)
+        with await room.lane.acquire(Rank.ORDINARY, 4, seconds=0):
+            assert room.permits("held") == 8
 
 
 @pytest.mark.asyncio

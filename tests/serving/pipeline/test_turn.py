@@ -971,7 +971,7 @@ async def test_unknown_risk_does_not_wait_for_an_engine() -> None:
 
 async def test_a_full_door_refuses_what_nobody_has_read_and_no_alarm() -> None:
     world = World(policy=BUSY)
-    with await world.pipeline.admission.classification.acquire(Rank.BULK, 10**9):
+    with await world.pipeline.admission.classification.acquire(Rank.ORDINARY, 10**9):
         with pytest.raises(Overloaded):
             await world.turn("I went for a walk")
         assert (await world.turn(WANTS_TO_DIE)).reply.reason == "crisis"
@@ -1029,3 +1029,16 @@ async def test_a_turn_that_is_cancelled_while_it_waits_leaves_no_permit_behind()
         for state in ("held", "waiting"):
             labels = {"lane": lane, "state": state}
             assert world.metrics.registry.get_sample_value("psychechat_permits", labels) == 0
+
+
+async def test_a_counselor_that_hangs_before_the_turn_is_routed_costs_a_crisis_two_seconds() -> None:
+    class Hanging(ScriptedGenerator):
+        async def check_fits(self, messages: Sequence[Message], reserve: int) -> None:
+            await asyncio.sleep(3600)
+
+    world = World()
+    world.pipeline.counselor = Hanging()
+    began = time.monotonic()
+    outcome = await world.turn(WANTS_TO_DIE)
+    assert outcome.reply.fallback
+    assert time.monotonic() - began < 4
