@@ -26,10 +26,10 @@ from rich.console import Console
 from models.data import ROOT
 from models.embeddings import MAX_LEN, backbone, vectors_of
 from models.predictions import load_heads
-from psychechat.config import OutputGuard
 from psychechat.demo.encoder import prepare
 from psychechat.engines.vllm.windows import Windows
 from psychechat.pipeline.guard import Guard, check
+from psychechat.policy import OutputGuard
 from psychechat.risk import CRISIS
 
 RESULTS = Path(__file__).parent / "results"

@@ -37,9 +37,9 @@ from models.scores import (
     risk_scores,
 )
 from models.train_classifier import PREFIX, RUNS
-from psychechat.config import Policy
 from psychechat.demo.encoder import prepare
 from psychechat.engines.vllm.windows import Windows
+from psychechat.policy import Policy
 from psychechat.risk import CRISIS
 
 RESULTS = Path(__file__).with_name("results")

@@ -9,9 +9,9 @@ import yaml
 
 from models.embeddings import MAX_LEN, backbone, vectors_of
 from models.predictions import load_heads
-from psychechat.config import Policy
 from psychechat.engines.vllm.windows import Windows
 from psychechat.pipeline.crisis import alarm
+from psychechat.policy import Policy
 from psychechat.risk import CRISIS, Severity, level
 
 SENTENCES = Path(__file__).resolve().parents[1] / "tests" / "models" / "risk_sentences.yaml"

@@ -31,9 +31,9 @@ from models.predictions import Predictions, load_heads, predict
 from models.scores import choose_emotion_threshold, emotion_scores, macro_f1_interval, risk_scores
 from models.states import States
 from models.train_classifier import MAX_LEN, PREFIX, RUNS, Rows, train
-from psychechat.config import Policy
 from psychechat.demo.encoder import prepare
 from psychechat.engines.vllm.windows import Windows
+from psychechat.policy import Policy
 from psychechat.risk import CRISIS
 
 SAMPLE = {"goemotions": 1500, "xed/en": 1000, "brighter/en": 700, "brighter/zh": 700, "own/en": 1000, "own/zh": 1000}

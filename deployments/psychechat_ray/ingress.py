@@ -10,12 +10,13 @@ from ray.serve.handle import DeploymentHandle
 
 from psychechat.api.app import create_app
 from psychechat.api.auth import Keyring
-from psychechat.config import Policy, Settings
+from psychechat.config import Settings
 from psychechat.memory.backends import change_keys, open_memory
 from psychechat.pipeline import packs
 from psychechat.pipeline.guard import Guard
 from psychechat.pipeline.turn import Pipeline
 from psychechat.pipeline.webhook import WebhookEscalations
+from psychechat.policy import Policy
 from psychechat.telemetry import Metrics
 from psychechat_ray.models import weights_version
 from psychechat_ray.remote import RemoteClassifier, RemoteGenerator

@@ -8,16 +8,12 @@ import base64
 import os
 import re
 from collections.abc import Mapping
-from functools import cache
-from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
 import yaml
 from pydantic import (
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     HttpUrl,
     NonNegativeFloat,
@@ -28,10 +24,8 @@ from pydantic import (
     model_validator,
 )
 
-from psychechat.conversation import Cause
 from psychechat.emotion import Language
-from psychechat.risk import Severity
-from psychechat.versions import short_hash
+from psychechat.policy import Branch, Name, Policy
 
 DEMO = "demo"
 """As a model's name: the small one that comes with the package."""
@@ -45,8 +39,6 @@ def _key(text: object) -> bytes:
     return bytes.fromhex(text)
 
 
-Probability = Annotated[float, Field(ge=0, le=1)]
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Key256 = Annotated[bytes, BeforeValidator(_key), Field(repr=False)]
 
@@ -55,216 +47,7 @@ class SettingsError(Exception):
     """The settings name something that is not there or not as it should be. The message says what to do."""
 
 
-class _Branch(BaseModel):
-    # What is wrong may be a secret in the wrong place, so it is named and not shown.
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
-
-
-# ---------------------------------------------------------------------------------------------------- policy
-
-
-class RiskThresholds(_Branch):
-    """A severity is reached when the probability of it or worse reaches its threshold.
-
-    The defaults are the demo heads': `models/results/classifier.json` has what they cost. Other heads need their own.
-    """
-
-    indicator: Probability = 0.65
-    ideation: Probability = 0.32
-    behavior: Probability = 0.35
-    attempt: Probability = 0.4
-
-    @property
-    def by_severity(self) -> Mapping[Severity, float]:
-        return {
-            Severity.INDICATOR: self.indicator,
-            Severity.IDEATION: self.ideation,
-            Severity.BEHAVIOR: self.behavior,
-            Severity.ATTEMPT: self.attempt,
-        }
-
-
-class Routing(_Branch):
-    raised_from: Literal["indicator", "ideation", "behavior", "attempt"] = "indicator"
-    """From this severity on `psychechat` takes Agent Mode."""
-    sharp_shift: Annotated[int, Field(le=-1)] = -3
-    """A valence shift of this or less takes Agent Mode too."""
-
-    @property
-    def raised(self) -> Severity:
-        return Severity[self.raised_from.upper()]
-
-
-class Limits(_Branch):
-    turn_seconds: PositiveFloat = 90.0
-    """One deadline for the whole turn: queueing, all stages, all rounds."""
-    classify_seconds: PositiveFloat = 10.0
-    """After this the turn goes on with unknown risk."""
-    rounds: PositiveInt = 2
-    """Drafts that may be written before the safe template answers."""
-    keep_alive_seconds: PositiveFloat = 5.0
-    """A stream that has had nothing to say for this long sends a comment, so that nothing between closes it."""
-    stage_attempts: PositiveInt = 3
-    """Tries of one stage whose answer is malformed: greedy, then warmer."""
-    messages: PositiveInt = 512
-    message_characters: PositiveInt = 32_000
-    operator_characters: PositiveInt = 4_000
-    texts: PositiveInt = 4_096
-    """In one request to classify or to moderate. Each may have `message_characters`."""
-    body_bytes: PositiveInt = 1_000_000
-    body_seconds: PositiveFloat = 20.0
-    """A body that takes longer to arrive is a 408."""
-
-
-class Admission(_Branch):
-    """What one ingress replica lets through, and how many wait for how long. Nobody in a crisis is refused by it."""
-
-    tokens: PositiveInt = 16_384
-    """Of messages that are being classified at once, roughly counted."""
-    door_seconds: PositiveFloat = 5.0
-    """How long a message waits for its classification before the turn is a 429."""
-    waiting: PositiveInt = 256
-    """How many wait for their classification, and how many for their generation."""
-    generation_seconds: PositiveFloat = 15.0
-    """How long a turn then waits for an engine before it is a 429."""
-    crisis_seconds: PositiveFloat = 5.0
-    """How long a crisis turn waits, ahead of all others, before it is answered with the safe template."""
-    crisis_share: Annotated[float, Field(gt=0, lt=1)] = 0.2
-    """Of the sequences that the engines take: kept for crisis turns, at least one."""
-
-    def ordinary(self, generations: int) -> int:
-        """What other turns may hold of so many sequences."""
-        return generations - max(1, round(generations * self.crisis_share))
-
-
-class Quota(_Branch):
-    """What one key may ask for, at each ingress replica. A crisis is answered beyond it."""
-
-    turns_per_minute: PositiveInt | None = None
-    tokens_per_minute: PositiveInt | None = None
-    """Prompt and completion of all stages. A turn under way is never cut; the next one waits."""
-    turns_at_once: PositiveInt | None = None
-
-
-class Resource(_Branch):
-    """Someone to turn to: a name, and how to reach them."""
-
-    name: str
-    contact: str
-
-
-class Crisis(_Branch):
-    """Fixed words for a crisis. None of them ever comes from a model."""
-
-    backstop: Mapping[Language, tuple[Annotated[str, Field(min_length=2)], ...]]
-    """Phrases that make a turn a crisis whatever the classifier says, or while it is down."""
-    template: Mapping[Language, str]
-    """The safe template: the reply when no model's reply may leave."""
-    introduction: Mapping[Language, str]
-    """The line before the resources."""
-    resources: Mapping[str, tuple[Resource, ...]]
-    """By locale: `en-US`, then `en`."""
-
-    @model_validator(mode="after")
-    def _every_language(self) -> Self:
-        for language in ("en", "zh"):
-            for name, table in (("template", self.template), ("introduction", self.introduction)):
-                if language not in table:
-                    raise ValueError(f"crisis.{name} has no entry for {language!r}")
-            if language not in self.resources:
-                raise ValueError(f"crisis.resources has no generic entry {language!r}")
-        return self
-
-
-def _default_crisis() -> Crisis:
-    return Crisis.model_validate(yaml.safe_load(files("psychechat").joinpath("crisis.yaml").read_text("utf-8")))
-
-
-_WORD = r"(?:~|[^\s()|~!]+(?:\|[^\s()|~!]+)*|\([^()|~!]+(?:\|[^()|~!]+)*\))"
-_LINE = re.compile(rf"(?:!\s*)?{_WORD}(?:\s+{_WORD})*")
-
-
-class GuardRules(_Branch):
-    """What the output guard looks for. `guard.yaml` says how its lines are read."""
-
-    words: Mapping[str, tuple[str, ...]] = {}
-    """Lists of words that a line names as `<name>`."""
-    phrases: Mapping[Cause, Mapping[Language, tuple[str, ...]]]
-    excuses: Mapping[Cause | Literal["any"], Mapping[Language, tuple[str, ...]]] = {}
-    """Before a phrase, in its clause, these let it pass; `any` holds for every cause."""
-    refusals: Mapping[Language, tuple[str, ...]] = {}
-    """These let their whole sentence pass."""
-    simplified: Mapping[Annotated[str, Field(min_length=1, max_length=1)], str] = {}
-    """Traditional characters to the ones that the lines are written in."""
-
-    def __hash__(self) -> int:
-        """So that what is made from rules can be kept; the fields are mappings, which have no hash."""
-        return hash(frozenset(self.words))
-
-    @model_validator(mode="after")
-    def _known_words(self) -> Self:
-        tables = [*self.phrases.values(), *self.excuses.values(), self.refusals]
-        lines = [line for table in tables for group in table.values() for line in group]
-        for line in lines:
-            for name in re.findall(r"<([^>]*)>", line):
-                if name not in self.words:
-                    raise ValueError(f"guard.rules: the line {line!r} names <{name}>, which 'words' does not have")
-            if not _LINE.fullmatch(line) or not line.strip("!~ "):
-                raise ValueError(f"guard.rules: {line!r} is no line of words, '~', 'a|b', '(a b|c)' and '<name>'")
-        return self
-
-
-@cache
-def _guard_table() -> dict[str, Any]:
-    table: dict[str, Any] = yaml.safe_load(files("psychechat").joinpath("guard.yaml").read_text("utf-8"))
-    return table
-
-
-class OutputGuard(_Branch):
-    """What becomes of a reply that a model wrote, on its way out."""
-
-    mode: Literal["buffered", "audit", "off"] = "buffered"
-    """`buffered`: each sentence is checked before it leaves. `audit`: LLM Mode's replies leave as they come, and what
-    was found is reported; replies that leave whole are checked first all the same."""
-    ending: Mapping[Language, str] = Field(default_factory=lambda: _guard_table()["ending"])
-    """Ends a reply that was stopped."""
-    rules: GuardRules = Field(default_factory=lambda: GuardRules.model_validate(_guard_table()["rules"]))
-
-    @model_validator(mode="after")
-    def _every_language(self) -> Self:
-        for language in get_args(Language):
-            if language not in self.ending:
-                raise ValueError(f"guard.ending has no entry for {language!r}")
-        return self
-
-
-class Policy(_Branch):
-    """What may change while turns run. Swapped whole, between turns."""
-
-    emotion_threshold: Probability = 0.28
-    """An emotion group is present from this probability on. The default is the demo heads', as above."""
-    risk: RiskThresholds = RiskThresholds()
-    routing: Routing = Routing()
-    limits: Limits = Limits()
-    admission: Admission = Admission()
-    quota: Quota = Quota()
-    """Of every key that has none of its own."""
-    quotas: Mapping[Name, Quota] = {}
-    """By the key's name."""
-    crisis: Crisis = Field(default_factory=_default_crisis)
-    guard: OutputGuard = OutputGuard()
-    show_reasoning: bool = False
-    """Stream LLM Mode's thinking as `reasoning_content`. It speaks about the person, so it is off."""
-
-    @property
-    def version(self) -> str:
-        return short_hash(self.model_dump_json())
-
-
-# --------------------------------------------------------------------------------------------------- engines
-
-
-class Replicas(_Branch):
+class Replicas(Branch):
     """How Ray runs a deployment."""
 
     num_replicas: PositiveInt = 1
@@ -274,7 +57,7 @@ class Replicas(_Branch):
     """Environment of the replica's processes, e.g. `VLLM_CPU_OMP_THREADS_BIND`."""
 
 
-class ModelSettings(_Branch):
+class ModelSettings(Branch):
     engine: Literal["vllm", "scripted"] = "vllm"
     model: str = DEMO
     """`demo`, a folder, or a name on the Hugging Face hub."""
@@ -295,7 +78,7 @@ class GeneratorSettings(ModelSettings):
         return self
 
 
-class MemoryKeys(_Branch):
+class MemoryKeys(Branch):
     """What memory in Redis is locked with. `psychechat keys memory` writes such a file. Each key is 32 bytes in hex."""
 
     index: Key256
@@ -312,7 +95,7 @@ class MemoryKeys(_Branch):
         return self
 
 
-class MemorySettings(_Branch):
+class MemorySettings(Branch):
     backend: Literal["local", "redis"] = "local"
     """`local` is in the ingress's process, so it is for one replica. With `redis` all replicas share it."""
     ttl_seconds: PositiveInt = 86_400
@@ -364,7 +147,7 @@ def _secret(setting: str, file: Path | None, variable: str) -> str:
     return text
 
 
-class Auth(_Branch):
+class Auth(Branch):
     """Who may enter. `psychechat keys new NAME` makes a key and its line here."""
 
     keys: Mapping[Name, Sha256] = {}
@@ -380,12 +163,12 @@ class Auth(_Branch):
             return self.keys
         more = yaml.safe_load(self.keys_file.read_text("utf-8"))
         # A file without keys must not open the door to everyone.
-        kind = TypeAdapter(Annotated[dict[Name, Sha256], Field(min_length=1)], config=_Branch.model_config)
+        kind = TypeAdapter(Annotated[dict[Name, Sha256], Field(min_length=1)], config=Branch.model_config)
         kept = kind.validate_python(more)
         return {**self.keys, **kept}
 
 
-class EscalationSettings(_Branch):
+class EscalationSettings(Branch):
     """Who is told of crisis turns: a webhook. Its secret is no setting, for settings are kept where more can read."""
 
     url: HttpUrl | None = None
@@ -425,7 +208,7 @@ class EscalationSettings(_Branch):
         return secret
 
 
-class Settings(_Branch):
+class Settings(Branch):
     """The whole file."""
 
     host: str = "127.0.0.1"

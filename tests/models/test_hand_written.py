@@ -9,9 +9,9 @@ import pytest
 
 from models.hand_written import Sentence, read, severities
 from models.sentences import RISK_CORES
-from psychechat.config import Policy
 from psychechat.demo.encoder import prepare
 from psychechat.pipeline.crisis import alarm
+from psychechat.policy import Policy
 from psychechat.risk import CRISIS, Severity
 
 POLICY = Policy()

@@ -3,7 +3,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from psychechat.config import Auth, EscalationSettings, MemorySettings, Policy, Settings, SettingsError
+from psychechat.config import Auth, EscalationSettings, MemorySettings, Settings, SettingsError
+from psychechat.policy import Policy
 
 
 def test_a_settings_file_survives_the_round_trip_through_json() -> None:

@@ -1,6 +1,6 @@
 import pytest
 
-from psychechat.config import RiskThresholds
+from psychechat.policy import RiskThresholds
 from psychechat.risk import Severity, level
 
 THRESHOLDS = RiskThresholds(indicator=0.5, ideation=0.3, behavior=0.4, attempt=0.6).by_severity

@@ -16,10 +16,10 @@ from psychechat.api.leaving import CLIENT_LEFT, unless_left
 from psychechat.api.objects import Classification, Classifications
 from psychechat.api.rendering import DONE, JSONBytes, emotions_object, event, risk_object
 from psychechat.api.texts import ClassifyRequest, assessments, whole
-from psychechat.config import Policy
 from psychechat.conversation import Assessment
 from psychechat.emotion import valence
 from psychechat.pipeline.turn import Pipeline
+from psychechat.policy import Policy
 
 _LEVELS = ("absent", "low", "mid", "high")
 

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from math import inf, nan
 
 from psychechat.api.protocol import MODELS, ChatMessage, ChatRequest
-from psychechat.config import Limits, Policy
 from psychechat.conversation import Conversation, Utterance
 from psychechat.errors import InvalidRequest, UnknownModel, UnsupportedParameter
 from psychechat.pipeline import crisis
 from psychechat.pipeline.judging import Judging
 from psychechat.pipeline.turn import Pipeline, TurnRequest
+from psychechat.policy import Limits, Policy
 
 _MAX_SESSION = 256
 

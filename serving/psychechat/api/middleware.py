@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from psychechat.api.errors import describe
 from psychechat.api.rendering import JSONBytes
-from psychechat.config import Limits
+from psychechat.policy import Limits
 from psychechat.telemetry import Metrics
 
 logger = logging.getLogger(__name__)

@@ -17,10 +17,10 @@ from psychechat.api.leaving import CLIENT_LEFT, unless_left
 from psychechat.api.objects import Moderation
 from psychechat.api.rendering import JSONBytes
 from psychechat.api.texts import MODEL, ModerationRequest, assessments, whole
-from psychechat.config import Policy
 from psychechat.conversation import Assessment
 from psychechat.pipeline import crisis
 from psychechat.pipeline.turn import Outcome, Pipeline
+from psychechat.policy import Policy
 from psychechat.risk import CRISIS, Severity
 
 JUDGED = {"self-harm": CRISIS, "self-harm/intent": Severity.BEHAVIOR}

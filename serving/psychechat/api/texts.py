@@ -12,13 +12,13 @@ from psychechat.api.auth import tenant
 from psychechat.api.intake import check_length
 from psychechat.api.middleware import request_id
 from psychechat.api.protocol import TextPart, Wire
-from psychechat.config import Limits
 from psychechat.conversation import Assessment
 from psychechat.engines.base import Call
 from psychechat.errors import InvalidRequest, UnsupportedParameter
 from psychechat.pipeline.admission import tokens
 from psychechat.pipeline.classification import BULK, classify_all
 from psychechat.pipeline.turn import Pipeline
+from psychechat.policy import Limits
 
 MODEL: Literal["psychechat"] = "psychechat"
 

@@ -21,11 +21,12 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from psychechat.commands.console import fail
-from psychechat.config import DEMO, Policy, Settings
+from psychechat.config import DEMO, Settings
 from psychechat.conversation import Assessment
 from psychechat.emotion import ABSENT, valence
 from psychechat.engines.base import Call, Classifier
 from psychechat.errors import EngineUnavailable
+from psychechat.policy import Policy
 
 WINDOW = 256
 """Lines that are in memory, and in the engine, at a time."""

@@ -9,7 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 from rich.console import Console
 
 from psychechat.commands.console import fail
-from psychechat.config import Name
+from psychechat.policy import Name
 
 commands = typer.Typer(no_args_is_help=True, help="Make API keys, and the keys of the memory in Redis.")
 

@@ -12,8 +12,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from enum import IntEnum
 
-from psychechat.config import Policy
 from psychechat.errors import Overloaded
+from psychechat.policy import Policy
 from psychechat.telemetry import Metrics
 
 _BYTES_A_TOKEN = 4

@@ -5,8 +5,8 @@ import unicodedata
 from collections.abc import Mapping
 from functools import lru_cache
 
-from psychechat.config import Crisis
 from psychechat.emotion import Language
+from psychechat.policy import Crisis
 
 
 def alarm(text: str, phrases: Mapping[Language, tuple[str, ...]]) -> bool:

@@ -1,7 +1,6 @@
 """What a turn has found so far, from which it can be answered at any moment."""
 
 from psychechat import language
-from psychechat.config import Policy
 from psychechat.conversation import Assessment, Cause, Choice, EmotionMemory, Mode, Reply
 from psychechat.emotion import Emotion, Language, valence
 from psychechat.pipeline import crisis
@@ -9,6 +8,7 @@ from psychechat.pipeline.agent_mode import AgentOutcome
 from psychechat.pipeline.escalation import CrisisTurn
 from psychechat.pipeline.request import TurnRequest
 from psychechat.pipeline.router import Decision
+from psychechat.policy import Policy
 from psychechat.risk import CRISIS, Severity
 
 

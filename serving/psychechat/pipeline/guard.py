@@ -8,14 +8,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from psychechat.config import GuardRules, OutputGuard
 from psychechat.conversation import Cause
 from psychechat.emotion import Language
 from psychechat.pipeline.crisis import plain
+from psychechat.policy import GuardRules, OutputGuard
 
 LONGEST = 400
 """Characters that a sentence may have. A longer one is checked and let go in parts."""
-SHORTEST = 5
+SHORTEST = 4
 """What ends before is read with the sentence that follows: each look costs milliseconds."""
 _OVERLAP = 240
 """Characters before a sentence that are read with it, for a phrase may be split over two."""

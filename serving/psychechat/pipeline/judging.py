@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from psychechat.config import Policy
 from psychechat.engines.base import Call, Classifier
 from psychechat.pipeline import crisis
 from psychechat.pipeline.admission import Lane, Rank, tokens
+from psychechat.policy import Policy
 from psychechat.risk import CRISIS, Severity
 
 logger = logging.getLogger(__name__)

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 
-from psychechat.config import OutputGuard
 from psychechat.conversation import Cause, Choice, TokenLogprob
 from psychechat.engines.base import FinishReason, Sampling, StageName
 from psychechat.errors import EngineUnavailable, StageFailed
@@ -14,6 +13,7 @@ from psychechat.pipeline.guard import Guard
 from psychechat.pipeline.packs import Brief
 from psychechat.pipeline.reply_tokens import ReplyTokens
 from psychechat.pipeline.stages import Desk
+from psychechat.policy import OutputGuard
 
 _CLOSE = "</think>"
 _JSON = ("{", "[")

@@ -4,7 +4,6 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from psychechat.config import Policy
 from psychechat.emotion import Language
 from psychechat.engines.base import Classifier, Generator
 from psychechat.memory.base import Keys, Memory
@@ -12,6 +11,7 @@ from psychechat.pipeline.admission import Admission
 from psychechat.pipeline.escalation import Escalations
 from psychechat.pipeline.packs import Pack
 from psychechat.pipeline.quotas import Quotas
+from psychechat.policy import Policy
 from psychechat.telemetry import Metrics
 from psychechat.versions import short_hash
 

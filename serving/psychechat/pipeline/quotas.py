@@ -9,9 +9,9 @@ from limits import RateLimitItem, RateLimitItemPerMinute
 from limits.storage import MemoryStorage
 from limits.strategies import SlidingWindowCounterRateLimiter
 
-from psychechat.config import Policy, Quota
 from psychechat.errors import Overloaded
 from psychechat.pipeline.admission import Permit
+from psychechat.policy import Policy, Quota
 from psychechat.telemetry import Metrics
 
 _RETRY_SECONDS = 1.0

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from psychechat.config import Routing
 from psychechat.conversation import Mode
+from psychechat.policy import Routing
 from psychechat.risk import CRISIS, Severity
 
 Requested = Literal["auto", "agent", "llm"]

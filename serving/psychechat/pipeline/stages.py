@@ -7,13 +7,13 @@ from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
-from psychechat.config import Limits
 from psychechat.conversation import Draft, EmotionAnalysis, Reaction, Review
 from psychechat.engines.base import Call, Delta, Generator, Message, Sampling, Stage, StageName, Usage
 from psychechat.engines.stopping import StopStrings
 from psychechat.errors import StageFailed
 from psychechat.pipeline import answers
 from psychechat.pipeline.packs import Brief, Pack
+from psychechat.policy import Limits
 from psychechat.telemetry import Metrics
 
 T = TypeVar("T")

@@ -13,11 +13,12 @@ import uvicorn
 
 from psychechat.api.app import create_app
 from psychechat.api.auth import Keyring
-from psychechat.config import MemorySettings, Policy
+from psychechat.config import MemorySettings
 from psychechat.engines.scripted import ScriptedClassifier, ScriptedGenerator
 from psychechat.memory.local import LocalMemory
 from psychechat.pipeline import packs
 from psychechat.pipeline.turn import Pipeline
+from psychechat.policy import Policy
 from psychechat.telemetry import Metrics
 
 

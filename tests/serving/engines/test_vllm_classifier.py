@@ -168,7 +168,7 @@ async def test_the_event_loop_stays_free(classifier: "VllmClassifier") -> None:
 
 
 async def test_what_the_demo_promises(classifier: "VllmClassifier") -> None:
-    from psychechat.config import Policy
+    from psychechat.policy import Policy
 
     policy = Policy()
     thresholds = policy.risk.by_severity

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from psychechat.config import Policy
 from psychechat.errors import Overloaded
 from psychechat.pipeline.admission import Admission, Bounds, Lane, Permit, Rank
+from psychechat.policy import Policy
 from psychechat.telemetry import Metrics
 
 BOUNDS = {"most": 4, "ordinary": 3, "waiting": 2, "seconds": 0.1, "crisis_seconds": 0.1}

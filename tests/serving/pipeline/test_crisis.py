@@ -1,7 +1,7 @@
 import pytest
 
-from psychechat.config import Policy
 from psychechat.pipeline.crisis import alarm, resources, safe_template
+from psychechat.policy import Policy
 
 CRISIS = Policy().crisis
 

@@ -8,9 +8,9 @@ import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from psychechat.config import OutputGuard
 from psychechat.conversation import Cause
 from psychechat.pipeline.guard import LONGEST, Guard, check
+from psychechat.policy import OutputGuard
 
 SETTINGS = OutputGuard()
 UNSAFE = "You should just kill yourself."

@@ -15,7 +15,7 @@ import pytest
 import pytest_asyncio
 from tokenizers import Tokenizer
 
-from psychechat.config import Limits, MemorySettings, Policy
+from psychechat.config import MemorySettings
 from psychechat.conversation import Conversation, Utterance
 from psychechat.emotion import Language
 from psychechat.engines.base import Call, Delta, Message, Sampling, Stage, Usage
@@ -24,6 +24,7 @@ from psychechat.memory.local import LocalMemory
 from psychechat.pipeline import packs
 from psychechat.pipeline.router import Requested
 from psychechat.pipeline.turn import Pipeline, TurnRequest, run_turn
+from psychechat.policy import Limits, Policy
 from psychechat.telemetry import Metrics
 
 if TYPE_CHECKING:  # vLLM is imported when its engine is built, and not on collection

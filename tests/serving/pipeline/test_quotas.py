@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from psychechat.config import Policy
 from psychechat.errors import Overloaded
 from psychechat.pipeline.quotas import Quotas
+from psychechat.policy import Policy
 from psychechat.telemetry import Metrics
 
 

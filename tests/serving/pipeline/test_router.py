@@ -1,7 +1,7 @@
 import pytest
 
-from psychechat.config import Routing
 from psychechat.pipeline.router import Decision, Requested, choose
+from psychechat.policy import Routing
 from psychechat.risk import Severity
 
 

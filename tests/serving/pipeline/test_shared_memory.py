@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from psychechat.config import MemoryKeys, Policy
+from psychechat.config import MemoryKeys
 from psychechat.conversation import Conversation, Reply, Utterance
 from psychechat.emotion import Emotion, Label
 from psychechat.engines.base import StageName
@@ -23,6 +23,7 @@ from psychechat.pipeline import packs
 from psychechat.pipeline.forgetting import forget
 from psychechat.pipeline.router import Requested
 from psychechat.pipeline.turn import Pipeline, TurnRequest, run_turn
+from psychechat.policy import Policy
 from psychechat.telemetry import Metrics
 from tests.redis_server import RedisServer
 

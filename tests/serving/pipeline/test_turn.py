@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from psychechat.config import MemorySettings, Policy
+from psychechat.config import MemorySettings
 from psychechat.conversation import Assessment, Conversation, Draft, Review, Speaker, Utterance, Verdict
 from psychechat.emotion import Emotion, Group, Label
 from psychechat.engines.base import Call, Classifier, Delta, Message, StageName, Usage
@@ -32,6 +32,7 @@ from psychechat.pipeline.forgetting import forget
 from psychechat.pipeline.llm_mode import Piece
 from psychechat.pipeline.router import Requested
 from psychechat.pipeline.turn import Outcome, Pipeline, TurnRequest, run_turn
+from psychechat.policy import Policy
 from psychechat.risk import Severity
 from psychechat.telemetry import Metrics
 

@@ -1,0 +1,224 @@
+"""What may change while turns run: thresholds, routing, limits, admission, the crisis table and the output guard.
+
+A settings file's `policy` branch. It is swapped whole, between turns.
+"""
+
+import re
+from collections.abc import Mapping
+from functools import cache
+from importlib.resources import files
+from typing import Annotated, Any, Literal, Self, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
+
+from psychechat.conversation import Cause
+from psychechat.emotion import Language
+from psychechat.risk import Severity
+from psychechat.versions import short_hash
+
+Probability = Annotated[float, Field(ge=0, le=1)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
+
+
+class Branch(BaseModel):
+    # What is wrong may be a secret in the wrong place, so it is named and not shown.
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class RiskThresholds(Branch):
+    """A severity is reached when the probability of it or worse reaches its threshold.
+
+    The defaults are the demo heads': `models/results/classifier.json` has what they cost. Other heads need their own.
+    """
+
+    indicator: Probability = 0.65
+    ideation: Probability = 0.32
+    behavior: Probability = 0.35
+    attempt: Probability = 0.4
+
+    @property
+    def by_severity(self) -> Mapping[Severity, float]:
+        return {
+            Severity.INDICATOR: self.indicator,
+            Severity.IDEATION: self.ideation,
+            Severity.BEHAVIOR: self.behavior,
+            Severity.ATTEMPT: self.attempt,
+        }
+
+
+class Routing(Branch):
+    raised_from: Literal["indicator", "ideation", "behavior", "attempt"] = "indicator"
+    """From this severity on `psychechat` takes Agent Mode."""
+    sharp_shift: Annotated[int, Field(le=-1)] = -3
+    """A valence shift of this or less takes Agent Mode too."""
+
+    @property
+    def raised(self) -> Severity:
+        return Severity[self.raised_from.upper()]
+
+
+class Limits(Branch):
+    turn_seconds: PositiveFloat = 90.0
+    """One deadline for the whole turn: queueing, all stages, all rounds."""
+    classify_seconds: PositiveFloat = 10.0
+    """After this the turn goes on with unknown risk."""
+    rounds: PositiveInt = 2
+    """Drafts that may be written before the safe template answers."""
+    keep_alive_seconds: PositiveFloat = 5.0
+    """A stream that has had nothing to say for this long sends a comment, so that nothing between closes it."""
+    stage_attempts: PositiveInt = 3
+    """Tries of one stage whose answer is malformed: greedy, then warmer."""
+    messages: PositiveInt = 512
+    message_characters: PositiveInt = 32_000
+    operator_characters: PositiveInt = 4_000
+    texts: PositiveInt = 4_096
+    """In one request to classify or to moderate. Each may have `message_characters`."""
+    body_bytes: PositiveInt = 1_000_000
+    body_seconds: PositiveFloat = 20.0
+    """A body that takes longer to arrive is a 408."""
+
+
+class Admission(Branch):
+    """What one ingress replica lets through, and how many wait for how long. Nobody in a crisis is refused by it."""
+
+    tokens: PositiveInt = 16_384
+    """Of messages that are being classified at once, roughly counted."""
+    door_seconds: PositiveFloat = 5.0
+    """How long a message waits for its classification before the turn is a 429."""
+    waiting: PositiveInt = 256
+    """How many wait for their classification, and how many for their generation."""
+    generation_seconds: PositiveFloat = 15.0
+    """How long a turn then waits for an engine before it is a 429."""
+    crisis_seconds: PositiveFloat = 5.0
+    """How long a crisis turn waits, ahead of all others, before it is answered with the safe template."""
+    crisis_share: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    """Of the sequences that the engines take: kept for crisis turns, at least one."""
+
+    def ordinary(self, generations: int) -> int:
+        """What other turns may hold of so many sequences."""
+        return generations - max(1, round(generations * self.crisis_share))
+
+
+class Quota(Branch):
+    """What one key may ask for, at each ingress replica. A crisis is answered beyond it."""
+
+    turns_per_minute: PositiveInt | None = None
+    tokens_per_minute: PositiveInt | None = None
+    """Prompt and completion of all stages. A turn under way is never cut; the next one waits."""
+    turns_at_once: PositiveInt | None = None
+
+
+class Resource(Branch):
+    """Someone to turn to: a name, and how to reach them."""
+
+    name: str
+    contact: str
+
+
+class Crisis(Branch):
+    """Fixed words for a crisis. None of them ever comes from a model."""
+
+    backstop: Mapping[Language, tuple[Annotated[str, Field(min_length=2)], ...]]
+    """Phrases that make a turn a crisis whatever the classifier says, or while it is down."""
+    template: Mapping[Language, str]
+    """The safe template: the reply when no model's reply may leave."""
+    introduction: Mapping[Language, str]
+    """The line before the resources."""
+    resources: Mapping[str, tuple[Resource, ...]]
+    """By locale: `en-US`, then `en`."""
+
+    @model_validator(mode="after")
+    def _every_language(self) -> Self:
+        for language in ("en", "zh"):
+            for name, table in (("template", self.template), ("introduction", self.introduction)):
+                if language not in table:
+                    raise ValueError(f"crisis.{name} has no entry for {language!r}")
+            if language not in self.resources:
+                raise ValueError(f"crisis.resources has no generic entry {language!r}")
+        return self
+
+
+def _default_crisis() -> Crisis:
+    return Crisis.model_validate(yaml.safe_load(files("psychechat").joinpath("crisis.yaml").read_text("utf-8")))
+
+
+_WORD = r"(?:~|[^\s()|~!]+(?:\|[^\s()|~!]+)*|\([^()|~!]+(?:\|[^()|~!]+)*\))"
+_LINE = re.compile(rf"(?:!\s*)?{_WORD}(?:\s+{_WORD})*")
+
+
+class GuardRules(Branch):
+    """What the output guard looks for. `guard.yaml` says how its lines are read."""
+
+    words: Mapping[str, tuple[str, ...]] = {}
+    """Lists of words that a line names as `<name>`."""
+    phrases: Mapping[Cause, Mapping[Language, tuple[str, ...]]]
+    excuses: Mapping[Cause | Literal["any"], Mapping[Language, tuple[str, ...]]] = {}
+    """Before a phrase, in its clause, these let it pass; `any` holds for every cause."""
+    refusals: Mapping[Language, tuple[str, ...]] = {}
+    """These let their whole sentence pass."""
+    simplified: Mapping[Annotated[str, Field(min_length=1, max_length=1)], str] = {}
+    """Traditional characters to the ones that the lines are written in."""
+
+    def __hash__(self) -> int:
+        """So that what is made from rules can be kept; the fields are mappings, which have no hash."""
+        return hash(frozenset(self.words))
+
+    @model_validator(mode="after")
+    def _known_words(self) -> Self:
+        tables = [*self.phrases.values(), *self.excuses.values(), self.refusals]
+        lines = [line for table in tables for group in table.values() for line in group]
+        for line in lines:
+            for name in re.findall(r"<([^>]*)>", line):
+                if name not in self.words:
+                    raise ValueError(f"guard.rules: the line {line!r} names <{name}>, which 'words' does not have")
+            if not _LINE.fullmatch(line) or not line.strip("!~ "):
+                raise ValueError(f"guard.rules: {line!r} is no line of words, '~', 'a|b', '(a b|c)' and '<name>'")
+        return self
+
+
+@cache
+def _guard_table() -> dict[str, Any]:
+    table: dict[str, Any] = yaml.safe_load(files("psychechat").joinpath("guard.yaml").read_text("utf-8"))
+    return table
+
+
+class OutputGuard(Branch):
+    """What becomes of a reply that a model wrote, on its way out."""
+
+    mode: Literal["buffered", "audit", "off"] = "buffered"
+    """`buffered`: each sentence is checked before it leaves. `audit`: LLM Mode's replies leave as they come, and what
+    was found is reported; replies that leave whole are checked first all the same."""
+    ending: Mapping[Language, str] = Field(default_factory=lambda: _guard_table()["ending"])
+    """Ends a reply that was stopped."""
+    rules: GuardRules = Field(default_factory=lambda: GuardRules.model_validate(_guard_table()["rules"]))
+
+    @model_validator(mode="after")
+    def _every_language(self) -> Self:
+        for language in get_args(Language):
+            if language not in self.ending:
+                raise ValueError(f"guard.ending has no entry for {language!r}")
+        return self
+
+
+class Policy(Branch):
+    """What may change while turns run. Swapped whole, between turns."""
+
+    emotion_threshold: Probability = 0.28
+    """An emotion group is present from this probability on. The default is the demo heads', as above."""
+    risk: RiskThresholds = RiskThresholds()
+    routing: Routing = Routing()
+    limits: Limits = Limits()
+    admission: Admission = Admission()
+    quota: Quota = Quota()
+    """Of every key that has none of its own."""
+    quotas: Mapping[Name, Quota] = {}
+    """By the key's name."""
+    crisis: Crisis = Field(default_factory=_default_crisis)
+    guard: OutputGuard = OutputGuard()
+    show_reasoning: bool = False
+    """Stream LLM Mode's thinking as `reasoning_content`. It speaks about the person, so it is off."""
+
+    @property
+    def version(self) -> str:
+        return short_hash(self.model_dump_json())
