@@ -45,6 +45,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, redis_server: RedisServer) 
         "ingress": {"num_replicas": 2, "num_cpus": 0},
         "classifier": SCRIPTED,
         "counselor": SCRIPTED | {"engine_args": {"seconds_per_word": 0.05}},
+        "policy": {"guard": {"mode": "off"}},  # words leave one by one, not in sentences
         "memory": {"backend": "redis", "url_file": str(folder / "url"), "keys_file": str(folder / "keys.yaml")},
     }
     (folder / "settings.yaml").write_text(yaml.safe_dump(settings))
