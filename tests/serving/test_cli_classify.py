@@ -89,9 +89,9 @@ def test_a_line_keeps_its_keys_and_gains_what_was_found(tmp_path: Path, engine: 
 
 
 def test_below_the_threshold_there_is_no_label(tmp_path: Path, engine: StandIn) -> None:
-    write(tmp_path, '{"text": "meh 300"}')
+    write(tmp_path, '{"text": "meh 200"}')
     run(tmp_path)
-    assert [(line["labels"], line["valence"], line["groups"]["joy"]) for line in read(tmp_path)] == [([], 0, 0.3)]
+    assert [(line["labels"], line["valence"], line["groups"]["joy"]) for line in read(tmp_path)] == [([], 0, 0.2)]
 
 
 def test_a_long_file_goes_through_in_windows_and_keeps_its_order(tmp_path: Path, engine: StandIn) -> None:
