@@ -10,13 +10,11 @@ import asyncio
 import copy
 import json
 import random
-import socket
 import statistics
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -24,7 +22,6 @@ from typing import Annotated, Any
 import httpx
 import psutil
 import typer
-import yaml
 from rich.console import Console
 from rich.progress import track
 
@@ -256,21 +253,6 @@ def resident(process: psutil.Process) -> float:
     return float(sum(member.memory_info().rss for member in family if member.is_running())) / 1e6
 
 
-@contextmanager
-def own_server() -> Iterator[servers.Server]:
-    """The real server with scripted engines."""
-    scripted = {"engine": "scripted", "replicas": {"num_cpus": 0}}
-    settings = {"ingress": {"num_cpus": 0}, "classifier": scripted, "counselor": scripted}
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    folder = Path(tempfile.mkdtemp())
-    (folder / "settings.yaml").write_text(yaml.safe_dump(settings))
-    with servers.psychechat(port, folder / "log", "--config", str(folder / "settings.yaml")) as server:
-        server.wait_until_ready()
-        yield server
-
-
 def main(
     requests: Annotated[int, typer.Option(help="How many.")] = 5_000,
     seed: Annotated[int, typer.Option(help="Decides all of them.")] = 0,
@@ -278,7 +260,7 @@ def main(
 ) -> None:
     """Attack a server of our own and write hostile.json."""
     console, found = Console(), Found()
-    with own_server() as server:
+    with servers.configured(servers.SCRIPTED, Path(tempfile.mkdtemp())) as server:
         process, memory = psutil.Process(server.process.pid), []
         for part in range(5):
             asyncio.run(attack(server.url, requests // 5, seed + part, found))

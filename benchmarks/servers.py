@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -10,10 +11,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import httpx
+import yaml
 
 START_SECONDS = 600
+
+_ENGINE: Mapping[str, Any] = {"engine": "scripted", "replicas": {"num_cpus": 0}}
+SCRIPTED: Mapping[str, Any] = {"ingress": {"num_cpus": 0}, "classifier": _ENGINE, "counselor": _ENGINE}
+"""Settings of the whole server with engines that answer from a table."""
 
 
 @dataclass
@@ -69,6 +76,22 @@ def psychechat(port: int, log: Path, *options: str, env: Mapping[str, str] | Non
     command = [str(Path(sys.executable).with_name("psychechat")), "serve", "--port", str(port), *options]
     with started("psychechat", command, port, log, ready_path="/ready", env=env) as server:
         yield server
+
+
+@contextmanager
+def configured(settings: Mapping[str, Any], folder: Path, *, env: Mapping[str, str] | None = None) -> Iterator[Server]:
+    """Our server with these settings, ready. They and its log lie in `folder`."""
+    file = folder / "settings.yaml"
+    file.write_text(yaml.safe_dump(dict(settings)))
+    with psychechat(free_port(), folder / "log", "--config", str(file), env=env) as server:
+        server.wait_until_ready()
+        yield server
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port: int = free.getsockname()[1]
+    return port
 
 
 @contextmanager

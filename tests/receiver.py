@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import socket
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,11 +9,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-import uvicorn
 from standardwebhooks import Webhook
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
+
+from benchmarks.servers import free_port
+from tests.http_server import listening
 
 SECRET = "whsec_c29tZSAyNCBvciBtb3JlIHJhbmRvbSBieXRlcw=="
 HANG = 0
@@ -73,19 +74,10 @@ class Receiver:
 def receiving(*statuses: int | tuple[int, Mapping[str, str]]) -> Iterator[Receiver]:
     """In a thread of its own, so that what it does never holds up the event loop of what is tested."""
     receiver = Receiver([(status, {}) if isinstance(status, int) else status for status in statuses])
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     receiver.url = f"http://127.0.0.1:{port}/crises"
-    server = uvicorn.Server(uvicorn.Config(receiver, port=port, log_level="warning", lifespan="off"))
-    thread = threading.Thread(target=lambda: asyncio.run(server.serve()), daemon=True)
-    thread.start()
-    while not server.started:
-        assert thread.is_alive()
-        thread.join(0.01)
-    try:
-        yield receiver
-    finally:
-        receiver.released.set()
-        server.should_exit = True
-        thread.join(10)
+    with listening(receiver, port, log_level="warning", lifespan="off"):
+        try:
+            yield receiver
+        finally:
+            receiver.released.set()

@@ -18,7 +18,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from benchmarks.hostile import own_server
+from benchmarks import servers
 from benchmarks.provenance import provenance, today
 
 FOLDER = Path(__file__).parent
@@ -97,7 +97,7 @@ def main(
     output: Annotated[Path | None, typer.Option(help="Folder for the result. [benchmarks/results/DATE]")] = None,
 ) -> None:
     """Try every client and write clients.json."""
-    with tempfile.TemporaryDirectory() as temporary, own_server() as server:
+    with tempfile.TemporaryDirectory() as temporary, servers.configured(servers.SCRIPTED, Path(temporary)) as server:
         folder = Path(temporary)
         found = {name: client(name, server.url, folder) for name in CLIENTS}
         found["schemathesis"] = schemathesis(server.url, folder, examples, seed)

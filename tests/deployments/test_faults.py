@@ -6,7 +6,6 @@ answered, the part is back within its restart time, and the counters say what th
 
 import json
 import signal
-import socket
 import threading
 import time
 from collections import Counter
@@ -19,7 +18,6 @@ import httpx
 import openai
 import psutil
 import pytest
-import yaml
 
 from benchmarks import servers
 from benchmarks.servers import Server
@@ -40,13 +38,7 @@ HELLO, ALARMING = "hello there", "I want to die"
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    folder = tmp_path_factory.mktemp("faults")
-    (folder / "settings.yaml").write_text(yaml.safe_dump(SETTINGS))
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    with servers.psychechat(port, folder / "log", "--config", str(folder / "settings.yaml")) as running:
-        running.wait_until_ready()
+    with servers.configured(SETTINGS, tmp_path_factory.mktemp("faults")) as running:
         yield running
 
 

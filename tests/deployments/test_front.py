@@ -13,7 +13,6 @@ import httpx
 import openai
 import psutil
 import pytest
-import yaml
 
 from benchmarks import servers
 from benchmarks.servers import Server
@@ -31,13 +30,7 @@ SETTINGS = {
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    folder = tmp_path_factory.mktemp("server")
-    (folder / "settings.yaml").write_text(yaml.safe_dump(SETTINGS))
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    with servers.psychechat(port, folder / "log", "--config", str(folder / "settings.yaml")) as running:
-        running.wait_until_ready()
+    with servers.configured(SETTINGS, tmp_path_factory.mktemp("server")) as running:
         yield running
 
 

@@ -1,10 +1,8 @@
 """Two ingress replicas of the real server, with one Redis between them, that goes away and comes back."""
 
 import secrets
-import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -47,9 +45,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, redis_server: RedisServer) 
         "policy": {"guard": {"mode": "off"}},  # words leave one by one, not in sentences
         "memory": {"backend": "redis", "url_file": str(folder / "url"), "keys_file": str(folder / "keys.yaml")},
     }
-    (folder / "settings.yaml").write_text(yaml.safe_dump(settings))
-    with servers.psychechat(_free_port(), folder / "log", "--config", str(folder / "settings.yaml")) as running:
-        running.wait_until_ready()
+    with servers.configured(settings, folder) as running:
         yield running
 
 
@@ -153,9 +149,3 @@ def _until(true: Callable[[], bool]) -> None:
     while not true():
         assert time.monotonic() < deadline
         time.sleep(0.1)
-
-
-def _free_port() -> int:
-    with closing(socket.create_server(("127.0.0.1", 0))) as free:
-        port: int = free.getsockname()[1]
-        return port

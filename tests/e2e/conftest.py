@@ -1,12 +1,10 @@
 """One server for all end-to-end tests: the real command, Ray, HAProxy and both vLLM engines."""
 
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 import openai
 import pytest
-import yaml
 
 from benchmarks import servers
 from benchmarks.servers import Server
@@ -31,16 +29,9 @@ def receiver() -> Iterator[Receiver]:
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory, receiver: Receiver) -> Iterator[Server]:
-    folder = tmp_path_factory.mktemp("server")
-    settings = load("demo-cpu").model_dump(mode="json", exclude_unset=True)
-    (folder / "settings.yaml").write_text(yaml.safe_dump(settings | {"escalation": {"url": receiver.url}}))
+    settings = load("demo-cpu").model_dump(mode="json", exclude_unset=True) | {"escalation": {"url": receiver.url}}
     secret = {"PSYCHECHAT_ESCALATION_SECRET": SECRET}
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    config = ("--config", str(folder / "settings.yaml"))
-    with servers.psychechat(port, folder / "log", *config, env=secret) as running:
-        running.wait_until_ready()
+    with servers.configured(settings, tmp_path_factory.mktemp("server"), env=secret) as running:
         yield running
 
 

@@ -36,6 +36,8 @@ class Pipeline:
     """The version of the engines' weights."""
     admission: Admission = field(init=False)
     quotas: Quotas = field(init=False)
+    _named: tuple[Policy, str] | None = field(init=False, default=None)
+    """The policy in use and the fingerprint with it: to hash a whole policy takes too long for every request."""
 
     def __post_init__(self) -> None:
         self.admission = Admission(self.generations, lambda: self.policy, self.metrics)
@@ -44,8 +46,10 @@ class Pipeline:
     @property
     def fingerprint(self) -> str:
         """What replies are made with: weights, packs and policy. A part that changes changes its third of this."""
-        packs = short_hash(*(pack.version for _, pack in sorted(self.packs.items())))
-        return f"fp_{self.weights}_{packs}_{self.policy.version}"
+        if self._named is None or self._named[0] is not self.policy:
+            packs = short_hash(*(pack.version for _, pack in sorted(self.packs.items())))
+            self._named = self.policy, f"fp_{self.weights}_{packs}_{self.policy.version}"
+        return self._named[1]
 
     @property
     def least_tokens(self) -> int:

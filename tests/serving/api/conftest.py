@@ -1,16 +1,13 @@
 """The real app over scripted engines, behind a real HTTP server, for the real OpenAI client."""
 
-import asyncio
-import socket
-import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from typing import Any
 
 import httpx
 import pytest
-import uvicorn
 
+from benchmarks.servers import free_port
 from psychechat.api.app import create_app
 from psychechat.api.auth import Keyring
 from psychechat.config import MemorySettings
@@ -20,6 +17,7 @@ from psychechat.pipeline import packs
 from psychechat.pipeline.turn import Pipeline
 from psychechat.policy import Policy
 from psychechat.telemetry import Metrics
+from tests.http_server import listening
 
 
 class Served:
@@ -42,9 +40,7 @@ class Served:
             generations=generations,
         )
         self.app = create_app(self.pipeline, ready=self._ready, keyring=lambda: self.keyring, open_metrics=open_metrics)
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port: int = free.getsockname()[1]
+        self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.http = httpx.Client(base_url=self.url, timeout=20)
 
@@ -57,18 +53,8 @@ def serve(
     generator: ScriptedGenerator | None = None, *, open_metrics: bool = True, generations: int = 64, **policy: Any
 ) -> Iterator[Served]:
     served = Served(generator or ScriptedGenerator(), policy, open_metrics, generations)
-    server = uvicorn.Server(uvicorn.Config(served.app, port=served.port, log_level="debug"))
-    thread = threading.Thread(target=lambda: asyncio.run(server.serve()), daemon=True)
-    thread.start()
-    while not server.started:
-        assert thread.is_alive()
-        thread.join(0.01)
-    try:
+    with listening(served.app, served.port, log_level="debug"), closing(served.http):
         yield served
-    finally:
-        served.http.close()
-        server.should_exit = True
-        thread.join(10)
 
 
 @pytest.fixture(scope="module")
