@@ -210,8 +210,8 @@ def _processes(server: Server, title: str = "") -> list[Path]:
     """Folders in /proc of the server's processes, at any depth, whose command line begins so."""
     parents: dict[str, str] = {}
     for folder in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            parents[folder.name] = _read(folder / "stat").rpartition(")")[2].split()[1]
+        if stat := _read(folder / "stat"):  # empty where the process has gone since it was listed
+            parents[folder.name] = stat.rpartition(")")[2].split()[1]
 
     def ours(process: str) -> bool:
         return process == str(server.process.pid) or (process in parents and ours(parents[process]))
