@@ -5,6 +5,8 @@ from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ray import serve
+
 from psychechat.config import ModelSettings
 from psychechat.conversation import Assessment
 from psychechat.engines.base import Call
@@ -42,4 +44,5 @@ def _engine(settings: ModelSettings, cache: Path) -> "VllmClassifier | ScriptedC
         return ScriptedClassifier()
     from psychechat.engines.vllm.classifier import VllmClassifier  # vLLM takes its time, and is not always there
 
-    return VllmClassifier(classifier_model(settings, cache), **settings.engine_args)
+    given = {"served_model_name": serve.get_replica_context().deployment, **settings.engine_args}
+    return VllmClassifier(classifier_model(settings, cache), on_ray=True, **given)

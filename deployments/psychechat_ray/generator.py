@@ -3,7 +3,9 @@
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from ray import serve
 
 from psychechat.config import GeneratorSettings
 from psychechat.engines.base import Call, Delta, Message, Sampling, Stage
@@ -53,5 +55,10 @@ def _engine(settings: GeneratorSettings) -> "VllmGenerator | ScriptedGenerator":
         return ScriptedGenerator(**settings.engine_args)
     from psychechat.engines.vllm.generator import VllmGenerator  # vLLM takes its time, and is not always there
 
-    given = {"max_num_seqs": settings.max_num_seqs} | ({"revision": settings.revision} if settings.revision else {})
-    return VllmGenerator(generator_model(settings), engine_args={**given, **settings.engine_args})
+    given: dict[str, Any] = {
+        "max_num_seqs": settings.max_num_seqs,
+        # vLLM's metrics name the model as Serve names the deployment.
+        "served_model_name": serve.get_replica_context().deployment,
+        **({"revision": settings.revision} if settings.revision else {}),
+    }
+    return VllmGenerator(generator_model(settings), engine_args={**given, **settings.engine_args}, on_ray=True)

@@ -18,6 +18,7 @@ from psychechat.pipeline.turn import Pipeline
 from psychechat.pipeline.webhook import WebhookEscalations
 from psychechat.policy import Policy
 from psychechat.telemetry import Metrics
+from psychechat_ray.metrics import Plane
 from psychechat_ray.models import weights_version
 from psychechat_ray.remote import RemoteClassifier, RemoteGenerator
 
@@ -38,6 +39,7 @@ class Ingress:
         self._auth, self._memory = settings.auth, settings.memory
         self._keyring = Keyring(settings.auth.all_keys())
         metrics = Metrics()
+        self._plane = Plane(metrics.registry, serve.get_replica_context().replica_id.unique_id)
         self._escalations = WebhookEscalations(settings.escalation, metrics) if settings.escalation.url else None
         memory, keys = open_memory(settings.memory)
         self._pipeline = Pipeline(
@@ -75,7 +77,10 @@ class Ingress:
 
     async def __del__(self) -> None:
         """Serve awaits it once no turn is under way any more."""
-        escalations: WebhookEscalations | None = getattr(self, "_escalations", None)  # __init__ may have failed
+        plane: Plane | None = getattr(self, "_plane", None)  # __init__ may have failed
+        if plane is not None:
+            plane.close()
+        escalations: WebhookEscalations | None = getattr(self, "_escalations", None)
         if escalations is not None:
             await escalations.close(LAST_SECONDS)
 

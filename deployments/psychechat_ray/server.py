@@ -16,7 +16,7 @@ from rich.console import Console
 
 from psychechat.config import ModelSettings, Settings
 from psychechat_ray.app import assemble
-from psychechat_ray.ports import is_free
+from psychechat_ray.ports import free_from, is_free
 
 APPLICATION = "psychechat"
 OBJECT_STORE_BYTES = 100 * 2**20
@@ -39,17 +39,18 @@ def run(settings: Settings, console: Console, *, logs: bool) -> None:
     # A core dump would hold what seekers wrote. Every process that is started from here inherits this.
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
     try:
-        with _ray(settings, console, logs=logs):
+        metrics_port = free_from(settings.metrics_port)
+        with _ray(settings, console, metrics_port, logs=logs):
             serve.run_many([serve.RunTarget(assemble(settings), name=APPLICATION)], wait_for_applications_running=False)
             _wait_until_running(settings, console, started)
-            _announce(settings, console, started)
+            _announce(settings, console, metrics_port, started)
             threading.Event().wait()
     except KeyboardInterrupt:
         console.print("Stopped.")
 
 
 @contextmanager
-def _ray(settings: Settings, console: Console, *, logs: bool) -> Iterator[None]:
+def _ray(settings: Settings, console: Console, metrics_port: int, *, logs: bool) -> Iterator[None]:
     console.print("Starting Ray ...")
     if not logs:
         logging.getLogger("ray.serve").setLevel(logging.ERROR)
@@ -59,6 +60,7 @@ def _ray(settings: Settings, console: Console, *, logs: bool) -> Iterator[None]:
         num_cpus=max(os.cpu_count() or 1, _cpus(settings)),
         object_store_memory=OBJECT_STORE_BYTES,
         include_dashboard=False,
+        _metrics_export_port=metrics_port,
         log_to_driver=logs,
         logging_level=logging.INFO if logs else logging.ERROR,
     )
@@ -111,7 +113,7 @@ def _complaints(application: ApplicationStatusOverview) -> str:
     return "\n".join(failed) or application.message
 
 
-def _announce(settings: Settings, console: Console, started: float) -> None:
+def _announce(settings: Settings, console: Console, metrics_port: int, started: float) -> None:
     url = f"http://{settings.host}:{settings.port}"
     console.print(f"\n[bold]PsychēChat serves on {url}[/] after {time.monotonic() - started:.0f} s. Try:\n")
     console.print(
@@ -122,10 +124,12 @@ def _announce(settings: Settings, console: Console, started: float) -> None:
         highlight=False,
         soft_wrap=True,
     )
+    console.print(f"Metrics for Prometheus: http://127.0.0.1:{metrics_port}/metrics\n", highlight=False)
     console.print(
         "[yellow]Keep this machine behind a firewall:[/] whatever the host above, Ray listens on every interface: "
         f"HAProxy's statistics ({os.environ['RAY_SERVE_HAPROXY_STATS_PORT']}) and metrics "
-        f"({os.environ['RAY_SERVE_HAPROXY_METRICS_PORT']}), Ray's metrics (44217, 44227) and processes (random ports), "
+        f"({os.environ['RAY_SERVE_HAPROXY_METRICS_PORT']}), Ray's metrics ({metrics_port}, "
+        "44217, 44227) and processes (random ports), "
         "and each replica's gRPC port (random), which asks for no password and unpickles what it gets.\n"
         "Ctrl-C stops the server.",
         highlight=False,

@@ -213,6 +213,8 @@ class Settings(Branch):
 
     host: str = "127.0.0.1"
     port: PositiveInt = 8000
+    metrics_port: PositiveInt = 9110
+    """Where `psychechat serve` has Ray give its metrics, ours among them; the next free one if this is taken."""
     packs: Mapping[Language, str] = {"en": "en", "zh": "zh"}
     """The prompt pack for each language: a built-in name or a folder."""
     default_language: Language = "en"

@@ -1,10 +1,23 @@
-"""Every metric of the pipeline, in one registry. Labels come from small fixed sets: never a word anyone wrote."""
+"""Every metric of the pipeline, in one registry. Labels come from small fixed sets: never a word anyone wrote.
+
+docs/operations.md has the same list, with what each is good for. Names and labels are kept: dashboards and alerts of
+other people read them.
+"""
 
 import logging
+from collections.abc import Sequence
+from itertools import product
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from psychechat.emotion import Group, Label
+from psychechat.risk import Severity
+
 _SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
+_TOKEN_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
+
+RISK = (*(severity.label for severity in Severity), "unknown")
+EMOTIONS = tuple(Label(group, intensity).name() for group in Group for intensity in (1, 2, 3))
 
 
 class Metrics:
@@ -18,43 +31,68 @@ class Metrics:
         self.first_token_seconds = self._histogram(
             "first_token_seconds", "TTFT: from the request to the first words of the reply", "mode"
         )
+        self.inter_token_seconds = self._histogram(
+            "inter_token_seconds", "ITL: mean time between the tokens of a streamed generation", buckets=_TOKEN_SECONDS
+        )
         self.stage_seconds = self._histogram("stage_seconds", "Time in a stage, all its tries and rounds", "stage")
         self.malformed = self._counter(
             "stage_malformed", "Stage answers that did not parse and were tried again", "stage"
         )
         self.truncated = self._counter("stage_truncated", "Replies that ended at their length bound")
-        self.refused_drafts = self._counter("refused_drafts", "Drafts that failed their review")
-        self.crises = self._counter("crisis_turns", "Crisis turns by what noticed them", "source")
-        self.escalations = self._counter("escalations", "Crisis events by what became of them", "result")
-        self.escalations_pending = Gauge(
-            "psychechat_escalations_pending", "Crisis events that wait for delivery", registry=self.registry
+        self.review_rounds = self._histogram(
+            "review_rounds", "Rounds of an Agent Mode turn until its review passed or gave up", buckets=(1, 2, 3, 4, 5)
         )
-        self.unknown_risk = self._counter("unknown_risk_turns", "Turns whose risk no classifier could tell")
+        self.refused_drafts = self._counter("refused_drafts", "Drafts that failed their review")
+        self.risk_turns = self._counter("risk_turns", "Turns by risk, once it was looked for", level=RISK)
+        self.emotions = self._counter("emotions", "Emotions found in turns", emotion=EMOTIONS)
+        self.crises = self._counter(
+            "crisis_turns", "Crisis turns by what noticed them", source=("backstop", "classifier")
+        )
+        self.crises_refused = self._counter(
+            "crisis_turns_refused", "Crisis turns that ended in an error instead of a reply. Stays 0"
+        )
+        self.escalations = self._counter("escalations", "Crisis events by what became of them", "result")
+        self.escalations_pending = self._gauge("escalations_pending", "Crisis events that wait for delivery")
+        self.classifier_failures = self._counter(
+            "classifier_failures", "Turns that the classifier gave no answer", cause=("late", "unavailable", "error")
+        )
         self.guard_findings = self._counter(
             "guard_findings", "What the output guard found in replies, and what it did", "cause", "action"
         )
         self.safe_templates = self._counter("safe_templates", "Turns that the safe template answered", "cause")
-        self.recalls = self._counter("memory_recalls", "Look-ups of the emotion memory", "result")
+        self.recalls = self._counter(
+            "memory_recalls", "Look-ups of the emotion memory", result=("hit", "miss", "unreadable", "error")
+        )
+        self.stores = self._counter(
+            "memory_stores", "Turns by what became of their emotion memory", result=("kept", "forgotten", "error")
+        )
         self.refusals = self._counter("refusals", "Turns and texts refused for load", "lane", "cause")
         self.wait_seconds = self._histogram("wait_seconds", "Time in a queue for a permit", "lane")
-        self.permits = Gauge(
-            "psychechat_permits",
-            "Permits by lane, held (tokens or sequences) and waited for",
-            ("lane", "state"),
-            registry=self.registry,
+        self.permits = self._gauge(
+            "permits", "Permits by lane, held (tokens or sequences) and waited for (turns)", "lane", "state"
         )
-        self.stores = self._counter("memory_stores", "Turns by what became of their emotion memory", "result")
-        self.tokens = self._counter("tokens", "Tokens of all stages", "kind")
+        self.permits_bound = self._gauge("permits_bound", "The most that may be held and waited for", "lane", "state")
+        self.tokens = self._counter(
+            "tokens", "Tokens of a stage: prompts computed, prompts found in the cache, generated", "stage", "kind"
+        )
+        self.reasoning_tokens = self._counter("reasoning_tokens", "Of the tokens generated, those of the thinking")
 
     def exposition(self) -> bytes:
         """The Prometheus text format."""
         return generate_latest(self.registry)
 
-    def _counter(self, name: str, text: str, *labels: str) -> Counter:
-        return Counter(f"psychechat_{name}", text, labels, registry=self.registry)
+    def _counter(self, name: str, text: str, *labels: str, **known: Sequence[str]) -> Counter:
+        """A label whose values are known is there from the start, at 0: a rate needs a first value to rise from."""
+        counter = Counter(f"psychechat_{name}", text, (*labels, *known), registry=self.registry)
+        for values in product(*known.values()) if known else ():
+            counter.labels(*values)
+        return counter
 
-    def _histogram(self, name: str, text: str, *labels: str) -> Histogram:
-        return Histogram(f"psychechat_{name}", text, labels, registry=self.registry, buckets=_SECONDS)
+    def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
+        return Gauge(f"psychechat_{name}", text, labels, registry=self.registry)
+
+    def _histogram(self, name: str, text: str, *labels: str, buckets: Sequence[float] = _SECONDS) -> Histogram:
+        return Histogram(f"psychechat_{name}", text, labels, registry=self.registry, buckets=buckets)
 
 
 def log_kind(logger: logging.Logger, request_id: str, error: Exception, consequence: str) -> None:

@@ -89,6 +89,8 @@ class Lane:
         self._refusals, self._seconds = metrics.refusals, metrics.wait_seconds.labels(name)
         metrics.permits.labels(name, "held").set_function(lambda: self._held)
         metrics.permits.labels(name, "waiting").set_function(lambda: len(self._waiting))
+        metrics.permits_bound.labels(name, "held").set_function(lambda: bounds().most)
+        metrics.permits_bound.labels(name, "waiting").set_function(lambda: bounds().waiting)
 
     @property
     def busy(self) -> bool:

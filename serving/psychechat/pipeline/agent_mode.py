@@ -38,4 +38,5 @@ async def answer(desk: Desk, brief: Brief, asked: Mapping[str, Any]) -> AgentOut
         if review.passed:
             break
         desk.metrics.refused_drafts.inc()
+    desk.metrics.review_rounds.observe(len(rounds))
     return AgentOutcome(analysis, rounds)

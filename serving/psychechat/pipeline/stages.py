@@ -134,9 +134,22 @@ async def _generate(
 ) -> AsyncGenerator[Delta, None]:
     """The engine's deltas, counted. Closing this closes the engine's own stream, which aborts it there."""
     stream = desk.generator(stage.name).generate(messages, stage, sampling, desk.call)
+    began: float | None = None
     async with aclosing(stream) as deltas:
         async for delta in deltas:
+            now = time.perf_counter()
+            began = began or now
             if delta.usage is not None:
                 usage = delta.usage if new_prompt else replace(delta.usage, prompt_tokens=0, cached_tokens=0)
                 desk.tally.usage += usage
+                _count(desk.metrics, stage.name, usage)
+                if stage.schema is None and usage.completion_tokens > 1:  # a stage in JSON comes in one piece
+                    desk.metrics.inter_token_seconds.observe((now - began) / (usage.completion_tokens - 1))
             yield delta
+
+
+def _count(metrics: Metrics, stage: StageName, usage: Usage) -> None:
+    metrics.tokens.labels(stage, "computed").inc(usage.prompt_tokens - usage.cached_tokens)
+    metrics.tokens.labels(stage, "cached").inc(usage.cached_tokens)
+    metrics.tokens.labels(stage, "generated").inc(usage.completion_tokens)
+    metrics.reasoning_tokens.inc(usage.reasoning_tokens)

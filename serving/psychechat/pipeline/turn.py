@@ -68,6 +68,8 @@ async def run_turn(
             if not (found.must_answer and first_words):
                 outcome = "refused" if isinstance(error, Overloaded) else "error"
                 metrics.turns.labels(found.mode, found.reason, outcome).inc()
+                if found.in_crisis:
+                    metrics.crises_refused.inc()
                 raise
             log_kind(logger, request.request_id, error, "the safe template answers")
             reply = turn.safe_reply(cause=type(error).__name__)
@@ -200,12 +202,15 @@ class _Turn:
             try:
                 async with asyncio.timeout(self._reading_seconds):
                     [assessment] = await self._pipeline.classifier.classify([found.request.conversation.newest], call)
+                if not assessment.is_finite:
+                    raise EngineUnavailable("The classifier's answer cannot be used.")
             except Exception as error:
                 log_kind(logger, found.request.request_id, error, "risk unknown")
+                self._pipeline.metrics.classifier_failures.labels(_why(error)).inc()
                 return None
         # Kept at once: if the turn ends before the router has spoken, a crisis is known all the same.
-        found.assessment = assessment if assessment.is_finite else None
-        return found.assessment
+        found.assessment = assessment
+        return assessment
 
     @property
     def _reading_seconds(self) -> float:
@@ -234,8 +239,10 @@ class _Turn:
             busy=self._pipeline.admission.generation.busy,
             routing=found.policy.routing,
         )
-        if found.severity is None:
-            self._pipeline.metrics.unknown_risk.inc()
+        metrics = self._pipeline.metrics
+        metrics.risk_turns.labels("unknown" if found.severity is None else found.severity.label).inc()
+        for emotion in found.emotions:
+            metrics.emotions.labels(emotion.label.name()).inc()
         return decision
 
     async def _answer_as_agent(self, desk: Desk, brief: Brief, speak: Callable[[Piece], None]) -> Reply:
@@ -308,6 +315,12 @@ _ALARMED_SECONDS = 2.0
 """What an alarmed turn gives those who read its message: it is a crisis whatever they say."""
 
 
+def _why(error: Exception) -> str:
+    if isinstance(error, TimeoutError | DeadlineExceeded):
+        return "late"
+    return "unavailable" if isinstance(error, EngineUnavailable) else "error"
+
+
 async def _in_time(answering: Coroutine[Any, Any, Reply], seconds: float) -> Reply:
     try:
         async with asyncio.timeout(seconds):
@@ -320,8 +333,4 @@ def _count(metrics: Metrics, mode: Mode, tally: Tally) -> None:
     metrics.turn_seconds.labels(mode).observe(tally.elapsed)
     for stage, seconds in tally.seconds.items():
         metrics.stage_seconds.labels(stage).observe(seconds)
-    metrics.tokens.labels("prompt").inc(tally.usage.prompt_tokens)
-    metrics.tokens.labels("cached").inc(tally.usage.cached_tokens)
-    metrics.tokens.labels("completion").inc(tally.usage.completion_tokens)
-    metrics.tokens.labels("reasoning").inc(tally.usage.reasoning_tokens)
     tally.seconds["total"] = tally.elapsed

@@ -592,7 +592,9 @@ async def test_without_a_classifier_the_turn_goes_on_carefully(error: Exception 
     assert outcome.reply.severity is None
     assert not outcome.reply.fallback
     assert "findahelpline.com" not in world.text  # unknown is no crisis
-    assert world.count("unknown_risk_turns") == 1
+    assert world.count("risk_turns", level="unknown") == 1
+    why = "unavailable" if isinstance(error, EngineUnavailable) else "error" if isinstance(error, ValueError) else "late"
+    assert world.count("classifier_failures", cause=why) == 1
 
 
 async def test_probabilities_that_are_no_numbers_are_unknown_risk() -> None:
@@ -759,7 +761,7 @@ async def test_a_failed_turn_is_counted_with_what_it_cost() -> None:
     world = World({StageName.REVIEW: ["rubbish"]})
     with pytest.raises(StageFailed):
         await world.turn("hello there", requested="agent")
-    assert world.count("tokens", kind="completion") > 0
+    assert world.count("tokens", stage="draft", kind="generated") > 0
 
 
 async def test_a_reply_cut_by_the_clients_bound_says_so() -> None:
@@ -977,7 +979,7 @@ async def test_a_full_door_refuses_what_nobody_has_read_and_no_alarm() -> None:
             await world.turn("I went for a walk")
         assert (await world.turn(WANTS_TO_DIE)).reply.reason == "crisis"
     assert world.count("turns", mode="agent", reason="undecided", outcome="refused") == 1
-    assert world.count("unknown_risk_turns") == 0
+    assert world.count("risk_turns", level="unknown") == 0
 
 
 async def test_a_fall_alone_takes_no_agent_mode_while_others_wait() -> None:
@@ -1043,3 +1045,49 @@ async def test_a_counselor_that_hangs_before_the_turn_is_routed_costs_a_crisis_t
     outcome = await world.turn(WANTS_TO_DIE)
     assert outcome.reply.fallback
     assert time.monotonic() - began < 4
+
+
+async def test_risk_emotions_rounds_and_tokens_are_counted() -> None:
+    drafts = [answers.render(Draft("insight", "", text), "en") for text in ("Get over it.", "That sounds heavy.")]
+    world = World({StageName.DRAFT: drafts, StageName.REVIEW: [REFUSED, PASSED]})
+    await world.turn("All feels terrible")
+    assert (await world.turn("All feels hopeless")).reply.rounds == 2
+    assert world.count("emotions", emotion="grieving") == 1
+    assert (world.count("risk_turns", level="none"), world.count("risk_turns", level="indicator")) == (1, 1)
+    value = world.metrics.registry.get_sample_value
+    assert (value("psychechat_review_rounds_count"), value("psychechat_review_rounds_sum")) == (1, 2)
+
+
+async def test_tokens_are_counted_by_stage_and_add_up_to_the_usage() -> None:
+    world = World()
+    usage = (await world.turn("hello there", requested="agent")).usage
+    generated = [world.count("tokens", stage=stage, kind="generated") for stage in AGENT_STAGES]
+    assert min(generated) > 0
+    assert sum(generated) == usage.completion_tokens
+    computed = sum(world.count("tokens", stage=stage, kind="computed") for stage in AGENT_STAGES)
+    assert computed == usage.prompt_tokens - usage.cached_tokens
+
+
+async def test_the_time_between_tokens_is_that_of_the_engine() -> None:
+    world = World({StageName.REPLY: ["One two three four five six. Seven eight nine ten?"]}, seconds_per_word=0.02)
+    await world.turn("I went for a walk", requested="llm")
+    await world.turn("hello there", requested="agent")  # a stage in JSON has no such time
+    value = world.metrics.registry.get_sample_value
+    assert value("psychechat_inter_token_seconds_count") == 1
+    assert 0.01 < (value("psychechat_inter_token_seconds_sum") or 0) < 0.1
+
+
+async def test_a_crisis_turn_that_ends_in_an_error_is_counted() -> None:
+    """It takes a broken promise of ours: here, that a piece which is said can be said."""
+    world = World()
+
+    def say(piece: Piece) -> None:
+        raise RuntimeError
+
+    request = TurnRequest(_conversation(WANTS_TO_DIE), "auto", "req-1")
+    with pytest.raises(RuntimeError):
+        await run_turn(world.pipeline, request, say)
+    assert world.count("crisis_turns_refused") == 1
+    with pytest.raises(RuntimeError):
+        await run_turn(world.pipeline, TurnRequest(_conversation("hello there"), "auto", "req-2"), say)
+    assert world.count("crisis_turns_refused") == 1

@@ -17,6 +17,7 @@ from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
 from psychechat.conversation import Assessment
 from psychechat.engines.base import Call
 from psychechat.engines.vllm.model import pooler_config
+from psychechat.engines.vllm.stats import stat_loggers
 from psychechat.engines.vllm.windows import Windows, assess
 from psychechat.errors import DeadlineExceeded, EngineUnavailable
 
@@ -28,12 +29,19 @@ class VllmClassifier:
     """
 
     def __init__(
-        self, model: Path, *, max_model_len: int = 512, max_num_batched_tokens: int = 2048, **engine_args: Any
+        self,
+        model: Path,
+        *,
+        max_model_len: int = 512,
+        max_num_batched_tokens: int = 2048,
+        on_ray: bool = False,
+        **engine_args: Any,
     ) -> None:
         """Load a model folder, such as `psychechat.demo.encoder.prepare` writes.
 
         `max_model_len` is a window's length in tokens. `max_num_batched_tokens` bounds one forward pass, which is
-        what an urgent call may have to wait for. `engine_args` are further fields of vLLM's AsyncEngineArgs.
+        what an urgent call may have to wait for. `on_ray`: this is a process of Ray's, whose agent gets vLLM's
+        metrics. `engine_args` are further fields of vLLM's AsyncEngineArgs.
         """
         self._windows = Windows.of(model, max_model_len)
         pooling = json.loads((model / "config.json").read_text())["psychechat"]["pooling"]
@@ -44,7 +52,7 @@ class VllmClassifier:
             # Compiling makes this small model some 15 % faster on a CPU, and its engine start 35 s later each time.
             "enforce_eager": cpu,
             "max_num_seqs": 256,
-            "disable_log_stats": True,
+            "disable_log_stats": not on_ray,
             "enable_log_requests": False,
         }
         self._engine = AsyncLLM.from_engine_args(
@@ -57,7 +65,8 @@ class VllmClassifier:
                 pooler_config=pooler_config(pooling),
                 scheduling_policy="priority",
                 **(settings | engine_args),
-            )
+            ),
+            stat_loggers=stat_loggers(on_ray),
         )
 
     async def classify(self, utterances: Sequence[str], call: Call) -> list[Assessment]:

@@ -23,6 +23,7 @@ from psychechat.engines.stopping import StopStrings
 from psychechat.engines.thinking import CLOSE, ThinkingSplitter
 from psychechat.engines.vllm.grammar import grammar
 from psychechat.engines.vllm.logprobs import Scores
+from psychechat.engines.vllm.stats import stat_loggers
 from psychechat.errors import ContextLengthExceeded, DeadlineExceeded, EngineUnavailable, InvalidRequest, Overloaded
 
 log = logging.getLogger(__name__)
@@ -44,14 +45,17 @@ _FINISH: Mapping[str, FinishReason] = {"stop": "stop", "length": "length", "abor
 class VllmGenerator:
     """One engine in processes of its own. Building it blocks until the weights are loaded; any thread may do it.
 
-    `model` is a folder or a hub name. `engine_args` are vLLM's `AsyncEngineArgs`, on top of `DEFAULTS`.
+    `model` is a folder or a hub name. `engine_args` are vLLM's `AsyncEngineArgs`, on top of `DEFAULTS`. `on_ray`: this
+    is a process of Ray's, whose agent gets vLLM's metrics.
     Raises what vLLM raises if the engine cannot start.
     """
 
-    def __init__(self, model: str, *, engine_args: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, model: str, *, engine_args: Mapping[str, Any] | None = None, on_ray: bool = False) -> None:
         cpu = current_platform.is_cpu()
         defaults = {**DEFAULTS, **CPU_DEFAULTS} if cpu else dict(DEFAULTS)
-        self._engine = AsyncLLM.from_engine_args(AsyncEngineArgs(model=model, **(defaults | dict(engine_args or {}))))
+        self._engine = AsyncLLM.from_engine_args(
+            AsyncEngineArgs(model=model, **(defaults | dict(engine_args or {}))), stat_loggers=stat_loggers(on_ray)
+        )
         # A seeded request whose prefill is chunked stops a CPU engine for everyone.
         self._takes_seeds = not cpu
         self._traces = self._engine.observability_config.otlp_traces_endpoint is not None

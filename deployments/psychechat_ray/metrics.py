@@ -1,0 +1,44 @@
+"""The ingress's metrics on Ray's plane: beside vLLM's, Serve's and Ray's own, at the metrics port of each node.
+
+Each sample of the registry is set on a Ray gauge of its name, so that a counter keeps its exact value (a Ray counter
+cannot be 0) and a histogram its exact buckets (the agent rebuilds a Ray histogram from the middles of its buckets).
+For Prometheus a type is a comment: `rate` and `histogram_quantile` read these as they read any other.
+"""
+
+import threading
+
+from prometheus_client import CollectorRegistry
+from ray.util.metrics import Gauge
+
+SECONDS = 2.0
+"""Between two readings. Ray passes them on every ten (`RAY_metrics_report_interval_ms`)."""
+
+
+class Plane:
+    """Reads the registry in a thread of its own until it is closed."""
+
+    def __init__(self, registry: CollectorRegistry, replica: str) -> None:
+        """`replica` tells the ingress's replicas apart: by default Ray's agent drops what would."""
+        self._registry, self._replica = registry, replica
+        self._gauges: dict[str, Gauge] = {}
+        self._closing = threading.Event()
+        threading.Thread(target=self._run, name="metrics", daemon=True).start()
+
+    def close(self) -> None:
+        self._closing.set()
+
+    def _run(self) -> None:
+        while True:
+            self._render()
+            if self._closing.wait(SECONDS):
+                return
+
+    def _render(self) -> None:
+        for family in self._registry.collect():
+            for sample in family.samples:
+                if sample.name.endswith("_created"):
+                    continue
+                if sample.name not in self._gauges:
+                    tags = (*sample.labels, "replica")
+                    self._gauges[sample.name] = Gauge(sample.name, family.documentation, tags)
+                self._gauges[sample.name].set(sample.value, {**sample.labels, "replica": self._replica})
