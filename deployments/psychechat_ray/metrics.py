@@ -18,7 +18,7 @@ class Plane:
     """Reads the registry in a thread of its own until it is closed."""
 
     def __init__(self, registry: CollectorRegistry, replica: str) -> None:
-        """`replica` tells the ingress's replicas apart: by default Ray's agent drops what would."""
+        """`replica` tells the ingress's replicas apart, also where Ray's agent drops its own labels that would."""
         self._registry, self._replica = registry, replica
         self._gauges: dict[str, Gauge] = {}
         self._closing = threading.Event()
