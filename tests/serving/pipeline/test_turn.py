@@ -593,7 +593,9 @@ async def test_without_a_classifier_the_turn_goes_on_carefully(error: Exception 
     assert not outcome.reply.fallback
     assert "findahelpline.com" not in world.text  # unknown is no crisis
     assert world.count("risk_turns", level="unknown") == 1
-    why = "unavailable" if isinstance(error, EngineUnavailable) else "error" if isinstance(error, ValueError) else "late"
+    why = (
+        "unavailable" if isinstance(error, EngineUnavailable) else "error" if isinstance(error, ValueError) else "late"
+    )
     assert world.count("classifier_failures", cause=why) == 1
 
 
