@@ -37,6 +37,11 @@ test: setup ## Run every check and every test
 unit: setup ## Run the tests that start no real engine (three minutes)
 	$(BIN)/pytest -m "not engine and not e2e"
 
+.PHONY: chart
+chart: setup ## Fetch Helm, and check the chart without deploying it
+	$(BIN)/python -m helm.fetch
+	$(BIN)/pytest tests/helm -m "not e2e"
+
 .PHONY: bench
 bench: setup ## Compare a turn's speed with vLLM's own server (minutes)
 	$(BIN)/python -m benchmarks.smoke

@@ -32,6 +32,7 @@ def deployment(replica: type, name: str, replicas: Replicas, **more: Any) -> Dep
         ray_actor_options={
             "num_cpus": replicas.num_cpus,
             "num_gpus": replicas.num_gpus,
+            "resources": dict(replicas.resources),
             "runtime_env": {"env_vars": dict(replicas.env)},
         },
         health_check_period_s=5,

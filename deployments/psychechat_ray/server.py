@@ -14,7 +14,7 @@ from ray import serve
 from ray.serve.schema import ApplicationStatus, ApplicationStatusOverview
 from rich.console import Console
 
-from psychechat.config import ModelSettings, Settings
+from psychechat.config import ModelSettings, Replicas, Settings
 from psychechat_ray.app import assemble
 from psychechat_ray.ports import free_from, is_free
 
@@ -58,6 +58,7 @@ def _ray(settings: Settings, console: Console, metrics_port: int, *, logs: bool)
         address="local",
         # What the settings ask for always fits; the engines share the cores that there are.
         num_cpus=max(os.cpu_count() or 1, _cpus(settings)),
+        resources=_resources(settings),
         object_store_memory=OBJECT_STORE_BYTES,
         include_dashboard=False,
         _metrics_export_port=metrics_port,
@@ -76,8 +77,19 @@ def _ray(settings: Settings, console: Console, metrics_port: int, *, logs: bool)
 
 
 def _cpus(settings: Settings) -> int:
-    parts = [settings.ingress, *(model.replicas for model in _models(settings).values())]
-    return round(sum(part.num_replicas * part.num_cpus for part in parts) + 0.5)
+    return round(sum(part.num_replicas * part.num_cpus for part in _parts(settings)) + 0.5)
+
+
+def _resources(settings: Settings) -> dict[str, float]:
+    resources: dict[str, float] = {}
+    for part in _parts(settings):
+        for name, amount in part.resources.items():
+            resources[name] = resources.get(name, 0.0) + part.num_replicas * amount
+    return resources
+
+
+def _parts(settings: Settings) -> list[Replicas]:
+    return [settings.ingress, *(model.replicas for model in _models(settings).values())]
 
 
 def _models(settings: Settings) -> dict[str, ModelSettings]:

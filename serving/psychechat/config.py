@@ -53,6 +53,8 @@ class Replicas(Branch):
     num_replicas: PositiveInt = 1
     num_cpus: NonNegativeFloat = 1.0
     num_gpus: NonNegativeFloat = 0.0
+    resources: Mapping[str, PositiveFloat] = {}
+    """Ray's custom resources: only nodes that have them run the replica, e.g. `{"accelerator_type:A100": 0.001}`."""
     env: Mapping[str, str] = {}
     """Environment of the replica's processes, e.g. `VLLM_CPU_OMP_THREADS_BIND`."""
 

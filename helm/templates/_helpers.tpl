@@ -1,0 +1,108 @@
+{{- define "psychechat.fullname" -}}
+{{- $name := default .Chart.Name .Values.nameOverride -}}
+{{- $full := ternary .Release.Name (printf "%s-%s" .Release.Name $name) (contains $name .Release.Name) -}}
+{{- $full = default $full .Values.fullnameOverride -}}
+{{- if gt (len $full) 47 -}}
+{{- fail (printf "the name %q is longer than 47 characters, which KubeRay does not take: set fullnameOverride" $full) -}}
+{{- end -}}
+{{- $full -}}
+{{- end -}}
+
+{{/* Of every Ray pod, whichever cluster it belongs to. KubeRay keeps app.kubernetes.io/name for itself. */}}
+{{- define "psychechat.podLabels" -}}
+app.kubernetes.io/part-of: psychechat
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{- define "psychechat.raySelector" -}}
+matchLabels:
+  {{- include "psychechat.podLabels" . | nindent 2 }}
+matchExpressions:
+  - {key: app.kubernetes.io/component, operator: In, values: [head, worker]}
+{{- end -}}
+
+{{- define "psychechat.labels" -}}
+{{ include "psychechat.podLabels" . }}
+app.kubernetes.io/name: {{ default .Chart.Name .Values.nameOverride }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{- with .Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{- define "psychechat.image" -}}
+{{ .Values.image.repository }}:{{ default (printf "%s-cpu" .Chart.AppVersion) .Values.image.tag }}
+{{- end -}}
+
+{{- define "psychechat.serviceAccountName" -}}
+{{- if .Values.serviceAccount.create -}}
+{{ default (include "psychechat.fullname" .) .Values.serviceAccount.name }}
+{{- else -}}
+{{ default "default" .Values.serviceAccount.name }}
+{{- end -}}
+{{- end -}}
+
+{{- define "psychechat.serviceName" -}}
+{{ default (printf "%s-serve-svc" (include "psychechat.fullname" .)) .Values.service.name }}
+{{- end -}}
+
+{{- define "psychechat.redisHost" -}}
+{{ include "psychechat.fullname" . }}-redis.{{ .Release.Namespace }}.svc
+{{- end -}}
+
+{{/* The seconds of the drain, each checked against the one before. As JSON. */}}
+{{- define "psychechat.drain" -}}
+{{- $turn := dig "policy" "limits" "turn_seconds" 90 .Values.app | float64 -}}
+{{- $given := .Values.drain -}}
+{{- $start := ceil $turn | int -}}
+{{- $hardStop := $given.haproxyHardStopSeconds | default (add $start 30) | int -}}
+{{- $graceful := $given.gracefulShutdownSeconds | default (add $hardStop 30) | int -}}
+{{- $grace := $given.terminationGraceSeconds | default (add $graceful 60) | int -}}
+{{- if le (float64 $hardStop) $turn -}}
+{{- fail (printf "drain.haproxyHardStopSeconds (%d) must be more than app.policy.limits.turn_seconds (%v): a turn would be cut" $hardStop $turn) -}}
+{{- end -}}
+{{- if le $graceful $hardStop -}}
+{{- fail (printf "drain.gracefulShutdownSeconds (%d) must be more than drain.haproxyHardStopSeconds (%d): a replica would go before its connections" $graceful $hardStop) -}}
+{{- end -}}
+{{- if le $grace $graceful -}}
+{{- fail (printf "drain.terminationGraceSeconds (%d) must be more than drain.gracefulShutdownSeconds (%d): a pod would go before its replicas" $grace $graceful) -}}
+{{- end -}}
+{{- if ge (int $given.minDrainingSeconds) $graceful -}}
+{{- fail (printf "drain.minDrainingSeconds (%v) must be less than drain.gracefulShutdownSeconds (%d)" $given.minDrainingSeconds $graceful) -}}
+{{- end -}}
+{{- if le (float64 .Values.haproxy.timeoutServerSeconds) $turn -}}
+{{- fail (printf "haproxy.timeoutServerSeconds (%v) must be more than app.policy.limits.turn_seconds (%v): a turn would be cut" .Values.haproxy.timeoutServerSeconds $turn) -}}
+{{- end -}}
+{{- dict "turn" $start "hardStop" $hardStop "graceful" $graceful "grace" $grace | toJson -}}
+{{- end -}}
+
+{{/* What the combination of values must hold, said before anything is rendered. */}}
+{{- define "psychechat.check" -}}
+{{- $values := .Values -}}
+{{- $memory := dig "memory" "backend" "local" $values.app -}}
+{{- if and (not $values.secrets.apiKeys.existingSecret) (not (dig "auth" "keys" dict $values.app)) (not (dig "auth" "keys_file" "" $values.app)) -}}
+{{- fail "everyone who reaches the API could use it: name a secret with keys in secrets.apiKeys.existingSecret (`psychechat keys new NAME` prints a line), or set app.auth.keys" -}}
+{{- end -}}
+{{- if eq $memory "redis" -}}
+{{- if not (or $values.secrets.redisUrl.existingSecret $values.redis.enabled (dig "memory" "url_file" "" $values.app)) -}}
+{{- fail "app.memory.backend is redis: name a secret with its URL in secrets.redisUrl.existingSecret, or set redis.enabled for a trial" -}}
+{{- end -}}
+{{- if not (or $values.secrets.memoryKeys.existingSecret (dig "memory" "keys_file" "" $values.app)) -}}
+{{- fail "app.memory.backend is redis: name a secret with what `psychechat keys memory` prints in secrets.memoryKeys.existingSecret" -}}
+{{- end -}}
+{{- end -}}
+{{- if and (dig "escalation" "url" "" $values.app) (not $values.secrets.escalation.existingSecret) (not (dig "escalation" "secret_file" "" $values.app)) -}}
+{{- fail "app.escalation.url is set: name the secret that signs its events in secrets.escalation.existingSecret" -}}
+{{- end -}}
+{{- if and $values.redis.enabled (not $values.redis.existingSecret) -}}
+{{- fail "redis.enabled: name a secret with its password in redis.existingSecret" -}}
+{{- end -}}
+{{- if and $values.gcsFaultTolerance.enabled (not (or $values.gcsFaultTolerance.redisAddress $values.redis.enabled)) -}}
+{{- fail "gcsFaultTolerance.enabled: set gcsFaultTolerance.redisAddress, or redis.enabled for a trial" -}}
+{{- end -}}
+{{- if and $values.tls.existingSecret $values.rayCluster.tlsOptions -}}
+{{- fail "tls.existingSecret and rayCluster.tlsOptions are two ways to one end: take one" -}}
+{{- end -}}
+{{- end -}}

@@ -1,0 +1,178 @@
+{{/*
+Everything here takes the root, a group with all its defaults, its component (head or worker) and its name.
+*/}}
+
+{{/* Whether the ingress may run there: its pods alone have our secrets. */}}
+{{- define "psychechat.runsIngress" -}}
+{{- $all := eq .component "worker" -}}
+{{- range $resource, $_ := dig "ingress" "resources" dict .root.Values.app -}}
+{{- $all = and $all (hasKey $.group.rayResources $resource) -}}
+{{- end -}}
+{{- if $all -}}true{{- end -}}
+{{- end -}}
+
+{{/* What Ray and Serve read from the environment, the same on the head and on every worker. */}}
+{{- define "psychechat.env" -}}
+{{- $root := .root -}}
+{{- $ingress := include "psychechat.runsIngress" . -}}
+{{- with $root -}}
+{{- $drain := include "psychechat.drain" . | fromJson -}}
+- {name: HOME, value: /home/psychechat}
+- {name: HF_HOME, value: /models/huggingface}
+- {name: RAY_USAGE_STATS_ENABLED, value: "0"}
+- {name: RAY_process_group_cleanup_enabled, value: "1"}
+- {name: RAY_SERVE_ENABLE_HA_PROXY, value: "1"}
+- {name: RAY_SERVE_THROUGHPUT_OPTIMIZED, value: "1"}
+- {name: RAY_SERVE_LOG_TO_STDERR, value: "1"}
+- {name: RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH, value: psychechat_ray.headers.middlewares}
+- {name: RAY_SERVE_HAPROXY_NBTHREAD, value: {{ .Values.haproxy.threads | quote }}}
+- {name: RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S, value: {{ .Values.haproxy.timeoutClientSeconds | quote }}}
+- {name: RAY_SERVE_HAPROXY_TIMEOUT_SERVER_S, value: {{ .Values.haproxy.timeoutServerSeconds | quote }}}
+- {name: RAY_SERVE_HAPROXY_LOG_TARGET, value: {{ .Values.haproxy.logTarget | quote }}}
+- {name: RAY_SERVE_HAPROXY_METRICS_PORT, value: "9101"}
+- {name: RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S, value: {{ $drain.hardStop | quote }}}
+- {name: RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S, value: {{ .Values.drain.minDrainingSeconds | quote }}}
+{{- if and $ingress .Values.redis.enabled (not .Values.secrets.redisUrl.existingSecret) (eq (dig "memory" "backend" "local" .Values.app) "redis") }}
+- name: PSYCHECHAT_REDIS_PASSWORD
+  valueFrom: {secretKeyRef: {name: {{ .Values.redis.existingSecret }}, key: {{ .Values.redis.key }}}}
+- {name: PSYCHECHAT_REDIS_URL, value: "redis://:$(PSYCHECHAT_REDIS_PASSWORD)@{{ include "psychechat.redisHost" . }}:6379/1"}
+{{- end }}
+{{- with .Values.secrets.huggingFace }}
+{{- if .existingSecret }}
+- name: HF_TOKEN
+  valueFrom: {secretKeyRef: {name: {{ .existingSecret }}, key: {{ .key }}}}
+{{- end }}
+{{- end }}
+{{- if .Values.tls.existingSecret }}
+- {name: RAY_USE_TLS, value: "1"}
+- {name: RAY_TLS_SERVER_CERT, value: /etc/psychechat/tls/tls.crt}
+- {name: RAY_TLS_SERVER_KEY, value: /etc/psychechat/tls/tls.key}
+- {name: RAY_TLS_CA_CERT, value: /etc/psychechat/tls/ca.crt}
+{{- end }}
+{{- with .Values.extraEnv }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+{{- with .group.extraEnv }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{- define "psychechat.filesOf" -}}
+{{- if include "psychechat.runsIngress" . }}{{ include "psychechat.files" .root }}{{ else }}[]{{ end -}}
+{{- end -}}
+
+{{- define "psychechat.volumeMounts" -}}
+{{- $root := .root -}}
+- {name: tmp, mountPath: /tmp}
+- {name: home, mountPath: /home/psychechat}
+- {name: shm, mountPath: /dev/shm}
+- {name: models, mountPath: /models}
+{{- range include "psychechat.filesOf" . | fromJsonArray }}
+- {name: {{ .name }}, mountPath: /etc/psychechat/{{ .name }}, readOnly: true}
+{{- end }}
+{{- if $root.Values.tls.existingSecret }}
+- {name: tls, mountPath: /etc/psychechat/tls, readOnly: true}
+{{- end }}
+{{- with $root.Values.extraVolumeMounts }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{- define "psychechat.volumes" -}}
+{{- $root := .root -}}
+- {name: tmp, emptyDir: {}}
+- {name: home, emptyDir: {}}
+- {name: shm, emptyDir: {medium: Memory, sizeLimit: {{ .group.shmSize }}}}
+{{- $models := .group.models -}}
+{{- with $root.Values.modelCache }}
+{{- if and $models (or .enabled .existingClaim) }}
+- {name: models, persistentVolumeClaim: {claimName: {{ default (printf "%s-models" (include "psychechat.fullname" $root)) .existingClaim }}}}
+{{- else }}
+- {name: models, emptyDir: {}}
+{{- end }}
+{{- end }}
+{{- range include "psychechat.filesOf" . | fromJsonArray }}
+- {name: {{ .name }}, secret: {secretName: {{ .secret.existingSecret }}}}
+{{- end }}
+{{- with $root.Values.tls.existingSecret }}
+- {name: tls, secret: {secretName: {{ . }}}}
+{{- end }}
+{{- with $root.Values.extraVolumes }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{- define "psychechat.pod" -}}
+{{- $root := .root -}}
+{{- $group := .group -}}
+{{- $drain := include "psychechat.drain" $root | fromJson -}}
+{{- $own := merge (dict "app.kubernetes.io/component" .component "psychechat/group" .name) (include "psychechat.podLabels" $root | fromYaml) -}}
+metadata:
+  labels:
+    {{- merge $own (default dict $group.labels) $root.Values.commonLabels | toYaml | nindent 4 }}
+  {{- with merge (deepCopy (default dict $group.annotations)) $root.Values.podAnnotations }}
+  annotations: {{- toYaml . | nindent 4 }}
+  {{- end }}
+spec:
+  serviceAccountName: {{ include "psychechat.serviceAccountName" $root }}
+  # The autoscaler beside the head is who talks to Kubernetes.
+  automountServiceAccountToken: {{ and (eq .component "head") $root.Values.autoscaler.enabled }}
+  enableServiceLinks: false
+  terminationGracePeriodSeconds: {{ $drain.grace }}
+  securityContext: {{- toYaml $root.Values.podSecurityContext | nindent 4 }}
+  {{- with $root.Values.imagePullSecrets }}
+  imagePullSecrets: {{- toYaml . | nindent 4 }}
+  {{- end }}
+  {{- with $group.priorityClassName }}
+  priorityClassName: {{ . }}
+  {{- end }}
+  {{- with $group.runtimeClassName }}
+  runtimeClassName: {{ . }}
+  {{- end }}
+  {{- with $group.nodeSelector }}
+  nodeSelector: {{- toYaml . | nindent 4 }}
+  {{- end }}
+  {{- with $group.tolerations }}
+  tolerations: {{- toYaml . | nindent 4 }}
+  {{- end }}
+  {{- with $group.affinity }}
+  affinity: {{- toYaml . | nindent 4 }}
+  {{- end }}
+  {{- with $group.spreadOver }}
+  topologySpreadConstraints:
+    {{- range . }}
+    - topologyKey: {{ . }}
+      maxSkew: 1
+      whenUnsatisfiable: ScheduleAnyway
+      labelSelector:
+        matchLabels: {{- toYaml $own | nindent 10 }}
+    {{- end }}
+  {{- end }}
+  containers:
+    # KubeRay adds `ray start`, the port `metrics`, and probes that need bash and wget in the image.
+    - name: ray-{{ .component }}
+      image: {{ default (include "psychechat.image" $root) $group.image }}
+      imagePullPolicy: {{ $root.Values.image.pullPolicy }}
+      # Runs before `ray start`: a core dump would hold what seekers wrote.
+      command: [ulimit, -c, "0"]
+      securityContext: {{- toYaml $root.Values.securityContext | nindent 8 }}
+      resources: {{- toYaml $group.resources | nindent 8 }}
+      ports:
+        {{- if eq .component "head" }}
+        - {name: gcs-server, containerPort: 6379}
+        - {name: dashboard, containerPort: 8265}
+        {{- end }}
+        - {name: metrics, containerPort: 8080}
+        - {name: serve, containerPort: {{ int $root.Values.app.port }}}
+        - {name: haproxy-metrics, containerPort: 9101}
+      env:
+        {{- include "psychechat.env" . | nindent 8 }}
+      {{- with $root.Values.extraEnvFrom }}
+      envFrom: {{- toYaml . | nindent 8 }}
+      {{- end }}
+      volumeMounts:
+        {{- include "psychechat.volumeMounts" . | nindent 8 }}
+  volumes:
+    {{- include "psychechat.volumes" . | nindent 4 }}
+{{- end -}}

@@ -1,0 +1,52 @@
+{{/* The mounted secrets: where each is a file, and which setting says so. As JSON. */}}
+{{- define "psychechat.files" -}}
+{{- $files := list -}}
+{{- with .Values.secrets -}}
+{{- range list
+      (dict "secret" .apiKeys "name" "api-keys" "branch" "auth" "setting" "keys_file" "used" true)
+      (dict "secret" .redisUrl "name" "redis-url" "branch" "memory" "setting" "url_file" "used" (eq (dig "memory" "backend" "local" $.Values.app) "redis"))
+      (dict "secret" .memoryKeys "name" "memory-keys" "branch" "memory" "setting" "keys_file" "used" (eq (dig "memory" "backend" "local" $.Values.app) "redis"))
+      (dict "secret" .escalation "name" "escalation" "branch" "escalation" "setting" "secret_file" "used" (ne (dig "escalation" "url" "" $.Values.app) "")) -}}
+{{- if and .secret.existingSecret .used -}}
+{{- $files = append $files . -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- $files | toJson -}}
+{{- end -}}
+
+{{/* The settings without their policy, which is the ingress's user_config: it may change while turns run. */}}
+{{- define "psychechat.args" -}}
+{{- $args := omit (deepCopy .Values.app) "policy" -}}
+{{- range include "psychechat.files" . | fromJsonArray -}}
+{{- $branch := merge (dict .setting (printf "/etc/psychechat/%s/%s" .name .secret.key)) (get $args .branch | default dict) -}}
+{{- $_ := set $args .branch $branch -}}
+{{- end -}}
+{{- $args | toJson -}}
+{{- end -}}
+
+{{- define "psychechat.serveConfig" -}}
+{{- $drain := include "psychechat.drain" . | fromJson -}}
+{{- $deployments := list -}}
+{{- range ternary (list "ingress" "classifier" "counselor" "seeker") (list "ingress" "classifier" "counselor") (not (empty .Values.app.seeker)) -}}
+{{- $deployment := dict "name" . "graceful_shutdown_timeout_s" $drain.graceful -}}
+{{- if and (eq . "ingress") $.Values.app.policy -}}
+{{- $_ := set $deployment "user_config" $.Values.app.policy -}}
+{{- end -}}
+{{- $deployments = append $deployments $deployment -}}
+{{- end -}}
+{{- $application := dict
+      "name" "psychechat"
+      "route_prefix" "/"
+      "import_path" "psychechat_ray.app:build"
+      "args" (include "psychechat.args" . | fromJson)
+      "deployments" $deployments -}}
+{{- with .Values.serve.loggingConfig -}}
+{{- $_ := set $application "logging_config" . -}}
+{{- end -}}
+{{- dict
+      "proxy_location" "EveryNode"
+      "http_options" (dict "host" "0.0.0.0" "port" (int .Values.app.port))
+      "applications" (list $application)
+    | toYaml -}}
+{{- end -}}

@@ -1,0 +1,104 @@
+"""The Serve config that the chart renders is our settings, and Ray takes it."""
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+import yaml
+from ray.serve._private.build_app import build_app
+from ray.serve.schema import ServeDeploySchema
+
+from psychechat.config import Replicas, Settings
+from psychechat.policy import Policy
+from psychechat_ray.app import build
+from psychechat_ray.configurations import load
+from tests.helm.charts import CHART, EXAMPLES, Helm, Rendered
+
+
+def settings(rendered: Rendered) -> Settings:
+    """As the replicas have them: `args`, and the policy that is the ingress's user_config."""
+    application = rendered.application
+    [ingress] = [deployment for deployment in application["deployments"] if deployment["name"] == "ingress"]
+    return Settings.model_validate({**application["args"], "policy": ingress.get("user_config", {})})
+
+
+def test_ray_takes_it(rendered: Rendered) -> None:
+    config = ServeDeploySchema.model_validate(rendered.serve_config)
+    assert [application.name for application in config.applications] == ["psychechat"]
+    assert config.http_options.port == 8000
+
+
+def test_it_is_what_the_values_say_and_where_secrets_are(rendered: Rendered) -> None:
+    given = settings(rendered)
+    assert given.host == "0.0.0.0"
+    assert str(given.auth.keys_file).startswith("/etc/psychechat/")
+
+
+@pytest.mark.parametrize("file", [CHART / "values.yaml", *EXAMPLES], ids=lambda path: path.stem)
+def test_values_app_has_the_shape_of_a_settings_file(file: Any) -> None:
+    app = yaml.safe_load(file.read_text()).get("app", {})
+    keys = {"auth": {"keys": {"somebody": "0" * 64}}}
+    Settings.model_validate({**app, **keys})
+
+
+def test_numbers_arrive_as_they_were_written(helm: Helm) -> None:
+    """Helm reads integers as floats: a million must not become 1e+06, which YAML takes for a text."""
+    rendered = helm.render("app.policy.limits.body_bytes=2000000", "app.memory.ttl_seconds=86400000")
+    assert settings(rendered).policy.limits.body_bytes == 2_000_000
+    assert settings(rendered).memory.ttl_seconds == 86_400_000
+
+
+def test_the_policy_is_apart_from_what_restarts_replicas(rendered: Rendered) -> None:
+    assert "policy" not in rendered.application["args"]
+    for deployment in rendered.application["deployments"]:
+        assert set(deployment) <= {"name", "graceful_shutdown_timeout_s", "user_config"}
+        Policy.model_validate(deployment.get("user_config", {}))
+
+
+def test_a_deployment_that_is_named_exists(rendered: Rendered) -> None:
+    application = rendered.application
+    built = build_app(build(application["args"]), name="psychechat")
+    assert [d["name"] for d in application["deployments"]] == sorted(
+        (deployment.name for deployment in built.deployments),
+        key=["ingress", "classifier", "counselor", "seeker"].index,
+    )
+
+
+@pytest.mark.parametrize(("example", "config"), [("single-gpu", "single-gpu"), ("cpu-demo", "demo-cpu")])
+def test_an_example_serves_as_the_configuration_of_its_name(helm: Helm, example: str, config: str) -> None:
+    """Other than where the engines' threads run, and what the operator's side of the chart says."""
+    charted, configured = settings(helm.render(values=CHART / f"ci/{example}-values.yaml")), load(config)
+    for role in ("classifier", "counselor"):
+        one, other = getattr(charted, role), getattr(configured, role)
+        assert one.model_copy(update={"replicas": Replicas()}) == other.model_copy(update={"replicas": Replicas()})
+        assert (one.replicas.num_cpus, one.replicas.num_gpus) == (other.replicas.num_cpus, other.replicas.num_gpus)
+    assert charted.policy == configured.policy
+
+
+def test_every_replica_finds_a_place(rendered: Rendered) -> None:
+    """First fit, the largest first, on the pods that the groups have without the autoscaler."""
+    nodes: list[Counter[str]] = []
+    for group in rendered.cluster["workerGroupSpecs"]:
+        [container] = group["template"]["spec"]["containers"]
+        limits, params = container["resources"]["limits"], group["rayStartParams"]
+        cores, gpus = params.get("num-cpus", limits["cpu"]), limits.get("nvidia.com/gpu", 0)
+        custom = json.loads(json.loads(params.get("resources", '"{}"')))
+        nodes += [exact({"CPU": float(cores), "GPU": float(gpus), **custom}) for _ in range(group["replicas"])]
+    given = settings(rendered)
+    models = [given.classifier, given.counselor, *([given.seeker] if given.seeker else [])]
+    needs = [
+        exact({"CPU": part.num_cpus, "GPU": part.num_gpus, **part.resources})
+        for part in [given.ingress, *(model.replicas for model in models)]
+        for _ in range(part.num_replicas)
+    ]
+    for need in sorted(needs, key=lambda need: (need["GPU"], need["CPU"]), reverse=True):
+        node = next((node for node in nodes if need <= node), None)
+        assert node is not None, f"no pod has {need}"
+        node.subtract(need)
+
+
+def exact(resources: Mapping[str, float]) -> Counter[str]:
+    """In ten-thousandths, as Ray counts them: 0.9 and 0.1 are 1."""
+    return Counter({name: round(amount * 10_000) for name, amount in resources.items()})
