@@ -286,7 +286,7 @@ class TestSelectors:
             assert not any(selects(manifest["spec"][field], stranger) for manifest in rendered.of_kind(kind))
 
     def test_ports_are_named_as_they_are_asked_for(self, helm: Helm) -> None:
-        rendered = helm.render(values=CHART / "ci/multi-gpu-values.yaml")
+        rendered = helm.render("podMonitor.ingress=true", values=CHART / "ci/multi-gpu-values.yaml")
         head, worker = (
             {port["name"]: port["containerPort"] for port in rendered.pods[name]["spec"]["containers"][0]["ports"]}
             for name in ("head", "large")
