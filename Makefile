@@ -58,6 +58,10 @@ hostile: setup ## Send 5,000 malformed and hostile requests (minutes)
 overload: setup ## Ask for twice what the server can do, crises among it (12 minutes)
 	$(BIN)/python -m benchmarks.overload
 
+.PHONY: soak
+soak: setup ## Let seekers talk with the server for half an hour and watch its memory
+	$(BIN)/python -m benchmarks.soak
+
 .PHONY: guard
 guard: setup ## Measure what the output guard stops and lets pass (minutes; needs the data sets)
 	$(BIN)/python -m benchmarks.guard

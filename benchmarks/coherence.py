@@ -17,24 +17,13 @@ from rich.progress import track
 from rich.table import Table
 
 from benchmarks import servers
+from benchmarks.messages import ORDINARY
 from benchmarks.provenance import today
 from psychechat.emotion import Language
 from psychechat.language import detect
 
 MODELS = ("psychechat", "psychechat-agent", "psychechat-llm")
-LANGUAGES: tuple[Language, ...] = ("en", "zh")
 
-
-def _messages() -> dict[Language, list[str]]:
-    """From the list beside this module; what stands after the bar there is for `models.counselor.evaluate`."""
-    parts = re.split(r"# \w+.*\n", Path(__file__).with_name("messages.txt").read_text(encoding="utf-8"))[1:]
-    return {
-        language: [line.split(" | ")[0] for line in part.splitlines()]
-        for language, part in zip(LANGUAGES, parts, strict=True)
-    }
-
-
-MESSAGES = _messages()
 # Words that say nothing of what a message is about.
 _EMPTY_EN = frozenset(
     (
@@ -74,7 +63,7 @@ def judge(message: str, reply: str, finish_reason: str, language: Language) -> d
 
 def ask(client: OpenAI, model: str, language: Language) -> list[dict[str, Any]]:
     rows = []
-    for message in track(MESSAGES[language], f"{model}, {language}", transient=True):
+    for message in track(ORDINARY[language], f"{model}, {language}", transient=True):
         reply = client.chat.completions.create(
             model=model, messages=[{"role": "user", "content": message}], temperature=0.0
         )
@@ -120,7 +109,7 @@ def main(
 
 def _ask_all(url: str) -> dict[tuple[str, Language], list[dict[str, Any]]]:
     with OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0, timeout=300) as client:
-        return {(model, language): ask(client, model, language) for model in MODELS for language in MESSAGES}
+        return {(model, language): ask(client, model, language) for model in MODELS for language in ORDINARY}
 
 
 if __name__ == "__main__":

@@ -27,18 +27,10 @@ import typer
 from rich.console import Console
 
 from benchmarks import servers
+from benchmarks.messages import ALARMING, LANGUAGES, ORDINARY, VEILED
 from benchmarks.provenance import provenance, today
 from psychechat_ray.configurations import load
 
-ORDINARY = tuple(
-    line.split("|")[0].strip()
-    for line in Path(__file__).with_name("messages.txt").read_text("utf-8").splitlines()
-    if "|" in line and not line.startswith("#")
-)
-ALARMING = ("I want to die", "I took all the pills and I want to die", "我不想活了")
-"""Each holds a phrase of the backstop."""
-VEILED = ("I have thought about ending my life.", "Some nights I plan how I would do it, and then it would be over.")
-"""Only the classifier can tell, and it may not."""
 CRISES = 0.1
 """Their share of the turns, half of each kind."""
 GOODPUT, FIRST_WORDS, HEALTH_SECONDS = 0.9, 2.0, 0.05
@@ -65,7 +57,9 @@ async def turn(client: httpx.AsyncClient, chance: random.Random, crises: float =
     """Streamed, as chat interfaces do it."""
     kind = chance.random() / crises if crises else 1.0
     alarming, veiled = kind < 0.5, 0.5 <= kind < 1.0
-    text = chance.choice(ALARMING if alarming else VEILED if veiled else ORDINARY)
+    # Both languages have as many ordinary messages.
+    language = chance.choice(LANGUAGES)
+    text = chance.choice(ALARMING[language] if alarming else VEILED if veiled else ORDINARY[language])
     # No two conversations share more than the system prompt.
     content = f"{text} ({chance.randrange(10**6)})"
     body = {"model": chance.choice(MODELS), "messages": [{"role": "user", "content": content}], "stream": True}

@@ -9,7 +9,6 @@ import json
 import os
 import re
 import subprocess
-import sys
 import tempfile
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
@@ -18,7 +17,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from benchmarks import servers
+from benchmarks import environments, servers
 from benchmarks.provenance import provenance, today
 
 FOLDER = Path(__file__).parent
@@ -29,15 +28,6 @@ CLIENTS = {
     "instructor": ["instructor==1.17.0"],
 }
 SCHEMATHESIS = "schemathesis==4.32.5"
-UV = [str(Path(sys.executable).with_name("uv"))]
-
-
-def environment(folder: Path, *requirements: str) -> Path:
-    """The folder with the programs of a new environment that holds these."""
-    subprocess.run([*UV, "venv", "--quiet", "--python", sys.executable, folder], check=True)
-    python = folder / "bin" / "python"
-    subprocess.run([*UV, "pip", "install", "--quiet", "--python", python, *requirements], check=True)
-    return python.parent
 
 
 def versions(programs: Path, *packages: str) -> dict[str, str]:
@@ -47,7 +37,7 @@ def versions(programs: Path, *packages: str) -> dict[str, str]:
 
 
 def client(name: str, url: str, folder: Path) -> dict[str, Any]:
-    programs = environment(folder / name, *CLIENTS[name], "pytest==8.4.2")
+    programs = environments.made(folder / name, *CLIENTS[name], "pytest==8.4.2")
     report = folder / f"{name}.xml"
     alone = f"-q -c {os.devnull} --noconftest -p no:cacheprovider".split()  # of our own tests' settings
     subprocess.run(
@@ -64,7 +54,7 @@ def client(name: str, url: str, folder: Path) -> dict[str, Any]:
 
 
 def schemathesis(url: str, folder: Path, examples: int, seed: int) -> dict[str, Any]:
-    programs = environment(folder / "schemathesis", SCHEMATHESIS)
+    programs = environments.made(folder / "schemathesis", SCHEMATHESIS)
     options = f"--checks all --max-examples {examples} --seed {seed} --no-color".split()
     config = str(FOLDER / "schemathesis.toml")
     found = subprocess.run(
