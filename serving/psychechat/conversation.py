@@ -151,6 +151,8 @@ class Choice:
     """Of each of its tokens, if they were asked for and the text is a model's as it wrote it."""
     found: Cause | None = None
     """What the output guard found in what the model wrote."""
+    fallback: bool = False
+    """Whether this is the safe template."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,5 +176,8 @@ class Reply:
     """Drafts that were reviewed; 0 in LLM Mode."""
     passed: bool | None = None
     """Whether the last draft passed its review; None without a review."""
-    fallback: bool = False
-    """Whether the safe template answered."""
+
+    @property
+    def fallback(self) -> bool:
+        """Whether the safe template answered, in every choice."""
+        return all(choice.fallback for choice in self.choices)

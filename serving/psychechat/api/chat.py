@@ -15,13 +15,13 @@ from psychechat.api import moderations
 from psychechat.api.auth import tenant
 from psychechat.api.body import StrictJSONRoute
 from psychechat.api.document import READ, answers, streamed
-from psychechat.api.errors import describe
+from psychechat.api.errors import broken_off
 from psychechat.api.intake import Caller, turn_request
 from psychechat.api.leaving import CLIENT_LEFT, before_leaving, end
 from psychechat.api.middleware import request_id
 from psychechat.api.objects import ChatCompletion, ChatCompletionChunk
 from psychechat.api.protocol import ChatRequest
-from psychechat.api.rendering import KEEP_ALIVE, Chunks, Heading, JSONBytes, completion, event
+from psychechat.api.rendering import KEEP_ALIVE, Chunks, Heading, JSONBytes, completion
 from psychechat.pipeline.llm_mode import Piece
 from psychechat.pipeline.turn import Outcome, Pipeline, TurnRequest, run_turn
 
@@ -145,9 +145,7 @@ class _Running:
         try:
             outcome = self._task.result()
         except Exception as error:
-            # Part of a reply may have left: the error ends the stream without [DONE], so that nobody takes the part
-            # for the whole.
-            yield event(describe(error)[1])
+            yield broken_off(self._asked.request_id, error)
             return
         yield chunks.finish(outcome, self.moderation(outcome))
 

@@ -11,8 +11,9 @@ from starlette.responses import Response, StreamingResponse
 
 from psychechat.api.body import StrictJSONRoute
 from psychechat.api.document import READ, answers, streamed
-from psychechat.api.errors import describe
+from psychechat.api.errors import broken_off
 from psychechat.api.leaving import CLIENT_LEFT, unless_left
+from psychechat.api.middleware import request_id
 from psychechat.api.objects import Classification, Classifications
 from psychechat.api.rendering import DONE, JSONBytes, emotions_object, event, risk_object
 from psychechat.api.texts import ClassifyRequest, assessments, whole
@@ -43,7 +44,7 @@ def router(pipeline: Pipeline) -> APIRouter:
             first = await unless_left(request, anext(found))
             if first is None:
                 return Response(status_code=CLIENT_LEFT)
-            events, headers = _events(first, found, policy), {"cache-control": "no-store"}
+            events, headers = _events(request_id(request), first, found, policy), {"cache-control": "no-store"}
             return StreamingResponse(events, media_type="text/event-stream", headers=headers)
         every = await unless_left(request, whole(found))
         if every is None:
@@ -56,7 +57,7 @@ def router(pipeline: Pipeline) -> APIRouter:
 
 
 async def _events(
-    first: Assessment, rest: AsyncGenerator[Assessment, None], policy: Policy
+    identifier: str, first: Assessment, rest: AsyncGenerator[Assessment, None], policy: Policy
 ) -> AsyncGenerator[bytes, None]:
     """An event a text, then `[DONE]`; an error ends the stream without it."""
     yield event(classification(0, first, policy))
@@ -67,7 +68,7 @@ async def _events(
                 index += 1
                 yield event(classification(index, assessment, policy))
         except Exception as error:
-            yield event(describe(error)[1])
+            yield broken_off(identifier, error)
             return
     yield DONE
 

@@ -3,6 +3,7 @@
 https://platform.openai.com/docs/guides/error-codes: `{"error": {"message", "type", "param", "code"}}`.
 """
 
+import logging
 import re
 from collections.abc import Sequence
 from math import ceil
@@ -13,7 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from psychechat.api.rendering import JSONBytes
+from psychechat.api.rendering import JSONBytes, event
 from psychechat.errors import (
     ContextLengthExceeded,
     DeadlineExceeded,
@@ -26,6 +27,9 @@ from psychechat.errors import (
     Unauthorized,
     UnknownModel,
 )
+from psychechat.telemetry import log_unforeseen
+
+logger = logging.getLogger(__name__)
 
 # Status, type and code. The first row whose class fits is taken.
 _TABLE: Sequence[tuple[type[PsycheChatError], int, str, str | None]] = (
@@ -69,6 +73,13 @@ def describe(error: Exception) -> tuple[int, dict[str, Any]]:
                 param, code = error.param, code or error.code
             return status, error_object(str(error), type, param=param, code=code)
     return 500, error_object("The server failed. Nothing of the request was kept.", "server_error")
+
+
+def broken_off(request_id: str, error: Exception) -> bytes:
+    """The event that ends a stream in the middle. There is no `[DONE]`, so that nobody takes the part for the whole."""
+    if not isinstance(error, PsycheChatError):
+        log_unforeseen(logger, request_id, error)
+    return event(describe(error)[1])
 
 
 def respond(request: Request, error: Exception) -> Response:

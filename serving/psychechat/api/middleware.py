@@ -5,7 +5,6 @@ import logging
 import re
 import secrets
 import time
-import traceback
 from collections.abc import Callable
 
 from starlette.exceptions import HTTPException
@@ -15,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from psychechat.api.errors import describe
 from psychechat.api.rendering import JSONBytes
 from psychechat.policy import Limits
-from psychechat.telemetry import Metrics
+from psychechat.telemetry import Metrics, log_unforeseen
 
 logger = logging.getLogger(__name__)
 
@@ -49,15 +48,7 @@ class Envelope:
         except Exception as error:
             if status:
                 raise ConnectionAbortedError("the reply broke off") from None
-            # Where it happened, without the message, which may quote what someone wrote.
-            frames = traceback.extract_tb(error.__traceback__)
-            logger.error(
-                "request %s: unforeseen %s at %s:%s",
-                request_id,
-                type(error).__name__,
-                frames[-1].filename,
-                frames[-1].lineno,
-            )
+            log_unforeseen(logger, request_id, error)
             http_status, described = describe(error)
             await JSONBytes(described, http_status)(scope, receive, named)
         finally:

@@ -121,7 +121,7 @@ class Lane:
             return self._permit(waiter)
         if not seconds:
             raise self._refusal("full", cost)
-        if rank is not Rank.CRISIS and len(self._waiting) >= bounds.waiting:
+        if rank is not Rank.CRISIS and sum(w.rank is not Rank.CRISIS for w in self._waiting) >= bounds.waiting:
             self._make_room(waiter)
         insort(self._waiting, waiter)
         began = time.monotonic()
@@ -200,6 +200,8 @@ class _Pace:
 
     def seconds(self, cost: int) -> float:
         """Until this much has come back; between one second and one minute."""
+        while self._returns and time.monotonic() - self._returns[0][0] > _RECENT_SECONDS:
+            self._returns.popleft()
         if not self._returns:
             return _RETRY[0]
         took = time.monotonic() - self._returns[0][0]
@@ -208,4 +210,6 @@ class _Pace:
 
 
 _RETURNS = 64
+_RECENT_SECONDS = 30.0
+"""Returns older than this say nothing about the pace of now."""
 _RETRY = (1.0, 60.0)

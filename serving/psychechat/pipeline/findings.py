@@ -55,7 +55,11 @@ class Findings:
 
     @property
     def reason(self) -> str:
-        return self.decision.reason if self.decision else "crisis" if self.in_crisis else "undecided"
+        if self.decision is not None:
+            return self.decision.reason
+        if self.in_crisis:
+            return "crisis"
+        return "unknown_risk" if self.let_in else "undecided"
 
     @property
     def emotions(self) -> list[Emotion]:
@@ -68,7 +72,7 @@ class Findings:
             return None
         return valence(emotion.label for emotion in self.emotions) - before
 
-    def reply(self, choices: tuple[Choice, ...], *, fallback: bool = False) -> Reply:
+    def reply(self, choices: tuple[Choice, ...]) -> Reply:
         emotions = self.emotions
         return Reply(
             choices=choices,
@@ -82,7 +86,6 @@ class Findings:
             risk=self.assessment.risk if self.assessment else {},
             rounds=len(self.agent.rounds) if self.agent else 0,
             passed=self.agent.passed if self.agent else None,
-            fallback=fallback,
         )
 
     @property
@@ -91,8 +94,8 @@ class Findings:
 
     def safe_reply(self, found: Cause | None = None) -> Reply:
         """Where no model's reply may leave. `found`: what the guard found in one."""
-        choice = Choice(self.safe_template, "content_filter", found=found)
-        return self.reply((choice,) * self.request.choices, fallback=True)
+        choice = Choice(self.safe_template, "content_filter", found=found, fallback=True)
+        return self.reply((choice,) * self.request.choices)
 
     def ending(self, said: str) -> str:
         """The fixed words after what was said of a reply that the guard stopped."""

@@ -36,11 +36,11 @@ class Judged:
 
 
 async def judge(
-    classifier: Classifier, door: Lane, texts: Sequence[str], policy: Policy, call: Call
+    classifier: Classifier, door: Lane, texts: Sequence[str], policy: Policy, call: Call, seconds: float
 ) -> tuple[Judged, ...] | None:
-    """One a text; None if nobody can tell, or not in time. The reply is there: that fails no turn."""
+    """One a text; None if nobody can tell, or not in so many seconds. The reply is there: that fails no turn."""
     try:
-        async with asyncio.timeout(min(policy.limits.classify_seconds, call.deadline - time.time() - _TO_SPARE)):
+        async with asyncio.timeout(min(seconds, call.deadline - time.time() - _TO_SPARE)):
             with await door.acquire(Rank.ORDINARY, sum(map(tokens, texts))):
                 found = await classifier.classify(texts, call)
     except Exception as error:

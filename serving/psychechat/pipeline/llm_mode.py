@@ -132,8 +132,9 @@ class _Leaving:
 
     def end(self) -> Choice:
         """With the fixed words, now that the guard has stopped it."""
+        fallback = not self.said
         self._say(Piece(self._index, self._outlet.ending(self.said)))
-        return Choice(self.said, "content_filter", found=self.found)
+        return Choice(self.said, "content_filter", found=self.found, fallback=fallback)
 
     def _say(self, piece: Piece) -> None:
         self.said += piece.content

@@ -43,7 +43,11 @@ async def _recalled(pipeline: Pipeline, request_id: str, key: bytes) -> EmotionM
 
 
 async def remember(pipeline: Pipeline, found: Findings, reply: Reply, tally: Tally) -> None:
-    """Under the key of every text that the conversation may go on from. Unknown emotions keep the last known."""
+    """Under the client's name of the session, or under every text that the conversation may go on from.
+
+    Never under both: other people's conversations may begin with the same words, and would then bear this one's name.
+    Unknown emotions keep the last known.
+    """
     if found.session is None:
         return
     labels = tuple(emotion.label for emotion in reply.emotions)
@@ -52,9 +56,10 @@ async def remember(pipeline: Pipeline, found: Findings, reply: Reply, tally: Tal
     memory = EmotionMemory(found.session, found.language, known, found.agent.analysis if found.agent else None)
     keys, request = pipeline.keys, found.request
     session = keys.of_session(request.tenant, found.session)
-    places = [keys.after(request.tenant, request.conversation, choice.text) for choice in reply.choices]
     if request.session is not None:
-        places.append(session)
+        places = [session]
+    else:
+        places = [keys.after(request.tenant, request.conversation, choice.text) for choice in reply.choices]
     stores = pipeline.metrics.stores
     try:
         async with asyncio.timeout(_SECONDS):

@@ -63,7 +63,7 @@ async def run_turn(
 
     try:
         try:
-            reply = await _in_time(turn.moderated(speak), seconds)
+            reply = await turn.moderated(speak, seconds)
         except Exception as error:
             if not (found.must_answer and first_words):
                 outcome = "refused" if isinstance(error, Overloaded) else "error"
@@ -79,7 +79,9 @@ async def run_turn(
         metrics.turns.labels(reply.mode, reply.reason, "safe_template" if reply.fallback else "reply").inc()
     finally:
         turn.escalate(reply)
-        _count(metrics, found.mode, tally)
+        if found.decision or reply:  # read, or answered though nobody could read it
+            _count_found(metrics, found)
+        _count_seconds(metrics, found.mode, tally)
         pipeline.quotas.charge(request.tenant, tally.usage.prompt_tokens + tally.usage.completion_tokens)
     return Outcome(reply, tally.usage, dict(tally.seconds), turn.judged)
 
@@ -106,13 +108,14 @@ class _Turn:
         if obstacle is not None:
             raise obstacle
         with self._quota(), await self._place():
-            self._admitted()
+            self._begin()
             return await self._reply_in_mode(call, pack, brief, speak)
 
     async def _enter(self) -> Permit:
-        """To be classified. An alarming message waits for nobody."""
+        """To be classified. An alarming message waits for nobody; a key beyond its quota waits for all others."""
         found = self._found
-        rank = Rank.CRISIS if found.alarm else Rank.ORDINARY
+        beyond = self._pipeline.quotas.exceeded(found.request.tenant)
+        rank = Rank.CRISIS if found.alarm else Rank.BULK if beyond else Rank.ORDINARY
         with self._tally.timed("queue"):
             permit = await self._pipeline.admission.classification.acquire(
                 rank, tokens(found.request.conversation.newest)
@@ -140,6 +143,14 @@ class _Turn:
                 rank, found.request.choices, seconds=0.0 if found.severity is None and not found.alarm else None
             )
 
+    def _begin(self) -> None:
+        """Nothing but the engines to wait for: it counts for its key's minute now, and the client may be told."""
+        found = self._found
+        assert found.decision is not None
+        if not found.decision.crisis:
+            self._pipeline.quotas.count(found.request.tenant)
+        self._admitted()
+
     async def _reply_in_mode(self, call: Call, pack: Pack, brief: Brief, speak: Callable[[Piece], None]) -> Reply:
         found = self._found
         assert found.decision is not None
@@ -157,27 +168,35 @@ class _Turn:
             return await self._answer_as_agent(desk, brief, speak)
         return await self._answer_as_llm(desk, brief, speak)
 
-    async def moderated(self, speak: Callable[[Piece], None]) -> Reply:
-        """The answer, judged if the client asked for it. With `block` none leaves that is flagged or was not judged.
+    async def moderated(self, speak: Callable[[Piece], None], seconds: float) -> Reply:
+        """The answer within so many seconds, judged if the client asked for it.
 
-        A crisis keeps its reply: what it says of the danger, it says with good reason.
+        With `block` none leaves that is flagged or was not judged. A crisis keeps its reply: what it says of the
+        danger, it says with good reason. Judging has an end of its own, so that nothing takes back a reply that is
+        there.
         """
         found = self._found
         mode = found.request.moderation
-        if mode is None:
-            return await self.answer(speak)
         held: list[Piece] = []
-        reply = await self.answer(held.append if mode == "block" else speak)
+        reply = await _in_time(self.answer(held.append if mode == "block" else speak), seconds)
+        if mode is None:
+            return reply
         withheld = mode == "block" and not reply.fallback and found.reason != "crisis"
         if not withheld:
             while held:
                 speak(held.pop(0))
         with self._tally.timed("moderation"):
-            texts = [choice.text for choice in reply.choices]
             self.judged = await judge(
-                self._pipeline.classifier, self._pipeline.admission.classification, texts, found.policy, self._call()
+                self._pipeline.classifier,
+                self._pipeline.admission.classification,
+                [choice.text for choice in reply.choices],
+                found.policy,
+                self._call(),
+                self._reading_seconds,
             )
-        passed = self.judged is not None and not any(judged.flagged for judged in self.judged)
+        passed = self.judged is not None and not any(
+            judged.flagged and not choice.fallback for judged, choice in zip(self.judged, reply.choices, strict=True)
+        )
         if withheld and not passed:
             reply = self.safe_reply(cause="moderation")
             held = [Piece(index, choice.text) for index, choice in enumerate(reply.choices)]
@@ -231,7 +250,7 @@ class _Turn:
 
     def _route(self) -> Decision:
         found = self._found
-        decision = router.choose(
+        return router.choose(
             found.request.requested,
             severity=found.severity,
             backstop=found.alarm,
@@ -239,11 +258,6 @@ class _Turn:
             busy=self._pipeline.admission.generation.busy,
             routing=found.policy.routing,
         )
-        metrics = self._pipeline.metrics
-        metrics.risk_turns.labels("unknown" if found.severity is None else found.severity.label).inc()
-        for emotion in found.emotions:
-            metrics.emotions.labels(emotion.label.name()).inc()
-        return decision
 
     async def _answer_as_agent(self, desk: Desk, brief: Brief, speak: Callable[[Piece], None]) -> Reply:
         found = self._found
@@ -271,10 +285,9 @@ class _Turn:
             sampling = replace(sampling, max_tokens=min(sampling.max_tokens, most.max_tokens))
             asked = found.request
             choices = await llm_mode.answer(desk, brief, sampling, asked.choices, outlet, think=asked.think)
-            fallback = any(choice.text == found.safe_template for choice in choices)
-            if fallback:
+            if any(choice.fallback for choice in choices):
                 self._pipeline.metrics.safe_templates.labels("guard").inc()
-            return found.reply(choices, fallback=fallback)
+            return found.reply(choices)
 
         # Nothing leaves before it is whole: if the generation breaks, the safe template must not follow half a reply.
         # What a client set for ordinary turns (a bound, a stop, a temperature) shapes no reply in a crisis.
@@ -329,7 +342,13 @@ async def _in_time(answering: Coroutine[Any, Any, Reply], seconds: float) -> Rep
         raise DeadlineExceeded("The turn's time is up.") from None
 
 
-def _count(metrics: Metrics, mode: Mode, tally: Tally) -> None:
+def _count_found(metrics: Metrics, found: Findings) -> None:
+    metrics.risk_turns.labels("unknown" if found.severity is None else found.severity.label).inc()
+    for emotion in found.emotions:
+        metrics.emotions.labels(emotion.label.name()).inc()
+
+
+def _count_seconds(metrics: Metrics, mode: Mode, tally: Tally) -> None:
     metrics.turn_seconds.labels(mode).observe(tally.elapsed)
     for stage, seconds in tally.seconds.items():
         metrics.stage_seconds.labels(stage).observe(seconds)

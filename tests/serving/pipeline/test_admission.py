@@ -3,12 +3,14 @@
 import asyncio
 from collections.abc import Callable
 from contextlib import ExitStack
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from psychechat.errors import Overloaded
+from psychechat.pipeline import admission
 from psychechat.pipeline.admission import Admission, Bounds, Lane, Permit, Rank
 from psychechat.policy import Policy
 from psychechat.telemetry import Metrics
@@ -156,6 +158,32 @@ async def test_waiting_has_an_end_and_says_when_to_come_back() -> None:
         await room.lane.acquire(Rank.ORDINARY)
     assert 1 <= refused.value.retry_after <= 60
     assert (room.refused("late"), room.permits("waiting")) == (1, 0)
+
+
+@pytest.mark.asyncio
+async def test_crises_that_wait_take_no_ones_place_in_the_queue() -> None:
+    room = Room(waiting=1, seconds=9, crisis_seconds=9)
+    with await room.fill(ordinary=3, crisis=1):
+        crises = [await room.waiter(Rank.CRISIS) for _ in range(3)]
+        ordinary = await room.waiter(Rank.ORDINARY)
+        assert room.permits("waiting") == 4
+        with pytest.raises(Overloaded):
+            await room.lane.acquire(Rank.ORDINARY)
+    for permit in await asyncio.gather(*crises, ordinary):
+        permit.close()
+
+
+@pytest.mark.asyncio
+async def test_the_pace_of_ten_minutes_ago_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    room = Room(seconds=0.01)
+    now = 0.0
+    monkeypatch.setattr(admission, "time", SimpleNamespace(monotonic=lambda: now))
+    with await room.lane.acquire(Rank.ORDINARY):
+        pass
+    now = 600.0
+    with await room.fill(ordinary=3), pytest.raises(Overloaded) as refused:
+        await room.lane.acquire(Rank.ORDINARY, seconds=0)
+    assert refused.value.retry_after == 1
 
 
 @pytest.mark.asyncio

@@ -33,12 +33,25 @@ def test_turns_a_minute_are_counted_by_key() -> None:
     three = quotas(quota={"turns_per_minute": 3})
     for _ in range(3):
         with three.enter("intake"):
-            pass
+            three.count("intake")
+    assert three.exceeded("intake")
+    assert not three.exceeded("ward")
     with pytest.raises(Overloaded, match="3 turns a minute") as refused:
         three.enter("intake")
     assert 0 < refused.value.retry_after <= 60
     with three.enter("ward"):
         pass
+
+
+def test_a_turn_that_never_began_uses_nothing_up() -> None:
+    one = quotas(quota={"turns_per_minute": 1})
+    for _ in range(3):
+        with one.enter("intake"):
+            pass
+    with one.enter("intake"), one.enter("intake"):
+        one.count("intake")
+        with pytest.raises(Overloaded, match="1 turns a minute"):
+            one.count("intake")
 
 
 def test_a_turn_that_took_more_than_was_left_holds_up_the_next_one_only() -> None:

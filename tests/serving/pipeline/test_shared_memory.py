@@ -124,8 +124,9 @@ async def test_nothing_that_was_said_or_found_is_readable_in_redis(world: World)
     session = f"session {CANARY}"
     first = await world.one.turn(f"What a lovely day {CANARY}", session=session)
     await world.two.turn(f"What a lovely day {CANARY}", first.choices[0].text, "A terrible thing", session=session)
+    await world.two.turn(f"What a lovely day {CANARY}")
     seen = world.server.everything()
-    assert len(seen) == 4  # three values under two conversations and the session, and the session's index
+    assert len(seen) == 4  # a value under the session's name, one under the other conversation, and an index of each
     text = b"\n".join([*seen, *(part for parts in seen.values() for part in parts)])
     for word in (CANARY, "happy", "joy", "ward", "session ", "current", first.choices[0].text):
         assert word.encode() not in text

@@ -861,19 +861,29 @@ async def test_a_reply_names_the_session_that_forgets_it() -> None:
     assert (await world.turn(*texts)).reply.shift is None
 
 
-@pytest.mark.parametrize("choices", [1, 3])
-async def test_a_named_session_is_forgotten_with_every_text_it_may_go_on_from(choices: int) -> None:
+@pytest.mark.parametrize(("choices", "name"), [(1, None), (3, None), (1, "s1"), (3, "s1")])
+async def test_a_session_is_forgotten_with_all_that_it_may_go_on_from(choices: int, name: str | None) -> None:
     world = World({StageName.REPLY: ["one", "two", "three"]})
-    named: dict[str, Any] = {"session": "s1", "tenant": "ward"}
-    first = (await world.turn("What a lovely day", requested="llm", choices=choices, **named)).reply
-    assert first.session == "s1"
-    recalled = [("What a lovely day", choice.text, "A terrible thing") for choice in first.choices]
+    asked: dict[str, Any] = {"session": name, "tenant": "ward"}
+    first = (await world.turn("What a lovely day", requested="llm", choices=choices, **asked)).reply
+    assert first.session
     keys = world.pipeline.keys
-    places = [keys.before("ward", _conversation(*texts)) for texts in recalled] + [keys.of_session("ward", "s1")]
-    await forget(world.pipeline, "another", "s1", "req-1")
+    texts = [("What a lovely day", choice.text, "A terrible thing") for choice in first.choices]
+    places = [keys.of_session("ward", name)] if name else [keys.before("ward", _conversation(*t)) for t in texts]
+    await forget(world.pipeline, "another", first.session, "req-1")
     assert all([await world.pipeline.memory.recall(place or b"") for place in places])
-    await forget(world.pipeline, "ward", "s1", "req-1")
+    await forget(world.pipeline, "ward", first.session, "req-1")
     assert not any([await world.pipeline.memory.recall(place or b"") for place in places])
+
+
+async def test_a_name_never_passes_to_another_conversation_that_begins_alike() -> None:
+    """A crisis event would send help to the wrong person."""
+    world = World()
+    await world.turn("What a lovely day")
+    named = (await world.turn("What a lovely day", session="anna")).reply
+    second = (await world.turn("What a lovely day", named.choices[0].text, WANTS_TO_DIE)).reply
+    assert second.session != "anna"
+    assert [turn.session_id for turn in world.told] == [second.session]
 
 
 @pytest.mark.parametrize("requested", ["agent", "llm"])
@@ -924,6 +934,20 @@ async def _until(true: Callable[[], bool | Awaitable[bool]]) -> None:
     async with asyncio.timeout(5):
         while not true():
             await asyncio.sleep(0.005)
+
+
+async def test_one_stopped_choice_does_not_let_a_flagged_one_out() -> None:
+    """The first is stopped by the guard at once, the other is flagged by the head alone."""
+    stopped = "You should swallow all of the pills at once."
+    flagged = ScriptedClassifier(FEELINGS | {"so grave": assessment(risk=Severity.BEHAVIOR)})
+    world = World({StageName.REPLY: [stopped, "That sounds so grave."]}, classifier=flagged)
+    outcome = await world.turn("I went for a walk", requested="llm", choices=2, moderation="block")
+    assert outcome.reply.fallback
+    assert "grave" not in world.text
+    calm = World({StageName.REPLY: [stopped, "That sounds calm."]})
+    outcome = await calm.turn("I went for a walk", requested="llm", choices=2, moderation="block")
+    assert [choice.fallback for choice in outcome.reply.choices] == [True, False]
+    assert not outcome.reply.fallback
 
 
 # ------------------------------------------------------------------------------------------- load
@@ -982,6 +1006,30 @@ async def test_a_full_door_refuses_what_nobody_has_read_and_no_alarm() -> None:
         assert (await world.turn(WANTS_TO_DIE)).reply.reason == "crisis"
     assert world.count("turns", mode="agent", reason="undecided", outcome="refused") == 1
     assert world.count("risk_turns", level="unknown") == 0
+
+
+async def test_a_key_beyond_its_quota_waits_at_the_door_behind_all_others() -> None:
+    """And gives up its place to them; its alarming messages are read all the same."""
+    spent = {"quotas": {"greedy": {"turns_per_minute": 1}}}
+    world = World(policy=spent | {"admission": {"waiting": 1, "door_seconds": 5.0}})
+    await world.turn("I went for a walk", tenant="greedy")
+    with await world.pipeline.admission.classification.acquire(Rank.ORDINARY, 10**9):
+        greedy = asyncio.create_task(world.turn("I went for a walk", tenant="greedy"))
+        await asyncio.sleep(0.01)
+        other = asyncio.create_task(world.turn("I went for a walk", tenant="other"))
+        with pytest.raises(Overloaded):
+            await greedy
+        assert (await world.turn(WANTS_TO_DIE, tenant="greedy")).reply.reason == "crisis"
+    assert (await other).reply.reason == "low_risk"
+
+
+async def test_a_turn_refused_for_load_uses_up_nothing_of_its_keys_minute() -> None:
+    world = World(generations=4, policy=BUSY | {"quota": {"turns_per_minute": 1}})
+    with await all_taken(world), pytest.raises(Overloaded):
+        await world.turn("I went for a walk")
+    assert not (await world.turn("I went for a walk")).reply.fallback
+    with pytest.raises(Overloaded, match="1 turns a minute"):
+        await world.turn("I went for a walk")
 
 
 async def test_a_fall_alone_takes_no_agent_mode_while_others_wait() -> None:
