@@ -5,7 +5,7 @@ run, each followed by the next: what gets done then is the capacity. Then turns 
 has become of the earlier ones, with the same share of crisis messages, some with a phrase of the backstop and some that
 only the classifier can tell. Clients do not retry.
 
-Goodput counts the turns that are answered whole, within a turn's deadline. It should stay at 90 % or more of the
+Goodput counts the turns that a model has answered, whole and within a turn's deadline. It should stay at 90 % or more of the
 capacity's, no crisis turn may be refused, cut or answered with an error, its first words should take no more than twice
 an idle server's time, and `/health` no more than 50 ms. Exits with 1 where one of these is not so.
 """
@@ -128,7 +128,7 @@ def summary(ended: Sequence[Ended], seconds: float) -> dict[str, Any]:
     return {
         "turns": len(ended),
         "turns_a_second": round(len(ended) / seconds, 3),
-        "goodput_a_second": round(len(whole) / seconds, 3),
+        "goodput_a_second": round(sum(not one.safe_template for one in whole) / seconds, 3),
         "statuses": dict(sorted(Counter(str(one.status) for one in ended).items())),
         "not_whole": sum(one.status in (200, -1) and not one.whole for one in ended),
         "veiled": {
@@ -213,9 +213,10 @@ def main(
         result = asyncio.run(measure(server.url, at_once, capacity_seconds, seconds, console))
     command = f"python -m benchmarks.overload --seconds {seconds:.0f} --capacity-seconds {capacity_seconds:.0f}"
     (today(output) / "overload.json").write_text(json.dumps(provenance(command) | result, indent=2) + "\n")
-    lost = result["overload"]["crisis"]["not_answered"] + result["overload"]["not_whole"]
+    overload = result["overload"]
+    lost = overload["crisis"]["not_answered"] + overload["not_whole"] + overload["veiled"]["refused"]
     console.print(f"Goodput at twice the capacity: {result['goodput_ratio']:.2f} of that at capacity.")
-    console.print(f"Crisis turns not answered, or turns cut: {lost}.")
+    console.print(f"Crisis turns not answered, veiled ones refused unread, or turns cut: {lost}.")
     slow = max(result["crisis_first_words_ratio"].values()) > FIRST_WORDS or result["health_s"]["p99"] > HEALTH_SECONDS
     console.print(f"First words in a crisis, as a multiple of an idle server's: {result['crisis_first_words_ratio']}.")
     console.print(f"/health: {result['health_s']} s.")
