@@ -71,8 +71,13 @@ coherence: setup ## Ask the demo models twenty fixed messages a language and jud
 	$(BIN)/python -m benchmarks.coherence
 
 .PHONY: lock
-lock: setup ## Resolve requirements-cpu.lock again from pyproject.toml
+lock: setup ## Resolve the locks again from pyproject.toml: this environment's, and the images'
 	@links="$$($(BIN)/python -m pip config get global.find-links 2>/dev/null || echo "$$PIP_FIND_LINKS")"; \
 	if [ -n "$$links" ]; then set -- --find-links "$$links"; else set -- --torch-backend cpu; fi; \
-	$(BIN)/uv pip compile --quiet --python-version 3.11 --excludes cpu-excludes.txt --extra cpu --extra dev --extra train \
-		--generate-hashes "$$@" --no-emit-find-links --output-file requirements-cpu.lock pyproject.toml
+	set -- --quiet --python-version 3.11 --generate-hashes --no-emit-find-links "$$@"; \
+	$(BIN)/uv pip compile "$$@" --excludes cpu-excludes.txt --extra cpu --extra dev --extra train \
+		--output-file requirements-cpu.lock pyproject.toml && \
+	$(BIN)/uv pip compile "$$@" --excludes cpu-excludes.txt --extra cpu --constraint requirements-cpu.lock --no-annotate \
+		--output-file requirements-image-cpu.lock pyproject.toml
+	@$(BIN)/uv pip compile --quiet --python-version 3.11 --python-platform x86_64-manylinux_2_35 --generate-hashes \
+		--extra gpu --no-annotate --output-file requirements-image-gpu.lock pyproject.toml

