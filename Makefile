@@ -43,8 +43,8 @@ chart: setup ## Fetch Helm, and check the chart without deploying it
 	$(BIN)/pytest tests/helm -m "not e2e"
 
 .PHONY: bench
-bench: setup ## Compare a turn's speed with vLLM's own server (minutes)
-	$(BIN)/python -m benchmarks.smoke
+bench: setup ## Measure speed beside what one would pick instead; writes the README's table (half an hour)
+	$(BIN)/python -m benchmarks.speed
 
 .PHONY: clients
 clients: setup ## Try other people's clients, each in an environment of its own (minutes)

@@ -9,7 +9,6 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -92,14 +91,3 @@ def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port: int = free.getsockname()[1]
     return port
-
-
-@contextmanager
-def vllm(port: int, log: Path, *, core: int) -> Iterator[Server]:
-    """vLLM's own OpenAI server with the demo counselor, its engine pinned to one core. The model is `counselor`."""
-    weights = str(files("psychechat").joinpath("demo", "counselor"))
-    command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--host", "127.0.0.1", "--port", str(port)]
-    command += ["--model", weights, "--served-model-name", "counselor", "--block-size", "32"]
-    env = {"VLLM_CPU_OMP_THREADS_BIND": str(core), "VLLM_CPU_KVCACHE_SPACE": "1"}
-    with started("vllm", command, port, log, ready_path="/health", env=env) as server:
-        yield server

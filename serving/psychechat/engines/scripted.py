@@ -6,6 +6,7 @@
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from dataclasses import replace
 
 from psychechat import language
 from psychechat.conversation import Assessment, TokenLogprob
@@ -56,8 +57,9 @@ class ScriptedClassifier:
 class ScriptedGenerator:
     """Answers each stage with the next of its entries; the last entry repeats.
 
-    An entry that is an exception is raised. Text is streamed in words, `seconds_per_word` apart. `prompts` keeps
-    what was asked, for tests.
+    An entry that is an exception is raised. Text is streamed in words, each `seconds_per_word` after the one before,
+    the first one `first_seconds` later still. As a real engine does, it falls behind no clock: words that are due
+    together leave together. `prompts` keeps what was asked, for tests; with `keep` off, a load test's server does not.
     """
 
     def __init__(
@@ -65,10 +67,13 @@ class ScriptedGenerator:
         table: Mapping[StageName, Sequence[Answer]] | None = None,
         *,
         seconds_per_word: float = 0.0,
+        first_seconds: float = 0.0,
+        keep: bool = True,
         context_length: int = 32_768,
     ) -> None:
         self._table = {name: list(entries) for name, entries in (table or {}).items()}
-        self._seconds_per_word = seconds_per_word
+        self._seconds_per_word, self._first_seconds = seconds_per_word, first_seconds
+        self._keep = keep
         self._context_length = context_length
         self.prompts: list[tuple[StageName, Sequence[Message], Sampling, Call]] = []
         self.running = 0
@@ -77,24 +82,36 @@ class ScriptedGenerator:
     async def generate(
         self, messages: Sequence[Message], stage: Stage, sampling: Sampling, call: Call
     ) -> AsyncGenerator[Delta, None]:
-        self.prompts.append((stage.name, messages, sampling, call))
+        if self._keep:
+            self.prompts.append((stage.name, messages, sampling, call))
         text = self._next(stage.name, messages)
         reasoning, _, content = text.rpartition("</think>")
         thoughts = reasoning.removeprefix("<think>").split(" ") if stage.thinks and reasoning else []
         words = content.split(" ")
         allowed, stops = sampling.max_tokens, StopStrings(sampling.stop)
         self.running += 1
+        began = time.monotonic() + self._first_seconds
+        held = _NOTHING
         try:
             for index, word in enumerate([*thoughts, *words][:allowed]):
-                if self._seconds_per_word:
-                    await asyncio.sleep(self._seconds_per_word)
+                if (wait := began + (index + 1) * self._seconds_per_word - time.monotonic()) > 0:
+                    if held != _NOTHING:
+                        yield held
+                    held = _NOTHING
+                    await asyncio.sleep(wait)
                 if time.time() > call.deadline:
                     raise DeadlineExceeded("The turn's time is up.")
                 piece = word if index in (0, len(thoughts)) else f" {word}"
                 if index < len(thoughts):
-                    yield Delta(reasoning=piece)
+                    held = replace(held, reasoning=held.reasoning + piece)
                 elif not stops.hit:
-                    yield Delta(stops.feed(piece), logprobs=_scores(piece, sampling.logprobs))
+                    scores = _scores(piece, sampling.logprobs)
+                    held = replace(held, content=held.content + stops.feed(piece), logprobs=held.logprobs + scores)
+                if not self._seconds_per_word:
+                    yield held
+                    held = _NOTHING
+            if held != _NOTHING:
+                yield held
             count = len(thoughts) + len(words)
             usage = Usage(
                 prompt_tokens=sum(len(message.content.split()) for message in messages),
@@ -125,6 +142,9 @@ class ScriptedGenerator:
         if isinstance(entry, Exception):
             raise entry
         return entry(messages) if callable(entry) else entry
+
+
+_NOTHING = Delta()
 
 
 def _scores(word: str, alternatives: int | None) -> tuple[TokenLogprob, ...]:

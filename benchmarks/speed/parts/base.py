@@ -1,0 +1,150 @@
+"""What every part of the benchmark works with."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import aiohttp
+from rich.console import Console
+
+from benchmarks.speed import conversations, driver, measure, wire
+from benchmarks.speed.conversations import Session, Turn
+from benchmarks.speed.driver import Ask, Load
+from benchmarks.speed.measure import Objective, Row
+from benchmarks.speed.peers import COUNSELOR, Fleet
+from benchmarks.speed.wire import Answer
+
+
+@dataclass
+class Bench:
+    """Given to each part. `fleet` runs what the part needs."""
+
+    fleet: Fleet
+    http: aiohttp.ClientSession
+    sessions: Sequence[Session]
+    rounds: int
+    quick: bool
+    think: float
+    console: Console
+    objective: Objective
+
+    def pick(self, count: int, turns: int, seed: str) -> list[Session]:
+        """With every prompt rendered: that is the server's work, and must not be the client's while it is measured."""
+        chosen = conversations.pick(self.sessions, count, turns, seed=seed)
+        for session in chosen:
+            for turn in session.turns:
+                _ = turn.prompt
+        return chosen
+
+    async def closed(
+        self,
+        part: str,
+        server: str,
+        uses: Sequence[str],
+        at_once: int,
+        number: int,
+        sessions: Sequence[Session],
+        ask: Ask,
+    ) -> Row:
+        """Load a server, which is made of the processes `uses`, with all others held still."""
+        return await self.measured(
+            part, server, uses, at_once, number, lambda: driver.closed(sessions, at_once, ask, think=self.think)
+        )
+
+    async def opened(
+        self,
+        part: str,
+        server: str,
+        uses: Sequence[str],
+        rate: float,
+        number: int,
+        sessions: Sequence[Session],
+        ask: Ask,
+    ) -> Row:
+        """Likewise, in open loop. `at_once` of the row is the rate, rounded."""
+        return await self.measured(
+            part,
+            server,
+            uses,
+            round(rate),
+            number,
+            lambda: driver.opened(sessions, rate, ask, seed=f"{part}{number}", think=self.think),
+        )
+
+    async def measured(
+        self,
+        part: str,
+        server: str,
+        uses: Sequence[str],
+        at_once: int,
+        number: int,
+        loaded: Callable[[], Awaitable[Load]],
+    ) -> Row:
+        """What a load of its own kind did, and what it cost the processes."""
+        with self.fleet.alone(*uses):
+            trees = [self.fleet.tree(name) for name in uses]
+            before = sum(tree.cpu_seconds() for tree in trees)
+            load = await loaded()
+            spent = sum(tree.cpu_seconds() for tree in trees) - before
+            memory = sum(tree.memory_mb() for tree in trees)
+        row = measure.row(
+            part,
+            server,
+            at_once,
+            number,
+            load,
+            cpu_seconds=spent,
+            memory_mb=memory,
+            objective=self.objective,
+        )
+        self.console.log(
+            f"{part} round {number}, {server} at {at_once}: {row.turns_s} turns/s, {row.tokens_s} tokens/s, "
+            f"TTFT {row.ttft_p50:.0f} ms, turn {row.turn_p50:.0f} ms"
+            + (f", [red]{row.errors} errors: {row.kinds}[/]" if row.errors else "")
+        )
+        return row
+
+    def in_turn(self, servers: Sequence[str], number: int) -> list[str]:
+        """Who goes first changes from round to round."""
+        shift = number % len(servers)
+        return [*servers[shift:], *servers[:shift]]
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a part has to tell. `facts` holds figures that are no rows of a load."""
+
+    rows: Sequence[Row] = ()
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Part:
+    name: str
+    about: str
+    needs: tuple[str, ...]
+    """Names of `peers.START`."""
+    run: Callable[[Bench], Awaitable[Found]]
+
+
+def plain(bench: Bench, server: str, bound: int) -> Ask:
+    """LLM Mode's prompt, sent to a server that knows nothing of it."""
+
+    async def ask(_: Session, turn: Turn) -> Answer:
+        body = {"model": COUNSELOR, "messages": turn.prompt, "max_completion_tokens": bound, **GREEDY}
+        return await wire.chat(bench.http, bench.fleet.url(server), body)
+
+    return ask
+
+
+def ours(bench: Bench, server: str, model: str, **more: Any) -> Ask:
+    """A turn of our server."""
+
+    async def ask(_: Session, turn: Turn) -> Answer:
+        body = {"model": model, "messages": turn.messages(), **more}
+        return await wire.chat(bench.http, bench.fleet.url(server), body)
+
+    return ask
+
+
+GREEDY: Mapping[str, float] = {"temperature": 0.0, "frequency_penalty": 0.0}

@@ -1,0 +1,40 @@
+"""LLM Mode as a plain relay beside vLLM's own server and Ray Serve LLM: what our serving layer alone costs."""
+
+from benchmarks.speed.driver import Ask
+from benchmarks.speed.parts.base import GREEDY, Bench, Found, Part, ours, plain
+
+SERVERS = ("vllm", "ray-serve-llm", "relay")
+LEVELS = {1: (4, 2), 4: (8, 2), 16: (32, 2), 64: (96, 1)}
+"""At once: conversations, and turns of each."""
+BOUND = 64
+"""New tokens of a reply, thinking included. Most replies reach it, so all servers write the same."""
+RATE = 0.6
+"""Of vLLM's turns a second at 16: what comes in open loop."""
+
+
+async def run(bench: Bench) -> Found:
+    asks: dict[str, Ask] = {
+        "vllm": plain(bench, "vllm", BOUND),
+        "ray-serve-llm": plain(bench, "ray-serve-llm", BOUND),
+        "relay": ours(bench, "relay", "psychechat-llm", max_completion_tokens=BOUND, **GREEDY),
+    }
+    levels = {level: LEVELS[level] for level in ((1, 4) if bench.quick else LEVELS)}
+    for server in SERVERS:
+        for level in levels:
+            await bench.closed("warm-up", server, [server], level, 0, bench.pick(level, 1, "warm"), asks[server])
+    rows, opened = [], []
+    for number in range(1, bench.rounds + 1):
+        for level, (count, turns) in levels.items():
+            sessions = bench.pick(count, turns, f"relay {number} {level}")
+            for server in bench.in_turn(SERVERS, number):
+                rows.append(await bench.closed("relay", server, [server], level, number, sessions, asks[server]))
+    pace = max(row.turns_s for row in rows if row.server == "vllm")
+    for number in range(1, bench.rounds + 1):
+        sessions = bench.pick(16 if bench.quick else 60, 1, f"open {number}")
+        for server in bench.in_turn(SERVERS, number):
+            rate = RATE * pace
+            opened.append(await bench.opened("open", server, [server], rate, number, sessions, asks[server]))
+    return Found([*rows, *opened], {"open_rate": round(RATE * pace, 2)})
+
+
+PART = Part("relay", "LLM Mode as a plain relay beside vLLM's server and Ray Serve LLM", SERVERS, run)

@@ -1,0 +1,180 @@
+"""The servers that are compared, each started as its users start it, on the same weights and the same cores.
+
+One engine has one core: the counselor core 1, the classifier core 0. All else of a server goes where it likes. While
+one is measured the others are held still.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from benchmarks.servers import Server, configured, free_port, started
+from benchmarks.speed.processes import Tree
+from psychechat.demo import encoder
+from psychechat_ray.configurations import load
+
+COUNSELOR_CORE, CLASSIFIER_CORE = "1", "0"
+SEQUENCES = 128
+"""That an engine works on at once, on every side of a comparison."""
+PYARROW = "pyarrow==26.0.1"
+"""Ray Serve LLM imports it; nothing of ours does, so it lies in a folder of its own."""
+CACHE = Path("~/.cache/psychechat/benchmarks").expanduser()
+COUNSELOR = "counselor"
+"""The model's name on other people's servers."""
+
+VLLM_ENGINE: Mapping[str, Any] = {"block_size": 32, "max_num_seqs": SEQUENCES, "max_model_len": 8192}
+"""Engine arguments of all counselors. The CPU's own block of 128 tokens would let nobody share short prompts."""
+
+
+def counselor_weights() -> str:
+    return str(files("psychechat").joinpath("demo", "counselor"))
+
+
+def relay_settings() -> dict[str, Any]:
+    """Our server as a plain relay: no guard, no judge. The classifier answers from a table, so its hop remains."""
+    demo = load("demo-cpu").model_dump(mode="json")
+    demo["classifier"] = {"engine": "scripted", "replicas": {"num_cpus": 0}}
+    counselor = demo["counselor"]
+    counselor["max_num_seqs"] = SEQUENCES
+    counselor["engine_args"]["enforce_eager"] = False  # compiled, as vLLM's own server is
+    # Thinking is shown, for a plain server shows it: both tell their first words at the same token.
+    demo["policy"] |= {"show_reasoning": True, "guard": {"mode": "off"}}
+    return demo
+
+
+def shipped_settings() -> dict[str, Any]:
+    return load("demo-cpu").model_dump(mode="json")
+
+
+@contextmanager
+def ours(settings: Mapping[str, Any], folder: Path, *, env: Mapping[str, str] | None = None) -> Iterator[Server]:
+    folder.mkdir(parents=True, exist_ok=True)
+    with configured(settings, folder, env=env) as server:
+        yield server
+
+
+@contextmanager
+def _vllm(name: str, folder: Path, core: str, *options: str) -> Iterator[Server]:
+    folder.mkdir(parents=True, exist_ok=True)
+    port = free_port()
+    command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--host", "127.0.0.1", "--port", str(port)]
+    env = {"VLLM_CPU_OMP_THREADS_BIND": core, "VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_LOGGING_LEVEL": "WARNING"}
+    with started(name, [*command, *options], port, folder / "log", ready_path="/health", env=env) as server:
+        server.wait_until_ready()
+        yield server
+
+
+def vllm(folder: Path) -> AbstractContextManager[Server]:
+    """vLLM's own OpenAI server with the demo counselor."""
+    options = ["--model", counselor_weights(), "--served-model-name", COUNSELOR, "--enable-prompt-tokens-details"]
+    for name, value in VLLM_ENGINE.items():
+        options += [f"--{name.replace('_', '-')}", str(value)]
+    return _vllm("vllm", folder, COUNSELOR_CORE, *options, "--uvicorn-log-level", "warning")
+
+
+def vllm_classify(folder: Path) -> AbstractContextManager[Server]:
+    """vLLM's own pooling server with the demo classifier: our heads, its HTTP. The arguments are our engine's own."""
+    weights = str(encoder.prepare(Path("~/.cache/psychechat").expanduser()))
+    options = ["--model", weights, "--served-model-name", "classifier", "--runner", "pooling", "--dtype", "float32"]
+    options += ["--enforce-eager", "--max-model-len", "512", "--max-num-batched-tokens", "2048"]
+    options += ["--max-num-seqs", "256", "--uvicorn-log-level", "warning"]
+    options += ["--pooler-config", json.dumps({"seq_pooling_type": "MEAN"})]  # as the heads were trained
+    return _vllm("vllm-classify", folder, CLASSIFIER_CORE, *options)
+
+
+@contextmanager
+def ray_serve_llm(folder: Path) -> Iterator[Server]:
+    """`ray.serve.llm.build_openai_app` with the same weights and engine arguments."""
+    folder.mkdir(parents=True, exist_ok=True)
+    pyarrow = CACHE / PYARROW
+    if not pyarrow.is_dir():
+        uv = str(Path(sys.executable).with_name("uv"))
+        subprocess.run([uv, "pip", "install", "--quiet", "--no-deps", "--target", pyarrow, PYARROW], check=True)
+    port = free_port()
+    command = [sys.executable, "-m", "benchmarks.speed.ray_serve_llm", str(port), COUNSELOR_CORE]
+    env = {"PYTHONPATH": f"{pyarrow}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
+    with started("ray-serve-llm", command, port, folder / "log", ready_path="/v1/models", env=env) as server:
+        server.wait_until_ready()
+        yield server
+
+
+START: Mapping[str, Callable[[Path], AbstractContextManager[Server]]] = {
+    "vllm": vllm,
+    "ray-serve-llm": ray_serve_llm,
+    "vllm-classify": vllm_classify,
+    "relay": lambda folder: ours(relay_settings(), folder),
+    "shipped": lambda folder: ours(shipped_settings(), folder),
+}
+
+
+class Fleet:
+    """The servers under way. Used as a context, it stops what is left."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._folder = Path(tempfile.mkdtemp(prefix="psychechat-bench-"))
+        self._stacks: dict[str, ExitStack] = {}
+        self._servers: dict[str, Server] = {}
+        self.start_seconds: dict[str, list[float]] = {}
+
+    def __enter__(self) -> "Fleet":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for name in list(self._stacks):
+            self.stop(name)
+
+    def up(self, names: Sequence[str]) -> None:
+        """Exactly these run: others are stopped, missing ones started, one after the other and alone."""
+        for name in list(self._servers):
+            if name not in names:
+                self.stop(name)
+        for name in names:
+            if name not in self._servers:
+                self.start(name)
+
+    def start(self, name: str) -> None:
+        """Raises RuntimeError, with the place of the log, if it does not start."""
+        for other in self._servers:
+            self.tree(other).pause()
+        stack = ExitStack()
+        began = time.monotonic()
+        with self._console.status(f"Starting {name} ..."):
+            self._servers[name] = stack.enter_context(START[name](self._folder / f"{name}-{began:.0f}"))
+        self._stacks[name] = stack
+        self.start_seconds.setdefault(name, []).append(round(time.monotonic() - began, 1))
+        self._console.log(f"{name} ready after {self.start_seconds[name][-1]:.0f} s")
+
+    def stop(self, name: str) -> None:
+        self.tree(name).resume()
+        del self._servers[name]
+        with self._console.status(f"Stopping {name} ..."):
+            self._stacks.pop(name).close()
+
+    def url(self, name: str) -> str:
+        return self._servers[name].url
+
+    def tree(self, name: str) -> Tree:
+        return Tree(self._servers[name].process.pid)
+
+    @contextmanager
+    def alone(self, *names: str) -> Iterator[None]:
+        """These run, the others are held still."""
+        for other in self._servers:
+            if other not in names:
+                self.tree(other).pause()
+        for name in names:
+            self.tree(name).resume()
+        if len(self._servers) > len(names):
+            time.sleep(0.5)  # what was due while it was held is done first
+        yield

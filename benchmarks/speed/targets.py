@@ -1,0 +1,174 @@
+"""What the figures should be, and what they are. A figure that is missed stays in the table, with `reasons.yaml`."""
+
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from benchmarks.speed.measure import difference, median, ratio
+from benchmarks.speed.parts.agent import RESEARCH
+from benchmarks.speed.parts.scale import ADDED_MS
+from benchmarks.speed.parts.shipped import CLIENT
+
+REASONS = Path(__file__).with_name("reasons.yaml")
+
+Results = Mapping[str, Any]
+"""By part: `rows` and `facts`, as they lie in speed.json."""
+
+
+@dataclass(frozen=True)
+class Target:
+    name: str
+    what: str
+    sense: Literal[">=", "<=", "<"]
+    limit: float
+    unit: str
+    figure: Callable[[Results], float | None]
+
+    def met(self, measured: float) -> bool:
+        match self.sense:
+            case ">=":
+                return measured >= self.limit
+            case "<=":
+                return measured <= self.limit
+            case "<":
+                return measured < self.limit
+
+
+@dataclass(frozen=True)
+class Verdict:
+    name: str
+    what: str
+    target: str
+    measured: str
+    verdict: Literal["met", "missed", "not measured"]
+    reason: str = ""
+
+
+def judge(results: Results, reasons: Mapping[str, str]) -> list[Verdict]:
+    """One line for each target, whatever was measured."""
+    verdicts = []
+    signs = {">=": "≥", "<=": "≤", "<": "<"}
+    for target in TARGETS:
+        wanted = f"{signs[target.sense]} {target.limit:g}{target.unit}"
+        measured = target.figure(results)
+        if measured is None:
+            verdicts.append(Verdict(target.name, target.what, wanted, "", "not measured"))
+            continue
+        met = target.met(measured)
+        told = f"{measured:.3g}{target.unit}" if abs(measured) < 1000 else f"{measured:.0f}{target.unit}"
+        reason = "" if met else " ".join(reasons.get(target.name, "").split())
+        verdicts.append(Verdict(target.name, target.what, wanted, told, "met" if met else "missed", reason))
+    return verdicts
+
+
+def load_reasons() -> dict[str, str]:
+    return yaml.safe_load(REASONS.read_text("utf-8")) or {}
+
+
+def _rows(results: Results, part: str, kind: str | None = None) -> Sequence[Mapping[str, Any]]:
+    return [row for row in results.get(part, {}).get("rows", ()) if row["part"] == (kind or part)]
+
+
+def _ratio(part: str, ours: str, theirs: str, at_once: int, figure: str, kind: str | None = None) -> Any:
+    return lambda results: ratio(_rows(results, part, kind), ours, theirs, at_once, figure)
+
+
+def _worst_ttft(results: Results) -> float | None:
+    """The largest ratio over all levels."""
+    rows = _rows(results, "relay")
+    levels = sorted({row["at_once"] for row in rows})
+    found = [ratio(rows, "relay", "ray-serve-llm", level, "ttft_p50") for level in levels]
+    return max((each for each in found if each is not None), default=None)
+
+
+def _tokens(server: str, over: str, turn: str, beneath: str, figure: str) -> Callable[[Results], float | None]:
+    def of(results: Results) -> float | None:
+        facts = results.get("tokens", {}).get("facts", {})
+        try:
+            return round(float(facts[server][turn][figure]) / float(facts[over][beneath][figure]), 3)
+        except (KeyError, ZeroDivisionError):
+            return None
+
+    return of
+
+
+def _ready(results: Results) -> float | None:
+    seconds = results.get("ready", {}).get("facts", {}).get("seconds")
+    return float(statistics.median(seconds)) if seconds else None
+
+
+def _streams(results: Results) -> float | None:
+    curve = results.get("scale", {}).get("facts", {}).get("curve")
+    if not curve:
+        return None
+    return float(max((p["streams"] for p in curve if p["added_ms"]["p99"] <= ADDED_MS and not p["failed"]), default=0))
+
+
+def _added_ttft(results: Results) -> float | None:
+    return difference(_rows(results, "relay"), "relay", "vllm", 1, "ttft_p50")
+
+
+TARGETS: Sequence[Target] = (
+    Target("relay-16", "LLM Mode as a plain relay, tokens/s at 16 beside vLLM's server", ">=", 0.85, " ×",
+           _ratio("relay", "relay", "vllm", 16, "tokens_s")),
+    Target("relay-64", "the same at 64", ">=", 0.85, " ×", _ratio("relay", "relay", "vllm", 64, "tokens_s")),
+    Target("relay-ttft", "its TTFT p50 at 1, beyond vLLM's", "<=", 15, " ms", _added_ttft),
+    Target("ray-16", "plain relay, tokens/s at 16 beside Ray Serve LLM", ">=", 1.3, " ×",
+           _ratio("relay", "relay", "ray-serve-llm", 16, "tokens_s")),
+    Target("ray-ttft", "its TTFT p50 beside Ray Serve LLM's, the worst level", "<", 1.0, " ×", _worst_ttft),
+    Target("shipped-16", "LLM Mode as shipped, turns/s at 16 beside vLLM with a /classify a message and sentence",
+           ">=", 1.0, " ×", _ratio("shipped", "shipped", CLIENT, 16, "turns_s")),
+    Target("agent-1", "Agent Mode, turn time p50 at 1 beside the research client, equal lengths", "<=", 0.75, " ×",
+           _ratio("agent", "shipped", RESEARCH, 1, "turn_p50")),
+    Target("agent-16", "the same, turns/s at 16", ">=", 1.3, " ×", _ratio("agent", "shipped", RESEARCH, 16, "turns_s")),
+    Target("tokens-cached", "prompt tokens computed at turn 8 beside the research client", "<=", 0.75, " ×",
+           _tokens("shipped", RESEARCH, "8", "8", "computed")),
+    Target("tokens-uncached", "the same without prefix caches", "<=", 0.25, " ×",
+           _tokens("shipped", RESEARCH, "8", "8", "prompt")),
+    Target("tokens-growth", "prompt tokens computed at turn 20 beside turn 5", "<=", 1.3, " ×",
+           _tokens("shipped", "shipped", "20", "5", "computed")),
+    Target("classify-64", "classification over HTTP, texts/s at 64 beside vLLM's pooling server", ">=", 0.9, " ×",
+           _ratio("classify", "shipped", "vllm-classify", 64, "tokens_s")),
+    Target("classify-batch", "the same in batches of 64, one at a time", ">=", 1.0, " ×",
+           _ratio("classify", "shipped", "vllm-classify", 1, "tokens_s", "classify-batch")),
+    Target("ready", "ready from a warm cache", "<=", 90, " s", _ready),
+    Target("streams", "streams of 30 tokens/s through one ingress replica on one core, added p99 ≤ 100 ms", ">=", 300,
+           "", _streams),
+)  # fmt: skip
+
+
+def plain_table(results: Results) -> list[list[str]]:
+    """LLM Mode's figures as they were, vLLM's always among them: medians of the rounds."""
+    table = [
+        ["at once", "server", "tokens/s", "TTFT p50, p99 ms", "ITL p50 ms", "turn p50 ms", "CPU s a turn", "errors"]
+    ]
+    for part in ("relay", "shipped", "agent"):
+        rows = _rows(results, part)
+        for level in sorted({row["at_once"] for row in rows}):
+            for server in dict.fromkeys(row["server"] for row in rows):
+                table.append([str(level), _named(part, server), *_cells(rows, server, level)])
+    return table
+
+
+def _named(part: str, server: str) -> str:
+    names = {"relay": "ours, plain relay", "shipped": "ours, Agent Mode" if part == "agent" else "ours, as shipped"}
+    return names.get(server, server)
+
+
+def _cells(rows: Sequence[Mapping[str, Any]], server: str, level: int) -> list[str]:
+    def of(figure: str) -> float:
+        return median(rows, server, level, figure) or 0.0
+
+    errors = sum(row["errors"] for row in rows if row["server"] == server and row["at_once"] == level)
+    return [
+        f"{of('tokens_s'):.0f}",
+        f"{of('ttft_p50'):.0f}, {of('ttft_p99'):.0f}",
+        f"{of('itl_p50'):.1f}",
+        f"{of('turn_p50'):.0f}",
+        f"{of('cpu_s_per_turn'):.2f}",
+        str(errors),
+    ]

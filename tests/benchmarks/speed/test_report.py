@@ -1,0 +1,92 @@
+"""Targets are judged line by line, parts are merged, and the README's table stays between its markers."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.speed import report
+from benchmarks.speed.driver import Load
+from benchmarks.speed.measure import row
+from benchmarks.speed.parts import Found
+from benchmarks.speed.targets import TARGETS, judge, load_reasons
+from benchmarks.speed.wire import Answer
+
+
+def relay(tokens: dict[str, int], at_once: int = 16) -> Found:
+    """One round in which each server wrote so many tokens a second."""
+    return Found(
+        [
+            row("relay", server, at_once, 1, Load((Answer(None, [0.1], seconds=0.2, completion_tokens=count),), 1.0))
+            for server, count in tokens.items()
+        ]
+    )
+
+
+def verdicts(parts: dict[str, Any]) -> dict[str, tuple[str, str, str]]:
+    reasons = {"relay-16": "The ingress's core is full."}
+    return {v.name: (v.measured, v.verdict, v.reason) for v in judge(parts, reasons)}
+
+
+def test_each_target_is_judged() -> None:
+    parts = report.merged({}, "relay", relay({"vllm": 100, "relay": 80, "ray-serve-llm": 50}), "make bench")
+    found = verdicts(parts)
+    assert found["relay-16"] == ("0.8 ×", "missed", "The ingress's core is full.")
+    assert found["ray-16"] == ("1.6 ×", "met", "")
+    assert found["relay-64"] == ("", "not measured", "")
+    assert list(found) == [target.name for target in TARGETS]
+
+
+def test_facts_are_judged_too() -> None:
+    parts = {
+        "ready": {"facts": {"seconds": [95.0, 60.0, 70.0]}},
+        "tokens": {
+            "facts": {
+                "shipped": {"5": {"computed": 100}, "8": {"computed": 70, "prompt": 900}, "20": {"computed": 140}},
+                "research client": {"8": {"computed": 100, "prompt": 3000}},
+            }
+        },
+        "scale": {
+            "facts": {
+                "curve": [
+                    {"streams": 200, "added_ms": {"p99": 40}, "failed": 0},
+                    {"streams": 300, "added_ms": {"p99": 90}, "failed": 1},
+                    {"streams": 400, "added_ms": {"p99": 900}, "failed": 0},
+                ]
+            }
+        },
+    }
+    found = verdicts(parts)
+    assert found["ready"][:2] == ("70 s", "met")
+    assert found["tokens-cached"][:2] == ("0.7 ×", "met")
+    assert found["tokens-uncached"][:2] == ("0.3 ×", "missed")
+    assert found["tokens-growth"][:2] == ("1.4 ×", "missed")
+    assert found["streams"][:2] == ("200", "missed")  # a stream that broke off is none that was carried
+
+
+def test_every_reason_is_of_a_target() -> None:
+    assert set(load_reasons()) <= {target.name for target in TARGETS}
+
+
+def test_a_part_that_is_measured_again_replaces_itself_alone(tmp_path: Path) -> None:
+    parts = report.merged({}, "relay", relay({"vllm": 100, "relay": 80}), "first")
+    parts = report.merged(parts, "ready", Found(facts={"seconds": [60.0]}), "first")
+    report.write(tmp_path, parts)
+    again = report.merged(report.read(tmp_path), "relay", relay({"vllm": 100, "relay": 90}), "second")
+    report.write(tmp_path, again)
+    written = json.loads((tmp_path / "speed.json").read_text())
+    assert [written["parts"][name]["command"] for name in ("relay", "ready")] == ["second", "first"]
+    assert {t["name"]: t["measured"] for t in written["targets"]}["relay-16"] == "0.9 ×"
+    assert (tmp_path / "speed.csv").read_text().count("\n") == 3
+    assert (tmp_path / "speed-relay.png").stat().st_size > 0
+
+
+def test_the_readme_keeps_what_is_around_the_table(tmp_path: Path) -> None:
+    readme = tmp_path / "README.md"
+    readme.write_text(f"before\n{report.BEGIN}\nold\n{report.END}\nafter\n")
+    report.into_readme("| new |", readme)
+    assert readme.read_text() == f"before\n{report.BEGIN}\n| new |\n{report.END}\nafter\n"
+    readme.write_text("nothing\n")
+    with pytest.raises(ValueError, match="needs the lines"):
+        report.into_readme("| new |", readme)

@@ -1,0 +1,38 @@
+"""The scripted engine keeps an engine's pace: what is due together leaves together, and nothing is lost."""
+
+import asyncio
+import time
+
+import pytest
+
+from psychechat.engines.base import Call, Delta, Message, Sampling, Stage, StageName
+from psychechat.engines.scripted import ScriptedGenerator
+
+ASK, STAGE = [Message("user", "hello")], Stage(StageName.REPLY, thinks=True)
+WORDS = [f"w{number}" for number in range(20)]
+TEXT = f"<think>a plan</think>{' '.join(WORDS)}"
+
+
+def scripted(**timing: float) -> ScriptedGenerator:
+    return ScriptedGenerator({StageName.REPLY: [TEXT]}, **timing)  # type: ignore[arg-type]
+
+
+@pytest.mark.asyncio
+async def test_a_slow_reader_gets_what_is_due_in_one_piece() -> None:
+    deltas: list[Delta] = []
+    async for delta in scripted(seconds_per_word=0.01).generate(ASK, STAGE, Sampling(100), Call("r", "s")):
+        deltas.append(delta)
+        await asyncio.sleep(0.08)
+    assert "".join(delta.content for delta in deltas) == " ".join(WORDS)
+    assert "".join(delta.reasoning for delta in deltas) == "a plan"
+    assert len(deltas) < len(WORDS) / 2
+    assert all(delta.content or delta.reasoning or delta.finish_reason for delta in deltas)
+
+
+@pytest.mark.asyncio
+async def test_the_first_word_takes_longer() -> None:
+    started = time.monotonic()
+    stream = scripted(seconds_per_word=0.001, first_seconds=0.2).generate(ASK, STAGE, Sampling(100), Call("r", "s"))
+    await anext(stream)
+    assert time.monotonic() - started >= 0.2
+    await stream.aclose()
