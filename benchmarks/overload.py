@@ -6,8 +6,8 @@ has become of the earlier ones, with the same share of crisis messages, some wit
 only the classifier can tell. Clients do not retry.
 
 Goodput counts the turns that a model has answered, whole and within a turn's deadline. It should stay at 90 % or more
-of the capacity's, no crisis turn may be refused, cut or answered with an error, its first words should take no more than twice
-an idle server's time, and `/health` no more than 50 ms. Exits with 1 where one of these is not so.
+of the capacity's, no crisis turn may be refused, cut or answered with an error, its first words should take no more
+than twice an idle server's time, and `/health` no more than 50 ms. Exits with 1 where one of these is not so.
 """
 
 import asyncio
