@@ -8,12 +8,12 @@ from benchmarks.speed.parts.base import Bench, Found, Part
 __all__ = ["PARTS", "Bench", "Found", "Part"]
 
 PARTS: Sequence[Part] = (
-    ready.PART,
-    anatomy.PART,
+    relay.PART,
     shipped.PART,
     classification.PART,
     agent.PART,
     tokens.PART,
-    relay.PART,
+    anatomy.PART,
+    ready.PART,
     scale.PART,
 )

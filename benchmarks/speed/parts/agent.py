@@ -1,11 +1,13 @@
 """Agent Mode beside the research client on vLLM's own server: at equal lengths, then at natural ones.
 
-For equal lengths our server answers every turn once, alone, and its metrics tell how many tokens each stage took; the
-client's calls are then made to write exactly as many. Ours decodes greedily and so writes them again.
+In each round ours answers first, and the client's calls are then made to write as much: of every turn exactly the
+tokens that ours took, shared out over the stages as ours were in that load, which its metrics tell. Each round has
+turns of its own, so that no prefix cache has met them.
 """
 
 import re
-from collections.abc import Sequence
+import statistics
+from collections.abc import Mapping
 from typing import Any
 
 from benchmarks.speed.conversations import Session, Turn
@@ -54,23 +56,11 @@ def key(session: Session, turn: Turn) -> Key:
     return session.name, len(turn.conversation.utterances)
 
 
-async def record(bench: Bench, server: str, sessions: Sequence[Session]) -> dict[Key, Lengths]:
-    """Tokens that each stage of each turn takes, one turn after the other."""
-    lengths: dict[Key, Lengths] = {}
-    ask = agent(bench, server, "record")
-    with bench.fleet.alone(server):
-        before = await stage_tokens(bench, server)
-        for session in sessions:
-            for turn in session.turns:
-                answer = await ask(session, turn)
-                after = await stage_tokens(bench, server)
-                spent = {stage: after.get(stage, 0) - before.get(stage, 0) for stage in STAGES}
-                rounds = max(1, (answer.found.get("review") or {}).get("rounds") or 1)
-                lengths[key(session, turn)] = {
-                    stage: split(tokens, 1 if stage == "emotion" else rounds) for stage, tokens in spent.items()
-                }
-                before = after
-    return lengths
+def lengths(tokens: int, rounds: int, shares: Mapping[str, float]) -> Lengths:
+    """A turn's tokens, shared out over its stages and their rounds."""
+    whole = {stage: round(tokens * shares[stage]) for stage in STAGES[:-1]}
+    whole[STAGES[-1]] = tokens - sum(whole.values())
+    return {stage: split(count, 1 if stage == "emotion" else rounds) for stage, count in whole.items()}
 
 
 def split(tokens: int, calls: int) -> list[int]:
@@ -79,46 +69,55 @@ def split(tokens: int, calls: int) -> list[int]:
 
 
 async def stage_tokens(bench: Bench, server: str) -> dict[str, int]:
-    async with bench.http.get(f"{bench.fleet.url(server)}/metrics") as response:
-        text = await response.text()
+    with bench.fleet.alone(server):
+        async with bench.http.get(f"{bench.fleet.url(server)}/metrics") as response:
+            text = await response.text()
     return {stage: int(float(count)) for stage, count in _STAGE_TOKENS.findall(text)}
 
 
+def recorded(ask: Ask, answers: dict[Key, Answer]) -> Ask:
+    async def asked(session: Session, turn: Turn) -> Answer:
+        answers[key(session, turn)] = answer = await ask(session, turn)
+        return answer
+
+    return asked
+
+
 async def run(bench: Bench) -> Found:
-    rows = []
+    rows, shares_seen = [], []
     client = Client(bench.http, bench.fleet.url("vllm"), COUNSELOR)
     levels = {level: LEVELS[level] for level in ((1, 4) if bench.quick else LEVELS)}
-    plan = {}
-    for level, (count, turns) in levels.items():
-        sessions = await calm(bench, "shipped", bench.pick(2 * count, turns, f"agent {level}"))
-        plan[level] = sessions[:count]
-    every = {session.name: session for sessions in plan.values() for session in sessions}
-    longest = {
-        name: max((s for sessions in plan.values() for s in sessions if s.name == name), key=lambda s: len(s.turns))
-        for name in every
-    }
-    bench.console.log(f"Recording the stages' lengths over {sum(len(s.turns) for s in longest.values())} turns")
-    lengths = await record(bench, "shipped", list(longest.values()))
-    for number in range(1, bench.rounds + 1):
-        for level, sessions in plan.items():
-            named = f"equal {number} {level}"
-            asks: dict[str, tuple[Ask, list[str]]] = {
-                RESEARCH: (research(client, named, lengths), ["vllm"]),
-                "shipped": (agent(bench, "shipped", named), ["shipped"]),
+    for number in range(bench.rounds + 1):  # the first warms up
+        for level, (count, turns) in levels.items() if number else [(4, (4, 1))]:
+            part, named = "agent" if number else "warm-up", f"equal {number} {level}"
+            sessions = (await calm(bench, "shipped", bench.pick(2 * count, turns, f"agent {number} {level}")))[:count]
+            answers: dict[Key, Answer] = {}
+            before = await stage_tokens(bench, "shipped")
+            ask = recorded(agent(bench, "shipped", named), answers)
+            found = [await bench.closed(part, "shipped", ["shipped"], level, number, sessions, ask)]
+            after = await stage_tokens(bench, "shipped")
+            spent = {stage: after.get(stage, 0) - before.get(stage, 0) for stage in STAGES}
+            shares = {stage: tokens / max(1, sum(spent.values())) for stage, tokens in spent.items()}
+            forced = {
+                each: lengths(answer.completion_tokens, (answer.found.get("review") or {}).get("rounds") or 1, shares)
+                for each, answer in answers.items()
             }
-            for server in bench.in_turn(tuple(asks), number):
-                ask, uses = asks[server]
-                rows.append(await bench.closed("agent", server, uses, level, number, sessions, ask))
-    level = max(plan)
+            ask = research(client, named, forced)
+            found.append(await bench.closed(part, RESEARCH, ["vllm"], level, number, sessions, ask))
+            if number:
+                rows += found
+                shares_seen.append(shares)
+    level, (count, turns) = max(levels.items())
+    sessions = (await calm(bench, "shipped", bench.pick(2 * count, turns, "agent natural")))[:count]
     natural = Client(bench.http, bench.fleet.url("vllm"), COUNSELOR)
     for server, ask, uses in (
         (RESEARCH, research(natural, "natural", None), ["vllm"]),
         ("shipped", agent(bench, "shipped", "natural"), ["shipped"]),
     ):
-        rows.append(await bench.closed("agent-natural", server, uses, level, 1, plan[level], ask))
+        rows.append(await bench.closed("agent-natural", server, uses, level, 1, sessions, ask))
     facts: dict[str, Any] = {
-        "stage_tokens_mean": {
-            stage: round(sum(sum(one[stage]) for one in lengths.values()) / len(lengths), 1) for stage in STAGES
+        "stages_share_of_tokens": {
+            stage: round(statistics.fmean(shares[stage] for shares in shares_seen), 3) for stage in STAGES
         },
         "natural": {"did_not_parse": dict(natural.failures), "turns_given_up": natural.gave_up},
     }

@@ -12,7 +12,7 @@ from benchmarks.speed.wire import Answer
 
 SERVERS = ("vllm-classify", "shipped")
 AT_ONCE = 64
-SINGLES, BATCH, BATCHES = 256, 64, 3
+SINGLES, BATCH, BATCHES = 192, 64, 2
 ROUTES = {"vllm-classify": "/classify", "shipped": "/v1/classify"}
 MODELS = {"vllm-classify": "classifier", "shipped": "psychechat"}
 
@@ -38,10 +38,9 @@ async def requests(bench: Bench, server: str, texts: Sequence[Sequence[str]], at
 
 
 async def run(bench: Bench) -> Found:
-    singles = 64 if bench.quick else SINGLES
     rows = []
     for number in range(bench.rounds + 1):  # the first warms up
-        sessions = bench.pick(singles, 1, f"texts {number}")
+        sessions = bench.pick(SINGLES if number and not bench.quick else AT_ONCE, 1, f"texts {number}")
         texts = [session.turns[0].newest for session in sessions]
         ones = [[text] for text in texts]
         batches = [texts[start : start + BATCH] for start in range(0, min(len(texts), BATCHES * BATCH), BATCH)]

@@ -16,7 +16,7 @@ from benchmarks.speed.peers import COUNSELOR
 from benchmarks.speed.research_client import Client
 
 TURNS = (5, 8, 20)
-SESSIONS = 4
+SESSIONS = 3
 
 
 async def run(bench: Bench) -> Found:

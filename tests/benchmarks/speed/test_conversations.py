@@ -3,7 +3,7 @@
 import pytest
 
 from benchmarks.speed.conversations import chained, pick, session
-from benchmarks.speed.parts.agent import split
+from benchmarks.speed.parts.agent import lengths
 from benchmarks.speed.parts.shipped import Sentences
 
 
@@ -52,6 +52,8 @@ def test_sentences_of_a_reply_without_its_thinking(size: int) -> None:
     assert [*found, sentences.rest()] == ["I see.", "What now?", "好的。", "再说"]
 
 
-def test_recorded_tokens_are_split_over_the_rounds() -> None:
-    assert split(7, 3) == [3, 2, 2]
-    assert split(0, 2) == [1, 1]
+def test_a_turns_tokens_are_shared_out_over_its_calls() -> None:
+    shares = {"emotion": 0.25, "draft": 0.25, "simulation": 0.2, "review": 0.3}
+    found = lengths(333, 2, shares)
+    assert found == {"emotion": [83], "draft": [42, 41], "simulation": [34, 33], "review": [50, 50]}
+    assert sum(sum(calls) for calls in found.values()) == 333
