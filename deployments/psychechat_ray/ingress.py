@@ -21,7 +21,6 @@ from psychechat.telemetry import Metrics
 from psychechat_ray.metrics import Plane
 from psychechat_ray.models import weights_version
 from psychechat_ray.remote import RemoteClassifier, RemoteGenerator
-from psychechat_ray.replicas import settled
 
 Handle = DeploymentHandle[Any]
 
@@ -57,7 +56,6 @@ class Ingress:
             escalations=self._escalations,
             weights=weights_version(settings),
         )
-        settled()
 
     def reconfigure(self, user_config: dict[str, Any]) -> None:
         """Swap the policy, and read the keys again, those of clients and those of the memory.

@@ -7,7 +7,6 @@ import time
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any
 
 from vllm import AsyncEngineArgs, SamplingParams
@@ -94,10 +93,7 @@ class VllmGenerator:
                 try:
                     splitter, stops = ThinkingSplitter(thinking), StopStrings(sampling.stop)
                     async for delta in self._deltas(outputs, splitter, stops, sampling.logprobs, call.deadline):
-                        if stage.tells_thinking:
-                            yield delta
-                        elif delta.content or delta.logprobs or delta.finish_reason:
-                            yield replace(delta, reasoning="")
+                        yield delta
                 finally:
                     await outputs.aclose()
 
