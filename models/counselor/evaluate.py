@@ -105,7 +105,7 @@ class Model:
 
 def dev(model: Model, part: str, count: int) -> dict[str, Any]:
     """On `count` held-back prompts for each stage and language: perplexity of the right answer, validity of its own."""
-    examples = _dev_examples(model.render, Mix(1.0, 0.0, 0.0) if part == "synthetic" else Mix(0.0, 1.0, 0.0), count)
+    examples = _dev_examples(model.render, Mix(1.0) if part == "synthetic" else Mix(0.0), count)
     report: dict[str, Any] = {}
     coarse = eight_bits(model.weights)
     for language in LANGUAGES:

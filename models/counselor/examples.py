@@ -10,10 +10,11 @@ from transformers.tokenization_utils_tokenizers import TokenizersBackend
 
 from models.counselor import natural
 from models.counselor.corpus import lexicon
-from models.counselor.corpus.generate import conversation
+from models.counselor.corpus.generate import conversation, first_message
+from models.counselor.corpus.story import Message as Said
 from models.counselor.corpus.story import Story, TurnRecord
 from psychechat.conversation import Conversation, Utterance
-from psychechat.emotion import Language
+from psychechat.emotion import LABELS, Label, Language
 from psychechat.engines.base import Message, StageName
 from psychechat.pipeline import answers, packs
 from psychechat.pipeline.packs import Brief
@@ -22,6 +23,10 @@ START, END = "<|im_start|>", "<|im_end|>"
 THINKS = StageName.REPLY
 FLAWED = 0.4
 """Share of simulations and reviews that are about a draft which must not pass."""
+SPOKEN = 0.25
+"""Share of the drafts to judge that real people said."""
+RIGHT = 0.7
+"""Share of turns in which the classifier found what is true."""
 
 
 @dataclass(frozen=True)
@@ -47,15 +52,6 @@ class Renderer:
     def example(self, language: Language, stage: StageName, brief: Brief, answer: str) -> Example:
         return Example(stage.value, language, _cut(self.prompt(language, stage, brief)), answer)
 
-    def dialogue(self, language: Language, texts: tuple[str, ...]) -> list[Example]:
-        """A dialogue as it stands: each of the counselor's messages follows from what comes before it."""
-        found = []
-        system = self._packs[language].messages(THINKS, Brief(Conversation((Utterance("seeker", ""),))))[0]
-        for end in range(1, len(texts), 2):
-            said = [Message("user" if i % 2 == 0 else "assistant", text) for i, text in enumerate(texts[:end])]
-            found.append(Example("dialogue", language, _cut(self._template([system, *said], thinks=True)), texts[end]))
-        return found
-
     def _template(self, messages: list[Message], *, thinks: bool) -> str:
         rendered = self._tokenizer.apply_chat_template(
             [{"role": message.role, "content": message.content} for message in messages],
@@ -77,8 +73,7 @@ def _cut(prompt: str) -> tuple[str, ...]:
 
 def of_turn(render: Renderer, language: Language, turn: TurnRecord, rng: random.Random) -> Iterator[Example]:
     """The five stages of a turn; some of them about a draft that was refused, or after one."""
-
-    told = Brief(turn.conversation, turn.memory, turn.severity, turn.analysis)
+    told = Brief(turn.conversation, turn.memory, turn.severity, turn.analysis, found=found(turn.analysis.labels, rng))
     rounds = turn.refused if rng.random() < FLAWED else ()
     flawed = turn.refused[0] if turn.refused and rng.random() < FLAWED else None
     draft, reactions = (flawed.draft, flawed.reactions) if flawed else (turn.draft, turn.reactions)
@@ -94,33 +89,83 @@ def of_turn(render: Renderer, language: Language, turn: TurnRecord, rng: random.
         yield render.example(language, stage, brief, answer)
 
 
+def judged(render: Renderer, language: Language, rng: random.Random, split: natural.Split) -> Iterator[Example]:
+    """A message with two kind drafts and two that hurt, in more ways than the model writes itself; each is tried out
+    and reviewed. Some of the drafts are what real people said."""
+    message = _first_message(language, rng, split)
+    story = Story(rng, lexicon.load(language), message, message)
+    told = Brief(Conversation((Utterance("seeker", message.text),)), severity=message.severity)
+    for kind in (True, False, True, False):
+        said = ""
+        if natural.available() and not message.severity and rng.random() < SPOKEN:
+            said = rng.choice(natural.drafts(language, split, kind=kind))
+        made = story.accepted(message, said) if kind else story.refused(message, "exploration", said)
+        tried, judged = answers.render(made.reactions, language), answers.render(made.review, language)
+        brief = replace(told, draft=made.draft)
+        yield render.example(language, StageName.SIMULATION, brief, tried)
+        yield render.example(language, StageName.REVIEW, replace(brief, reactions=made.reactions), judged)
+
+
+def long(render: Renderer, language: Language, rng: random.Random, seed: int, number: int) -> Iterator[Example]:
+    """Stories one after the other as one long conversation, and the stages of a few of its turns."""
+    past: tuple[Utterance, ...] = ()
+    stories = rng.choice((6, 12, 20, 30))
+    for story in range(1, stories + 1):
+        *_, last = conversation(language, seed, number + story * 1_000_003)
+        whole = Conversation((*past, *last.conversation.utterances))
+        if story > stories - 2 or story == stories // 2:
+            yield from of_turn(render, language, replace(last, conversation=whole), rng)
+        past = (*whole.utterances, Utterance("counselor", last.reply))
+
+
+def _first_message(language: Language, rng: random.Random, split: natural.Split) -> Said:
+    if natural.available() and rng.random() < 0.3:
+        return rng.choice(natural.openings(language, split))
+    return first_message(language, rng)
+
+
+def found(labels: tuple[Label, ...], rng: random.Random) -> tuple[Label, ...] | None:
+    """What a classifier may find where these are right: mostly them, sometimes less, another intensity, or wrong."""
+    draw = rng.random()
+    if draw < RIGHT:
+        return labels
+    if draw < RIGHT + 0.06:
+        return (*labels[:1], rng.choice(LABELS)) if len(labels) == 1 else labels[:1]
+    if draw < RIGHT + 0.12:
+        return tuple(Label(label.group, rng.choice((1, 2, 3))) for label in labels)
+    return (rng.choice(LABELS),) if draw < RIGHT + 0.16 else None
+
+
 @dataclass(frozen=True)
 class Mix:
-    """Shares of the kinds of conversation, all languages together."""
+    """Shares of the kinds of conversation; the rest are natural openings. `chinese` of them all are Chinese."""
 
-    synthetic: float = 0.74
-    openings: float = 0.2
-    dialogues: float = 0.06
+    synthetic: float = 0.8
+    judged: float = 0.0
+    long: float = 0.0
+    chinese: float = 0.5
 
 
 def stream(
     render: Renderer, seed: int, mix: Mix = Mix(), split: natural.Split = "train", skip: int = 0
 ) -> Iterator[list[Example]]:
-    """Endless conversations as lists of examples, the languages in turn. `skip` resumes after that many."""
-    use_natural = natural.available()
+    """Endless conversations as lists of examples. `skip` goes on after that many."""
     for count in itertools.count(skip):
-        language: Language = "en" if count % 2 == 0 else "zh"
         rng = random.Random(f"{seed}-{split}-{count}")
-        draw = rng.random() if use_natural else 0.0
-        if draw < mix.synthetic:
-            turns = conversation(language, seed, count)
-        elif draw < mix.synthetic + mix.openings or language == "en":
-            first = rng.choice(natural.openings(language, split))
-            turns = list(Story(rng, lexicon.load(language), first, first).turns(rng.choice((1, 1, 1, 2))))
+        # Spread evenly, so that a row has both.
+        language: Language = "zh" if int((count + 1) * mix.chinese) > int(count * mix.chinese) else "en"
+        draw = rng.random()
+        if draw < mix.judged:
+            yield list(judged(render, language, rng, split))
+        elif draw < mix.judged + mix.long:
+            yield list(long(render, language, rng, seed, count))
         else:
-            yield render.dialogue(language, rng.choice(natural.dialogues(split)))
-            continue
-        yield [example for turn in turns for example in of_turn(render, language, turn, rng)]
+            if draw < mix.judged + mix.long + mix.synthetic or not natural.available():
+                turns = conversation(language, seed, count)
+            else:
+                first = rng.choice(natural.openings(language, split))
+                turns = list(Story(rng, lexicon.load(language), first, first).turns(rng.choice((1, 1, 1, 2))))
+            yield [example for turn in turns for example in of_turn(render, language, turn, rng)]
 
 
 class Encoder:

@@ -1,14 +1,14 @@
-"""What real people and published dialogues add: openings for our own stage records, and short Chinese dialogues.
+"""What real people and published dialogues add: openings and drafts, to be read by the model, never written.
 
-Everything comes from the folder of prepared data sets (`shared/data` beside the repository). Openings keep only the
-message and, where a set has them, its emotion labels; the answers to them are written by our generator. Sets: BRIGHTER,
-GoEmotions (labels), CounselChat (questions), SmileChat, CPsyCoun (openings and dialogues).
+Everything comes from the folder of prepared data sets (`shared/data` beside the repository). What is to be answered to
+them is written by our generator. Openings: BRIGHTER, GoEmotions (with their labels), CounselChat (questions),
+SmileChat, CPsyCoun. Drafts to judge: counselors' words of the last three; harsh and warm remarks of GoEmotions and
+BRIGHTER that speak to somebody.
 """
 
 import gzip
 import json
 import os
-import random
 import re
 from collections.abc import Iterator
 from functools import cache
@@ -77,12 +77,9 @@ def openings(language: Language, split: Split) -> list[Message]:
 
 def english(words: Lexicon, split: Split) -> Iterator[Message]:
     for name in (f"brighter/en_{split}", f"goemotions/{split}"):
-        for row in _rows(name):
-            text = " ".join(row["text"].split())
-            sure = {group: level for group, level in row["levels"].items() if row.get("conf", {}).get(group) != "weak"}
-            if re.search(r"\b(I|my|me)\b", text) and sure:
-                strongest = sorted(sure.items(), key=lambda item: -item[1])
-                yield from _english(words, text, [Label(Group(group), level) for group, level in strongest])
+        for text, labels in _felt(name):
+            if re.search(r"\b(I|my|me)\b", text):
+                yield from _english(words, text, labels)
     for row in _rows(f"counsel_chat/{split}"):
         for text in (row["title"], *re.split(r"(?<=[.!?])\s+", row["question"])):
             labels = [Label.parse(label) for cue, label in _ENGLISH_FEELINGS.items() if cue in text.lower()]
@@ -135,20 +132,42 @@ def _short(text: str, limit: int) -> str:
     return kept
 
 
+def _felt(name: str) -> Iterator[tuple[str, list[Label]]]:
+    for row in _rows(name):
+        text = " ".join(row["text"].split())
+        sure = {group: level for group, level in row["levels"].items() if row.get("conf", {}).get(group) != "weak"}
+        labels = [
+            Label(Group(group), level) for group, level in sorted(sure.items(), key=lambda item: -item[1]) if level
+        ]
+        if labels and not _UNWANTED.search(text):
+            yield text, labels
+
+
 @cache
-def dialogues(split: Split) -> list[tuple[str, ...]]:
-    """Beginnings of Chinese dialogues, seeker first, counselor last, every utterance short."""
+def drafts(language: Language, split: Split, *, kind: bool) -> list[str]:
+    """What somebody said to somebody: counselors and warm remarks, or harsh ones."""
     found = []
+    for text, labels in _felt(f"goemotions/{split}" if language == "en" else f"brighter/zh_{split}"):
+        warm = labels[0].group in (Group.TRUST, Group.JOY) or labels[0] == Label(Group.ANTICIPATION, 1)
+        harsh = labels[0].group in (Group.ANGER, Group.DISGUST)
+        if (warm if kind else harsh) and re.search(r"\byou\b|你", text, re.IGNORECASE) and 12 < len(text) < 160:
+            found.append(text)
+    if not kind:
+        return found
+    if language == "en":
+        for row in _rows(f"counsel_chat/{split}"):
+            sentences = re.findall(r"[^.!?]+[.!?]", " ".join(row["answer"].split()))
+            found += [" ".join(sentences[i : i + 2]).strip() for i in (0, 2) if len(sentences) > i + 1]
+        return [text for text in found if len(text) < 220 and not _PUSHING.search(text) and not _UNWANTED.search(text)]
     for name in (f"cpsycoun/{split}", f"smilechat/{split}"):
         for row in _rows(name):
-            texts: list[str] = []
-            for turn in row["turns"][:6]:
-                short = _short(turn["text"], 90)
-                if not short or short[-1] not in "。！？!?" or _UNWANTED.search(turn["text"]):
-                    break
-                texts.append(short)
-            texts = texts[: len(texts) // 2 * 2]
-            if texts:
-                found.append(tuple(texts))
-    random.Random(0).shuffle(found)
-    return found
+            found += [_short(turn["text"], 70) for turn in row["turns"][1:6:2] if not _UNWANTED.search(turn["text"])]
+    return [text for text in found if len(text) > 7 and not _PUSHING.search(text)]
+
+
+_PUSHING = re.compile(
+    r"\b(should|must|have to|need to|disorder|depression|fault|blame|wrong|lazy|ridiculous)\b|"
+    r"应该|必须|一定要|不要|抑郁症|焦虑症|障碍|都怪|怪你|错误|不够努力",
+    re.IGNORECASE,
+)
+"""A draft with these may be kind; it is no clear example of it."""

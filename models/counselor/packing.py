@@ -77,12 +77,19 @@ def pack(examples: Sequence[Example], encode: Encoder) -> Row:
 
 def _add(row: Row, ids: Sequence[int], parent: Node | None) -> Node:
     start, position = len(row), 0 if parent is None else parent.position + parent.end - parent.start
-    ancestors = () if parent is None else (*parent.ancestors, (parent.start, parent.end))
+    ancestors = () if parent is None else _with(parent.ancestors, parent.start, parent.end)
     node = Node(start, start + len(ids), position, ancestors)
     row.ids += ids
     row.positions += range(position, position + len(ids))
     row.nodes.append(node)
     return node
+
+
+def _with(spans: tuple[tuple[int, int], ...], start: int, end: int) -> tuple[tuple[int, int], ...]:
+    """With another span at the end. Neighbours become one: a long conversation is few spans of many messages."""
+    if spans and spans[-1][1] == start:
+        return (*spans[:-1], (spans[-1][0], end))
+    return (*spans, (start, end))
 
 
 def attention(

@@ -73,8 +73,8 @@ def texts() -> Iterator[str]:
             yield from (message.text for message in natural.openings(language, "train"))
     yield from ["user\n", "assistant\n", "system\n"] * 500
     if natural.available():
-        for dialogue in natural.dialogues("train")[:3000]:
-            yield from dialogue
+        for language in ("en", "zh"):
+            yield from natural.drafts(language, "train", kind=True)[:6000]
 
 
 def _rendered(language: Language) -> Iterator[str]:

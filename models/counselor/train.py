@@ -1,8 +1,10 @@
-"""Train nano from nothing: `taskset -c 1 python -m models.counselor.train --minutes 75`.
+"""Train nano from nothing: `taskset -c 1 python -m models.counselor.train --minutes 95`.
 
-One row of packed conversations a step, both languages in it, loss on the answers only. The learning rate falls with
-the time that is used up, so a run may end at any budget; run again, it goes on from its last checkpoint, and the
-weights are exported at the end (or at once with `--export`). Same seed, same data, same number of steps: same weights.
+One row of packed conversations a step, both languages in it, loss on the answers only. In two cycles: first to read
+and to write each stage's format, then to judge drafts and to keep the format in long conversations. The learning rate
+falls with the time that a cycle has used up, so a run may have any budget; run again, it goes on from its last
+checkpoint, and the weights are exported at the end (or at once with `--export`). Same seed, same data, same number of
+steps: same weights.
 """
 
 import argparse
@@ -14,7 +16,7 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -24,27 +26,45 @@ from transformers.tokenization_utils_tokenizers import TokenizersBackend
 
 from models.counselor import architecture, card, halves, natural, packing, tokenizer
 from models.counselor.corpus import lexicon
-from models.counselor.examples import Encoder, Example, Renderer, stream
+from models.counselor.examples import Encoder, Example, Mix, Renderer, stream
 from models.counselor.packing import Row
 
 ROW = 400
 """A row is closed once it has this many tokens. Many small steps: it is steps that reading is learned by."""
-BARE = 0.4
-"""For this share of the time prompts come without their system text: less to search while reading is learned."""
-PEAK, FLOOR, WARMUP = 5e-4, 0.02, 50
-"""3e-3 learns the formats as fast and never learns to read: its steps wash the induction circuit away."""
+FLOOR, WARMUP = 0.02, 0.02
+"""The learning rate at a cycle's end, over its peak, and the share of a cycle in which it rises to that."""
 EMBEDDINGS = 4.0
 """Their learning rate over the others'; they are that much larger."""
 EMBEDDING_EPS = 1e-4
 """Above the gradient that a token gets for not occurring. Adam would scale that up to a full step, the same for all
 rare tokens, until their embeddings are one direction and nothing can tell which of them to copy."""
 DEV_SEED = 1_000_003
-REPORT_STEPS, CHECK_SECONDS = 50, 150.0
+DEV_MIX = Mix(0.5, judged=0.2, long=0.06)
+REPORT_STEPS, CHECK_SECONDS = 50, 300.0
+
+
+@dataclass(frozen=True)
+class Cycle:
+    """One rise and fall of the learning rate."""
+
+    share: float
+    """Of the time."""
+    peak: float
+    mix: Mix
+    bare: float = 0.0
+    """For this share of the cycle prompts come without their system text: less to search while reading is learned."""
+
+
+CYCLES = (
+    # A peak of 3e-3 learns the formats as fast and never learns to read: its steps wash the induction circuit away.
+    Cycle(0.305, 5e-4, Mix(), bare=0.4),
+    Cycle(0.695, 3e-4, Mix(0.5, judged=0.2, long=0.04, chinese=0.6)),
+)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--minutes", type=float, default=75.0, help="training time, over all resumed runs")
+    parser.add_argument("--minutes", type=float, default=95.0, help="training time, over all resumed runs")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--steps", type=int, help="stop after this many steps instead")
@@ -107,7 +127,7 @@ class Trainer:
             self.seconds = time.monotonic() - began
             if self.seconds >= budget or (steps is not None and self.step >= steps):
                 break
-            rate = PEAK * min(1.0, (self.step + 1) / WARMUP) * (FLOOR + (1 - FLOOR) * (1 - self.seconds / budget))
+            rate = _rate(self.seconds / budget)
             losses.append(self._learn(row, rate))
             self.step, self.conversations, self.tokens = self.step + 1, used, self.tokens + len(row)
             if self.step % REPORT_STEPS == 0:
@@ -150,20 +170,30 @@ class Trainer:
     def _rows(self, budget: float) -> Iterator[tuple[Row, int]]:
         """Rows of whole conversations, each with the number of conversations used up to and including it."""
         held: list[Example] = []
-        endless = stream(self.render, self.seed, skip=self.conversations)
-        for used, examples in enumerate(endless, self.conversations + 1):
-            bare = self.seconds < BARE * budget
-            held += [replace(example, chunks=example.chunks[bare:]) for example in examples]
+        for used, examples in enumerate(self._examples(budget), self.conversations + 1):
+            held += examples
             row = packing.pack(held, self.encode)
             if len(row) >= ROW:
                 yield row, used
                 held = []
 
+    def _examples(self, budget: float) -> Iterator[list[Example]]:
+        used, start = self.conversations, 0.0
+        for cycle in CYCLES:
+            end = start + cycle.share * budget
+            for examples in stream(self.render, self.seed, cycle.mix, skip=used):
+                if self.seconds >= end:
+                    break
+                bare = self.seconds < start + cycle.bare * cycle.share * budget
+                used += 1
+                yield [replace(example, chunks=example.chunks[bare:]) for example in examples]
+            start = end
+
     def _check(self) -> None:
         """Loss on conversations of the dev parts and another seed; then a checkpoint."""
         sums: defaultdict[str, list[float]] = defaultdict(list)
         with torch.no_grad():
-            for examples in itertools.islice(stream(self.render, DEV_SEED, split="dev"), 48):
+            for examples in itertools.islice(stream(self.render, DEV_SEED, DEV_MIX, "dev"), 48):
                 row = packing.pack(examples, self.encode)
                 values = cross_entropy(packing.logits(self.model, row), torch.tensor(row.targets), reduction="none")
                 for kind, value in zip(row.kinds, values.tolist(), strict=True):
@@ -206,6 +236,16 @@ class Trainer:
         loaded = AutoTokenizer.from_pretrained(folder)
         assert isinstance(loaded, TokenizersBackend)
         return loaded
+
+
+def _rate(spent: float) -> float:
+    """The learning rate when this share of the time is used up."""
+    for cycle in CYCLES:
+        if spent < cycle.share:
+            break
+        spent -= cycle.share
+    done = min(1.0, spent / cycle.share)
+    return cycle.peak * min(1.0, (done + 0.001) / WARMUP) * (FLOOR + (1 - FLOOR) * (1 - done))
 
 
 def load(folder: Path) -> tuple[Qwen3ForCausalLM, TokenizersBackend]:

@@ -114,7 +114,7 @@ def test_covers_labels_risk_phases_and_topics(language: Language) -> None:
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_what_the_model_is_measured_on_is_not_in_the_corpus(language: Language) -> None:
     words = lexicon.load(language)
-    told = (*words.phrases.values(), *(topic.events for topic in words.topics))
+    told = (*words.phrases.values(), *words.scenes.values(), *(topic.events for topic in words.topics))
     known = {_plain(line) for section in told for line in section}
     safety = {_plain("Are you safe right now?"), _plain("你现在安全吗？")}
     asked = [text for spoken, (text, _) in evaluate.lines(evaluate.MESSAGES) if spoken == language]
@@ -126,6 +126,15 @@ def test_what_the_model_is_measured_on_is_not_in_the_corpus(language: Language) 
 
 def _plain(text: str) -> str:
     return re.sub(r"[^a-z\u4e00-\u9fff]", "", text.lower())
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_emotion_has_scenes_that_say_what_they_are_about(language: Language) -> None:
+    scenes = lexicon.load(language).scenes
+    assert set(scenes) == set(LABELS)
+    for label, told in scenes.items():
+        assert len(told) >= 10, label
+        assert all(re.search(r"\{.+?\}", line) for line in told), label
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

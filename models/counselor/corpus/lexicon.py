@@ -1,7 +1,8 @@
 """The words of the synthetic corpus, read from the text files beside this module.
 
 `topics*.txt` holds what people talk about: a line `# topic: usual emotions`, things (`x:`), people (`p:`), events (`-`)
-and small steps (`>`). `phrases.*.txt` holds what seekers and counselors say, in sections.
+and small steps (`>`). `phrases.*.txt` holds what seekers and counselors say, in sections. `scenes.*.txt` holds, for
+each emotion, things that happen to people who feel it.
 """
 
 from collections.abc import Mapping
@@ -34,6 +35,8 @@ class Lexicon:
     feelings: Mapping[Label, str]
     """Each label as a noun."""
     phrases: Mapping[str, tuple[str, ...]]
+    scenes: Mapping[Label, tuple[str, ...]]
+    """First messages for each label, what they are about in braces. Many name no feeling."""
 
 
 @cache
@@ -47,6 +50,7 @@ def load(language: Language) -> Lexicon:
         _listed(_read(f"nouns.{language}.txt")),
         {Label.parse(name): noun for name, noun in feelings.items()},
         sections,
+        {Label.parse(name): told for name, told in _sections(f"scenes.{language}.txt").items()},
     )
 
 

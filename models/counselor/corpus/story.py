@@ -200,14 +200,41 @@ class Story:
     def _ask(self, message: Message) -> str:
         return "ask person" if message.person and self.rng.random() < 0.25 else "ask"
 
-    def refused(self, message: Message, phase: Phase) -> Round:
-        """A draft with a flaw, the reactions of someone it hurts, and the review that refuses it."""
+    def accepted(self, message: Message, said: str = "") -> Round:
+        """A kind draft, or this one, and how it is received."""
+        reactions = self._reactions(message, "open")
+        passed = tuple(
+            Verdict(self._fill(self._choose(f"pass {reaction.type}", message), message), True) for reaction in reactions
+        )
+        return Round(Draft("exploration", "", said or self._kind(message)), reactions, Review(passed, True))
+
+    def _kind(self, message: Message) -> str:
+        """Kind in more ways than the model is taught to write."""
+        if message.severity or self.rng.random() < 0.25:
+            return self.reply(message, "open", "exploration")
+        opened = "kind good" if message.good else "kind open"
+        sections = self.rng.choice(
+            (
+                (opened,),
+                (opened, "kind ask"),
+                (opened, "kind more"),
+                ("kind more", "kind ask"),
+                (opened, "kind more", "ask"),
+            )
+        )
+        return self._joined([self._fill(self._choose(section, message), message) for section in sections])
+
+    def refused(self, message: Message, phase: Phase, said: str = "") -> Round:
+        """A draft with a flaw, or this one, the reactions of someone it hurts, and the review that refuses it."""
         flaw = self.rng.choice(FLAWS[:-1])
         if message.severity and self.rng.random() < 0.7:
             flaw = "unsafe"
         sentences = [self._fill(self._choose(f"bad {flaw}", message), message)]
         echo = "echo good" if message.good else "echo hard"
-        if self.rng.random() < 0.35:
+        if said:
+            sentences = [said]
+        elif self.rng.random() < 0.3:
+            echo = self.rng.choice((echo, "kind good" if message.good else "kind open"))
             sentences.insert(0, self._fill(self._choose(echo, message), message))
         elif self.rng.random() < 0.35:
             sentences.append(self._fill(self._choose(f"bad {flaw}", message), message))
@@ -347,7 +374,7 @@ def opening(rng: random.Random, words: Lexicon, topic: Topic, *, risky: bool) ->
     form = rng.random()
     if form < 0.3:
         thing = rng.choice((rng.choice(words.nouns), rng.choice(rng.choice(words.topics).things)))
-    elif form < 0.45:
+    elif form < 0.4:
         thing, event = person, rng.choice(words.phrases["person good" if topic.good else "person"])
     if rng.random() < 0.1 and thing != person:
         thing = rng.choice(_MODIFIERS[words.language]) + thing
@@ -355,8 +382,9 @@ def opening(rng: random.Random, words: Lexicon, topic: Topic, *, risky: bool) ->
     labels = list(topic.labels[:1] if rng.random() < 0.5 else topic.labels)
     sentences = [event]
     severity = Severity.NONE
-    if rng.random() < 0.85:
-        labels = [rng.choice(topic.labels) if rng.random() < 0.4 else rng.choice(fitting)]
+    felt = rng.random() < 0.7 or thing == person
+    if felt:
+        labels = [rng.choice(topic.labels) if rng.random() < 0.5 else rng.choice(fitting)]
         sentences.append(rng.choice(words.phrases[f"feel {labels[0].name()}"]))
         if rng.random() < 0.3:
             labels.append(rng.choice(fitting))
@@ -370,7 +398,7 @@ def opening(rng: random.Random, words: Lexicon, topic: Topic, *, risky: bool) ->
         sentences.append(rng.choice(words.phrases["good details" if topic.good else "details"]))
     if rng.random() < 0.2:
         rng.shuffle(sentences)
-    if len(sentences) > 1 and form > 0.93:
+    if felt and len(sentences) > 1 and form > 0.95:
         sentences.remove(event)
         event, thing = "", words.feelings[labels[0]]
     filled = [sentence.format(x=thing, p=person) for sentence in sentences]
@@ -388,6 +416,24 @@ def opening(rng: random.Random, words: Lexicon, topic: Topic, *, risky: bool) ->
         topic.good,
         tuple(step for step in topic.steps if with_person or "{p}" not in step),
     )
+
+
+def scene(rng: random.Random, words: Lexicon) -> Message:
+    """A first message whose emotion follows from what is told."""
+    label = rng.choice(list(words.scenes))
+    told = rng.choice(words.scenes[label])
+    found = re.search(r"(my |our |我的)?\{(.*?)\}", told)
+    assert found is not None, told
+    thing, good = found[2], label in _GOOD
+    sentences = [told.replace("{", "").replace("}", "")]
+    if rng.random() < 0.25:
+        sentences.append(rng.choice(words.phrases[f"feel {label.name()}"]))
+    if rng.random() < 0.2:
+        details = [line for line in words.phrases["good details" if good else "details"] if "{p}" not in line]
+        sentences.append(rng.choice(details))
+    text, clauses = write(rng, words, sentences)
+    named = thing if words.language == "zh" else f"your {thing}" if found[1] else f"the {thing}"
+    return Message(text, clauses, (label,), thing, named, good=good)
 
 
 def greeting(rng: random.Random, words: Lexicon) -> Message:

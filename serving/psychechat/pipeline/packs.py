@@ -21,7 +21,7 @@ from jinja2.sandbox import SandboxedEnvironment
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from psychechat.conversation import Conversation, Draft, EmotionAnalysis, EmotionMemory, Reaction, Round, Utterance
-from psychechat.emotion import Label, Language
+from psychechat.emotion import LABELS, MAX_LABELS, Label, Language
 from psychechat.engines.base import Message, Sampling, Stage, StageName
 from psychechat.pipeline import answers
 from psychechat.risk import Severity
@@ -42,6 +42,8 @@ class Brief:
     """The rounds of this turn that the review refused, oldest first."""
     draft: Draft | None = None
     reactions: tuple[Reaction, ...] = ()
+    found: tuple[Label, ...] | None = None
+    """What the classifier found in the newest message, the surest first; None if it could not tell."""
 
 
 class _Part(BaseModel):
@@ -134,7 +136,8 @@ class Pack:
 
     def longest(self, brief: Brief) -> list[Message]:
         """The longest of the stages' prompts, before there are any results to put into them."""
-        bare = replace(brief, analysis=EmotionAnalysis((), ""), draft=Draft("exploration", "", ""))
+        most = LABELS[-MAX_LABELS:]
+        bare = replace(brief, found=most, analysis=EmotionAnalysis((), ""), draft=Draft("exploration", "", ""))
         prompts = [self.messages(name, bare) for name in StageName]
         return max(prompts, key=lambda messages: sum(len(message.content) for message in messages))
 
@@ -198,6 +201,7 @@ class Pack:
         return {
             "operator_notes": brief.conversation.operator_notes,
             "memory": brief.memory if brief.memory and brief.memory.labels else None,
+            "found": brief.found or (),
             "severity": brief.severity.label if brief.severity is not None else None,
             "analysis": brief.analysis,
             "draft": brief.draft,
