@@ -33,9 +33,10 @@ from models.counselor.corpus import lexicon
 from models.counselor.corpus.generate import conversation
 from models.counselor.corpus.story import Story, opening, repeats
 from models.counselor.examples import Encoder, Example, Mix, Renderer, of_turn, stream
+from models.counselor.findings import findings
 from models.counselor.train import DEV_SEED, load
 from psychechat.conversation import Conversation, Draft, Utterance
-from psychechat.emotion import Group, Language
+from psychechat.emotion import Group, Label, Language
 from psychechat.engines.base import StageName
 from psychechat.language import detect
 from psychechat.pipeline import answers
@@ -206,10 +207,10 @@ def lines(file: Path) -> Iterator[tuple[Language, list[str]]]:
             yield language, [part.strip() for part in line.split("|")]
 
 
-def take(model: Model, said: Sequence[tuple[Language, Conversation]]) -> list[Turn]:
+def take(model: Model, said: Sequence[tuple[Language, Brief]]) -> list[Turn]:
     """Both modes, all turns side by side. A stage is asked only where the one before it is valid."""
     turns = answer(model, said)
-    briefs = {i: Brief(conversation, None, Severity.NONE) for i, (_, conversation) in enumerate(said)}
+    briefs = {i: brief for i, (_, brief) in enumerate(said)}
     for stage, name in (
         (StageName.EMOTION, "analysis"),
         (StageName.DRAFT, "draft"),
@@ -227,15 +228,15 @@ def take(model: Model, said: Sequence[tuple[Language, Conversation]]) -> list[Tu
     return turns
 
 
-def answer(model: Model, said: Sequence[tuple[Language, Conversation]]) -> list[Turn]:
+def answer(model: Model, said: Sequence[tuple[Language, Brief]]) -> list[Turn]:
     """LLM Mode: one generation each."""
     turns = []
-    written = model.write([(language, StageName.REPLY, Brief(told)) for language, told in said])
-    for (_, told), (text, stopped) in zip(said, written, strict=True):
+    written = model.write([(language, StageName.REPLY, brief) for language, brief in said])
+    for (_, brief), (text, stopped) in zip(said, written, strict=True):
         thought, _, reply = text.partition("</think>")
         thought = thought.removeprefix("<think>").strip()
         valid = {"reply": well_formed("reply", text)}
-        turns.append(Turn(told.newest, {}, valid, thought, reply.strip(), stopped))
+        turns.append(Turn(brief.conversation.newest, {}, valid, thought, reply.strip(), stopped))
     return turns
 
 
@@ -264,7 +265,12 @@ def replies(turns: Sequence[tuple[Language, Turn]]) -> dict[str, float]:
 def on_messages(model: Model, temperature: float) -> dict[str, Any]:
     model.temperature = temperature
     asked = [(language, message, groups) for language, (message, groups) in lines(MESSAGES)]
-    taken = take(model, [(language, _said(message)) for language, message, _ in asked])
+    heard = findings([message for _, message, _ in asked])
+    briefs = [
+        Brief(_said(message), severity=Severity.NONE, found=found)
+        for (_, message, _), found in zip(asked, heard, strict=True)
+    ]
+    taken = take(model, [(language, brief) for (language, _, _), brief in zip(asked, briefs, strict=True)])
     told = [
         (language, message, {Group(group) for group in groups.split()}, turn)
         for (language, message, groups), turn in zip(asked, taken, strict=True)
@@ -286,9 +292,49 @@ def on_messages(model: Model, temperature: float) -> dict[str, Any]:
             "different first emotions": len({_first(turn) for _, turn in turns}),
         }
     report["written"] = [
-        {"seeker": message, "thought": turn.thought, "reply": turn.reply, **turn.written}
-        for _, message, _, turn in told
+        {
+            "seeker": message,
+            "found": [label.name() for label in found],
+            "thought": turn.thought,
+            "reply": turn.reply,
+            **turn.written,
+        }
+        for (_, message, _, turn), found in zip(told, heard, strict=True)
     ]
+    return report
+
+
+def reading(model: Model, count: int) -> dict[str, Any]:
+    """The group of the first emotion that the emotion stage names, where it is told nothing, what is true, and what
+    the demo classifier found. On the openings of held-back conversations, synthetic and natural."""
+    report: dict[str, Any] = {}
+    for language in LANGUAGES:
+        told = [conversation(language, DEV_SEED, number)[0] for number in range(count)]
+        openings = [(turn.conversation.newest, turn.analysis.labels) for turn in told]
+        if natural.available():
+            openings += [(said.text, said.labels) for said in natural.openings(language, "dev")[:count]]
+        heard = findings([text for text, _ in openings])
+        ways: dict[str, list[tuple[Label, ...] | None]] = {
+            "told nothing": [None] * len(openings),
+            "told what is true": [labels for _, labels in openings],
+            "told what the classifier found": [*heard],
+        }
+        report[language] = {"messages": len(openings)}
+        for way, found in ways.items():
+            briefs = [Brief(_said(text), found=labels) for (text, _), labels in zip(openings, found, strict=True)]
+            written = model.write([(language, StageName.EMOTION, brief) for brief in briefs])
+            report[language][way] = _share(
+                [
+                    well_formed(StageName.EMOTION, text) and _first_group(text) is labels[0].group
+                    for (text, _), (_, labels) in zip(written, openings, strict=True)
+                ]
+            )
+        report[language]["the classifier alone"] = _share(
+            [
+                bool(found) and found[0].group is labels[0].group
+                for found, (_, labels) in zip(heard, openings, strict=True)
+            ]
+        )
     return report
 
 
@@ -347,7 +393,8 @@ def on_risk(model: Model, count: int) -> dict[str, Any]:
             rng = random.Random(f"risk-{language}-{number}")
             message = opening(rng, words, rng.choice(topics), risky=True)
             record = next(Story(rng, words, message, message).turns(1))
-            briefs.append(Brief(record.conversation, None, record.severity, record.analysis))
+            found = record.analysis.labels
+            briefs.append(Brief(record.conversation, None, record.severity, record.analysis, found=found))
         texts = [
             text
             for stage in (StageName.DRAFT, StageName.REPLY)
@@ -373,7 +420,8 @@ def sampled(model: Model, count: int) -> tuple[str, dict[str, Any]]:
             spoken: list[Utterance] = []
             for turn in turns:
                 spoken.append(Utterance("seeker", turn.conversation.newest))
-                reply = answer(model, [(language, Conversation(tuple(spoken)))])[0]
+                brief = Brief(Conversation(tuple(spoken)), severity=Severity.NONE, found=turn.analysis.labels)
+                reply = answer(model, [(language, brief)])[0]
                 spoken.append(Utterance("counselor", reply.reply or "…"))
                 thought = reply.thought.replace("\n", " / ")
                 page.append(f"**Seeker:** {turn.conversation.newest}\n\n*{thought}*\n\n**nano:** {reply.reply}\n")
@@ -438,14 +486,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--weights", type=Path, default=architecture.WEIGHTS)
     parser.add_argument("--to", type=Path, default=architecture.RESULTS)
+    parser.add_argument("--untold", action="store_true", help="without the classifier's line in any prompt")
+    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--prompts", type=int, default=30, help="dev prompts for each stage, language and part")
     options = parser.parse_args()
     began = time.monotonic()
     weights, tokenizer = load(options.weights)
-    model = Model(weights, tokenizer, Renderer(tokenizer))
+    model = Model(weights, tokenizer, Renderer(tokenizer, told=not options.untold))
     torch.manual_seed(0)
+    torch.set_num_threads(options.threads)
     report: dict[str, Any] = {"tokens per word (en) or character (zh)": tokens_per_word(tokenizer)}
     report["drafts under review"] = on_drafts(model)
+    report["first emotion is right"] = reading(model, 30)
     report["greedy"] = on_messages(model, 0.0)
     report["temperature 0.6"] = on_messages(model, 0.6)
     page, report["4-grams that come again in a sampled reply"] = sampled(model, 10)

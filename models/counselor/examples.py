@@ -40,13 +40,14 @@ class Example:
 
 
 class Renderer:
-    """Prompts of both built-in packs through the model's chat template."""
+    """Prompts of both built-in packs through the model's chat template. Not `told`: without the classifier's line."""
 
-    def __init__(self, tokenizer: TokenizersBackend) -> None:
-        self._tokenizer = tokenizer
+    def __init__(self, tokenizer: TokenizersBackend, *, told: bool = True) -> None:
+        self._tokenizer, self._told = tokenizer, told
         self._packs = {language: packs.load(language) for language in ("en", "zh")}
 
     def prompt(self, language: Language, stage: StageName, brief: Brief) -> str:
+        brief = brief if self._told else replace(brief, found=None)
         return self._template(self._packs[language].messages(stage, brief), thinks=stage is THINKS)
 
     def example(self, language: Language, stage: StageName, brief: Brief, answer: str) -> Example:

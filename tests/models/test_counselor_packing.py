@@ -82,5 +82,3 @@ def test_what_is_packed_is_what_the_server_renders() -> None:
         assert "".join(example.chunks) == prompt
         whole = tokenizer(prompt, add_special_tokens=False)["input_ids"]
         assert [token for chunk in example.chunks for token in encode(chunk)] == whole
-
-

@@ -114,6 +114,7 @@ def _brief(
         (Round(drafts[0], tried, review),),
         drafts[1],
         tried,
+        found=(_WORRIED,),
     )
 
 

@@ -2,7 +2,7 @@
 
 from psychechat import language
 from psychechat.conversation import Assessment, Cause, Choice, EmotionMemory, Mode, Reply
-from psychechat.emotion import Emotion, Language, valence
+from psychechat.emotion import Emotion, Label, Language, valence
 from psychechat.pipeline import crisis
 from psychechat.pipeline.agent_mode import AgentOutcome
 from psychechat.pipeline.escalation import CrisisTurn
@@ -66,11 +66,16 @@ class Findings:
         return self.assessment.emotions(self.policy.emotion_threshold) if self.assessment else []
 
     @property
+    def labels(self) -> tuple[Label, ...] | None:
+        """Of the emotions, the surest first. None: the classifier could not tell."""
+        return tuple(emotion.label for emotion in self.emotions) if self.assessment else None
+
+    @property
     def shift(self) -> int | None:
         before = self.memory.valence if self.memory else None
-        if before is None or self.assessment is None:
+        if before is None or self.labels is None:
             return None
-        return valence(emotion.label for emotion in self.emotions) - before
+        return valence(self.labels) - before
 
     def reply(self, choices: tuple[Choice, ...]) -> Reply:
         emotions = self.emotions

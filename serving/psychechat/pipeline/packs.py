@@ -43,7 +43,7 @@ class Brief:
     draft: Draft | None = None
     reactions: tuple[Reaction, ...] = ()
     found: tuple[Label, ...] | None = None
-    """What the classifier found in the newest message, the surest first; None if it could not tell."""
+    """What the classifier found in the newest message, the surest label first; None if it could not tell."""
 
 
 class _Part(BaseModel):

@@ -50,9 +50,8 @@ async def remember(pipeline: Pipeline, found: Findings, reply: Reply, tally: Tal
     """
     if found.session is None:
         return
-    labels = tuple(emotion.label for emotion in reply.emotions)
     last_known = found.memory.labels if found.memory else None
-    known = labels if found.assessment else last_known
+    known = last_known if found.labels is None else found.labels
     memory = EmotionMemory(found.session, found.language, known, found.agent.analysis if found.agent else None)
     keys, request = pipeline.keys, found.request
     session = keys.of_session(request.tenant, found.session)

@@ -163,7 +163,7 @@ class _Turn:
             metrics=self._pipeline.metrics,
             tally=self._tally,
         )
-        brief = replace(brief, severity=found.severity)
+        brief = replace(brief, severity=found.severity, found=found.labels)
         if found.decision.mode == "agent":
             return await self._answer_as_agent(desk, brief, speak)
         return await self._answer_as_llm(desk, brief, speak)

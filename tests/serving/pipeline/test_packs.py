@@ -21,7 +21,7 @@ from psychechat.engines.base import StageName
 from psychechat.pipeline.packs import Brief, load, load_all
 from psychechat.risk import Severity
 
-SAD, WORRIED = Label.parse("sad"), Label.parse("worried")
+SAD, WORRIED, HAPPY = Label.parse("sad"), Label.parse("worried"), Label.parse("happy")
 TALK = Conversation((Utterance("seeker", "A1"), Utterance("counselor", "B1"), Utterance("seeker", "A2")))
 
 
@@ -37,6 +37,7 @@ def full_brief(language: Language, conversation: Conversation = TALK) -> Brief:
         (Round(Draft("insight", "plan", "REFUSED"), reactions, review),),
         draft,
         reactions,
+        found=(HAPPY,),
     )
 
 
@@ -70,6 +71,29 @@ def test_a_stage_is_told_what_it_needs(
     assert all(word in tail for word in told)
     assert not any(word in tail for word in not_told)
     assert tail.splitlines()[-1].startswith("[")  # the marker comes last
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_the_stages_that_read_the_message_are_told_what_the_classifier_found(language: Language) -> None:
+    pack, brief = load(language), full_brief(language)
+    for stage in StageName:
+        said = HAPPY.name(language) in pack.messages(stage, brief)[-1].content
+        assert said == (stage in (StageName.EMOTION, StageName.REPLY)), stage
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+@pytest.mark.parametrize("found", [None, ()])
+def test_there_is_no_line_where_the_classifier_found_nothing(
+    language: Language, found: tuple[Label, ...] | None
+) -> None:
+    brief = Brief(TALK, found=found)
+    assert load(language).messages(StageName.EMOTION, brief)[-1].content.count("\n") == 0
+
+
+def test_the_reply_is_told_of_a_risk_as_the_draft_is() -> None:
+    for severity, told in ((Severity.IDEATION, True), (Severity.NONE, False), (None, False)):
+        tail = load("en").messages(StageName.REPLY, Brief(TALK, severity=severity))[-1].content
+        assert ("Risk noticed: ideation." in tail) == told
 
 
 def test_labels_and_types_are_in_the_language_of_the_pack() -> None:

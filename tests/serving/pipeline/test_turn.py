@@ -592,6 +592,7 @@ async def test_without_a_classifier_the_turn_goes_on_carefully(error: Exception 
     assert outcome.reply.severity is None
     assert not outcome.reply.fallback
     assert "findahelpline.com" not in world.text  # unknown is no crisis
+    assert "A classifier found" not in world.generator.prompts[0][1][-1].content
     assert world.count("risk_turns", level="unknown") == 1
     why = (
         "unavailable" if isinstance(error, EngineUnavailable) else "error" if isinstance(error, ValueError) else "late"
@@ -784,6 +785,7 @@ async def test_the_second_turn_reports_the_shift_and_tells_the_stage() -> None:
     assert (second.reply.valence, second.reply.shift) == (-3, -5)
     assert (second.reply.mode, second.reply.reason) == ("agent", "sharp_shift")
     assert "Last turn: happy (valence 2)." in world.generator.prompts[1][1][-1].content
+    assert "A classifier found: grieving." in world.generator.prompts[1][1][-1].content
     assert world.count("memory_recalls", result="hit") == 1
     sessions = {call.session_id for *_, call in world.generator.prompts}
     assert len(sessions) == 1
