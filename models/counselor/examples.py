@@ -23,7 +23,7 @@ START, END = "<|im_start|>", "<|im_end|>"
 THINKS = StageName.REPLY
 FLAWED = 0.4
 """Share of simulations and reviews that are about a draft which must not pass."""
-SPOKEN = 0.25
+SPOKEN = 0.1
 """Share of the drafts to judge that real people said."""
 RIGHT = 0.7
 """Share of turns in which the classifier found what is true."""

@@ -58,7 +58,7 @@ class Cycle:
 CYCLES = (
     # A peak of 3e-3 learns the formats as fast and never learns to read: its steps wash the induction circuit away.
     Cycle(0.305, 5e-4, Mix(), bare=0.4),
-    Cycle(0.695, 3e-4, Mix(0.5, judged=0.2, long=0.04, chinese=0.6)),
+    Cycle(0.695, 3e-4, Mix(0.46, judged=0.3, long=0.04)),
 )
 
 
@@ -153,6 +153,7 @@ class Trainer:
             "minutes": round(self.seconds / 60, 1),
             "seed": self.seed,
             "topics": len(lexicon.load("en").topics),
+            "scenes": sum(map(len, lexicon.load("en").scenes.values())),
             "parameters": sum(parameter.numel() for parameter in self.model.parameters()),
             "dev_loss": self.dev,
         }
@@ -240,12 +241,13 @@ class Trainer:
 
 def _rate(spent: float) -> float:
     """The learning rate when this share of the time is used up."""
+    start = 0.0
     for cycle in CYCLES:
-        if spent < cycle.share:
+        done = (spent - start) / cycle.share
+        if done < 1.0:
             break
-        spent -= cycle.share
-    done = min(1.0, spent / cycle.share)
-    return cycle.peak * min(1.0, (done + 0.001) / WARMUP) * (FLOOR + (1 - FLOOR) * (1 - done))
+        start += cycle.share
+    return cycle.peak * min(1.0, (done + 0.001) / WARMUP) * (FLOOR + (1 - FLOOR) * max(0.0, 1 - done))
 
 
 def load(folder: Path) -> tuple[Qwen3ForCausalLM, TokenizersBackend]:
