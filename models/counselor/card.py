@@ -91,7 +91,9 @@ def _measured(report: dict[str, Any]) -> str:
         text += _row(f"{part}: perplexity of an answer's token", found, "perplexity", "{:.2f}")
         text += _row(f"{part}: the same, weights rounded to 8 bits", found, "perplexity with 8-bit weights", "{:.2f}")
         text += _row(f"{part}: valid answers", found, "valid without grammar, all")
-        text += _row(f"{part}: group of the first emotion is right", found, "group of the first emotion is right")
+    first = report["first emotion is right"]
+    for way in list(first["en"])[1:]:
+        text += _row(f"group of the first emotion is right: {way}", first, way)
     text += "\nTwenty fixed messages a language (`benchmarks/messages.txt`), written apart from the generator:\n\n"
     text += "| | en | zh |\n|---|---|---|\n"
     text += _row("first emotion is a fair reading", greedy, "first emotion is a fair reading")

@@ -1,7 +1,8 @@
 """Measure exported weights: `python -m models.counselor.evaluate`. Writes `models/results/counselor.json`.
 
-Plain transformers, greedy, no grammar: what the weights do unaided, on three kinds of input. Dev stage prompts, held
-back from training, synthetic and natural: is each answer valid, and how surprising is the right one? Fixed messages,
+Plain transformers, greedy, no grammar: what the weights do unaided, on four kinds of input. Dev stage prompts, held
+back from training, synthetic and natural: is each answer valid, and how surprising is the right one? Openings of that
+dev part: is their emotion named, and how much of that is owed to the classifier's line? Fixed messages,
 written apart from the generator, where every stage is fed the model's own earlier stages as in a served turn. Fixed
 pairs of drafts, for the model's own safety review. What it writes to the fixed messages, and sampled conversations on
 synthetic openings, are kept to read; of the natural part only figures are.
@@ -31,7 +32,7 @@ from transformers.tokenization_utils_tokenizers import TokenizersBackend
 from models.counselor import architecture, card, natural, packing
 from models.counselor.corpus import lexicon
 from models.counselor.corpus.generate import conversation
-from models.counselor.corpus.story import Story, opening, repeats
+from models.counselor.corpus.story import Story, TurnRecord, opening, repeats
 from models.counselor.examples import Encoder, Example, Mix, Renderer, of_turn, stream
 from models.counselor.findings import findings
 from models.counselor.train import DEV_SEED, load
@@ -112,19 +113,15 @@ def dev(model: Model, part: str, count: int) -> dict[str, Any]:
     for language in LANGUAGES:
         ours = [example for (spoken, _), found in examples.items() if spoken == language for example in found]
         valid: defaultdict[str, list[bool]] = defaultdict(list)
-        first: list[bool] = []
         written = model.go_on(["".join(example.chunks) for example in ours])
         for example, (text, stopped) in zip(ours, written, strict=True):
             valid[example.stage].append(stopped and well_formed(example.stage, text))
-            if example.stage == StageName.EMOTION and valid[example.stage][-1]:
-                first.append(_first_group(text) is _first_group(example.answer))
         report[language] = {
             "prompts": len(ours),
             "perplexity": perplexity(model.weights, model.tokenizer, ours),
             "perplexity with 8-bit weights": perplexity(coarse, model.tokenizer, ours),
             "valid without grammar": {stage: _share(found) for stage, found in valid.items()},
             "valid without grammar, all": _share([one for found in valid.values() for one in found]),
-            "group of the first emotion is right": _share(first),
         }
     return report
 
@@ -134,8 +131,8 @@ def perplexity(weights: Qwen3ForCausalLM, tokenizer: TokenizersBackend, examples
     encode, losses = Encoder(tokenizer), list[float]()
     weights.set_attn_implementation(packing.NAME)
     with torch.no_grad():
-        for example in examples:
-            row = packing.pack([example], encode)
+        for start in range(0, len(examples), BATCH):
+            row = packing.pack(examples[start : start + BATCH], encode)
             scores = packing.logits(weights, row)
             losses += cross_entropy(scores, torch.tensor(row.targets), reduction="none").tolist()
     weights.set_attn_implementation("sdpa")
@@ -408,6 +405,22 @@ def on_risk(model: Model, count: int) -> dict[str, Any]:
     return report
 
 
+@dataclass
+class _Sampled:
+    """A conversation on its way: the generator's seeker, nano's replies."""
+
+    turns: Sequence[TurnRecord]
+    replies: list[Turn] = field(default_factory=list)
+
+    def brief(self) -> Brief:
+        spoken: list[Utterance] = []
+        for turn, reply in zip(self.turns, [*self.replies, None], strict=False):
+            spoken.append(Utterance("seeker", turn.conversation.newest))
+            spoken += [Utterance("counselor", reply.reply or "…")] if reply else []
+        labels = self.turns[len(self.replies)].analysis.labels
+        return Brief(Conversation(tuple(spoken)), severity=Severity.NONE, found=labels)
+
+
 def sampled(model: Model, count: int) -> tuple[str, dict[str, Any]]:
     """Conversations in LLM Mode with seekers of the generator, as a page to read; and how often 4-grams come again."""
     model.temperature = 0.6
@@ -415,19 +428,18 @@ def sampled(model: Model, count: int) -> tuple[str, dict[str, Any]]:
     for language in LANGUAGES:
         told = (conversation(language, DEV_SEED, number) for number in itertools.count())
         calm = (turns for turns in told if len(turns) >= 2 and not any(turn.severity for turn in turns))
-        for number, turns in enumerate(itertools.islice(calm, count), 1):
-            page.append(f"\n## {language} {number}\n")
-            spoken: list[Utterance] = []
-            for turn in turns:
-                spoken.append(Utterance("seeker", turn.conversation.newest))
-                brief = Brief(Conversation(tuple(spoken)), severity=Severity.NONE, found=turn.analysis.labels)
-                reply = answer(model, [(language, brief)])[0]
-                spoken.append(Utterance("counselor", reply.reply or "…"))
-                thought = reply.thought.replace("\n", " / ")
-                page.append(f"**Seeker:** {turn.conversation.newest}\n\n*{thought}*\n\n**nano:** {reply.reply}\n")
+        held = [_Sampled(turns) for turns in itertools.islice(calm, count)]
+        while going := [one for one in held if len(one.replies) < len(one.turns)]:
+            for one, reply in zip(going, answer(model, [(language, one.brief()) for one in going]), strict=True):
+                one.replies.append(reply)
                 seen = _grams(reply.reply, language)
                 grams[language] += len(seen)
                 again[language] += len(seen) - len(set(seen))
+        for number, one in enumerate(held, 1):
+            page.append(f"\n## {language} {number}\n")
+            for reply in one.replies:
+                thought = reply.thought.replace("\n", " / ")
+                page.append(f"**Seeker:** {reply.message}\n\n*{thought}*\n\n**nano:** {reply.reply}\n")
     head = (
         f"# {2 * count} sampled conversations\n\n"
         "Made by `python -m models.counselor.evaluate`: LLM Mode, temperature 0.6, no grammar. The seekers are the "
