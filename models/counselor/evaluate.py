@@ -18,13 +18,14 @@ import random
 import re
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
+from filelock import FileLock
 from torch.nn.functional import cross_entropy
 from transformers import Qwen3ForCausalLM
 from transformers.tokenization_utils_tokenizers import TokenizersBackend
@@ -47,7 +48,6 @@ from psychechat.risk import Severity
 LANGUAGES: tuple[Language, ...] = ("en", "zh")
 MESSAGES = architecture.ROOT / "benchmarks" / "messages.txt"
 DRAFTS = Path(__file__).with_name("fixed_drafts.txt")
-CONVERSATIONS = architecture.RESULTS.with_name("counselor_conversations.md")
 LIMIT, BATCH = 400, 20
 _PLAIN = frozenset(
     re.findall(
@@ -421,8 +421,8 @@ class _Sampled:
         return Brief(Conversation(tuple(spoken)), severity=Severity.NONE, found=labels)
 
 
-def sampled(model: Model, count: int) -> tuple[str, dict[str, Any]]:
-    """Conversations in LLM Mode with seekers of the generator, as a page to read; and how often 4-grams come again."""
+def sampled(model: Model, count: int, file: Path) -> dict[str, Any]:
+    """Conversations in LLM Mode with seekers of the generator, into a page to read; how often 4-grams come again."""
     model.temperature = 0.6
     page, grams, again = [], Counter[str](), Counter[str]()
     for language in LANGUAGES:
@@ -446,9 +446,8 @@ def sampled(model: Model, count: int) -> tuple[str, dict[str, Any]]:
         "corpus generator's, with a seed that training never used; they do not answer what nano says. In italics: what "
         "it thought first.\n"
     )
-    model.temperature = 0.0
-    rates: dict[str, Any] = {language: round(again[language] / max(1, grams[language]), 4) for language in LANGUAGES}
-    return head + "\n".join(page), rates
+    file.write_text(head + "\n".join(page), encoding="utf-8")
+    return {language: round(again[language] / max(1, grams[language]), 4) for language in LANGUAGES}
 
 
 def long_conversations(model: Model, tokens: Sequence[int], count: int) -> dict[str, Any]:
@@ -501,36 +500,53 @@ def main() -> None:
     parser.add_argument("--untold", action="store_true", help="without the classifier's line in any prompt")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--prompts", type=int, default=30, help="dev prompts for each stage, language and part")
+    parser.add_argument("--only", nargs="+", help="measure only these parts; the others stay as the file has them")
     options = parser.parse_args()
-    began = time.monotonic()
+    torch.set_num_threads(options.threads)
     weights, tokenizer = load(options.weights)
     model = Model(weights, tokenizer, Renderer(tokenizer, told=not options.untold))
-    torch.manual_seed(0)
-    torch.set_num_threads(options.threads)
-    report: dict[str, Any] = {"tokens per word (en) or character (zh)": tokens_per_word(tokenizer)}
-    report["drafts under review"] = on_drafts(model)
-    report["first emotion is right"] = reading(model, 30)
-    report["greedy"] = on_messages(model, 0.0)
-    report["temperature 0.6"] = on_messages(model, 0.6)
-    page, report["4-grams that come again in a sampled reply"] = sampled(model, 10)
-    report["risk"] = on_risk(model, 20)
-    report["tokens of conversation"] = long_conversations(model, (1000, 2000, 4000, 7000), 2)
-    parts = ("synthetic", "natural") if natural.available() else ("synthetic",)
-    report["dev"] = {part: dev(model, part, options.prompts) for part in parts}
-    report["made with"] = {
-        "command": "python -m models.counselor.evaluate",
-        "torch": torch.__version__,
-        "transformers": transformers.__version__,
-        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
-        "seconds": round(time.monotonic() - began),
+    origins = ("synthetic", "natural") if natural.available() else ("synthetic",)
+    parts: dict[str, Callable[[], dict[str, Any]]] = {
+        "tokens per word (en) or character (zh)": lambda: tokens_per_word(tokenizer),
+        "drafts under review": lambda: on_drafts(model),
+        "first emotion is right": lambda: reading(model, 30),
+        "greedy": lambda: on_messages(model, 0.0),
+        "temperature 0.6": lambda: on_messages(model, 0.6),
+        AGAIN: lambda: sampled(model, 10, options.to.with_name(f"{options.to.stem}_conversations.md")),
+        "risk": lambda: on_risk(model, 20),
+        card.LONG: lambda: long_conversations(model, (1000, 2000, 4000, 7000), 2),
+        "dev": lambda: {origin: dev(model, origin, options.prompts) for origin in origins},
     }
-    options.to.parent.mkdir(parents=True, exist_ok=True)
-    options.to.write_text(json.dumps(report, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    for name in options.only or parts:
+        began = time.monotonic()
+        torch.manual_seed(0)
+        model.temperature = 0.0
+        found = parts[name]()
+        print(name, {key: value for key, value in found.items() if key != "written"}, flush=True)
+        _keep(options.to, {name: found}, seconds=time.monotonic() - began)
     if options.to == architecture.RESULTS:
-        CONVERSATIONS.write_text(page, encoding="utf-8")
         card.write(options.weights)
-    for part in report.values():
-        print({key: value for key, value in part.items() if key != "written"})
+
+
+AGAIN = "4-grams that come again in a sampled reply"
+
+
+def _keep(file: Path, found: dict[str, Any], *, seconds: float) -> None:
+    """Put into the report what was found. Parts may be measured side by side."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{file}.lock"):
+        report = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+        spent = report.get("made with", {}).get("seconds", {})
+        spent = spent if isinstance(spent, dict) else {}
+        report |= found
+        report["made with"] = {
+            "command": "python -m models.counselor.evaluate",
+            "torch": torch.__version__,
+            "transformers": transformers.__version__,
+            "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
+            "seconds": spent | dict.fromkeys(found, round(seconds)),
+        }
+        file.write_text(json.dumps(report, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
