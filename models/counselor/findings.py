@@ -6,10 +6,10 @@ from models.counselor import architecture
 from models.data import GROUPS
 from models.embeddings import MAX_LEN, backbone, vectors_of
 from models.predictions import load_heads
-from psychechat.config import Policy
 from psychechat.demo.encoder import prepare
 from psychechat.emotion import Label, decode
 from psychechat.engines.vllm.windows import Windows
+from psychechat.policy import Policy
 
 
 def findings(texts: Sequence[str]) -> list[tuple[Label, ...]]:

@@ -83,7 +83,7 @@ def pack(tmp_path: Path) -> Pack:
     return load(tmp_path / "pack")
 
 
-SAD, WORRIED = Label.parse("sad"), Label.parse("worried")
+SAD, WORRIED, HAPPY = Label.parse("sad"), Label.parse("worried"), Label.parse("happy")
 REACTIONS = (Reaction("normal", "r1"), Reaction("silent", "r2\nr2"), Reaction("hostile", 'r"3'))
 
 
@@ -103,6 +103,7 @@ def brief(*, rounds: tuple[Round, ...] = (), notes: tuple[str, ...] = ()) -> Bri
         rounds,
         Draft("insight", "plan", "the draft"),
         REACTIONS,
+        found=(HAPPY,),  # for our own packs: none of the published prompts has a place for it
     )
 
 
