@@ -62,6 +62,19 @@ def test_a_replys_log_probabilities_are_its_own_and_not_its_thinkings(client: op
 
 
 @pytest.mark.parametrize("language", MESSAGES)
+def test_a_client_that_wants_no_thinking_gets_a_reply(client: openai.OpenAI, language: str) -> None:
+    """nano cannot reply without: it thinks all the same and keeps it to itself."""
+    reply = client.chat.completions.create(
+        model="psychechat-llm", messages=seeker(MESSAGES[language]), temperature=0, reasoning_effort="none"
+    )
+    text = reply.choices[0].message.content or ""
+    assert reply.choices[0].finish_reason == "stop"
+    assert detect(text) == language
+    assert "think>" not in text
+    assert "{" not in text
+
+
+@pytest.mark.parametrize("language", MESSAGES)
 @pytest.mark.parametrize("model", MODELS)
 def test_the_streamed_reply_is_whole(client: openai.OpenAI, model: str, language: str) -> None:
     stream = client.chat.completions.create(

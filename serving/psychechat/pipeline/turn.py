@@ -280,10 +280,12 @@ class _Turn:
         found = self._found
         most = desk.pack.sampling(StageName.REPLY)
         if not found.must_answer:
-            outlet = Outlet(speak, found.policy.guard, found.policy.show_reasoning, found.ending)
-            sampling = replace(most, **found.request.sampling)
-            sampling = replace(sampling, max_tokens=min(sampling.max_tokens, most.max_tokens))
             asked = found.request
+            # A model that cannot leave the thinking out keeps it to itself.
+            shown = found.policy.show_reasoning and asked.think
+            outlet = Outlet(speak, found.policy.guard, shown, found.ending)
+            sampling = replace(most, **asked.sampling)
+            sampling = replace(sampling, max_tokens=min(sampling.max_tokens, most.max_tokens))
             choices = await llm_mode.answer(desk, brief, sampling, asked.choices, outlet, think=asked.think)
             if any(choice.fallback for choice in choices):
                 self._pipeline.metrics.safe_templates.labels("guard").inc()

@@ -44,6 +44,12 @@ FREE = Stage(StageName.REPLY)
 THINKING = Stage(StageName.REPLY, thinks=True)
 ENDLESS = Sampling(3000, temperature=1.0)
 SHORT = Sampling(8, temperature=1.0)
+MOOD = {
+    "type": "object",
+    "properties": {"mood": {"enum": ["low", "high"]}},
+    "required": ["mood"],
+    "additionalProperties": False,
+}
 
 
 def random_counselor(folder: Path) -> Path:
@@ -136,16 +142,19 @@ async def test_every_stage_of_every_pack_keeps_its_schema(generator: "VllmGenera
 
 
 async def test_a_stage_that_thinks_is_constrained_after_its_thinking(generator: "VllmGenerator") -> None:
-    schema = {
-        "type": "object",
-        "properties": {"mood": {"enum": ["low", "high"]}},
-        "required": ["mood"],
-        "additionalProperties": False,
-    }
-    answer = await collect(generator, replace(THINKING, schema=schema), ENDLESS)
+    answer = await collect(generator, replace(THINKING, schema=MOOD), ENDLESS)
     assert json.loads(answer.content) in ({"mood": "low"}, {"mood": "high"})
     assert answer.reasoning
     assert "</think>" not in answer.reasoning
+    assert 0 < usage(answer).reasoning_tokens < usage(answer).completion_tokens
+
+
+async def test_what_a_template_opens_as_thinking_is_no_answer(generator: "VllmGenerator") -> None:
+    """nano's does before a reply, also where none is asked for."""
+    asked = [*HELLO, Message("system", "[stage: reply]")]
+    answer = await collect(generator, replace(FREE, schema=MOOD), ENDLESS, messages=asked)
+    assert json.loads(answer.content) in ({"mood": "low"}, {"mood": "high"})
+    assert answer.reasoning
     assert 0 < usage(answer).reasoning_tokens < usage(answer).completion_tokens
 
 

@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -12,7 +12,7 @@ import pytest
 from psychechat.config import MemorySettings
 from psychechat.conversation import Assessment, Conversation, Draft, Review, Speaker, Utterance, Verdict
 from psychechat.emotion import Emotion, Group, Label
-from psychechat.engines.base import Call, Classifier, Delta, Message, StageName, Usage
+from psychechat.engines.base import Call, Classifier, Delta, Message, Sampling, Stage, StageName, Usage
 from psychechat.engines.scripted import Answer, ScriptedClassifier, ScriptedGenerator, assessment
 from psychechat.errors import (
     ContextLengthExceeded,
@@ -60,6 +60,15 @@ class BrokenClassifier:
             await asyncio.sleep(3600)
         assert self._error is not None
         raise self._error
+
+
+class _ThinksAlways(ScriptedGenerator):
+    """Weights whose template opens the thinking, whatever is asked."""
+
+    def generate(
+        self, messages: Sequence[Message], stage: Stage, sampling: Sampling, call: Call
+    ) -> AsyncGenerator[Delta, None]:
+        return super().generate(messages, replace(stage, thinks=True), sampling, call)
 
 
 @dataclass
@@ -725,6 +734,15 @@ async def test_a_reply_without_thinking_has_no_thoughts() -> None:
     outcome = await world.turn("hello there", requested="llm", think=False)
     assert outcome.usage.reasoning_tokens == 0
     assert (await world.turn("hello there", requested="llm")).usage.reasoning_tokens > 0
+
+
+async def test_a_model_that_thinks_unasked_keeps_it_to_itself() -> None:
+    world = World(policy={"show_reasoning": True})
+    world.pipeline.counselor = _ThinksAlways({StageName.REPLY: ["<think>secret plan</think>\n\nHello."]})
+    outcome = await world.turn("hello there", requested="llm", think=False)
+    assert outcome.usage.reasoning_tokens == 2
+    assert world.text == "Hello."
+    assert not any(piece.reasoning for piece in world.said)
 
 
 async def test_log_probabilities_are_the_replys_alone_and_add_up_to_it() -> None:

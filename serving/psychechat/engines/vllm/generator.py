@@ -20,7 +20,7 @@ from vllm.v1.engine.async_llm import AsyncLLM
 from psychechat.conversation import TokenLogprob
 from psychechat.engines.base import Call, Delta, FinishReason, Message, Sampling, Stage, Usage
 from psychechat.engines.stopping import StopStrings
-from psychechat.engines.thinking import CLOSE, ThinkingSplitter
+from psychechat.engines.thinking import CLOSE, OPEN, ThinkingSplitter
 from psychechat.engines.vllm.grammar import grammar
 from psychechat.engines.vllm.logprobs import Scores
 from psychechat.engines.vllm.stats import stat_loggers
@@ -78,7 +78,9 @@ class VllmGenerator:
             text, prompt = await self._render(messages, stage.thinks)
             if len(prompt) >= self.context_length:
                 raise ContextLengthExceeded(len(prompt) + sampling.max_tokens, self.context_length)
-            thinking = stage.thinks and not text.rstrip().endswith(CLOSE)
+            # A template may decide it, whatever was asked: some close the thinking, some always open it.
+            begun = text.rstrip()
+            thinking = begun.endswith(OPEN) or (stage.thinks and not begun.endswith(CLOSE))
             with _errors_mapped():
                 outputs = self._engine.generate(
                     tokens_input(prompt, cache_salt=call.tenant_salt or None),
