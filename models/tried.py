@@ -60,7 +60,9 @@ def main(
         "vocabulary": vocabulary(examples, seed),
         "depth": depth(encoder, examples, seed, epochs, console),
     }
-    (RESULTS / "classifier_tried.json").write_text(json.dumps(rounded(report), indent=1) + "\n")
+    file = RESULTS / "classifier_tried.json"
+    others = json.loads(file.read_text()) if file.exists() else {}  # the third cycle is there too: heads-card.md
+    file.write_text(json.dumps(others | rounded(report), indent=1) + "\n")
     typer.echo(json.dumps(rounded(report), indent=1))
 
 
