@@ -21,13 +21,13 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 import transformers
 from filelock import FileLock
 from torch.nn.functional import cross_entropy
-from transformers import Qwen3ForCausalLM
+from transformers import LogitsProcessor, LogitsProcessorList, Qwen3ForCausalLM
 from transformers.tokenization_utils_tokenizers import TokenizersBackend
 
 from models.counselor import architecture, card, natural, packing
@@ -41,7 +41,7 @@ from psychechat.conversation import Conversation, Draft, Utterance
 from psychechat.emotion import Group, Label, Language
 from psychechat.engines.base import StageName
 from psychechat.language import detect
-from psychechat.pipeline import answers
+from psychechat.pipeline import answers, packs
 from psychechat.pipeline.packs import Brief
 from psychechat.risk import Severity
 
@@ -72,12 +72,26 @@ _PARSERS = {
 }
 
 
+class _Frequency(LogitsProcessor):
+    """A token is the less likely the more often it was written after the prompt."""
+
+    def __init__(self, penalty: float, start: int) -> None:
+        self._penalty, self._start = penalty, start
+
+    def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
+        written = input_ids[:, self._start :]
+        counts = torch.zeros_like(scores).scatter_add_(1, written, torch.ones(written.shape))
+        return cast(torch.FloatTensor, scores - self._penalty * counts)
+
+
 @dataclass
 class Model:
     weights: Any
     tokenizer: TokenizersBackend
     render: Renderer
     temperature: float = 0.0
+    penalty: float = 0.0
+    """vLLM's `frequency_penalty`."""
 
     def write(self, asked: Sequence[tuple[Language, StageName, Brief]]) -> list[tuple[str, bool]]:
         """What the model writes to each, and whether it stopped by itself."""
@@ -93,10 +107,13 @@ class Model:
         sampling: dict[str, Any] = {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
         if self.temperature:
             sampling = {"do_sample": True, "temperature": self.temperature, "top_p": 1.0, "top_k": 0}
+        start = given["input_ids"].shape[1]
+        if self.penalty:
+            sampling["logits_processor"] = LogitsProcessorList([_Frequency(self.penalty, start)])
         with torch.no_grad():
             whole = self.weights.generate(**given, max_new_tokens=LIMIT, **sampling).tolist()
         for ids in whole:
-            new = ids[given["input_ids"].shape[1] :]
+            new = ids[start:]
             text = self.tokenizer.decode(new, skip_special_tokens=True)
             assert isinstance(text, str)
             yield text, self.tokenizer.eos_token_id in new
@@ -421,13 +438,17 @@ class _Sampled:
         return Brief(Conversation(tuple(spoken)), severity=Severity.NONE, found=labels)
 
 
-def sampled(model: Model, count: int, file: Path) -> dict[str, Any]:
-    """Conversations in LLM Mode with seekers of the generator, into a page to read; how often 4-grams come again."""
-    model.temperature = 0.6
-    page, grams, again = [], Counter[str](), Counter[str]()
+def sampled(model: Model, count: int, page: Path | None = None) -> dict[str, Any]:
+    """Conversations in LLM Mode with seekers of the generator: how often 4-grams come again in a reply.
+
+    With a page to write them on they are sampled as the server samples, with the packs' frequency penalty.
+    """
+    served = packs.load("en").sampling(StageName.REPLY)
+    model.temperature, model.penalty = served.temperature, served.frequency_penalty if page else 0.0
+    told, grams, again = [], Counter[str](), Counter[str]()
     for language in LANGUAGES:
-        told = (conversation(language, DEV_SEED, number) for number in itertools.count())
-        calm = (turns for turns in told if len(turns) >= 2 and not any(turn.severity for turn in turns))
+        stories = (conversation(language, DEV_SEED, number) for number in itertools.count())
+        calm = (turns for turns in stories if len(turns) >= 2 and not any(turn.severity for turn in turns))
         held = [_Sampled(turns) for turns in itertools.islice(calm, count)]
         while going := [one for one in held if len(one.replies) < len(one.turns)]:
             for one, reply in zip(going, answer(model, [(language, one.brief()) for one in going]), strict=True):
@@ -436,17 +457,19 @@ def sampled(model: Model, count: int, file: Path) -> dict[str, Any]:
                 grams[language] += len(seen)
                 again[language] += len(seen) - len(set(seen))
         for number, one in enumerate(held, 1):
-            page.append(f"\n## {language} {number}\n")
+            told.append(f"\n## {language} {number}\n")
             for reply in one.replies:
                 thought = reply.thought.replace("\n", " / ")
-                page.append(f"**Seeker:** {reply.message}\n\n*{thought}*\n\n**nano:** {reply.reply}\n")
-    head = (
-        f"# {2 * count} sampled conversations\n\n"
-        "Made by `python -m models.counselor.evaluate`: LLM Mode, temperature 0.6, no grammar. The seekers are the "
-        "corpus generator's, with a seed that training never used; they do not answer what nano says. In italics: what "
-        "it thought first.\n"
-    )
-    file.write_text(head + "\n".join(page), encoding="utf-8")
+                told.append(f"**Seeker:** {reply.message}\n\n*{thought}*\n\n**nano:** {reply.reply}\n")
+    if page:
+        head = (
+            f"# {2 * count} sampled conversations\n\n"
+            "Made by `python -m models.counselor.evaluate`: LLM Mode as the server samples, temperature "
+            f"{served.temperature}, frequency penalty {served.frequency_penalty}. The seekers are the corpus "
+            "generator's, with a seed that training never used; they do not answer what nano says. In italics: what it "
+            "thought first.\n"
+        )
+        page.write_text(head + "\n".join(told), encoding="utf-8")
     return {language: round(again[language] / max(1, grams[language]), 4) for language in LANGUAGES}
 
 
@@ -512,7 +535,8 @@ def main() -> None:
         "first emotion is right": lambda: reading(model, 30),
         "greedy": lambda: on_messages(model, 0.0),
         "temperature 0.6": lambda: on_messages(model, 0.6),
-        AGAIN: lambda: sampled(model, 10, options.to.with_name(f"{options.to.stem}_conversations.md")),
+        card.AGAIN: lambda: sampled(model, 10),
+        card.AGAIN_SERVED: lambda: sampled(model, 10, options.to.with_name(f"{options.to.stem}_conversations.md")),
         "risk": lambda: on_risk(model, 20),
         card.LONG: lambda: long_conversations(model, (1000, 2000, 4000, 7000), 2),
         "dev": lambda: {origin: dev(model, origin, options.prompts) for origin in origins},
@@ -520,15 +544,12 @@ def main() -> None:
     for name in options.only or parts:
         began = time.monotonic()
         torch.manual_seed(0)
-        model.temperature = 0.0
+        model.temperature = model.penalty = 0.0
         found = parts[name]()
         print(name, {key: value for key, value in found.items() if key != "written"}, flush=True)
         _keep(options.to, {name: found}, seconds=time.monotonic() - began)
     if options.to == architecture.RESULTS:
         card.write(options.weights)
-
-
-AGAIN = "4-grams that come again in a sampled reply"
 
 
 def _keep(file: Path, found: dict[str, Any], *, seconds: float) -> None:
