@@ -131,6 +131,9 @@ until they are cut.
 **Weak: it always thinks before a reply.** After a thinking that is closed already it answers in another stage's JSON
 (to 40 of the 40 fixed messages). Its chat template therefore opens the thinking where `enable_thinking` is false.
 
+**Weak: it repeats itself.** Through the server fewer of its replies hang together (`make coherence`) than of the first
+cycle's, which named hardly more than one feeling.
+
 **Weak: risk.** It does not answer every talk of wanting to die as such. In the server the crisis path does not depend
 on it.
 
