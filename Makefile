@@ -22,6 +22,10 @@ setup: .venv/ready ## Prepare .venv from the hashed lock (CPU)
 	@$(BIN)/uv pip install --no-deps --editable .
 	@touch $@
 
+.PHONY: tools
+tools: ## Install Prometheus, which some tests use, from Debian's packages (as root)
+	command -v promtool || { apt-get -q update && apt-get -q install -y --no-install-recommends prometheus; }
+
 .PHONY: serve
 serve: setup ## Serve the CPU demo on http://127.0.0.1:8000
 	$(BIN)/psychechat serve --config demo-cpu

@@ -24,6 +24,7 @@ VENDORS = {
     "standardwebhooks": ("psychechat.pipeline.webhook",),
     "tenacity": ("psychechat.pipeline.webhook",),
     "vllm": ("psychechat.engines.vllm",),
+    "prometheus_client": ("psychechat.telemetry", "psychechat.api.probes", "psychechat_ray.metrics"),
     "triton": ("psychechat_kernels.fused_heads.kernel",),
     "redis": ("psychechat.memory.redis",),
     "cryptography": ("psychechat.memory.vault",),

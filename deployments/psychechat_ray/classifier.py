@@ -5,30 +5,35 @@ from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from opentelemetry.trace import Tracer
 from ray import serve
 
+from psychechat import tracing
 from psychechat.config import ModelSettings
 from psychechat.conversation import Assessment
 from psychechat.engines.base import Call
 from psychechat.engines.scripted import ScriptedClassifier
 from psychechat_ray.models import classifier_model
 from psychechat_ray.remote import ACCEPTED
-from psychechat_ray.replicas import only_our_errors, shut_down
+from psychechat_ray.replicas import only_our_errors, seen, shut_down, traced
 
 if TYPE_CHECKING:
     from psychechat.engines.vllm.classifier import VllmClassifier
 
 
 class Classifier:
+    _tracer: Tracer = tracing.OFF
+
     async def __init__(self, settings: ModelSettings, cache: Path) -> None:  # type: ignore[misc]  # Serve awaits it
+        self._tracer = seen()
         # In a thread, so that the replica can be stopped while its engine loads.
         self._engine = await asyncio.to_thread(_engine, settings, cache)
         await self._engine.classify(["warm up"], Call("warm-up", "warm-up"))  # a first pass takes seconds
 
     async def classify(self, utterances: Sequence[str], call: Call) -> AsyncGenerator[list[Assessment] | None, None]:
         yield ACCEPTED
-        with only_our_errors():
-            assessments = await self._engine.classify(utterances, call)
+        with only_our_errors(), traced(self._tracer, "classify", call, texts=len(utterances)) as its_call:
+            assessments = await self._engine.classify(utterances, its_call)
         yield assessments
 
     async def check_health(self) -> None:

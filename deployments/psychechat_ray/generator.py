@@ -5,14 +5,16 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
+from opentelemetry.trace import Tracer
 from ray import serve
 
+from psychechat import tracing
 from psychechat.config import GeneratorSettings
 from psychechat.engines.base import Call, Delta, Message, Sampling, Stage
 from psychechat.engines.scripted import ScriptedGenerator
 from psychechat_ray.models import generator_model
 from psychechat_ray.remote import ACCEPTED
-from psychechat_ray.replicas import only_our_errors, shut_down
+from psychechat_ray.replicas import only_our_errors, seen, shut_down, traced
 
 if TYPE_CHECKING:
     from psychechat.engines.vllm.generator import VllmGenerator
@@ -21,7 +23,10 @@ if TYPE_CHECKING:
 class Generator:
     """Ready once the grammars of `stages` are compiled."""
 
+    _tracer: Tracer = tracing.OFF
+
     async def __init__(self, settings: GeneratorSettings, stages: Sequence[Stage]) -> None:  # type: ignore[misc]  # Serve awaits it
+        self._tracer = seen()
         # In a thread, so that the replica can be stopped while its engine loads.
         self._engine = await asyncio.to_thread(_engine, settings)
         await self._engine.warm(stages)
@@ -31,8 +36,8 @@ class Generator:
     ) -> AsyncGenerator[Delta | None, None]:
         """A delta holds all that the engine has by the time that Ray took the last one: each costs a message."""
         yield ACCEPTED
-        with only_our_errors():
-            async with aclosing(self._engine.generate(messages, stage, sampling, call)) as deltas:
+        with only_our_errors(), traced(self._tracer, "generate", call, stage=stage.name) as its_call:
+            async with aclosing(self._engine.generate(messages, stage, sampling, its_call)) as deltas:
                 async for delta in deltas:
                     yield delta
 
@@ -59,6 +64,8 @@ def _engine(settings: GeneratorSettings) -> "VllmGenerator | ScriptedGenerator":
         "max_num_seqs": settings.max_num_seqs,
         # vLLM's metrics name the model as Serve names the deployment.
         "served_model_name": serve.get_replica_context().deployment,
+        # vLLM's spans, below ours.
+        "otlp_traces_endpoint": tracing.endpoint(),
         **({"revision": settings.revision} if settings.revision else {}),
     }
     return VllmGenerator(generator_model(settings), engine_args={**given, **settings.engine_args}, on_ray=True)

@@ -21,6 +21,7 @@ from psychechat.telemetry import Metrics
 from psychechat_ray.metrics import Plane
 from psychechat_ray.models import weights_version
 from psychechat_ray.remote import RemoteClassifier, RemoteGenerator
+from psychechat_ray.replicas import seen
 
 Handle = DeploymentHandle[Any]
 
@@ -38,7 +39,7 @@ class Ingress:
             self._engines["seeker"] = actor
         self._auth, self._memory = settings.auth, settings.memory
         self._keyring = Keyring(settings.auth.all_keys())
-        metrics = Metrics()
+        tracer, metrics = seen(), Metrics()
         self._plane = Plane(metrics.registry, serve.get_replica_context().replica_id.unique_id)
         self._escalations = WebhookEscalations(settings.escalation, metrics) if settings.escalation.url else None
         memory, keys = open_memory(settings.memory)
@@ -54,6 +55,7 @@ class Ingress:
             generations=settings.generations,
             keys=keys,
             escalations=self._escalations,
+            tracer=tracer,
             weights=weights_version(settings),
         )
 

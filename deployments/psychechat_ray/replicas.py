@@ -3,14 +3,18 @@
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
+from opentelemetry.trace import Tracer
 from ray import serve
 from ray.serve import Deployment
 from ray.serve.config import RequestRouterConfig
 from ray.serve.experimental.consistent_hash_router import ConsistentHashRouter
 
+from psychechat import logs, tracing
 from psychechat.config import Replicas
+from psychechat.engines.base import Call
 from psychechat.errors import EngineUnavailable, PsycheChatError
 
 logger = logging.getLogger(__name__)
@@ -40,6 +44,22 @@ def deployment(replica: type, name: str, replicas: Replicas, **more: Any) -> Dep
         max_constructor_retry_count=2,
         **more,
     )(replica)
+
+
+def seen() -> Tracer:
+    """This replica's tracer, its logs set up as well; both under the deployment's name."""
+    service = f"psychechat-{serve.get_replica_context().deployment}"
+    logs.configure(service)
+    return tracing.tracer(service)
+
+
+@contextmanager
+def traced(tracer: Tracer, work: str, call: Call, **attributes: str | int) -> Iterator[Call]:
+    """A span for an engine's work, below the stage that asks for it, and the call to hand to the engine."""
+    logs.request_id.set(call.request_id)
+    named = {f"psychechat.{name}": value for name, value in {**attributes, "request_id": call.request_id}.items()}
+    with tracing.continued(tracer, work, call.trace, named) as headers:
+        yield replace(call, trace=headers)
 
 
 @contextmanager

@@ -8,15 +8,19 @@ import logging
 import traceback
 from collections.abc import Sequence
 from itertools import product
+from typing import get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from psychechat.conversation import Cause
 from psychechat.emotion import Group, Label
 from psychechat.risk import Severity
 
 _SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
 _TOKEN_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
 
+STAGES = ("emotion", "draft", "simulation", "review", "reply")
+CAUSES = get_args(Cause)
 RISK = (*(severity.label for severity in Severity), "unknown")
 EMOTIONS = tuple(Label(group, intensity).name() for group in Group for intensity in (1, 2, 3))
 
@@ -37,7 +41,7 @@ class Metrics:
         )
         self.stage_seconds = self._histogram("stage_seconds", "Time in a stage, all its tries and rounds", "stage")
         self.malformed = self._counter(
-            "stage_malformed", "Stage answers that did not parse and were tried again", "stage"
+            "stage_malformed", "Stage answers that did not parse and were tried again", stage=STAGES
         )
         self.truncated = self._counter("stage_truncated", "Replies that ended at their length bound")
         self.review_rounds = self._histogram(
@@ -52,29 +56,48 @@ class Metrics:
         self.crises_refused = self._counter(
             "crisis_turns_refused", "Crisis turns that ended in an error instead of a reply. Stays 0"
         )
-        self.escalations = self._counter("escalations", "Crisis events by what became of them", "result")
+        self.escalations = self._counter(
+            "escalations",
+            "Crisis events by what became of them",
+            result=("delivered", "repeated", "refused", "exhausted", "displaced", "abandoned"),
+        )
         self.escalations_pending = self._gauge("escalations_pending", "Crisis events that wait for delivery")
         self.classifier_failures = self._counter(
             "classifier_failures", "Turns that the classifier gave no answer", cause=("late", "unavailable", "error")
         )
         self.guard_findings = self._counter(
-            "guard_findings", "What the output guard found in replies, and what it did", "cause", "action"
+            "guard_findings",
+            "What the output guard found in replies, and what it did",
+            cause=CAUSES,
+            action=("blocked", "flagged"),
         )
-        self.safe_templates = self._counter("safe_templates", "Turns that the safe template answered", "cause")
+        self.safe_templates = self._counter(
+            "safe_templates",
+            "Turns that the safe template answered",
+            cause=("review", "guard", "truncated", "moderation", "EngineUnavailable", "DeadlineExceeded", "Overloaded"),
+        )
         self.recalls = self._counter(
             "memory_recalls", "Look-ups of the emotion memory", result=("hit", "miss", "unreadable", "error")
         )
         self.stores = self._counter(
             "memory_stores", "Turns by what became of their emotion memory", result=("kept", "forgotten", "error")
         )
-        self.refusals = self._counter("refusals", "Turns and texts refused for load", "lane", "cause")
+        self.refusals = self._counter(
+            "refusals",
+            "Turns and texts refused for load",
+            lane=("classification", "generation"),
+            cause=("full", "late", "displaced"),
+        )
         self.wait_seconds = self._histogram("wait_seconds", "Time in a queue for a permit", "lane")
         self.permits = self._gauge(
             "permits", "Permits by lane, held (tokens or sequences) and waited for (turns)", "lane", "state"
         )
         self.permits_bound = self._gauge("permits_bound", "The most that may be held and waited for", "lane", "state")
         self.tokens = self._counter(
-            "tokens", "Tokens of a stage: prompts computed, prompts found in the cache, generated", "stage", "kind"
+            "tokens",
+            "Tokens of a stage, of prompts or generated",
+            stage=STAGES,
+            kind=("computed", "cached", "generated"),
         )
         self.reasoning_tokens = self._counter("reasoning_tokens", "Of the tokens generated, those of the thinking")
 

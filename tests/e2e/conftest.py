@@ -1,5 +1,7 @@
 """One server for all end-to-end tests: the real command, Ray, HAProxy and both vLLM engines."""
 
+import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +11,7 @@ import pytest
 from benchmarks import servers
 from benchmarks.servers import Server
 from psychechat_ray.configurations import load
+from tests.collector import Collector, collecting, exporting_to
 from tests.receiver import SECRET, Receiver, receiving
 
 E2E = Path(__file__).parent
@@ -28,11 +31,28 @@ def receiver() -> Iterator[Receiver]:
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory, receiver: Receiver) -> Iterator[Server]:
-    settings = load("demo-cpu").model_dump(mode="json", exclude_unset=True) | {"escalation": {"url": receiver.url}}
-    secret = {"PSYCHECHAT_ESCALATION_SECRET": SECRET}
-    with servers.configured(settings, tmp_path_factory.mktemp("server"), env=secret) as running:
+def collector() -> Iterator[Collector]:
+    """Who is told of traces."""
+    with collecting() as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory, receiver: Receiver, collector: Collector) -> Iterator[Server]:
+    settings = load("demo-cpu").model_dump(mode="json", exclude_unset=True) | {"escalation": {"url": receiver.url}}
+    env = {"PSYCHECHAT_ESCALATION_SECRET": SECRET, **exporting_to(collector)}
+    with servers.configured(settings, tmp_path_factory.mktemp("server"), env=env) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def plane(server: Server) -> str:
+    """Where Prometheus finds all metrics, as the server says."""
+    deadline = time.monotonic() + 30
+    while not (found := re.search(r"Metrics for Prometheus: (\S+)\n", server.log.read_text())):
+        assert time.monotonic() < deadline  # it says so a moment after it is ready
+        time.sleep(0.1)
+    return found[1]
 
 
 @pytest.fixture(scope="session")

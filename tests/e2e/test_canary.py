@@ -25,6 +25,7 @@ from benchmarks import servers
 from benchmarks.servers import Server
 from psychechat_ray.configurations import load
 from psychechat_ray.ports import free_from
+from tests.collector import Collector, collecting, exporting_to
 from tests.receiver import SECRET, receiving
 
 CANARY = "zanzibarquux"
@@ -105,6 +106,7 @@ HEADERS = [
     {"x-request-timeout-seconds": CANARY},
     {"serve_multiplexed_model_id": CANARY},
     {"traceparent": CANARY},
+    {"traceparent": f"00-{1:032x}-{1:016x}-01", "tracestate": f"vendor={CANARY}", "baggage": f"who={CANARY}"},
     {"cookie": f"c={CANARY}"},
     {"user-agent": CANARY},
     {"content-type": f"text/{CANARY}"},
@@ -118,7 +120,8 @@ def test_no_word_of_the_seeker_is_in_anything_written() -> None:
     with (
         _syslog() as (address, requests),
         receiving(200, 500, 200) as receiver,
-        _loud(folder, address, receiver.url) as server,
+        collecting() as collector,
+        _loud(folder, address, receiver.url, collector) as server,
     ):
         said = _send_everything(server)
         _leave_half_way(server)
@@ -134,12 +137,13 @@ def test_no_word_of_the_seeker_is_in_anything_written() -> None:
     assert len(receiver.deliveries) >= 3  # two texts in a crisis, however often they were sent, and a second try
     assert len(files) > 20  # the server's own output, Ray's and the replicas'
     loud = b"".join(files.values())
-    for sign in (b"DEBUG", b"asyncio", b"RuntimeError", b"vllm", b"Fatal Python error"):
+    for sign in (b'"request_id":"', b"DEBUG", b"asyncio", b"RuntimeError", b"vllm", b"Fatal Python error"):
         assert sign in loud, f"not so loud: no {sign!r}"
     for file, content in files.items():
         assert CANARY.encode() not in content, file
         assert IN_URLS.encode() not in content, file
-    for text in (*said, receiver.told, str(requests)):
+    assert len({span.service for span in collector.spans}) == 3
+    for text in (*said, receiver.told, str(requests), str(collector.bodies)):
         assert CANARY not in text
     assert IN_URLS in str(requests)  # they were looked at
     shutil.rmtree(folder)
@@ -232,7 +236,7 @@ _PORTS = {"RAY_SERVE_HAPROXY_METRICS_PORT": free_from(19101), "RAY_SERVE_HAPROXY
 
 
 @contextmanager
-def _loud(folder: Path, syslog: str, receiver: str) -> Iterator[Server]:
+def _loud(folder: Path, syslog: str, receiver: str, collector: Collector) -> Iterator[Server]:
     """A server that logs as much as it can and writes everything under the folder."""
     settings = load("demo-cpu").model_dump(mode="json", exclude_unset=True)
     for role in ("classifier", "counselor"):
@@ -242,6 +246,8 @@ def _loud(folder: Path, syslog: str, receiver: str) -> Iterator[Server]:
     (folder / "tmp").mkdir()
     env = {
         "PSYCHECHAT_ESCALATION_SECRET": SECRET,
+        "PSYCHECHAT_LOG_FORMAT": "json",
+        **exporting_to(collector),
         "PYTHONPATH": os.pathsep.join([str(Path(__file__).with_name("loud")), os.environ.get("PYTHONPATH", "")]),
         "CANARY_BREAKS": "1",
         "PYTHONASYNCIODEBUG": "1",

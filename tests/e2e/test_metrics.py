@@ -1,6 +1,5 @@
 """What Prometheus finds at the one port of a node: ours, vLLM's and Serve's side by side."""
 
-import re
 import time
 
 import httpx
@@ -12,12 +11,6 @@ from benchmarks.servers import Server
 Samples = dict[str, dict[frozenset[tuple[str, str]], float]]
 
 
-def plane(server: Server) -> str:
-    found = re.search(r"Metrics for Prometheus: (\S+)", server.log.read_text())
-    assert found
-    return found[1]
-
-
 def _samples(url: str) -> Samples:
     samples: Samples = {}
     for family in text_string_to_metric_families(httpx.get(url, timeout=30).text):
@@ -26,7 +19,9 @@ def _samples(url: str) -> Samples:
     return samples
 
 
-def test_rays_plane_shows_what_the_ingress_counts_beside_vllm(server: Server, client: openai.OpenAI) -> None:
+def test_rays_plane_shows_what_the_ingress_counts_beside_vllm(
+    server: Server, plane: str, client: openai.OpenAI
+) -> None:
     hello = client.chat.completions.create(
         model="psychechat-llm", messages=[{"role": "user", "content": "I went for a walk."}]
     )
@@ -35,7 +30,7 @@ def test_rays_plane_shows_what_the_ingress_counts_beside_vllm(server: Server, cl
     turns = sum(here["psychechat_turns_total"].values())
     deadline = time.monotonic() + 40
     while True:  # Ray passes it on every ten seconds
-        there = _samples(plane(server))
+        there = _samples(plane)
         if sum(there.get("ray_psychechat_turns_total", {}).values()) >= turns:
             break
         assert time.monotonic() < deadline

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from prometheus_client import Counter, Gauge, Histogram
 
-from psychechat.telemetry import EMOTIONS, Metrics
+from psychechat.engines.base import StageName
+from psychechat.telemetry import EMOTIONS, STAGES, Metrics
 
 OPERATIONS = Path(__file__).parents[2] / "docs" / "operations.md"
 
@@ -26,3 +27,4 @@ def test_what_alerts_watch_is_there_before_it_happens() -> None:
     assert 'psychechat_classifier_failures_total{cause="late"} 0.0' in text
     assert 'psychechat_risk_turns_total{level="unknown"} 0.0' in text
     assert text.count("psychechat_emotions_total{") == len(EMOTIONS) == 24
+    assert tuple(StageName) == STAGES

@@ -42,6 +42,8 @@ def create_app(
     for kind in (PsycheChatError, RequestValidationError, HTTPException):
         app.add_exception_handler(kind, respond)
     app.add_middleware(Gate, keyring=keyring, open_paths=OPEN | {"/metrics"} if open_metrics else OPEN)
-    app.add_middleware(Envelope, metrics=pipeline.metrics, limits=lambda: pipeline.policy.limits)
+    app.add_middleware(
+        Envelope, metrics=pipeline.metrics, limits=lambda: pipeline.policy.limits, tracer=pipeline.tracer
+    )
     app.openapi = Document(app, lambda: bool(keyring()))  # type: ignore[method-assign]  # as FastAPI's documentation has it
     return app

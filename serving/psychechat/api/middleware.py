@@ -1,4 +1,4 @@
-"""Around every request: an id, bounds on the body, a count, and an answer to whatever was not foreseen."""
+"""Around every request: an id, a span, bounds on the body, a count, and an answer to whatever was not foreseen."""
 
 import asyncio
 import logging
@@ -7,10 +7,12 @@ import secrets
 import time
 from collections.abc import Callable
 
+from opentelemetry.trace import Span, SpanKind, Tracer
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from psychechat import logs, tracing
 from psychechat.api.errors import describe
 from psychechat.api.rendering import JSONBytes
 from psychechat.policy import Limits
@@ -24,17 +26,26 @@ SANE_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 class Envelope:
     """Pure ASGI, so that streams pass through untouched."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, limits: Callable[[], Limits]) -> None:
-        self._app, self._metrics, self._limits = app, metrics, limits
+    def __init__(self, app: ASGIApp, metrics: Metrics, limits: Callable[[], Limits], tracer: Tracer) -> None:
+        self._app, self._metrics, self._limits, self._tracer = app, metrics, limits, tracer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        given = dict(scope["headers"]).get(b"x-request-id", b"")
+        headers = dict(scope["headers"])
+        given = headers.get(b"x-request-id", b"")
         request_id = given.decode() if SANE_ID.fullmatch(given) else f"req-{secrets.token_hex(12)}"
         scope.setdefault("state", {})["request_id"] = request_id
-        status, body = 0, _Body(receive, self._limits())
+        logs.request_id.set(request_id)
+        parent = {"traceparent": headers.get(b"traceparent", b"").decode("latin-1")}
+        tracer = self._tracer if scope["path"].startswith("/v1/") else tracing.OFF  # not the probes
+        with tracing.span(tracer, "request", kind=SpanKind.SERVER, parent=parent) as span:
+            span.set_attribute("psychechat.request_id", request_id)
+            await self._answer(scope, receive, send, request_id, span)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send, request_id: str, span: Span) -> None:
+        status, began, body = 0, time.monotonic(), _Body(receive, self._limits())
 
         async def named(message: Message) -> None:
             nonlocal status
@@ -52,8 +63,13 @@ class Envelope:
             http_status, described = describe(error)
             await JSONBytes(described, http_status)(scope, receive, named)
         finally:
-            route = scope.get("route")
-            self._metrics.requests.labels(getattr(route, "path", "none"), status).inc()
+            route = getattr(scope.get("route"), "path", "none")
+            self._metrics.requests.labels(route, status).inc()
+            span.update_name(route)
+            span.set_attributes({"http.route": route, "http.response.status_code": status})
+            if route.startswith("/v1/"):
+                fields = {"route": route, "status": status, "seconds": round(time.monotonic() - began, 3)}
+                logger.info("request %s: %s", request_id, status, extra={"fields": fields})
 
 
 class _Body:

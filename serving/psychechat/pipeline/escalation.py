@@ -3,13 +3,17 @@
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from psychechat.conversation import Conversation, Mode
+from psychechat.conversation import Conversation, Mode, Reply
 from psychechat.emotion import Language
 from psychechat.risk import Severity
 
 Source = Literal["backstop", "classifier"]
 Answered = Literal["reply", "safe_template", "unanswered"]
 """`unanswered`: the client left, or the server stopped, before there was a reply."""
+
+
+def answered(reply: Reply | None) -> Answered:
+    return "unanswered" if reply is None else "safe_template" if reply.fallback else "reply"
 
 
 @dataclass(frozen=True, slots=True)

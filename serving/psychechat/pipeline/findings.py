@@ -5,7 +5,7 @@ from psychechat.conversation import Assessment, Cause, Choice, EmotionMemory, Mo
 from psychechat.emotion import Emotion, Label, Language, valence
 from psychechat.pipeline import crisis
 from psychechat.pipeline.agent_mode import AgentOutcome
-from psychechat.pipeline.escalation import CrisisTurn
+from psychechat.pipeline.escalation import CrisisTurn, answered
 from psychechat.pipeline.request import TurnRequest
 from psychechat.pipeline.router import Decision
 from psychechat.policy import Policy
@@ -126,7 +126,7 @@ class Findings:
             source="backstop" if self.alarm else "classifier",
             severity=self.severity,
             mode=self.mode,
-            answered="unanswered" if reply is None else "safe_template" if reply.fallback else "reply",
+            answered=answered(reply),
             language=self.language,
             locale=crisis.place(self.policy.crisis, self.language, request.locale),
         )

@@ -4,6 +4,8 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from opentelemetry.trace import Tracer
+
 from psychechat.emotion import Language
 from psychechat.engines.base import Classifier, Generator
 from psychechat.memory.base import Keys, Memory
@@ -13,6 +15,7 @@ from psychechat.pipeline.packs import Pack
 from psychechat.pipeline.quotas import Quotas
 from psychechat.policy import Policy
 from psychechat.telemetry import Metrics
+from psychechat.tracing import OFF
 from psychechat.versions import short_hash
 
 
@@ -30,6 +33,7 @@ class Pipeline:
     default_language: Language = "en"
     keys: Keys = field(default_factory=lambda: Keys(secrets.token_bytes(32)))
     escalations: Escalations | None = None
+    tracer: Tracer = OFF
     generations: int = 64
     """Sequences that the engines may run at once for this pipeline."""
     weights: str = "none"

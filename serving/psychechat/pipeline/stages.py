@@ -7,6 +7,9 @@ from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
+from opentelemetry.trace import Tracer
+
+from psychechat import tracing
 from psychechat.conversation import Draft, EmotionAnalysis, Reaction, Review
 from psychechat.engines.base import Call, Delta, Generator, Message, Sampling, Stage, StageName, Usage
 from psychechat.engines.stopping import StopStrings
@@ -26,6 +29,7 @@ WARMER = 0.7
 class Tally:
     """What a turn has cost so far. Its stages fill it in; the reply, the metrics and the spans are read from it."""
 
+    tracer: Tracer = tracing.OFF
     usage: Usage = field(default_factory=Usage)
     started: float = field(default_factory=time.perf_counter)
     seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
@@ -38,7 +42,8 @@ class Tally:
     def timed(self, stage: str) -> Iterator[None]:
         start = time.perf_counter()
         try:
-            yield
+            with tracing.span(self.tracer, stage):
+                yield
         finally:
             self.seconds[stage] += time.perf_counter() - start
 
@@ -133,7 +138,8 @@ async def _generate(
     desk: Desk, messages: Sequence[Message], stage: Stage, sampling: Sampling, *, new_prompt: bool = True
 ) -> AsyncGenerator[Delta, None]:
     """The engine's deltas, counted. Closing this closes the engine's own stream, which aborts it there."""
-    stream = desk.generator(stage.name).generate(messages, stage, sampling, desk.call)
+    call = replace(desk.call, trace=tracing.headers())
+    stream = desk.generator(stage.name).generate(messages, stage, sampling, call)
     began: float | None = None
     async with aclosing(stream) as deltas:
         async for delta in deltas:

@@ -10,12 +10,14 @@ from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from typing import Any
 
+from psychechat import tracing
 from psychechat.conversation import Assessment, Cause, Choice, Mode, Reply
 from psychechat.engines.base import Call, StageName
 from psychechat.errors import DeadlineExceeded, EngineUnavailable, Overloaded
 from psychechat.pipeline import agent_mode, guard, llm_mode, router
 from psychechat.pipeline.admission import Permit, Rank, tokens
 from psychechat.pipeline.concurrency import together
+from psychechat.pipeline.escalation import answered
 from psychechat.pipeline.findings import Findings
 from psychechat.pipeline.judging import Judged, judge
 from psychechat.pipeline.llm_mode import Outlet, Piece
@@ -46,7 +48,7 @@ async def run_turn(
     Raises ContextLengthExceeded, DeadlineExceeded, EngineUnavailable, Overloaded or StageFailed. A crisis turn raises
     none of them: whatever fails, it is answered with the safe template.
     """
-    tally, metrics = Tally(), pipeline.metrics
+    tally, metrics = Tally(pipeline.tracer), pipeline.metrics
     found = Findings(request, pipeline.policy, pipeline.default_language)
     seconds = min(request.seconds, found.policy.limits.turn_seconds)
     turn = _Turn(pipeline, found, tally, admitted, deadline=time.time() + seconds)
@@ -82,6 +84,7 @@ async def run_turn(
         if found.decision or reply:  # read, or answered though nobody could read it
             _count_found(metrics, found)
         _count_seconds(metrics, found.mode, tally)
+        tracing.describe(mode=found.mode, reason=found.reason, answered=answered(reply))
         pipeline.quotas.charge(request.tenant, tally.usage.prompt_tokens + tally.usage.completion_tokens)
     return Outcome(reply, tally.usage, dict(tally.seconds), turn.judged)
 
@@ -212,6 +215,7 @@ class _Turn:
             tenant_salt=found.request.tenant,
             priority=_URGENT if found.alarm else _NORMAL,
             deadline=self._deadline,
+            trace=tracing.headers(),
         )
 
     async def _classify(self, call: Call, permit: Permit) -> Assessment | None:
@@ -220,7 +224,8 @@ class _Turn:
         with permit, self._tally.timed("classify"):
             try:
                 async with asyncio.timeout(self._reading_seconds):
-                    [assessment] = await self._pipeline.classifier.classify([found.request.conversation.newest], call)
+                    traced = replace(call, trace=tracing.headers())
+                    [assessment] = await self._pipeline.classifier.classify([found.request.conversation.newest], traced)
                 if not assessment.is_finite:
                     raise EngineUnavailable("The classifier's answer cannot be used.")
             except Exception as error:

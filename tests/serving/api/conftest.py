@@ -6,6 +6,7 @@ from typing import Any
 
 import httpx
 import pytest
+from opentelemetry.trace import Tracer
 
 from benchmarks.servers import free_port
 from psychechat.api.app import create_app
@@ -17,6 +18,7 @@ from psychechat.pipeline import packs
 from psychechat.pipeline.turn import Pipeline
 from psychechat.policy import Policy
 from psychechat.telemetry import Metrics
+from psychechat.tracing import OFF
 from tests.http_server import listening
 
 
@@ -24,7 +26,12 @@ class Served:
     """A server and the parts it was made of, for tests to look at and to break."""
 
     def __init__(
-        self, generator: ScriptedGenerator, policy: Mapping[str, Any], open_metrics: bool, generations: int
+        self,
+        generator: ScriptedGenerator,
+        policy: Mapping[str, Any],
+        open_metrics: bool,
+        generations: int,
+        tracer: Tracer,
     ) -> None:
         self.generator = generator
         self.keyring = Keyring({})
@@ -38,6 +45,7 @@ class Served:
             Metrics(),
             Policy.model_validate(policy),
             generations=generations,
+            tracer=tracer,
         )
         self.app = create_app(self.pipeline, ready=self._ready, keyring=lambda: self.keyring, open_metrics=open_metrics)
         self.port = free_port()
@@ -50,9 +58,14 @@ class Served:
 
 @contextmanager
 def serve(
-    generator: ScriptedGenerator | None = None, *, open_metrics: bool = True, generations: int = 64, **policy: Any
+    generator: ScriptedGenerator | None = None,
+    *,
+    open_metrics: bool = True,
+    generations: int = 64,
+    tracer: Tracer = OFF,
+    **policy: Any,
 ) -> Iterator[Served]:
-    served = Served(generator or ScriptedGenerator(), policy, open_metrics, generations)
+    served = Served(generator or ScriptedGenerator(), policy, open_metrics, generations, tracer)
     with listening(served.app, served.port, log_level="debug"), closing(served.http):
         yield served
 
