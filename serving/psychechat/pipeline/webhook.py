@@ -50,7 +50,8 @@ class WebhookEscalations:
         self._slots = asyncio.Semaphore(_AT_ONCE)
         self._closing = asyncio.Event()
         self._known: TTLCache[str, None] = TTLCache(_REMEMBERED, RETRY_WINDOW)
-        self._pending: dict[str, asyncio.Task[None]] = {}
+        self._pending: dict[str, dict[str, asyncio.Task[None]]] = {}
+        """By tenant, the oldest first."""
 
     def escalate(self, turn: CrisisTurn) -> None:
         window = int(time.time() / RETRY_WINDOW)
@@ -59,24 +60,27 @@ class WebhookEscalations:
             self._metrics.escalations.labels("repeated").inc()
             return
         self._known[event_id] = None
-        if len(self._pending) >= self._settings.capacity:
-            # The oldest has had the most tries, and whoever sent the newest can still be reached.
-            self._give_up(next(iter(self._pending)), "displaced")
-        self._pending[event_id] = asyncio.create_task(self._deliver(event_id, self._body(event_id, turn)))
-        self._metrics.escalations_pending.set(len(self._pending))
+        if self._waiting >= self._settings.capacity:
+            # Of whoever fills the queue, the one that comes counted in, so that no tenant drives out another's. The
+            # oldest has had the most tries, and whoever sent the newest can still be reached.
+            fullest = max(self._pending, key=lambda tenant: len(self._pending[tenant]) + (tenant == turn.tenant))
+            self._give_up(fullest, next(iter(self._pending[fullest])), "displaced")
+        delivery = self._deliver(turn.tenant, event_id, self._body(event_id, turn))
+        self._pending.setdefault(turn.tenant, {})[event_id] = asyncio.create_task(delivery)
+        self._metrics.escalations_pending.set(self._waiting)
 
     async def close(self, seconds: float) -> None:
         """Everything that is pending is tried once more, at once, and after these seconds given up."""
         self._closing.set()
-        tasks = list(self._pending.values())
+        tasks = [task for tasks in self._pending.values() for task in tasks.values()]
         if tasks:
             await asyncio.wait(tasks, timeout=seconds)
-        for event_id in list(self._pending):
-            self._give_up(event_id, "abandoned")
+        for tenant, event_id in [(tenant, event_id) for tenant, tasks in self._pending.items() for event_id in tasks]:
+            self._give_up(tenant, event_id, "abandoned")
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._client.aclose()
 
-    async def _deliver(self, event_id: str, body: bytes) -> None:
+    async def _deliver(self, tenant: str, event_id: str, body: bytes) -> None:
         tries = AsyncRetrying(
             retry=retry_if_exception_type(_NotNow),
             stop=lambda state: stop_after_attempt(self._settings.attempts)(state) or _failure(state).last,
@@ -90,7 +94,7 @@ class WebhookEscalations:
             self._lost(event_id, failure.result, str(failure))
         else:
             self._metrics.escalations.labels("delivered").inc()
-        self._settled(event_id)
+        self._settled(tenant, event_id)
 
     async def _post(self, event_id: str, body: bytes) -> None:
         async with self._slots:
@@ -126,19 +130,25 @@ class WebhookEscalations:
         except TimeoutError:
             pass
 
-    def _give_up(self, event_id: str, result: str) -> None:
-        self._pending[event_id].cancel()
+    def _give_up(self, tenant: str, event_id: str, result: str) -> None:
+        self._pending[tenant][event_id].cancel()
         self._lost(event_id, result, "no time or room left")
-        self._settled(event_id)
+        self._settled(tenant, event_id)
 
     def _lost(self, event_id: str, result: str, why: str) -> None:
         self._known.pop(event_id, None)  # the turn, sent again, may have more luck
         self._metrics.escalations.labels(result).inc()
         logger.error("escalation %s %s: %s", event_id, result, why)
 
-    def _settled(self, event_id: str) -> None:
-        del self._pending[event_id]
-        self._metrics.escalations_pending.set(len(self._pending))
+    def _settled(self, tenant: str, event_id: str) -> None:
+        del self._pending[tenant][event_id]
+        if not self._pending[tenant]:
+            del self._pending[tenant]
+        self._metrics.escalations_pending.set(self._waiting)
+
+    @property
+    def _waiting(self) -> int:
+        return sum(map(len, self._pending.values()))
 
     def _id(self, turn: CrisisTurn, window: int) -> str:
         """The same for the same turn sent again, at whatever replica. Two people may say the same words, so who

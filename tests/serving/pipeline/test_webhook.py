@@ -336,6 +336,18 @@ async def test_the_newest_are_those_that_stay() -> None:
         assert {delivery.event["request_id"] for delivery in receiver.deliveries} == {"req-3", "req-4"}
 
 
+async def test_a_flood_from_one_tenant_drives_out_none_of_anothers() -> None:
+    with receiving(HANG) as receiver:
+        async with sending(receiver.url, capacity=4) as sender:
+            for name in ("first", "second"):
+                sender.escalate(crisis(name, tenant="school", request_id=name))
+            for number in range(20):
+                sender.escalate(crisis(str(number), tenant="flood", request_id=str(number)))
+            assert sender.pending == 4
+            await until(lambda: len(receiver.deliveries) == 4)
+        assert {delivery.event["request_id"] for delivery in receiver.deliveries} == {"first", "second", "18", "19"}
+
+
 @pytest.mark.parametrize("statuses", [(500, 200), (HANG, 200)], ids=["between two tries", "during one"])
 async def test_a_shutdown_tries_what_waits_once_more_and_waits_for_it(statuses: tuple[int, int]) -> None:
     with receiving(*statuses) as receiver:
