@@ -41,9 +41,10 @@ def create_app(
     app.include_router(probes.router(ready, pipeline.metrics))
     for kind in (PsycheChatError, RequestValidationError, HTTPException):
         app.add_exception_handler(kind, respond)
-    app.add_middleware(Gate, keyring=keyring, open_paths=OPEN | {"/metrics"} if open_metrics else OPEN)
+    open_paths = OPEN | {"/metrics"} if open_metrics else OPEN
+    app.add_middleware(Gate, keyring=keyring, open_paths=open_paths)
     app.add_middleware(
         Envelope, metrics=pipeline.metrics, limits=lambda: pipeline.policy.limits, tracer=pipeline.tracer
     )
-    app.openapi = Document(app, lambda: bool(keyring()))  # type: ignore[method-assign]  # as FastAPI's documentation has it
+    app.openapi = Document(app, lambda: bool(keyring()), open_paths)  # type: ignore[method-assign]  # as FastAPI's documentation has it
     return app

@@ -1,6 +1,6 @@
 """The OpenAPI document: every answer of every route as it is, errors and streams included."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from fastapi import FastAPI
@@ -61,18 +61,19 @@ def streamed(responses: Responses, event: type) -> Responses:
 class Document:
     """FastAPI's, without its own errors and with what it cannot know. One while there are API keys, one without."""
 
-    def __init__(self, app: FastAPI, keys: Callable[[], bool]) -> None:
-        self._app, self._keys = app, keys
+    def __init__(self, app: FastAPI, keys: Callable[[], bool], open_paths: Collection[str]) -> None:
+        self._app, self._keys, self._open = app, keys, open_paths
         self._written: dict[bool, dict[str, Any]] = {}
 
     def __call__(self) -> dict[str, Any]:
         needed = self._keys()
         if needed not in self._written:
-            self._written[needed] = _written(self._app, needed)
+            self._written[needed] = _written(self._app, self._open if needed else None)
         return self._written[needed]
 
 
-def _written(app: FastAPI, needs_key: bool) -> dict[str, Any]:
+def _written(app: FastAPI, open_paths: Collection[str] | None) -> dict[str, Any]:
+    """`open_paths`: those that need no key. None: no path does."""
     document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
     parts = document["components"]
     for foreign in ("HTTPValidationError", "ValidationError"):
@@ -81,7 +82,7 @@ def _written(app: FastAPI, needs_key: bool) -> dict[str, Any]:
     parts["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
     for path, methods in document["paths"].items():
         for operation in methods.values():
-            operation["security"] = [{"key": []}] if needs_key and path not in OPEN else []
+            operation["security"] = [] if open_paths is None or path in open_paths else [{"key": []}]
             operation["responses"].pop("422", None)
             for status, response in operation["responses"].items():
                 response["headers"] = _HEADERS | (_AGAIN if status in ("429", "503") and path not in OPEN else {})

@@ -137,6 +137,15 @@ def test_a_key_is_asked_for_where_there_are_keys(serving: Serving) -> None:
     assert document["paths"]["/health"]["get"]["security"] == []
 
 
+@pytest.mark.parametrize("opened", [True, False])
+def test_metrics_need_a_key_where_they_do(serving: Serving, opened: bool) -> None:
+    with serving(open_metrics=opened) as served:
+        served.keyring = Keyring({"team": hashlib.sha256(b"secret-key").hexdigest()})
+        document = served.http.get("/openapi.json", headers={"authorization": "Bearer secret-key"}).json()
+        assert (served.http.get("/metrics").status_code == 200) is opened
+    assert document["paths"]["/metrics"]["get"]["security"] == ([] if opened else [{"key": []}])
+
+
 def test_the_examples_are_answered_and_nothing_of_fastapis_is_left(served: Any) -> None:
     document = served.http.get("/openapi.json").json()
     for path, name in ((CHAT, "ChatRequest"), ("/v1/classify", "ClassifyRequest")):
