@@ -21,6 +21,10 @@ Probability = Annotated[float, Field(ge=0, le=1)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
 
 
+MOST_MESSAGES = 2_048
+"""That are looked at in any request, the last ones."""
+
+
 class Branch(BaseModel):
     # What is wrong may be a secret in the wrong place, so it is named and not shown.
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
@@ -69,8 +73,9 @@ class Limits(Branch):
     """A stream that has had nothing to say for this long sends a comment, so that nothing between closes it."""
     stage_attempts: PositiveInt = 3
     """Tries of one stage whose answer is malformed: greedy, then warmer."""
-    messages: PositiveInt = 512
+    messages: Annotated[int, Field(gt=0, le=MOST_MESSAGES)] = 512
     message_characters: PositiveInt = 32_000
+    """In one message, and in all that the seeker said since the last reply."""
     operator_characters: PositiveInt = 4_000
     texts: PositiveInt = 4_096
     """In one request to classify or to moderate. Each may have `message_characters`."""

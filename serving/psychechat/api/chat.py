@@ -42,7 +42,7 @@ def router(pipeline: Pipeline) -> APIRouter:
         caller = Caller(
             request_id(request), tenant(request), headers.get("x-session-id"), headers.get("x-request-timeout")
         )
-        asked = turn_request(body, pipeline, caller)
+        asked = await turn_request(body, pipeline, caller)
         running = _Running(pipeline, asked)
         heading = Heading(
             f"chatcmpl-{secrets.token_hex(12)}",

@@ -1,5 +1,6 @@
 """`POST /v1/classify`: emotion and risk of texts, whole or as a stream."""
 
+import asyncio
 import secrets
 import time
 from collections.abc import AsyncGenerator
@@ -16,7 +17,7 @@ from psychechat.api.leaving import CLIENT_LEFT, unless_left
 from psychechat.api.middleware import request_id
 from psychechat.api.objects import Classification, Classifications
 from psychechat.api.rendering import DONE, JSONBytes, emotions_object, event, risk_object
-from psychechat.api.texts import ClassifyRequest, assessments, whole
+from psychechat.api.texts import ClassifyRequest, assessments, each
 from psychechat.conversation import Assessment
 from psychechat.emotion import valence
 from psychechat.pipeline.turn import Pipeline
@@ -46,10 +47,10 @@ def router(pipeline: Pipeline) -> APIRouter:
                 return Response(status_code=CLIENT_LEFT)
             events, headers = _events(request_id(request), first, found, policy), {"cache-control": "no-store"}
             return StreamingResponse(events, media_type="text/event-stream", headers=headers)
-        every = await unless_left(request, whole(found))
-        if every is None:
+        saying = each(found, lambda index, assessment: classification(index, assessment, policy))
+        data = await unless_left(request, saying)
+        if data is None:
             return Response(status_code=CLIENT_LEFT)
-        data = [classification(index, assessment, policy) for index, assessment in enumerate(every)]
         heading = {"id": f"classify-{secrets.token_hex(12)}", "object": "list", "created": int(time.time())}
         return JSONBytes(heading | {"model": body.model, "data": data})
 
@@ -67,6 +68,7 @@ async def _events(
             async for assessment in rest:
                 index += 1
                 yield event(classification(index, assessment, policy))
+                await asyncio.sleep(0)  # to send it need not be to wait
         except Exception as error:
             yield broken_off(identifier, error)
             return

@@ -1,9 +1,10 @@
 """From a chat request and its headers to what is asked of the pipeline, or to an error that names the field."""
 
 import itertools
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import inf, nan
+from math import inf, isnan, nan
 
 from psychechat.api.protocol import MODELS, ChatMessage, ChatRequest
 from psychechat.conversation import Conversation, Utterance
@@ -14,6 +15,8 @@ from psychechat.pipeline.turn import Pipeline, TurnRequest
 from psychechat.policy import Limits, Policy
 
 _MAX_SESSION = 256
+_MAX_STOP = 64
+_MAX_CHOICES = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +31,7 @@ class Caller:
     """`x-request-timeout`: seconds that the client will wait."""
 
 
-def turn_request(body: ChatRequest, pipeline: Pipeline, caller: Caller) -> TurnRequest:
+async def turn_request(body: ChatRequest, pipeline: Pipeline, caller: Caller) -> TurnRequest:
     """What the request asks of the pipeline. Raises UnknownModel, UnsupportedParameter or InvalidRequest.
 
     If what breaks a rule comes with an alarming newest message, that message is answered all the same, by itself.
@@ -37,42 +40,42 @@ def turn_request(body: ChatRequest, pipeline: Pipeline, caller: Caller) -> TurnR
     try:
         return _turn_request(body, policy.limits, pipeline.least_tokens, caller)
     except InvalidRequest:
-        alarming = _alarming(body.messages, policy)
+        alarming = await _alarming(body.messages, policy)
         if alarming is None:
             raise
-        alone = Conversation((Utterance("seeker", alarming),))
-        locale = (body.metadata or {}).get("locale")
         return TurnRequest(
-            alone,
+            Conversation((Utterance("seeker", alarming),)),
             "auto",
             caller.request_id,
+            seconds=inf if isnan(seconds := _number(caller.timeout)) else seconds,
             tenant=caller.tenant,
-            session=body.prompt_cache_key or (caller.session if _is_session(caller.session) else None),
+            session=_session(body, caller),
             end_user=body.safety_identifier or body.user,
-            locale=locale,
+            locale=(body.metadata or {}).get("locale"),
             moderation=_moderation(body),
         )
 
 
-def _alarming(messages: Sequence[ChatMessage], policy: Policy) -> str | None:
+async def _alarming(messages: Sequence[ChatMessage], policy: Policy) -> str | None:
     """As much as may be read of what the seeker said since the last reply, if it holds a phrase of the backstop's."""
-    since = itertools.takewhile(lambda message: message.role != "assistant", reversed(messages))
-    said = [message.content for message in since if message.role == "user" and message.content.strip()]
-    newest, most = "\n".join(reversed(said)), policy.limits.message_characters
-    parts = (newest[first : first + most] for first in range(0, len(newest), max(1, most // 2)))
-    return next((part for part in parts if crisis.alarm(part, policy.crisis.backstop)), None)
+    spoken = (message for message in reversed(messages) if message.content.strip())
+    since = itertools.takewhile(lambda message: message.role != "assistant", spoken)
+    newest = "\n".join(reversed([message.content for message in since if message.role == "user"]))
+    return await crisis.alarming_part(newest, policy.crisis.backstop, policy.limits.message_characters)
 
 
-def _is_session(name: str | None) -> bool:
-    return name is not None and 0 < len(name) <= _MAX_SESSION and name.isascii()
+def is_session(name: str) -> bool:
+    """Whether a session can have this name. One with a line break in it no path could hold."""
+    return 0 < len(name) <= _MAX_SESSION and not any(unicodedata.category(character) == "Cc" for character in name)
 
 
 def _turn_request(body: ChatRequest, limits: Limits, least_tokens: int, caller: Caller) -> TurnRequest:
     if body.model not in MODELS:
         raise UnknownModel(", ".join(MODELS))
-    if caller.session is not None and not _is_session(caller.session):
-        why = f"'x-session-id' must have 1 to {_MAX_SESSION} ASCII characters; 'prompt_cache_key' takes any."
-        raise InvalidRequest(why, param="x-session-id")
+    _check_names(body, caller)
+    _check_stop(body.stop or ())
+    if body.stream_options is not None and not body.stream:
+        raise InvalidRequest("'stream_options' is only for 'stream': true.", param="stream_options")
     requested = MODELS[body.model]
     if requested != "llm":
         _only_for_llm(body)
@@ -92,14 +95,48 @@ def _turn_request(body: ChatRequest, limits: Limits, least_tokens: int, caller: 
         request_id=caller.request_id,
         seconds=_seconds(caller.timeout),
         sampling={name: value for name, value in asked.items() if value is not None},
-        choices=body.n or 1,
+        choices=_choices(body),
         think=body.thinks,
         tenant=caller.tenant,
-        session=body.prompt_cache_key or caller.session,
+        session=_session(body, caller),
         end_user=body.safety_identifier or body.user,
         locale=(body.metadata or {}).get("locale"),
         moderation=_moderation(body),
     )
+
+
+def _session(body: ChatRequest, caller: Caller) -> str | None:
+    """The first name that can be one."""
+    if body.prompt_cache_key is not None and is_session(body.prompt_cache_key):
+        return body.prompt_cache_key
+    return caller.session if _is_header(caller.session) else None
+
+
+def _is_header(name: str | None) -> bool:
+    return name is not None and is_session(name) and name.isascii()
+
+
+def _check_names(body: ChatRequest, caller: Caller) -> None:
+    if body.prompt_cache_key is not None and not is_session(body.prompt_cache_key):
+        why = f"'prompt_cache_key' must have 1 to {_MAX_SESSION} characters, none of them a control character."
+        raise InvalidRequest(why, param="prompt_cache_key")
+    if caller.session is not None and not _is_header(caller.session):
+        why = f"'x-session-id' must have 1 to {_MAX_SESSION} ASCII characters; 'prompt_cache_key' takes any."
+        raise InvalidRequest(why, param="x-session-id")
+
+
+def _check_stop(strings: Sequence[str]) -> None:
+    for index, stop in enumerate(strings):
+        if not 0 < len(stop) <= _MAX_STOP:
+            why = f"'stop[{index}]' must have 1 to {_MAX_STOP} characters."
+            raise InvalidRequest(why, param=f"stop[{index}]")
+
+
+def _choices(body: ChatRequest) -> int:
+    choices = body.n or 1
+    if choices > _MAX_CHOICES:
+        raise InvalidRequest(f"'n' may be {_MAX_CHOICES} at most.", param="n")
+    return choices
 
 
 def _only_for_llm(body: ChatRequest) -> None:
@@ -133,15 +170,21 @@ def _moderation(body: ChatRequest) -> Judging | None:
 
 
 def _seconds(timeout: str | None) -> float:
+    seconds = _number(timeout)
+    if isnan(seconds):
+        raise InvalidRequest("'x-request-timeout' must be a number of seconds above 0.", param="x-request-timeout")
+    return seconds
+
+
+def _number(timeout: str | None) -> float:
+    """Infinite without a header; no number where it holds none that can be seconds."""
     if timeout is None:
         return inf
     try:
         seconds = float(timeout)
     except ValueError:
-        seconds = nan
-    if not 0 < seconds < inf:
-        raise InvalidRequest("'x-request-timeout' must be a number of seconds above 0.", param="x-request-timeout")
-    return seconds
+        return nan
+    return seconds if 0 < seconds < inf else nan
 
 
 def check_length(place: str, text: str, limits: Limits) -> None:
@@ -179,4 +222,6 @@ def _conversation(messages: list[ChatMessage], limits: Limits) -> Conversation:
         for m in messages
         if m.role in ("user", "assistant") and m.content.strip()
     )
-    return Conversation(utterances, notes)
+    conversation = Conversation(utterances, notes)
+    check_length("messages", conversation.newest, limits)
+    return conversation

@@ -16,7 +16,7 @@ from psychechat.api.document import READ, answers
 from psychechat.api.leaving import CLIENT_LEFT, unless_left
 from psychechat.api.objects import Moderation
 from psychechat.api.rendering import JSONBytes
-from psychechat.api.texts import MODEL, ModerationRequest, assessments, whole
+from psychechat.api.texts import MODEL, ModerationRequest, assessments, each
 from psychechat.conversation import Assessment
 from psychechat.pipeline import crisis
 from psychechat.pipeline.turn import Outcome, Pipeline
@@ -42,10 +42,11 @@ def router(pipeline: Pipeline) -> APIRouter:
     )
     async def moderate(body: ModerationRequest, request: Request) -> Response:
         policy = pipeline.policy
-        every = await unless_left(request, whole(assessments(pipeline, body.input, request)))
-        if every is None:
+        found = assessments(pipeline, body.input, request)
+        judging = each(found, lambda index, assessment: _result(body.input[index], assessment, policy))
+        results = await unless_left(request, judging)
+        if results is None:
             return Response(status_code=CLIENT_LEFT)
-        results = [_result(text, each, policy) for text, each in zip(body.input, every, strict=True)]
         return JSONBytes({"id": f"modr-{secrets.token_hex(12)}", "model": MODEL, "results": results})
 
     return routes
@@ -66,7 +67,7 @@ def of_turn(outcome: Outcome) -> dict[str, Any]:
     reply, judged = outcome.reply, outcome.judged
     return {
         "input": _NOBODY if reply.severity is None else _results([(reply.severity, reply.risk)]),
-        "output": _NOBODY if judged is None else _results([(each.severity, each.risk) for each in judged]),
+        "output": _NOBODY if judged is None else _results([(text.severity, text.risk) for text in judged]),
     }
 
 

@@ -3,11 +3,13 @@
 https://platform.openai.com/docs/api-reference/chat/create
 """
 
+from itertools import islice
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
     ConfigDict,
+    FailFast,
     Field,
     JsonValue,
     ValidationInfo,
@@ -15,10 +17,12 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic.config import JsonDict
 from typing_extensions import TypedDict
 
-from psychechat.errors import InvalidRequest, UnsupportedParameter
+from psychechat.errors import UnsupportedParameter
 from psychechat.pipeline.router import Requested
+from psychechat.policy import MOST_MESSAGES
 
 MODELS: dict[str, Requested] = {"psychechat": "auto", "psychechat-agent": "agent", "psychechat-llm": "llm"}
 
@@ -50,7 +54,12 @@ _NEUTRAL: dict[str, tuple[Any, ...]] = {
 }
 
 
+_MAX_METADATA = 16
 _Stop = Annotated[str, Field(min_length=1, max_length=64)]
+
+
+_NAME: JsonDict = {"minLength": 1, "maxLength": 256, "pattern": r"^[^\x00-\x1f\x7f-\x9f]*$"}
+"""What `intake` demands, told here for the OpenAPI document alone: an alarming message is answered before that."""
 
 
 class TextPart(TypedDict):
@@ -59,9 +68,21 @@ class TextPart(TypedDict):
 
 
 class Wire(BaseModel):
-    """A body of ours: nothing unknown in it, and no type guessed."""
+    """A body of ours: nothing unknown in it, and no type guessed.
+
+    One error is told, so no more are looked for: pydantic would list a hundred thousand for a body that is made so.
+    """
 
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_stranger(cls, body: object) -> object:
+        if not isinstance(body, dict):
+            return body
+        known = {name: body[name] for name in cls.model_fields if name in body}
+        stranger = next((name for name in body if name not in cls.model_fields), None)
+        return known if stranger is None else known | {stranger: None}
 
 
 class StreamOptions(Wire):
@@ -131,6 +152,8 @@ class ChatMessage(BaseModel):
         return self
 
 
+_Messages = Annotated[list[ChatMessage], FailFast(), Field(min_length=1)]
+
 _HELLO: list[JsonValue] = [{"role": "user", "content": "I could not sleep. My exam is tomorrow."}]
 _EXAMPLES: list[JsonValue] = [
     {"model": "psychechat", "messages": [*_HELLO]},
@@ -161,7 +184,7 @@ class ChatRequest(Wire):
     model_config = ConfigDict(json_schema_extra={"examples": _EXAMPLES})
 
     model: Annotated[str, Field(json_schema_extra={"enum": list(MODELS)})]
-    messages: Annotated[list[ChatMessage], Field(min_length=1)]
+    messages: _Messages
     stream: bool | None = False
     stream_options: StreamOptions | None = None
     max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
@@ -170,9 +193,9 @@ class ChatRequest(Wire):
     top_p: Annotated[float, Field(gt=0, le=1)] | None = None
     presence_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
     frequency_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
-    stop: Annotated[list[_Stop], Field(max_length=4)] | None = None
+    stop: Annotated[list[str], Field(max_length=4)] | None = None
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
-    n: Annotated[int, Field(ge=1, le=8)] | None = None
+    n: Annotated[int, Field(ge=1, le=128, json_schema_extra={"maximum": 8})] | None = None
     logprobs: bool | None = None
     top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
     reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = None
@@ -181,9 +204,9 @@ class ChatRequest(Wire):
     moderation: ChatModeration | None = None
     user: str | None = None
     safety_identifier: str | None = None
-    prompt_cache_key: Annotated[str, Field(min_length=1, max_length=256)] | None = None
+    prompt_cache_key: Annotated[str, Field(json_schema_extra=_NAME)] | None = None
     """Names the session: its memory is found by this instead of by the conversation's words."""
-    metadata: Annotated[dict[str, Annotated[str, Field(max_length=512)]], Field(max_length=16)] | None = None
+    metadata: Annotated[dict[str, Annotated[str, Field(max_length=512)]], Field(max_length=_MAX_METADATA)] | None = None
     """`metadata.locale`, e.g. `en-US`, chooses the crisis resources."""
     service_tier: Literal["auto", "default"] | None = None
 
@@ -204,11 +227,17 @@ class ChatRequest(Wire):
     def _listed(cls, stop: object) -> object:
         return [stop] if isinstance(stop, str) else stop
 
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        if self.stream_options is not None and not self.stream:
-            raise InvalidRequest("'stream_options' is only for 'stream': true.", param="stream_options")
-        return self
+    @field_validator("messages", mode="before", json_schema_input_type=_Messages)
+    @classmethod
+    def _last(cls, messages: object) -> object:
+        """As many as a policy may allow. Whether the earlier ones are right no longer matters: they are too many."""
+        return messages[-MOST_MESSAGES:] if isinstance(messages, list) else messages
+
+    @field_validator("metadata", mode="before")
+    @classmethod
+    def _first(cls, metadata: object) -> object:
+        """One more than there may be is as wrong as all of them."""
+        return dict(islice(metadata.items(), _MAX_METADATA + 1)) if isinstance(metadata, dict) else metadata
 
     @property
     def thinks(self) -> bool:

@@ -6,6 +6,7 @@ from starlette.responses import Response
 
 from psychechat.api.auth import tenant
 from psychechat.api.document import answers
+from psychechat.api.intake import is_session
 from psychechat.api.middleware import request_id
 from psychechat.api.objects import Forgotten
 from psychechat.api.rendering import JSONBytes
@@ -22,9 +23,10 @@ def router(pipeline: Pipeline) -> APIRouter:
         responses=answers(Forgotten, 401, 404, 503, when="It is forgotten, or was not known."),
     )
     async def delete(session: str, request: Request) -> Response:
-        if not session:
+        name = request.scope["path"].partition("/v1/sessions/")[2]  # the router's own lacks a last line break
+        if not is_session(name):
             raise HTTPException(404)
-        await forget(pipeline, tenant(request), session, request_id(request))
-        return JSONBytes({"id": session, "object": "session.deleted", "deleted": True})
+        await forget(pipeline, tenant(request), name, request_id(request))
+        return JSONBytes({"id": name, "object": "session.deleted", "deleted": True})
 
     return routes

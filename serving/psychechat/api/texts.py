@@ -1,5 +1,6 @@
 """Requests about texts, which want no reply: what they may hold, and how they reach the classifier."""
 
+import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
@@ -95,6 +96,11 @@ def _check(texts: Sequence[str], limits: Limits) -> None:
         check_length(f"input[{index}]", text, limits)
 
 
-async def whole(found: AsyncGenerator[Assessment, None]) -> list[Assessment]:
+async def each(found: AsyncGenerator[Assessment, None], say: Callable[[int, Assessment], T]) -> list[T]:
+    """What is to be said of each text, said as it comes: that of thousands at once would hold up everybody else."""
+    said: list[T] = []
     async with aclosing(found):
-        return [assessment async for assessment in found]
+        async for assessment in found:
+            said.append(say(len(said), assessment))
+            await asyncio.sleep(0)
+    return said

@@ -79,7 +79,15 @@ def test_a_body_that_is_no_json_object(served: Any, content: bytes) -> None:
         ({"chat_template_kwargs": {"other": 1}}, "chat_template_kwargs.other"),
         ({"n": 0}, "n"),
         ({"stop": ["a"] * 5}, "stop"),
-        ({"stop": [""]}, "stop[0]"),
+        ({"stop": ["x", ""]}, "stop[1]"),
+        ({"stop": "x" * 65}, "stop[0]"),
+        ({"prompt_cache_key": ""}, "prompt_cache_key"),
+        ({"prompt_cache_key": "x" * 257}, "prompt_cache_key"),
+        ({"prompt_cache_key": "a\nb"}, "prompt_cache_key"),
+        ({"prompt_cache_key": "a\x7f"}, "prompt_cache_key"),
+        ({"model": "psychechat-llm", "n": 9}, "n"),
+        ({"n": 129}, "n"),
+        ({"metadata": {f"k{number}": "v" for number in range(17)}}, "metadata"),
         ({"seed": 1.5}, "seed"),
         ({"stream": "perhaps"}, "stream"),
         ({"stream": "yes"}, "stream"),  # wrong types are not bent
@@ -189,6 +197,12 @@ def test_a_body_that_drips_in_is_not_waited_for(serving: Any) -> None:
         assert post(served, {"model": "psychechat-llm", "messages": [HELLO]}).status_code == 200
 
 
+def test_what_the_seeker_said_in_several_messages_is_no_longer_than_one_may_be(served: Any) -> None:
+    long = {"role": "user", "content": "a" * 20_000}
+    body = {"model": "psychechat", "messages": [long, long]}
+    assert_error(post(served, body), 400, param="messages", code="string_above_max_length")
+
+
 URGENT = {"role": "user", "content": "I want to die"}
 
 
@@ -197,6 +211,17 @@ URGENT = {"role": "user", "content": "I want to die"}
     [
         {"messages": [{"role": "user", "content": "a" * 40_000}, {"role": "assistant", "content": "b"}, URGENT]},
         {"messages": [HELLO] * 600 + [URGENT]},
+        {"messages": [HELLO] * 10_000 + [URGENT]},
+        {"messages": [{"role": "tool"}] * 2_048 + [URGENT] + [HELLO] * 2_047},
+        {"messages": [{"role": "user", "content": "a" * 30_000}, {"role": "user", "content": "b" * 30_000}, URGENT]},
+        {"messages": [URGENT, {"role": "assistant", "content": None}, HELLO], "n": 2},
+        {"messages": [URGENT], "model": "psychechat-llm", "n": 9},
+        {"messages": [URGENT], "prompt_cache_key": ""},
+        {"messages": [URGENT], "prompt_cache_key": "x" * 257},
+        {"messages": [URGENT], "prompt_cache_key": "a\nb"},
+        {"messages": [URGENT], "stop": "x" * 65},
+        {"messages": [URGENT], "stop": [""]},
+        {"messages": [URGENT], "stream_options": {"include_usage": True}},
         {"messages": [{"role": "system", "content": "n" * 5_000}, URGENT]},
         {"messages": [URGENT], "n": 2},
         {"messages": [URGENT], "logprobs": True, "top_logprobs": 5},
@@ -205,7 +230,11 @@ URGENT = {"role": "user", "content": "I want to die"}
         {"messages": [URGENT, {"role": "system", "content": "Be kind."}]},
         {"messages": [{"role": "assistant", "content": None, "refusal": "no"}, URGENT]},
     ],
-    ids=["long earlier", "many", "notes", "choices", "logprobs", "bound", "model", "system last", "null content"],
+    ids=[
+        *("long earlier", "many", "thousands", "wrong long before", "long together", "empty reply between", "nine"),
+        *("no name", "long name", "line in a name", "long stop", "empty stop", "options", "notes", "choices"),
+        *("logprobs", "bound", "model", "system last", "null content"),
+    ],
 )
 def test_no_rule_that_is_broken_keeps_a_crisis_from_its_answer(served: Any, change: dict[str, Any]) -> None:
     response = post(served, {"model": "psychechat", **change})
@@ -285,6 +314,23 @@ def test_an_alarm_in_any_line_since_the_last_reply_is_answered_whatever_rule_is_
     assert response.status_code == 200
     assert response.json()["psychechat"]["reason"] == "crisis"
     assert response.json()["psychechat"]["session"] == "someone"
+
+
+@pytest.mark.parametrize(("timeout", "status", "reply"), [("0.4", 200, True), ("soon", 200, False)])
+def test_an_alarm_that_breaks_a_rule_still_has_the_time_that_its_client_gave(
+    serving: Any, timeout: str, status: int, reply: bool
+) -> None:
+    with serving() as served:
+        served.generator._seconds_per_word = 0.1
+        begun = time.monotonic()
+        response = post(
+            served,
+            {"model": "psychechat", "messages": [URGENT], "n": 2},
+            headers={"x-request-timeout": timeout},
+        )
+        assert response.status_code == status
+        assert response.json()["psychechat"]["review"]["fallback"] is reply
+        assert (time.monotonic() - begun < 5) or not reply
 
 
 def test_a_session_in_a_header_is_ascii(served: Any) -> None:

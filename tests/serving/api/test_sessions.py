@@ -71,6 +71,15 @@ def test_without_a_name_there_is_nothing_to_forget(served: Any) -> None:
     assert served.http.get("/v1/sessions/some").status_code == 405
 
 
+@pytest.mark.parametrize("path", ["abc%0A", "a%0Ab", "abc%00", "x" * 257])
+def test_a_name_that_no_session_can_have_forgets_none(served: Any, path: str) -> None:
+    """The router's pattern takes the first for `abc`."""
+    first = chat(served, LOVELY, prompt_cache_key="abc")
+    assert served.http.delete(f"/v1/sessions/{path}").status_code == 404
+    assert shift(served, first, prompt_cache_key="abc") == -4
+    assert served.http.delete("/v1/sessions/abc").status_code == 200
+
+
 @pytest.fixture(scope="module")
 def guarded(serving_module: Serving) -> Iterator[Any]:
     with serving_module() as served:

@@ -136,8 +136,11 @@ def test_a_reader_of_a_stream_who_leaves_stops_the_work(serving: Serving) -> Non
         served.pipeline.classifier = watched = Watched(seconds=0.3)
         body = {"input": ["hello"] * (20 * BATCH), "stream": True}
         with served.http.stream("POST", "/v1/classify", json=body) as response:
-            next(events(response))
+            arriving = events(response)
+            for _ in range(BATCH):
+                next(arriving)
         assert watched.cancelled.wait(5)
+        assert len(watched.calls) < 20
 
 
 def test_moderation_as_the_official_client_reads_it(client: openai.OpenAI) -> None:
