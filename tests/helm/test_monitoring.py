@@ -1,4 +1,4 @@
-"""Alerts and dashboards as files."""
+"""Alerts and dashboards as files. tests/e2e/test_prometheus.py puts each of their questions to a running server."""
 
 import re
 import shutil
