@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,19 +25,19 @@ pytestmark = pytest.mark.skipif(
 )
 
 
+@dataclass
 class Prometheus:
-    def __init__(self, url: str) -> None:
-        self._http = httpx.Client(base_url=url, timeout=30)
+    url: str
 
     def up(self) -> bool:
         try:
-            return self._http.get("/-/ready").is_success
+            return httpx.get(f"{self.url}/-/ready", timeout=30).is_success
         except httpx.TransportError:
             return False
 
     def ask(self, expression: str) -> list[Any]:
         """The series that it answers with now."""
-        answer = self._http.get("/api/v1/query", params={"query": expression}).json()
+        answer = httpx.get(f"{self.url}/api/v1/query", params={"query": expression}, timeout=30).json()
         assert answer["status"] == "success", answer["error"]
         found: list[Any] = answer["data"]["result"]
         return found
