@@ -66,8 +66,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- if le $graceful $hardStop -}}
 {{- fail (printf "drain.gracefulShutdownSeconds (%d) must be more than drain.haproxyHardStopSeconds (%d): a replica would go before its connections" $graceful $hardStop) -}}
 {{- end -}}
-{{- if le $grace $graceful -}}
-{{- fail (printf "drain.terminationGraceSeconds (%d) must be more than drain.gracefulShutdownSeconds (%d): a pod would go before its replicas" $grace $graceful) -}}
+{{- $preStop := sub $grace 15 | int -}}
+{{- if le $preStop $graceful -}}
+{{- fail (printf "drain.terminationGraceSeconds (%d) must be more than 15 seconds above drain.gracefulShutdownSeconds (%d): a pod would go before its replicas" $grace $graceful) -}}
 {{- end -}}
 {{- if ge (int $given.minDrainingSeconds) $graceful -}}
 {{- fail (printf "drain.minDrainingSeconds (%v) must be less than drain.gracefulShutdownSeconds (%d)" $given.minDrainingSeconds $graceful) -}}
@@ -75,7 +76,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- if le (float64 .Values.haproxy.timeoutServerSeconds) $turn -}}
 {{- fail (printf "haproxy.timeoutServerSeconds (%v) must be more than app.policy.limits.turn_seconds (%v): a turn would be cut" .Values.haproxy.timeoutServerSeconds $turn) -}}
 {{- end -}}
-{{- dict "turn" $start "hardStop" $hardStop "graceful" $graceful "grace" $grace | toJson -}}
+{{- dict "turn" $start "hardStop" $hardStop "graceful" $graceful "grace" $grace "preStop" $preStop | toJson -}}
 {{- end -}}
 
 {{/* What the combination of values must hold, said before anything is rendered. */}}

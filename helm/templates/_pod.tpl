@@ -156,6 +156,12 @@ spec:
       imagePullPolicy: {{ $root.Values.image.pullPolicy }}
       # Runs before `ray start`: a core dump would hold what seekers wrote.
       command: [ulimit, -c, "0"]
+      {{- if eq .component "worker" }}
+      # Ray's processes end at once when the pod is told to stop. Before that its replicas move, and its turns end.
+      lifecycle:
+        preStop:
+          exec: {command: [python, -m, psychechat_ray.drain, --seconds, {{ $drain.preStop | quote }}]}
+      {{- end }}
       securityContext: {{- toYaml $root.Values.securityContext | nindent 8 }}
       resources: {{- toYaml $group.resources | nindent 8 }}
       ports:

@@ -29,7 +29,10 @@
 {{- $drain := include "psychechat.drain" . | fromJson -}}
 {{- $deployments := list -}}
 {{- range ternary (list "ingress" "classifier" "counselor" "seeker") (list "ingress" "classifier" "counselor") (not (empty .Values.app.seeker)) -}}
-{{- $deployment := dict "name" . "graceful_shutdown_timeout_s" $drain.graceful -}}
+{{- $deployment := dict
+      "name" .
+      "graceful_shutdown_timeout_s" $drain.graceful
+      "max_surge_percent" (get $.Values.serve.maxSurgePercent . | int) -}}
 {{- if and (eq . "ingress") $.Values.app.policy -}}
 {{- $_ := set $deployment "user_config" $.Values.app.policy -}}
 {{- end -}}

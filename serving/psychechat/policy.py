@@ -221,6 +221,8 @@ class Policy(Branch):
     """By the key's name."""
     crisis: Crisis = Field(default_factory=_default_crisis)
     guard: OutputGuard = OutputGuard()
+    revision: str = ""
+    """Any text. Another one is a change of the policy, upon which the files of keys are read again."""
     show_reasoning: bool = False
     """Stream LLM Mode's thinking as `reasoning_content`. It speaks about the person, so it is off."""
 

@@ -138,6 +138,17 @@ class TestDrain:
         seconds = self.seconds(rendered)
         assert seconds == sorted(set(seconds))
 
+    def test_a_pod_gives_its_replicas_all_their_time_before_it_stops(self, rendered: Rendered) -> None:
+        _, _, graceful, grace = self.seconds(rendered)
+        for name, pod in rendered.pods.items():
+            [container] = pod["spec"]["containers"]
+            if name == "head":
+                assert "lifecycle" not in container
+            else:
+                *command, seconds = container["lifecycle"]["preStop"]["exec"]["command"]
+                assert command == ["python", "-m", "psychechat_ray.drain", "--seconds"]
+                assert graceful < int(seconds) < grace
+
     @pytest.mark.parametrize(("turn", "expected"), [("90", [90, 120, 150, 210]), ("200.5", [200.5, 231, 261, 321])])
     def test_a_longer_turn_moves_all(self, helm: Helm, turn: str, expected: list[float]) -> None:
         assert self.seconds(helm.render(f"app.policy.limits.turn_seconds={turn}")) == expected
@@ -147,7 +158,7 @@ class TestDrain:
         [
             ("drain.haproxyHardStopSeconds=90", "a turn would be cut"),
             ("drain.gracefulShutdownSeconds=120", "before its connections"),
-            ("drain.terminationGraceSeconds=150", "before its replicas"),
+            ("drain.terminationGraceSeconds=165", "before its replicas"),
             ("drain.minDrainingSeconds=150", "minDrainingSeconds"),
             ("haproxy.timeoutServerSeconds=90", "a turn would be cut"),
         ],

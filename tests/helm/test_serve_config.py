@@ -1,12 +1,12 @@
 """The Serve config that the chart renders is our settings, and Ray takes it."""
 
-import json
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
 import pytest
 import yaml
+from ray.autoscaler._private.kuberay.autoscaling_config import _derive_autoscaling_config_from_ray_cr
 from ray.serve._private.build_app import build_app
 from ray.serve.schema import ServeDeploySchema
 
@@ -53,7 +53,7 @@ def test_numbers_arrive_as_they_were_written(helm: Helm) -> None:
 def test_the_policy_is_apart_from_what_restarts_replicas(rendered: Rendered) -> None:
     assert "policy" not in rendered.application["args"]
     for deployment in rendered.application["deployments"]:
-        assert set(deployment) <= {"name", "graceful_shutdown_timeout_s", "user_config"}
+        assert set(deployment) <= {"name", "graceful_shutdown_timeout_s", "max_surge_percent", "user_config"}
         Policy.model_validate(deployment.get("user_config", {}))
 
 
@@ -78,21 +78,37 @@ def test_an_example_serves_as_the_configuration_of_its_name(helm: Helm, example:
 
 
 def test_every_replica_finds_a_place(rendered: Rendered) -> None:
-    """First fit, the largest first, on the pods that the groups have without the autoscaler."""
-    nodes: list[Counter[str]] = []
-    for group in rendered.cluster["workerGroupSpecs"]:
-        [container] = group["template"]["spec"]["containers"]
-        limits, params = container["resources"]["limits"], group["rayStartParams"]
-        cores, gpus = params.get("num-cpus", limits["cpu"]), limits.get("nvidia.com/gpu", 0)
-        custom = json.loads(json.loads(params.get("resources", '"{}"')))
-        nodes += [exact({"CPU": float(cores), "GPU": float(gpus), **custom}) for _ in range(group["replicas"])]
-    given = settings(rendered)
-    models = [given.classifier, given.counselor, *([given.seeker] if given.seeker else [])]
-    needs = [
-        exact({"CPU": part.num_cpus, "GPU": part.num_gpus, **part.resources})
-        for part in [given.ingress, *(model.replicas for model in models)]
-        for _ in range(part.num_replicas)
-    ]
+    """On the pods that the groups have without the autoscaler."""
+    nodes, needs = capacity(rendered, "min_workers"), demand(settings(rendered))
+    place([need for name in needs for need in needs[name]], nodes)
+
+
+def test_an_update_finds_a_place_for_one_more(rendered: Rendered) -> None:
+    """Of each deployment that is replaced before the old one goes; the autoscaler may add pods for it."""
+    nodes, needs = capacity(rendered, "max_workers"), demand(settings(rendered))
+    surging = [d["name"] for d in rendered.application["deployments"] if d["max_surge_percent"]]
+    place([need for name in needs for need in needs[name]] + [needs[name][0] for name in surging], nodes)
+
+
+def capacity(rendered: Rendered, bound: str) -> list[Counter[str]]:
+    """The pods of the worker groups, at least (`min_workers`) or at most, as Ray's own autoscaler reads them."""
+    cluster = {"metadata": {"name": "x", "namespace": "y"}, "spec": rendered.cluster}
+    kinds = _derive_autoscaling_config_from_ray_cr(cluster)["available_node_types"]
+    assert kinds["headgroup"]["resources"]["CPU"] == 0
+    return [exact(kind["resources"]) for kind in kinds.values() for _ in range(kind[bound])]
+
+
+def demand(given: Settings) -> dict[str, list[Counter[str]]]:
+    models = {"classifier": given.classifier, "counselor": given.counselor, "seeker": given.seeker}
+    parts = {"ingress": given.ingress, **{name: model.replicas for name, model in models.items() if model}}
+    return {
+        name: [exact({"CPU": part.num_cpus, "GPU": part.num_gpus, **part.resources})] * part.num_replicas
+        for name, part in parts.items()
+    }
+
+
+def place(needs: list[Counter[str]], nodes: list[Counter[str]]) -> None:
+    """First fit, the largest first."""
     for need in sorted(needs, key=lambda need: (need["GPU"], need["CPU"]), reverse=True):
         node = next((node for node in nodes if need <= node), None)
         assert node is not None, f"no pod has {need}"

@@ -1,0 +1,95 @@
+"""A node goes while it holds turns: what runs before a pod is killed moves its replicas, and no turn is lost."""
+
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+
+import httpx
+import pytest
+from ray.util.state import list_nodes
+
+from psychechat_ray.drain import busy
+from tests.ray_cluster import Cluster, ray_head, ray_worker
+
+pytestmark = pytest.mark.e2e
+
+OURS = {"num_cpus": 0, "resources": {"ours": 1}}
+SLOW = {"seconds_per_word": 0.3}
+"""A turn takes some six seconds."""
+GRACEFUL_SECONDS = 30
+DRAIN_SECONDS = 90
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    # A proxy that drains stays for half a minute, for load balancers to notice; here nobody has to.
+    quick = {"RAY_SERVE_PROXY_MIN_DRAINING_PERIOD_S": "1", "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1"}
+    with ray_head(tmp_path_factory.mktemp("r"), cpus=0, env=quick) as running:
+        yield running
+
+
+def test_a_node_that_goes_loses_no_turn(cluster: Cluster) -> None:
+    with ray_worker(cluster, "old", resources='{"ours": 9}') as old:
+        cluster.deploy(config(cluster))
+        cluster.wait_until_ready()
+        [leaving] = [n.node_id for n in list_nodes(cluster.dashboard) if n.state == "ALIVE" and not n.is_head_node]
+        assert busy(leaving, cluster.dashboard)
+        with ray_worker(cluster, "new", resources='{"ours": 9}'):
+            answers: list[httpx.Response | Exception] = []
+            stop = threading.Event()
+
+            def ask(url: str, more: bool) -> None:
+                while True:
+                    try:
+                        answers.append(httpx.post(f"{url}/v1/chat/completions", json=TURN, timeout=60))
+                    except httpx.HTTPError as error:
+                        answers.append(error)
+                    if stop.is_set() or not more:
+                        return
+
+            # Turns that are under way at the node that goes, and traffic through the head all the while.
+            threads = [threading.Thread(target=ask, args=(old, False)) for _ in range(3)]
+            threads += [threading.Thread(target=ask, args=(cluster.url, True)) for _ in range(3)]
+            for thread in threads:
+                thread.start()
+            time.sleep(2)
+            started = time.monotonic()
+            subprocess.run(
+                [
+                    *(sys.executable, "-m", "psychechat_ray.drain", "--seconds", str(DRAIN_SECONDS)),
+                    *("--node", leaving, "--address", cluster.gcs),
+                ],
+                check=True,
+                timeout=DRAIN_SECONDS + 30,
+            )
+            took = time.monotonic() - started
+            stop.set()
+            for thread in threads:
+                thread.join()
+            assert took < DRAIN_SECONDS - 10, "it waited for nothing, or for ever"
+            assert not busy(leaving, cluster.dashboard)
+            assert [a.status_code if isinstance(a, httpx.Response) else repr(a) for a in answers] == [200] * len(
+                answers
+            )
+            assert all(
+                a.json()["choices"][0]["finish_reason"] == "stop" for a in answers if isinstance(a, httpx.Response)
+            )
+            assert len(answers) > 6
+
+
+TURN = {"model": "psychechat-llm", "messages": [{"role": "user", "content": "I went for a walk."}]}
+
+
+def config(cluster: Cluster) -> dict[str, object]:
+    engine = {"engine": "scripted", "replicas": OURS}
+    args = {"ingress": OURS, "classifier": engine, "counselor": {**engine, "engine_args": SLOW}}
+    names = ("ingress", "classifier", "counselor")
+    application = {
+        "name": "psychechat",
+        "import_path": "psychechat_ray.app:build",
+        "args": args,
+        "deployments": [{"name": name, "graceful_shutdown_timeout_s": GRACEFUL_SECONDS} for name in names],
+    }
+    return {"http_options": {"host": "127.0.0.1", "port": cluster.port}, "applications": [application]}
