@@ -17,6 +17,7 @@ import yaml
 from helm import generate
 from psychechat.policy import Limits
 from psychechat_ray.environment import DEFAULTS
+from psychechat_ray.server import OBJECT_STORE_BYTES
 from tests.helm.charts import CHART, EXAMPLES, Helm, Manifest, Refused, Rendered
 
 SHARED = CHART.parent.parent / "shared"
@@ -253,6 +254,11 @@ class TestPods:
     def test_no_replica_of_ours_runs_on_the_head(self, rendered: Rendered) -> None:
         assert rendered.cluster["headGroupSpec"]["rayStartParams"]["num-cpus"] == "0"
         assert rendered.only("RayService")["spec"]["excludeHeadPodFromServeSvc"]
+
+    def test_rays_object_store_takes_no_memory_to_speak_of(self, rendered: Rendered) -> None:
+        """By itself Ray takes a third of the pod's, and with it more than /dev/shm has."""
+        groups = [rendered.cluster["headGroupSpec"], *rendered.cluster["workerGroupSpecs"]]
+        assert {group["rayStartParams"]["object-store-memory"] for group in groups} == {str(OBJECT_STORE_BYTES)}
 
     def test_only_engines_hold_the_model_cache(self, helm: Helm) -> None:
         """With ReadWriteOnce the pods of one node can share it, and no others."""
