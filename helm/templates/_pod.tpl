@@ -110,7 +110,7 @@ Everything here takes the root, a group with all its defaults, its component (he
 {{- $own := merge (dict "app.kubernetes.io/component" .component "psychechat/group" .name) (include "psychechat.podLabels" $root | fromYaml) -}}
 metadata:
   labels:
-    {{- merge $own (default dict $group.labels) $root.Values.commonLabels | toYaml | nindent 4 }}
+    {{- merge (deepCopy $own) (default dict $group.labels) $root.Values.commonLabels | toYaml | nindent 4 }}
   {{- with merge (deepCopy (default dict $group.annotations)) $root.Values.podAnnotations }}
   annotations: {{- toYaml . | nindent 4 }}
   {{- end }}
