@@ -1,7 +1,7 @@
 """The settings tree: read once, frozen, unknown keys refused. Each part of the server is handed its own branch.
 
 A settings file holds everything. Its `policy` branch alone may change while the server runs; any other change
-restarts the replicas it concerns.
+replaces every replica.
 """
 
 import base64
