@@ -29,6 +29,8 @@ SEQUENCES = 128
 PYARROW = "pyarrow==26.0.1"
 """Ray Serve LLM imports it; nothing of ours does, so it lies in a folder of its own."""
 CACHE = Path("~/.cache/psychechat/benchmarks").expanduser()
+ENCODER_PREFIX = "query: "
+"""Our server puts it before each text, for the encoder was trained so; the pooling server's clients have to."""
 COUNSELOR = "counselor"
 """The model's name on other people's servers."""
 
@@ -42,13 +44,19 @@ def counselor_weights() -> str:
 
 def relay_settings() -> dict[str, Any]:
     """Our server as a plain relay: no guard, no judge. The classifier answers from a table, so its hop remains."""
-    demo = load("demo-cpu").model_dump(mode="json")
+    demo = even_settings()
     demo["classifier"] = {"engine": "scripted", "replicas": {"num_cpus": 0}}
+    # Thinking is shown, for a plain server shows it: both tell their first words at the same token.
+    demo["policy"] |= {"show_reasoning": True, "guard": {"mode": "off"}}
+    return demo
+
+
+def even_settings() -> dict[str, Any]:
+    """Our server as shipped, but for the counselor's engine, which has the arguments of vLLM's own server."""
+    demo = load("demo-cpu").model_dump(mode="json")
     counselor = demo["counselor"]
     counselor["max_num_seqs"] = SEQUENCES
     counselor["engine_args"]["enforce_eager"] = False  # compiled, as vLLM's own server is
-    # Thinking is shown, for a plain server shows it: both tell their first words at the same token.
-    demo["policy"] |= {"show_reasoning": True, "guard": {"mode": "off"}}
     return demo
 
 
@@ -113,6 +121,7 @@ START: Mapping[str, Callable[[Path], AbstractContextManager[Server]]] = {
     "ray-serve-llm": ray_serve_llm,
     "vllm-classify": vllm_classify,
     "relay": lambda folder: ours(relay_settings(), folder),
+    "even": lambda folder: ours(even_settings(), folder),
     "shipped": lambda folder: ours(shipped_settings(), folder),
 }
 

@@ -18,6 +18,8 @@ from benchmarks.speed.peers import COUNSELOR
 from benchmarks.speed.research_client import STAGES, Client, Lengths
 from benchmarks.speed.wire import Answer, chat
 
+OURS = "even"
+"""As shipped, but that its counselor's engine has the arguments of vLLM's server."""
 RESEARCH = "research client"
 LEVELS = {1: (2, 2), 4: (6, 2), 16: (24, 1)}
 """At once: conversations, and turns of each."""
@@ -46,8 +48,11 @@ def agent(bench: Bench, server: str, run: str) -> Ask:
 
 def research(client: Client, run: str, lengths: dict[Key, Lengths] | None) -> Ask:
     async def ask(session: Session, turn: Turn) -> Answer:
-        forced = None if lengths is None else lengths[key(session, turn)]
-        return await client.turn(f"{run} {session.name}", turn, forced)
+        if lengths is None:
+            return await client.turn(f"{run} {session.name}", turn)
+        if key(session, turn) not in lengths:
+            return Answer("ours failed")
+        return await client.turn(f"{run} {session.name}", turn, lengths[key(session, turn)])
 
     return ask
 
@@ -83,45 +88,56 @@ def recorded(ask: Ask, answers: dict[Key, Answer]) -> Ask:
     return asked
 
 
+def shares(before: Mapping[str, int], after: Mapping[str, int]) -> dict[str, float]:
+    """Of all tokens that a load took, each stage's part."""
+    spent = {stage: after.get(stage, 0) - before.get(stage, 0) for stage in STAGES}
+    return {stage: tokens / max(1, sum(spent.values())) for stage, tokens in spent.items()}
+
+
+def forced(answers: Mapping[Key, Answer], parts: Mapping[str, float]) -> dict[Key, Lengths]:
+    """For the client: each turn as long as ours was. One of ours that failed has no length."""
+    return {
+        each: lengths(answer.completion_tokens, (answer.found.get("review") or {}).get("rounds") or 1, parts)
+        for each, answer in answers.items()
+        if answer.error is None
+    }
+
+
 async def run(bench: Bench) -> Found:
-    rows, shares_seen = [], []
+    rows, seen = [], []
     client = Client(bench.http, bench.fleet.url("vllm"), COUNSELOR)
     levels = {level: LEVELS[level] for level in ((1, 4) if bench.quick else LEVELS)}
     for number in range(bench.rounds + 1):  # the first warms up
         for level, (count, turns) in levels.items() if number else [(4, (4, 1))]:
             part, named = "agent" if number else "warm-up", f"equal {number} {level}"
-            sessions = (await calm(bench, "shipped", bench.pick(2 * count, turns, f"agent {number} {level}")))[:count]
+            sessions = (await calm(bench, OURS, bench.pick(2 * count, turns, f"agent {number} {level}")))[:count]
             answers: dict[Key, Answer] = {}
-            before = await stage_tokens(bench, "shipped")
-            ask = recorded(agent(bench, "shipped", named), answers)
-            found = [await bench.closed(part, "shipped", ["shipped"], level, number, sessions, ask)]
-            after = await stage_tokens(bench, "shipped")
-            spent = {stage: after.get(stage, 0) - before.get(stage, 0) for stage in STAGES}
-            shares = {stage: tokens / max(1, sum(spent.values())) for stage, tokens in spent.items()}
-            forced = {
-                each: lengths(answer.completion_tokens, (answer.found.get("review") or {}).get("rounds") or 1, shares)
-                for each, answer in answers.items()
-            }
-            ask = research(client, named, forced)
+            before = await stage_tokens(bench, OURS)
+            ask = recorded(agent(bench, OURS, named), answers)
+            found = [await bench.closed(part, OURS, [OURS], level, number, sessions, ask)]
+            after = await stage_tokens(bench, OURS)
+            parts = shares(before, after)
+            whole = forced(answers, parts)
+            ask = research(client, named, whole)
             found.append(await bench.closed(part, RESEARCH, ["vllm"], level, number, sessions, ask))
             if number:
                 rows += found
-                shares_seen.append(shares)
+                seen.append(parts)
     level, (count, turns) = max(levels.items())
-    sessions = (await calm(bench, "shipped", bench.pick(2 * count, turns, "agent natural")))[:count]
+    sessions = (await calm(bench, OURS, bench.pick(2 * count, turns, "agent natural")))[:count]
     natural = Client(bench.http, bench.fleet.url("vllm"), COUNSELOR)
     for server, ask, uses in (
         (RESEARCH, research(natural, "natural", None), ["vllm"]),
-        ("shipped", agent(bench, "shipped", "natural"), ["shipped"]),
+        (OURS, agent(bench, OURS, "natural"), [OURS]),
     ):
         rows.append(await bench.closed("agent-natural", server, uses, level, 1, sessions, ask))
     facts: dict[str, Any] = {
         "stages_share_of_tokens": {
-            stage: round(statistics.fmean(shares[stage] for shares in shares_seen), 3) for stage in STAGES
+            stage: round(statistics.fmean(parts[stage] for parts in seen), 3) for stage in STAGES
         },
         "natural": {"did_not_parse": dict(natural.failures), "turns_given_up": natural.gave_up},
     }
     return Found(rows, facts)
 
 
-PART = Part("agent", "Agent Mode beside the sequential research client", ("vllm", "shipped"), run)
+PART = Part("agent", "Agent Mode beside the sequential research client", ("vllm", OURS), run)

@@ -8,12 +8,14 @@ from functools import partial
 from benchmarks.speed import wire
 from benchmarks.speed.driver import Load
 from benchmarks.speed.parts.base import Bench, Found, Part
+from benchmarks.speed.peers import ENCODER_PREFIX
 from benchmarks.speed.wire import Answer
 
 SERVERS = ("vllm-classify", "shipped")
 AT_ONCE = 64
 SINGLES, BATCH, BATCHES = 192, 64, 2
 ROUTES = {"vllm-classify": "/classify", "shipped": "/v1/classify"}
+PREFIXES = {"vllm-classify": ENCODER_PREFIX, "shipped": ""}
 MODELS = {"vllm-classify": "classifier", "shipped": "psychechat"}
 
 
@@ -26,7 +28,7 @@ async def requests(bench: Bench, server: str, texts: Sequence[Sequence[str]], at
         while waiting:
             batch = waiting.pop()
             started = time.perf_counter()
-            body = {"model": MODELS[server], "input": list(batch)}
+            body = {"model": MODELS[server], "input": [PREFIXES[server] + text for text in batch]}
             wrong, found = await wire.post(bench.http, bench.fleet.url(server) + ROUTES[server], body)
             took = time.perf_counter() - started
             answer = Answer(wrong, [took], seconds=took, completion_tokens=len(found["data"]) if found else 0)
@@ -52,4 +54,4 @@ async def run(bench: Bench) -> Found:
     return Found(rows)
 
 
-PART = Part("classify", "Classification beside vLLM's own pooling server", ("vllm", "vllm-classify", "shipped"), run)
+PART = Part("classify", "Classification beside vLLM's own pooling server", ("vllm-classify", "shipped"), run)

@@ -4,7 +4,7 @@ from benchmarks.speed.driver import Ask
 from benchmarks.speed.parts.base import GREEDY, Bench, Found, Part, ours, plain
 
 SERVERS = ("vllm", "ray-serve-llm", "relay")
-LEVELS = {1: (4, 2), 4: (8, 2), 16: (32, 2), 64: (96, 1)}
+LEVELS = {1: (4, 2), 4: (6, 2), 16: (24, 2), 64: (96, 1)}
 """At once: conversations, and turns of each."""
 BOUND = 64
 """New tokens of a reply, thinking included. Most replies reach it, so all servers write the same."""
@@ -30,7 +30,7 @@ async def run(bench: Bench) -> Found:
                 rows.append(await bench.closed("relay", server, [server], level, number, sessions, asks[server]))
     pace = max(row.turns_s for row in rows if row.server == "vllm")
     for number in range(1, bench.rounds + 1):
-        sessions = bench.pick(16 if bench.quick else 60, 1, f"open {number}")
+        sessions = bench.pick(16 if bench.quick else 40, 1, f"open {number}")
         for server in bench.in_turn(SERVERS, number):
             rate = RATE * pace
             opened.append(await bench.opened("open", server, [server], rate, number, sessions, asks[server]))

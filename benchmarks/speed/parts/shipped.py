@@ -12,7 +12,7 @@ from benchmarks.speed import wire
 from benchmarks.speed.conversations import Session, Turn
 from benchmarks.speed.driver import Ask
 from benchmarks.speed.parts.base import GREEDY, Bench, Found, Part, ours
-from benchmarks.speed.peers import COUNSELOR
+from benchmarks.speed.peers import COUNSELOR, ENCODER_PREFIX
 from benchmarks.speed.wire import Answer
 
 CLIENT = "vllm + vllm-classify"
@@ -59,9 +59,8 @@ def client(bench: Bench) -> Ask:
         deltas: list[float] = []
 
         async def classified(text: str, *, shown: bool) -> str | None:
-            wrong, _ = await wire.post(
-                bench.http, f"{bench.fleet.url('vllm-classify')}/classify", {"model": "classifier", "input": text}
-            )
+            body = {"model": "classifier", "input": ENCODER_PREFIX + text}
+            wrong, _ = await wire.post(bench.http, f"{bench.fleet.url('vllm-classify')}/classify", body)
             if shown:
                 deltas.append(time.perf_counter() - started)
             return wrong
