@@ -52,12 +52,11 @@ def relay_settings() -> dict[str, Any]:
 
 
 def even_settings() -> dict[str, Any]:
-    """Our server as shipped, but for the counselor's engine: it has the arguments and processes of vLLM's own server."""
+    """Our server as shipped, but for the counselor's engine, which has the arguments of vLLM's own server."""
     demo = load("demo-cpu").model_dump(mode="json")
     counselor = demo["counselor"]
     counselor["max_num_seqs"] = SEQUENCES
-    counselor["engine_args"] = {"max_model_len": VLLM_ENGINE["max_model_len"]}  # compiled, its worker a process
-    counselor["replicas"]["env"] = {"VLLM_CPU_OMP_THREADS_BIND": COUNSELOR_CORE, "VLLM_CPU_KVCACHE_SPACE": "1"}
+    counselor["engine_args"]["enforce_eager"] = False  # compiled, as vLLM's own server is
     return demo
 
 
