@@ -117,8 +117,8 @@ def chained(sessions: Sequence[Session], turns: int, count: int) -> list[Session
     for spoken in ("zh", "en"):
         utterances: tuple[Utterance, ...] = ()
         for session in sessions:
-            # Long messages would not leave room for the stages in the demo's context.
-            if len(session.turns) < 4 or session.turns[0].language != spoken or _characters(session) > 100:
+            # The demo's counselor loses its way in prompts of two thousand tokens; these end with half as many.
+            if len(session.turns) < 4 or session.turns[0].language != spoken or _characters(session) > 35:
                 continue
             utterances += session.turns[-1].conversation.utterances[:-1]
             if len(utterances) >= 2 * turns:
