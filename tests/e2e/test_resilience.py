@@ -3,6 +3,7 @@
 import concurrent.futures
 import json
 import time
+from typing import Any
 
 import httpx
 import openai
@@ -11,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from benchmarks.servers import Server
 
-HELLO = {"role": "user", "content": "I had a long day at work."}
+HELLO: Any = {"role": "user", "content": "I had a long day at work."}
 BODY = {"model": "psychechat", "messages": [HELLO], "temperature": 0}
 LONG_TALK = json.dumps(
     {
