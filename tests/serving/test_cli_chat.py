@@ -30,8 +30,8 @@ CHUNKS = Chunks(Heading("chatcmpl-1", 0, "psychechat", "fp_test"), include_usage
 
 def reply(text: str, **found: Any) -> bytes:
     """A whole streamed reply, in two pieces with a keep-alive between them."""
-    finish = found.pop("finish", "stop")
-    whole = Reply((Choice(text, finish),), **({"mode": "llm", "reason": "default"} | found))
+    finish, fallback = found.pop("finish", "stop"), found.pop("fallback", False)
+    whole = Reply((Choice(text, finish, fallback=fallback),), **({"mode": "llm", "reason": "default"} | found))
     middle = len(text) // 2
     return b"".join(
         [
