@@ -3,16 +3,14 @@
 import concurrent.futures
 import json
 import time
-from typing import Any
 
 import httpx
 import openai
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 
 from benchmarks.servers import Server
 
-HELLO: Any = {"role": "user", "content": "I had a long day at work."}
+HELLO = {"role": "user", "content": "I had a long day at work."}
 BODY = {"model": "psychechat", "messages": [HELLO], "temperature": 0}
 LONG_TALK = json.dumps(
     {
@@ -70,48 +68,30 @@ def test_many_at_once_are_all_answered_whole(client: openai.OpenAI) -> None:
     assert ended.count("stop") >= 12
 
 
-def test_clients_that_leave_do_not_hold_the_engine(server: Server, plane: str, client: openai.OpenAI) -> None:
-    """By vLLM's own counts: of turns that nobody waits for it generates a part, and then nothing more runs.
-
-    Side by side, so that each would take several seconds.
-    """
-    model, leaving = "psychechat-agent", 16
-    reply = client.chat.completions.create(model=model, messages=[HELLO], temperature=0)
-    assert reply.usage
-    before = _settled(plane)["generation_tokens_total"]
-
-    def leave(index: int) -> None:
-        body = {"model": model, "messages": [HELLO], "temperature": 0, "stream": index % 2 == 0}
+def test_clients_that_leave_do_not_hold_the_engine(server: Server) -> None:
+    for stream in (True, False):
+        for model in ("psychechat-agent", "psychechat-llm"):
+            with pytest.raises(httpx.ReadTimeout):
+                httpx.post(
+                    f"{server.url}/v1/chat/completions",
+                    json={"model": model, "messages": [HELLO], "stream": stream},
+                    timeout=0.15,
+                )
+    time.sleep(1)
+    # What still ran would show in the engine's own generation: the next one is as quick as ever.
+    counselor = {"model": "psychechat-llm", "messages": [HELLO], "max_tokens": 40, "temperature": 0}
+    idle = min(_seconds(server, counselor) for _ in range(3))
+    for _ in range(8):
         with pytest.raises(httpx.ReadTimeout):
-            httpx.post(f"{server.url}/v1/chat/completions", json=body, timeout=0.3)
-
-    with concurrent.futures.ThreadPoolExecutor(leaving) as pool:
-        list(pool.map(leave, range(leaving)))
-    after = _settled(plane)
-    assert after["generation_tokens_total"] - before < 0.5 * leaving * reply.usage.completion_tokens
-    assert after["num_requests_running"] == after["num_requests_waiting"] == 0
+            httpx.post(f"{server.url}/v1/chat/completions", json={**BODY, "model": "psychechat-agent"}, timeout=0.15)
+    time.sleep(1)
+    assert min(_seconds(server, counselor) for _ in range(3)) < 3 * idle + 0.2
 
 
-def _settled(plane: str) -> dict[str, float]:
-    """The counselor's figures once they stand still. Ray passes them on every ten seconds, in two steps."""
-    deadline = time.monotonic() + 120
-    seen, since = _counselor(plane), time.monotonic()
-    while time.monotonic() - since < 25:
-        time.sleep(1)
-        if (now := _counselor(plane)) != seen:
-            seen, since = now, time.monotonic()
-        assert time.monotonic() < deadline, "the counselor still runs"
-    return seen
-
-
-def _counselor(plane: str) -> dict[str, float]:
-    found = dict.fromkeys(("generation_tokens_total", "num_requests_running", "num_requests_waiting"), -1.0)
-    for family in text_string_to_metric_families(httpx.get(plane, timeout=30).text):
-        for sample in family.samples:
-            name = sample.name.removeprefix("ray_vllm_")
-            if name in found and sample.labels.get("model_name") == "counselor":
-                found[name] = sample.value
-    return found
+def _seconds(server: Server, body: dict[str, object]) -> float:
+    start = time.monotonic()
+    assert httpx.post(f"{server.url}/v1/chat/completions", json=body, timeout=120).status_code == 200
+    return time.monotonic() - start
 
 
 def test_metrics_count_the_turns(server: Server) -> None:
