@@ -21,8 +21,6 @@ DEFAULTS = {
     "RAY_SERVE_HAPROXY_TIMEOUT_SERVER_S": "600",
     # Nobody has to be drained away from a server on one machine, so Ctrl-C need not wait for it.
     "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1",
-    # Ray's workers would yield to everything else on the machine (15); here they are what the machine is for.
-    "RAY_worker_niceness": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
     # HAProxy would log each request's path and query string to whatever syslog listens on port 514. This is the
     # discard service's port, where nobody does.
