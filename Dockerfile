@@ -16,9 +16,9 @@ ENV PATH=$VENV/bin:$PATH PYTHONUNBUFFERED=1 RAY_USAGE_STATS_ENABLED=0
 
 # uv does what pip cannot: it installs what the lock says and checks each hash, without asking what the packages ask for.
 FROM base AS build
-ENV UV_LINK_MODE=copy
+ENV UV_LINK_MODE=copy UV_CACHE_DIR=/var/cache/uv PIP_NO_CACHE_DIR=1
 WORKDIR /src
-RUN --mount=type=cache,target=/root/.cache python -m venv /opt/uv && /opt/uv/bin/pip install uv==0.13.9
+RUN python -m venv /opt/uv && /opt/uv/bin/pip install uv==0.13.9
 ENV PATH=/opt/uv/bin:$PATH
 
 FROM build AS build-cpu
@@ -26,7 +26,7 @@ COPY requirements-image-cpu.lock ./
 # Where torch's CPU build is: another index of packages than the rest, or a folder (`--find-links`).
 ARG TORCH="--torch-backend cpu"
 # hadolint ignore=SC2086
-RUN --mount=type=cache,target=/root/.cache uv venv "$VENV" \
+RUN --mount=type=cache,target=/var/cache/uv uv venv "$VENV" \
     && uv pip install --python "$VENV" --no-deps --compile-bytecode $TORCH torch==2.13.0+cpu \
     && uv pip install --python "$VENV" --no-deps --compile-bytecode --require-hashes -r requirements-image-cpu.lock
 COPY . .
@@ -34,7 +34,7 @@ RUN uv pip install --python "$VENV" --no-deps --no-build-isolation --compile-byt
 
 FROM build AS build-gpu
 COPY requirements-image-gpu.lock ./
-RUN --mount=type=cache,target=/root/.cache uv venv "$VENV" \
+RUN --mount=type=cache,target=/var/cache/uv uv venv "$VENV" \
     && uv pip install --python "$VENV" --no-deps --compile-bytecode --require-hashes -r requirements-image-gpu.lock
 COPY . .
 RUN uv pip install --python "$VENV" --no-deps --no-build-isolation --compile-bytecode .

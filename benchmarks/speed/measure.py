@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
+
 from benchmarks.speed.driver import Load
 from benchmarks.speed.wire import Answer
 
@@ -102,15 +104,8 @@ def percentiles(seconds: Sequence[float]) -> tuple[float, float, float]:
     """p50, p90 and p99 in milliseconds; zeros for nothing."""
     if not seconds:
         return (0.0, 0.0, 0.0)
-    ordered = sorted(seconds)
-
-    def at(share: float) -> float:
-        place = share * (len(ordered) - 1)
-        low = int(place)
-        high = min(low + 1, len(ordered) - 1)
-        return round(1000 * (ordered[low] + (place - low) * (ordered[high] - ordered[low])), 2)
-
-    return at(0.5), at(0.9), at(0.99)
+    p50, p90, p99 = (round(1000 * float(cut), 2) for cut in np.percentile(seconds, (50, 90, 99)))
+    return p50, p90, p99
 
 
 Rows = Sequence[Mapping[str, Any]]

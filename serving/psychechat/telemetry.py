@@ -13,7 +13,7 @@ from typing import get_args
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from psychechat.conversation import Cause
-from psychechat.emotion import Group, Label
+from psychechat.emotion import LABELS
 from psychechat.risk import Severity
 
 _SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
@@ -22,7 +22,7 @@ _TOKEN_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
 STAGES = ("emotion", "draft", "simulation", "review", "reply")
 CAUSES = get_args(Cause)
 RISK = (*(severity.label for severity in Severity), "unknown")
-EMOTIONS = tuple(Label(group, intensity).name() for group in Group for intensity in (1, 2, 3))
+EMOTIONS = tuple(label.name() for label in LABELS)
 
 
 class Metrics:

@@ -6,17 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf, isnan, nan
 
-from psychechat.api.protocol import MODELS, ChatMessage, ChatRequest
+from psychechat.api.protocol import MAX_CHOICES, MAX_SESSION, MAX_STOP, MODELS, ChatMessage, ChatRequest
 from psychechat.conversation import Conversation, Utterance
 from psychechat.errors import InvalidRequest, UnknownModel, UnsupportedParameter
 from psychechat.pipeline import crisis
 from psychechat.pipeline.judging import Judging
 from psychechat.pipeline.turn import Pipeline, TurnRequest
 from psychechat.policy import Limits, Policy
-
-_MAX_SESSION = 256
-_MAX_STOP = 64
-_MAX_CHOICES = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +62,7 @@ async def _alarming(messages: Sequence[ChatMessage], policy: Policy) -> str | No
 
 def is_session(name: str) -> bool:
     """Whether a session can have this name. One with a line break in it no path could hold."""
-    return 0 < len(name) <= _MAX_SESSION and not any(unicodedata.category(character) == "Cc" for character in name)
+    return 0 < len(name) <= MAX_SESSION and not any(unicodedata.category(character) == "Cc" for character in name)
 
 
 def _turn_request(body: ChatRequest, limits: Limits, least_tokens: int, caller: Caller) -> TurnRequest:
@@ -118,24 +114,24 @@ def _is_header(name: str | None) -> bool:
 
 def _check_names(body: ChatRequest, caller: Caller) -> None:
     if body.prompt_cache_key is not None and not is_session(body.prompt_cache_key):
-        why = f"'prompt_cache_key' must have 1 to {_MAX_SESSION} characters, none of them a control character."
+        why = f"'prompt_cache_key' must have 1 to {MAX_SESSION} characters, none of them a control character."
         raise InvalidRequest(why, param="prompt_cache_key")
     if caller.session is not None and not _is_header(caller.session):
-        why = f"'x-session-id' must have 1 to {_MAX_SESSION} ASCII characters; 'prompt_cache_key' takes any."
+        why = f"'x-session-id' must have 1 to {MAX_SESSION} ASCII characters; 'prompt_cache_key' takes any."
         raise InvalidRequest(why, param="x-session-id")
 
 
 def _check_stop(strings: Sequence[str]) -> None:
     for index, stop in enumerate(strings):
-        if not 0 < len(stop) <= _MAX_STOP:
-            why = f"'stop[{index}]' must have 1 to {_MAX_STOP} characters."
+        if not 0 < len(stop) <= MAX_STOP:
+            why = f"'stop[{index}]' must have 1 to {MAX_STOP} characters."
             raise InvalidRequest(why, param=f"stop[{index}]")
 
 
 def _choices(body: ChatRequest) -> int:
     choices = body.n or 1
-    if choices > _MAX_CHOICES:
-        raise InvalidRequest(f"'n' may be {_MAX_CHOICES} at most.", param="n")
+    if choices > MAX_CHOICES:
+        raise InvalidRequest(f"'n' may be {MAX_CHOICES} at most.", param="n")
     return choices
 
 

@@ -54,11 +54,14 @@ _NEUTRAL: dict[str, tuple[Any, ...]] = {
 }
 
 
+MAX_SESSION, MAX_STOP = 256, 64
+"""Characters of a session's name, and of a string that stops."""
+MAX_CHOICES = 8
 _MAX_METADATA = 16
-_Stop = Annotated[str, Field(min_length=1, max_length=64)]
+_Stop = Annotated[str, Field(min_length=1, max_length=MAX_STOP)]
 
 
-_NAME: JsonDict = {"minLength": 1, "maxLength": 256, "pattern": r"^[^\x00-\x1f\x7f-\x9f]*$"}
+_NAME: JsonDict = {"minLength": 1, "maxLength": MAX_SESSION, "pattern": r"^[^\x00-\x1f\x7f-\x9f]*$"}
 """What `intake` demands, told here for the OpenAPI document alone: an alarming message is answered before that."""
 
 
@@ -195,7 +198,7 @@ class ChatRequest(Wire):
     frequency_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
     stop: Annotated[list[str], Field(max_length=4)] | None = None
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
-    n: Annotated[int, Field(ge=1, le=128, json_schema_extra={"maximum": 8})] | None = None
+    n: Annotated[int, Field(ge=1, le=128, json_schema_extra={"maximum": MAX_CHOICES})] | None = None
     logprobs: bool | None = None
     top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
     reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = None

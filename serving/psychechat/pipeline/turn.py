@@ -102,17 +102,16 @@ class _Turn:
     async def answer(self, speak: Callable[[Piece], None]) -> Reply:
         found = self._found
         await recall(self._pipeline, found, self._tally)
-        call = self._call()
         pack = self._pipeline.packs[found.language]
         brief = Brief(found.request.conversation, found.memory)
         with await self._enter() as permit:
-            found.assessment, obstacle = await together(self._classify(call, permit), self._fit(pack, brief))
+            found.assessment, obstacle = await together(self._classify(permit), self._fit(pack, brief))
         found.decision = self._route()
         if obstacle is not None:
             raise obstacle
         with self._quota(), await self._place():
             self._begin()
-            return await self._reply_in_mode(call, pack, brief, speak)
+            return await self._reply_in_mode(pack, brief, speak)
 
     async def _enter(self) -> Permit:
         """To be classified. An alarming message waits for nobody; a key beyond its quota waits for all others."""
@@ -154,7 +153,7 @@ class _Turn:
             self._pipeline.quotas.count(found.request.tenant)
         self._admitted()
 
-    async def _reply_in_mode(self, call: Call, pack: Pack, brief: Brief, speak: Callable[[Piece], None]) -> Reply:
+    async def _reply_in_mode(self, pack: Pack, brief: Brief, speak: Callable[[Piece], None]) -> Reply:
         found = self._found
         assert found.decision is not None
         desk = Desk(
@@ -162,7 +161,7 @@ class _Turn:
             seeker=self._pipeline.seeker,
             pack=pack,
             limits=found.policy.limits,
-            call=replace(call, priority=_URGENT if found.decision.crisis else _NORMAL),
+            call=replace(self._call(), priority=_URGENT if found.decision.crisis else _NORMAL),
             metrics=self._pipeline.metrics,
             tally=self._tally,
         )
@@ -218,14 +217,14 @@ class _Turn:
             trace=tracing.headers(),
         )
 
-    async def _classify(self, call: Call, permit: Permit) -> Assessment | None:
+    async def _classify(self, permit: Permit) -> Assessment | None:
         """None if the risk cannot be told, for whatever reason: the turn then goes on as one of unknown risk."""
         found = self._found
         with permit, self._tally.timed("classify"):
             try:
                 async with asyncio.timeout(self._reading_seconds):
-                    traced = replace(call, trace=tracing.headers())
-                    [assessment] = await self._pipeline.classifier.classify([found.request.conversation.newest], traced)
+                    newest = found.request.conversation.newest
+                    [assessment] = await self._pipeline.classifier.classify([newest], self._call())
                 if not assessment.is_finite:
                     raise EngineUnavailable("The classifier's answer cannot be used.")
             except Exception as error:
