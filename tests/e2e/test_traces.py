@@ -1,5 +1,7 @@
 """One trace a turn, through HAProxy, Ray and vLLM, as a collector gets it."""
 
+from collections import Counter
+
 import openai
 
 from tests.collector import Collector, Span
@@ -24,8 +26,10 @@ def test_a_turn_is_one_trace_across_ray_and_vllm(client: openai.OpenAI, collecto
         """Each process sends its own when it likes."""
         services = {span.service for span in ours(spans) if span.parent != CALLER}
         ended = any(span.parent == CALLER for span in ours(spans))
-        vllms = sum(span.name == "llm_request" for span in ours(spans))
-        return ended and services == SERVICES and vllms >= len(AGENT)
+        counts = Counter(span.name for span in ours(spans))
+        return (
+            ended and services == SERVICES and all(counts[name] >= len(AGENT) for name in ("generate", "llm_request"))
+        )
 
     spans = ours(collector.wait_for(whole))
     [root] = [span for span in spans if span.parent == CALLER]
