@@ -40,7 +40,11 @@ def collector() -> Iterator[Collector]:
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory, receiver: Receiver, collector: Collector) -> Iterator[Server]:
     settings = load("demo-cpu").model_dump(mode="json", exclude_unset=True) | {"escalation": {"url": receiver.url}}
-    env = {"PSYCHECHAT_ESCALATION_SECRET": SECRET, **exporting_to(collector)}
+    env = {
+        "PSYCHECHAT_ESCALATION_SECRET": SECRET,
+        "RAY_metrics_report_interval_ms": "1000",  # ten seconds else
+        **exporting_to(collector),
+    }
     with servers.configured(settings, tmp_path_factory.mktemp("server"), env=env) as running:
         yield running
 

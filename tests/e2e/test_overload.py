@@ -4,9 +4,7 @@ import asyncio
 import random
 from typing import Any
 
-import httpx
-
-from benchmarks.overload import opened, summary
+from benchmarks.overload import asking, opened, summary
 from benchmarks.servers import Server
 
 RATE = 40.0
@@ -17,9 +15,7 @@ def test_at_more_than_its_capacity_no_crisis_is_refused_and_nothing_is_cut(serve
     """What cannot be served is refused, never answered in part."""
 
     async def overloaded() -> dict[str, Any]:
-        async with httpx.AsyncClient(
-            base_url=server.url, timeout=100, limits=httpx.Limits(max_connections=None)
-        ) as client:
+        async with asking(server.url) as client:
             return summary(await opened(client, RATE, 30.0, random.Random(5)), 30.0)
 
     found = asyncio.run(overloaded())

@@ -137,6 +137,13 @@ async def running(generator: "VllmGenerator") -> float:
     )
 
 
+async def test_on_a_cpu_all_others_go_before_the_engine(generator: "VllmGenerator") -> None:
+    [engine_core] = generator._engine.engine_core.resources.engine_manager.processes
+    threads = [int(thread) for thread in os.listdir(f"/proc/{engine_core.pid}/task")]
+    assert {os.getpriority(os.PRIO_PROCESS, thread) for thread in threads} == {19}
+    assert os.getpriority(os.PRIO_PROCESS, 0) < 19
+
+
 async def test_every_stage_of_every_pack_keeps_its_schema(generator: "VllmGenerator") -> None:
     stages = [packs.load(name).stage(stage) for name in ("en", "zh") for stage in StageName]
     stages = [stage for stage in stages if stage.schema is not None]

@@ -23,6 +23,7 @@ from psychechat.engines.stopping import StopStrings
 from psychechat.engines.thinking import CLOSE, OPEN, ThinkingSplitter
 from psychechat.engines.vllm.grammar import grammar
 from psychechat.engines.vllm.logprobs import Scores
+from psychechat.engines.vllm.niceness import step_back
 from psychechat.engines.vllm.stats import stat_loggers
 from psychechat.errors import ContextLengthExceeded, DeadlineExceeded, EngineUnavailable, InvalidRequest, Overloaded
 
@@ -56,6 +57,8 @@ class VllmGenerator:
         self._engine = AsyncLLM.from_engine_args(
             AsyncEngineArgs(model=model, **(defaults | dict(engine_args or {}))), stat_loggers=stat_loggers(on_ray)
         )
+        if cpu:
+            step_back()
         # A seeded request whose prefill is chunked stops a CPU engine for everyone.
         self._takes_seeds = not cpu
         self._traces = self._engine.observability_config.otlp_traces_endpoint is not None
