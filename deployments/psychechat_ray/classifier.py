@@ -15,7 +15,7 @@ from psychechat.engines.base import Call
 from psychechat.engines.scripted import ScriptedClassifier
 from psychechat_ray.models import classifier_model
 from psychechat_ray.remote import ACCEPTED
-from psychechat_ray.replicas import only_our_errors, seen, shut_down, traced
+from psychechat_ray.replicas import only_our_errors, seen, settled, shut_down, traced
 
 if TYPE_CHECKING:
     from psychechat.engines.vllm.classifier import VllmClassifier
@@ -29,6 +29,7 @@ class Classifier:
         # In a thread, so that the replica can be stopped while its engine loads.
         self._engine = await asyncio.to_thread(_engine, settings, cache)
         await self._engine.classify(["warm up"], Call("warm-up", "warm-up"))  # a first pass takes seconds
+        settled()
 
     async def classify(self, utterances: Sequence[str], call: Call) -> AsyncGenerator[list[Assessment] | None, None]:
         yield ACCEPTED

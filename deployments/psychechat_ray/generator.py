@@ -14,7 +14,7 @@ from psychechat.engines.base import Call, Delta, Message, Sampling, Stage
 from psychechat.engines.scripted import ScriptedGenerator
 from psychechat_ray.models import generator_model
 from psychechat_ray.remote import ACCEPTED
-from psychechat_ray.replicas import only_our_errors, seen, shut_down, traced
+from psychechat_ray.replicas import only_our_errors, seen, settled, shut_down, traced
 
 if TYPE_CHECKING:
     from psychechat.engines.vllm.generator import VllmGenerator
@@ -24,22 +24,30 @@ class Generator:
     """Ready once the grammars of `stages` are compiled."""
 
     _tracer: Tracer = tracing.OFF
+    _streams = 0
+    """Under way."""
 
     async def __init__(self, settings: GeneratorSettings, stages: Sequence[Stage]) -> None:  # type: ignore[misc]  # Serve awaits it
         self._tracer = seen()
         # In a thread, so that the replica can be stopped while its engine loads.
         self._engine = await asyncio.to_thread(_engine, settings)
         await self._engine.warm(stages)
+        settled()
 
     async def generate(
         self, messages: Sequence[Message], stage: Stage, sampling: Sampling, call: Call
     ) -> AsyncGenerator[Delta | None, None]:
-        """A delta holds all that the engine has by the time that Ray took the last one: each costs a message."""
+        """A delta holds all that the engine wrote since the last one left: each costs a message."""
         yield ACCEPTED
-        with only_our_errors(), traced(self._tracer, "generate", call, stage=stage.name) as its_call:
-            async with aclosing(self._engine.generate(messages, stage, sampling, its_call)) as deltas:
-                async for delta in deltas:
-                    yield delta
+        self._streams += 1
+        try:
+            with only_our_errors(), traced(self._tracer, "generate", call, stage=stage.name) as its_call:
+                async with aclosing(self._engine.generate(messages, stage, sampling, its_call)) as deltas:
+                    async for delta in deltas:
+                        yield delta
+                        await asyncio.sleep(0 if delta.finish_reason else pause(self._streams))
+        finally:
+            self._streams -= 1
 
     async def check_fits(self, messages: Sequence[Message], reserve: int) -> AsyncGenerator[bool | None, None]:
         yield ACCEPTED
@@ -53,6 +61,20 @@ class Generator:
 
     def __del__(self) -> None:
         shut_down(getattr(self, "_engine", None))
+
+
+def pause(streams: int) -> float:
+    """Seconds to wait after a delta, while the engine gathers the next one.
+
+    So a replica sends at most 1 / `_MESSAGE_SECONDS` messages a second, however many streams it has, until `_LONGEST`.
+    """
+    return min(streams * _MESSAGE_SECONDS, _LONGEST)
+
+
+_MESSAGE_SECONDS = 0.001
+"""About what a message costs its sender and its reader together."""
+_LONGEST = 0.1
+"""Text that comes ten times a second still flows."""
 
 
 def _engine(settings: GeneratorSettings) -> "VllmGenerator | ScriptedGenerator":

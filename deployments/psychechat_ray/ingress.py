@@ -21,7 +21,7 @@ from psychechat.telemetry import Metrics
 from psychechat_ray.metrics import Plane
 from psychechat_ray.models import weights_version
 from psychechat_ray.remote import RemoteClassifier, RemoteGenerator
-from psychechat_ray.replicas import seen
+from psychechat_ray.replicas import seen, settled
 
 Handle = DeploymentHandle[Any]
 
@@ -58,6 +58,7 @@ class Ingress:
             tracer=tracer,
             weights=weights_version(settings),
         )
+        settled()
 
     def reconfigure(self, user_config: dict[str, Any]) -> None:
         """Swap the policy, and read the keys again, those of clients and those of the memory.

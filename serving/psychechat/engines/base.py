@@ -56,6 +56,8 @@ class Stage:
     name: StageName
     thinks: bool = False
     schema: Mapping[str, Any] | None = None
+    tells_thinking: bool = True
+    """Whether the deltas carry the thinking's text. Where nobody is shown it, its tokens need not travel."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,6 +103,8 @@ class ScriptedGenerator:
                     raise DeadlineExceeded("The turn's time is up.")
                 piece = word if index in (0, len(thoughts)) else f" {word}"
                 if index < len(thoughts):
+                    if not stage.tells_thinking:
+                        continue
                     held = replace(held, reasoning=held.reasoning + piece)
                 elif not stops.hit:
                     scores = _scores(piece, sampling.logprobs)

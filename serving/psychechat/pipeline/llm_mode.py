@@ -70,7 +70,8 @@ async def _write(desk: Desk, brief: Brief, sampling: Sampling, index: int, leavi
     """Raises StageFailed for what is no reply: nothing after the thinking, more of it, or another stage's JSON."""
     written = ""
     finish: FinishReason | None = None
-    async with aclosing(stages.stream_reply(desk, brief, sampling, index, think=think)) as deltas:
+    reply = stages.stream_reply(desk, brief, sampling, index, think=think, tell=leaving.tells_thinking)
+    async with aclosing(reply) as deltas:
         async for delta in deltas:
             # The blank line after the thinking is not part of the reply.
             content = delta.content if written else delta.content.lstrip()
@@ -110,6 +111,10 @@ class _Leaving:
         """Whether anything has left, thinking included."""
         self.said = ""
         self.logprobs: tuple[TokenLogprob, ...] = ()
+
+    @property
+    def tells_thinking(self) -> bool:
+        return self._outlet.show_reasoning
 
     @property
     def found(self) -> Cause | None:

@@ -94,12 +94,15 @@ async def review(desk: Desk, brief: Brief) -> Review:
 
 
 def stream_reply(
-    desk: Desk, brief: Brief, sampling: Sampling, index: int, *, think: bool
+    desk: Desk, brief: Brief, sampling: Sampling, index: int, *, think: bool, tell: bool
 ) -> AsyncGenerator[Delta, None]:
-    """LLM Mode's single generation: thinking first, then the reply. Choices after the first share its prompt."""
+    """LLM Mode's single generation: thinking first, then the reply. Choices after the first share its prompt.
+
+    `tell`: whether the thinking's text comes too.
+    """
     messages = desk.pack.messages(StageName.REPLY, brief)
     stage = desk.pack.stage(StageName.REPLY)
-    stage = replace(stage, thinks=stage.thinks and think)
+    stage = replace(stage, thinks=stage.thinks and think, tells_thinking=tell)
     return _generate(desk, messages, stage, sampling, new_prompt=index == 0)
 
 
@@ -149,8 +152,9 @@ async def _generate(
                 usage = delta.usage if new_prompt else replace(delta.usage, prompt_tokens=0, cached_tokens=0)
                 desk.tally.usage += usage
                 _count(desk.metrics, stage.name, usage)
-                if stage.schema is None and usage.completion_tokens > 1:  # a stage in JSON comes in one piece
-                    desk.metrics.inter_token_seconds.observe((now - began) / (usage.completion_tokens - 1))
+                told = usage.completion_tokens - (0 if stage.tells_thinking else usage.reasoning_tokens)
+                if stage.schema is None and told > 1:  # a stage in JSON comes in one piece
+                    desk.metrics.inter_token_seconds.observe((now - began) / (told - 1))
             yield delta
 
 

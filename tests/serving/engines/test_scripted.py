@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -36,3 +37,15 @@ async def test_the_first_word_takes_longer() -> None:
     await anext(stream)
     assert time.monotonic() - started >= 0.2
     await stream.aclose()
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("seconds", [0.0, 0.001])
+async def test_thinking_that_nobody_is_shown_does_not_travel(seconds: float) -> None:
+    stage = replace(STAGE, tells_thinking=False)
+    stream = scripted(seconds_per_word=seconds).generate(ASK, stage, Sampling(100), Call("r", "s"))
+    deltas = [delta async for delta in stream]
+    assert not any(delta.reasoning for delta in deltas)
+    assert "".join(delta.content for delta in deltas) == " ".join(WORDS)
+    assert deltas[-1].usage is not None
+    assert deltas[-1].usage.reasoning_tokens == 2

@@ -144,6 +144,12 @@ async def test_on_a_cpu_all_others_go_before_the_engine(generator: "VllmGenerato
     assert os.getpriority(os.PRIO_PROCESS, 0) < 19
 
 
+async def test_thinking_that_nobody_is_shown_does_not_travel(generator: "VllmGenerator") -> None:
+    whole = await collect(generator, replace(THINKING, tells_thinking=False), Sampling(64, temperature=1.0))
+    assert whole.reasoning == ""
+    assert usage(whole).reasoning_tokens > 0
+
+
 async def test_every_stage_of_every_pack_keeps_its_schema(generator: "VllmGenerator") -> None:
     stages = [packs.load(name).stage(stage) for name in ("en", "zh") for stage in StageName]
     stages = [stage for stage in stages if stage.schema is not None]

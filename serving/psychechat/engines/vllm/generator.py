@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from vllm import AsyncEngineArgs, SamplingParams
@@ -98,7 +99,10 @@ class VllmGenerator:
                 try:
                     splitter, stops = ThinkingSplitter(thinking), StopStrings(sampling.stop)
                     async for delta in self._deltas(outputs, splitter, stops, sampling.logprobs, call.deadline):
-                        yield delta
+                        if stage.tells_thinking:
+                            yield delta
+                        elif delta.content or delta.logprobs or delta.finish_reason:
+                            yield replace(delta, reasoning="")
                 finally:
                     await outputs.aclose()
 
