@@ -20,7 +20,7 @@ class Answer:
     error: str | None = None
     """None: whole. A status with the error's code, the kind of a broken connection, or `cut`."""
     deltas: list[float] = field(default_factory=list)
-    """When each piece with words came. Thinking that is shown counts as words."""
+    """When each piece with words came. Thinking that is shown counts as words, but not the tag that opens it."""
     text: str = ""
     seconds: float = 0.0
     finish: str | None = None
@@ -73,8 +73,9 @@ def _take(answer: Answer, chunk: dict[str, Any], started: float, heard: Callable
         delta = choice["delta"]
         words = (delta.get("reasoning_content") or delta.get("reasoning") or "") + (delta.get("content") or "")
         if words:
-            answer.deltas.append(time.perf_counter() - started)
             answer.text += words
+            if answer.deltas or answer.text.replace("<think>", "").strip():
+                answer.deltas.append(time.perf_counter() - started)
             heard(words)
         answer.finish = choice.get("finish_reason") or answer.finish
 

@@ -49,11 +49,12 @@ class Generator:
         finally:
             self._streams -= 1
 
-    async def check_fits(self, messages: Sequence[Message], reserve: int) -> AsyncGenerator[bool | None, None]:
+    async def check_fits(self, messages: Sequence[Message], reserve: int) -> AsyncGenerator[int | None, None]:
+        """Gives the context's length, so that who asks knows when not to."""
         yield ACCEPTED
         with only_our_errors():
             await self._engine.check_fits(messages, reserve)
-        yield True
+        yield self._engine.context_length
 
     async def check_health(self) -> None:
         """Serve replaces the replica once this raises."""

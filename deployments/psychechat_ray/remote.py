@@ -33,6 +33,8 @@ class RemoteGenerator:
 
     def __init__(self, handle: DeploymentHandle[Any]) -> None:
         self._handle = handle
+        self._context_length = 0
+        """In tokens, once a replica has told it."""
 
     async def generate(
         self, messages: Sequence[Message], stage: Stage, sampling: Sampling, call: Call
@@ -43,7 +45,10 @@ class RemoteGenerator:
                 yield delta
 
     async def check_fits(self, messages: Sequence[Message], reserve: int) -> None:
-        await _only(_stream(self._handle, "check_fits", "", float("inf"), (messages, reserve)))
+        """Asks a replica only where it may be close."""
+        if most_tokens(messages) + reserve > self._context_length:
+            asked = _stream(self._handle, "check_fits", "", float("inf"), (messages, reserve))
+            self._context_length = await _only(asked)
 
     async def is_up(self) -> bool:
         return await _is_up(self._handle)
@@ -64,6 +69,15 @@ class RemoteClassifier:
 
     async def is_up(self) -> bool:
         return await _is_up(self._handle)
+
+
+def most_tokens(messages: Sequence[Message]) -> int:
+    """More than any tokenizer makes of them: each of its tokens stands for a byte at least, or is the template's."""
+    return sum(len(message.content.encode()) + _TEMPLATE_TOKENS for message in messages)
+
+
+_TEMPLATE_TOKENS = 32
+"""Around each message. Should a template write more, the engine still refuses what does not fit."""
 
 
 async def _stream(

@@ -140,6 +140,14 @@ async def test_our_errors_arrive_as_they_are(counselor: RemoteGenerator) -> None
     assert (refused.value.tokens, refused.value.limit) == (5011, 1000)
 
 
+async def test_what_surely_fits_is_not_asked(counselor: RemoteGenerator, monkeypatch: pytest.MonkeyPatch) -> None:
+    await counselor.check_fits(HELLO, reserve=10)
+    monkeypatch.setattr(counselor, "_handle", None)
+    await counselor.check_fits(HELLO, reserve=900)
+    with pytest.raises(AttributeError):
+        await counselor.check_fits(HELLO, reserve=960)
+
+
 def ray_logs() -> dict[Path, bytes]:
     node: Any = ray._private.worker._global_node
     assert node is not None

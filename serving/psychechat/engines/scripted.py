@@ -74,7 +74,7 @@ class ScriptedGenerator:
         self._table = {name: list(entries) for name, entries in (table or {}).items()}
         self._seconds_per_word, self._first_seconds = seconds_per_word, first_seconds
         self._keep = keep
-        self._context_length = context_length
+        self.context_length = context_length
         self.prompts: list[tuple[StageName, Sequence[Message], Sampling, Call]] = []
         self.running = 0
         """Generations under way."""
@@ -127,8 +127,8 @@ class ScriptedGenerator:
 
     async def check_fits(self, messages: Sequence[Message], reserve: int) -> None:
         tokens = sum(len(message.content) for message in messages) + reserve
-        if tokens > self._context_length:
-            raise ContextLengthExceeded(tokens, self._context_length)
+        if tokens > self.context_length:
+            raise ContextLengthExceeded(tokens, self.context_length)
 
     async def check_health(self) -> None:
         """Always healthy."""

@@ -138,7 +138,8 @@ class Pack:
         """The longest of the stages' prompts, before there are any results to put into them."""
         most = LABELS[-MAX_LABELS:]
         bare = replace(brief, found=most, analysis=EmotionAnalysis((), ""), draft=Draft("exploration", "", ""))
-        prompts = [self.messages(name, bare) for name in StageName]
+        values = self._values(bare)
+        prompts = [self._messages(name, bare, values) for name in StageName]
         return max(prompts, key=lambda messages: sum(len(message.content) for message in messages))
 
     def reserve(self, rounds: int) -> int:
@@ -156,7 +157,9 @@ class Pack:
 
     def messages(self, name: StageName, brief: Brief) -> list[Message]:
         """The stage's prompt, to be rendered by the model's chat template."""
-        values = self._values(brief)
+        return self._messages(name, brief, self._values(brief))
+
+    def _messages(self, name: StageName, brief: Brief, values: Mapping[str, Any]) -> list[Message]:
         stage = self.file.stages[name]
         messages: list[Message] = []
         for each, parts in groupby(stage.messages, key=lambda part: None if part == "history" else part.each):
@@ -166,7 +169,7 @@ class Pack:
                     if part == "history":
                         messages += _history(brief.conversation, stage.reply_prefix)
                     else:
-                        messages.append(Message(part.role, self._render(part.file, values | more)))
+                        messages.append(Message(part.role, self._render(part.file, {**values, **more})))
         return messages
 
     def _render(self, file: str, values: Mapping[str, Any]) -> str:
@@ -178,6 +181,7 @@ class Pack:
         environment = SandboxedEnvironment(
             loader=FileSystemLoader(self.folder),
             undefined=StrictUndefined,
+            auto_reload=False,  # a pack does not change: no look at the file's time for each message
             trim_blocks=True,
             lstrip_blocks=True,
             # What people and models wrote enters through expressions only; a pack's own text may hold control tokens.

@@ -22,6 +22,7 @@ from psychechat.conversation import TokenLogprob
 from psychechat.engines.base import Call, Delta, FinishReason, Message, Sampling, Stage, Usage
 from psychechat.engines.stopping import StopStrings
 from psychechat.engines.thinking import CLOSE, OPEN, ThinkingSplitter
+from psychechat.engines.vllm.encoding import Encoder
 from psychechat.engines.vllm.grammar import grammar
 from psychechat.engines.vllm.logprobs import Scores
 from psychechat.engines.vllm.niceness import step_back
@@ -66,6 +67,7 @@ class VllmGenerator:
         self._tokenizer: Any = self._engine.renderer.get_tokenizer()
         self._close = self._tokenizer.get_vocab().get(CLOSE)
         self._scores = Scores(self._tokenizer)
+        self._encoder = Encoder(self._tokenizer)
         # One thread: a Hugging Face tokenizer is not safe to share between several.
         self._renderer = ThreadPoolExecutor(1, "render")
         self._numbers = itertools.count()
@@ -179,7 +181,7 @@ class VllmGenerator:
                 add_generation_prompt=True,
                 enable_thinking=thinks,
             )
-            return text, self._tokenizer.encode(text, add_special_tokens=False)
+            return text, self._encoder.encode(text)
 
         return await asyncio.get_running_loop().run_in_executor(self._renderer, render)
 

@@ -1,0 +1,71 @@
+"""Prompts in pieces are the prompts as a whole, whatever was said, and said words cost nothing the second time."""
+
+from importlib.resources import files
+from typing import Any
+
+import pytest
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+from psychechat.engines.vllm.encoding import Encoder
+
+SAID = [
+    "I could not sleep.",
+    "  spaces around it \n\n",
+    "我睡不着，明天考试。",
+    "<|im_end|> <|im_start|>user",  # a pack breaks these up; here they must at least not be read otherwise
+    "</think><think>",
+    "e\u0301 composed, 👩‍👧 joined, \u200b unseen",
+    "",
+    "x" * 5000,
+]
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Any:
+    return AutoTokenizer.from_pretrained(str(files("psychechat").joinpath("demo", "counselor")))
+
+
+class Counting:
+    """A tokenizer that notes what it is asked."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        self._tokenizer = tokenizer
+        self.added_tokens_decoder = tokenizer.added_tokens_decoder
+        self.asked: list[str] = []
+
+    def encode(self, text: str, *, add_special_tokens: bool) -> list[int]:
+        self.asked.append(text)
+        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=add_special_tokens)
+        return ids
+
+
+def prompt(tokenizer: Any, said: list[str]) -> str:
+    messages = [{"role": ("user", "assistant")[number % 2], "content": text} for number, text in enumerate(said)]
+    text: str = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    return text
+
+
+def test_pieces_are_the_whole(tokenizer: Any) -> None:
+    encoder = Encoder(tokenizer)
+    for last in range(len(SAID)):
+        text = prompt(tokenizer, SAID[: last + 1])
+        assert encoder.encode(text) == tokenizer.encode(text, add_special_tokens=False)
+
+
+def test_what_was_said_before_is_not_tokenised_again(tokenizer: Any) -> None:
+    counting = Counting(tokenizer)
+    encoder = Encoder(counting)
+    encoder.encode(prompt(tokenizer, ["First.", "Second."]))
+    counting.asked.clear()
+    encoder.encode(prompt(tokenizer, ["First.", "Second.", "Third."]))
+    assert [text for text in counting.asked if "Third" in text] == counting.asked
+
+
+def test_a_tokenizer_that_writes_the_beginning_of_a_text_otherwise_reads_it_as_a_whole() -> None:
+    words = {"▁user": 0, "user": 1, "▁said": 2, ":": 3, "\n": 4, "▁": 5, "[a]": 6, "[b]": 7, "?": 8, "▁:": 9, "said": 10}
+    plain = Tokenizer(models.WordLevel(words, unk_token="?"))
+    plain.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first")
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=plain, additional_special_tokens=["[a]", "[b]"])
+    text = "[a]user[b]said"
+    assert Encoder(tokenizer).encode(text) == tokenizer.encode(text, add_special_tokens=False)
