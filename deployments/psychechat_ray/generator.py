@@ -24,11 +24,13 @@ class Generator:
     """Ready once the grammars of `stages` are compiled."""
 
     _tracer: Tracer = tracing.OFF
+    _gather_seconds = 0.0
     _streams = 0
     """Under way."""
 
     async def __init__(self, settings: GeneratorSettings, stages: Sequence[Stage]) -> None:  # type: ignore[misc]  # Serve awaits it
         self._tracer = seen()
+        self._gather_seconds = settings.gather_seconds
         # In a thread, so that the replica can be stopped while its engine loads.
         self._engine = await asyncio.to_thread(_engine, settings)
         await self._engine.warm(stages)
@@ -45,7 +47,7 @@ class Generator:
                 async with aclosing(self._engine.generate(messages, stage, sampling, its_call)) as deltas:
                     async for delta in deltas:
                         yield delta
-                        await asyncio.sleep(0 if delta.finish_reason else pause(self._streams))
+                        await asyncio.sleep(0 if delta.finish_reason else pause(self._streams, self._gather_seconds))
         finally:
             self._streams -= 1
 
@@ -64,18 +66,16 @@ class Generator:
         shut_down(getattr(self, "_engine", None))
 
 
-def pause(streams: int) -> float:
+def pause(streams: int, longest: float) -> float:
     """Seconds to wait after a delta, while the engine gathers the next one.
 
-    So a replica sends at most 1 / `_MESSAGE_SECONDS` messages a second, however many streams it has, until `_LONGEST`.
+    So a replica sends at most 1 / `_MESSAGE_SECONDS` messages a second, until that would take `longest`.
     """
-    return min(streams * _MESSAGE_SECONDS, _LONGEST)
+    return min(streams * _MESSAGE_SECONDS, longest)
 
 
 _MESSAGE_SECONDS = 0.001
 """About what a message costs its sender and its reader together."""
-_LONGEST = 0.1
-"""Text that comes ten times a second still flows."""
 
 
 def _engine(settings: GeneratorSettings) -> "VllmGenerator | ScriptedGenerator":

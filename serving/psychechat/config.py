@@ -72,6 +72,8 @@ class ModelSettings(Branch):
 class GeneratorSettings(ModelSettings):
     max_num_seqs: PositiveInt = 64
     """Sequences that an engine works on at once. Admission counts with it, so it is not among `engine_args`."""
+    gather_seconds: NonNegativeFloat = 0.05
+    """The longest that words wait for others to leave with them, once a stream's first ones have left."""
 
     @model_validator(mode="after")
     def _one_max_num_seqs(self) -> Self:

@@ -132,16 +132,19 @@ class _Running:
 
     async def events(self, chunks: Chunks, keep_alive: float) -> AsyncGenerator[bytes, None]:
         yield chunks.opening(self._asked.choices)
-        while True:
+        ended = False
+        while not ended:
             try:
                 async with asyncio.timeout(keep_alive):
-                    piece = await self._pieces.get()
+                    waiting = [await self._pieces.get()]
             except TimeoutError:
                 yield KEEP_ALIVE
                 continue
-            if piece is None:
-                break
-            yield chunks.piece(piece)
+            while not self._pieces.empty():  # its client reads slowly, or there are many: one write for all of them
+                waiting.append(self._pieces.get_nowait())
+            ended = waiting[-1] is None
+            if events := b"".join(chunks.piece(piece) for piece in waiting if piece is not None):
+                yield events
         try:
             outcome = self._task.result()
         except Exception as error:
