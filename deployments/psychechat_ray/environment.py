@@ -26,12 +26,17 @@ DEFAULTS = {
     # discard service's port, where nobody does.
     "RAY_SERVE_HAPROXY_LOG_TARGET": "127.0.0.1:9",
 }
-HAPROXY_PORTS = {"RAY_SERVE_HAPROXY_STATS_PORT": 8404, "RAY_SERVE_HAPROXY_METRICS_PORT": 9101}
+PORTS = {
+    "RAY_SERVE_HAPROXY_STATS_PORT": 8404,
+    "RAY_SERVE_HAPROXY_METRICS_PORT": 9101,
+    # Where HAProxy turns while it has no ingress replica. With another server's here, that one would answer.
+    "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": 8500,
+}
 
 
 def set_defaults() -> None:
-    """What the caller has set stays. HAProxy's two ports move up where another server has them."""
+    """What the caller has set stays. Ports move up where another server has them."""
     for name, value in DEFAULTS.items():
         os.environ.setdefault(name, value)
-    for name, port in HAPROXY_PORTS.items():
+    for name, port in PORTS.items():
         os.environ.setdefault(name, str(free_from(port)))

@@ -63,7 +63,19 @@ def test_what_was_said_before_is_not_tokenised_again(tokenizer: Any) -> None:
 
 
 def test_a_tokenizer_that_writes_the_beginning_of_a_text_otherwise_reads_it_as_a_whole() -> None:
-    words = {"▁user": 0, "user": 1, "▁said": 2, ":": 3, "\n": 4, "▁": 5, "[a]": 6, "[b]": 7, "?": 8, "▁:": 9, "said": 10}
+    words = {
+        "▁user": 0,
+        "user": 1,
+        "▁said": 2,
+        ":": 3,
+        "\n": 4,
+        "▁": 5,
+        "[a]": 6,
+        "[b]": 7,
+        "?": 8,
+        "▁:": 9,
+        "said": 10,
+    }
     plain = Tokenizer(models.WordLevel(words, unk_token="?"))
     plain.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first")
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=plain, additional_special_tokens=["[a]", "[b]"])
