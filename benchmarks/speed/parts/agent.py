@@ -12,7 +12,7 @@ from typing import Any
 
 from benchmarks.speed.conversations import Session, Turn
 from benchmarks.speed.driver import Ask
-from benchmarks.speed.parts.base import Bench, Found, Part
+from benchmarks.speed.parts.base import Bench, Found, Part, Run
 from benchmarks.speed.parts.shipped import calm
 from benchmarks.speed.peers import COUNSELOR
 from benchmarks.speed.research_client import STAGES, Client, Lengths
@@ -114,12 +114,12 @@ async def run(bench: Bench) -> Found:
             answers: dict[Key, Answer] = {}
             before = await stage_tokens(bench, OURS)
             ask = recorded(agent(bench, OURS, named), answers)
-            found = [await bench.closed(part, OURS, [OURS], level, number, sessions, ask)]
+            found = [await bench.closed(Run(part, OURS, level, number), sessions, ask)]
             after = await stage_tokens(bench, OURS)
             parts = shares(before, after)
             whole = forced(answers, parts)
             ask = research(client, named, whole)
-            found.append(await bench.closed(part, RESEARCH, ["vllm"], level, number, sessions, ask))
+            found.append(await bench.closed(Run(part, RESEARCH, level, number, ["vllm"]), sessions, ask))
             if number:
                 rows += found
                 seen.append(parts)
@@ -130,7 +130,7 @@ async def run(bench: Bench) -> Found:
         (RESEARCH, research(natural, "natural", None), ["vllm"]),
         (OURS, agent(bench, OURS, "natural"), [OURS]),
     ):
-        rows.append(await bench.closed("agent-natural", server, uses, level, 1, sessions, ask))
+        rows.append(await bench.closed(Run("agent-natural", server, level, 1, uses), sessions, ask))
     facts: dict[str, Any] = {
         "stages_share_of_tokens": {
             stage: round(statistics.fmean(parts[stage] for parts in seen), 3) for stage in STAGES

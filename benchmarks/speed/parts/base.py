@@ -15,6 +15,22 @@ from benchmarks.speed.peers import COUNSELOR, Fleet
 from benchmarks.speed.wire import Answer
 
 
+@dataclass(frozen=True)
+class Run:
+    """One load of one server in one round. In open loop `at_once` is the rate, rounded."""
+
+    part: str
+    server: str
+    at_once: int
+    number: int
+    uses: Sequence[str] = ()
+    """What the server is made of, where that is not one process of its name."""
+
+    @property
+    def processes(self) -> Sequence[str]:
+        return self.uses or [self.server]
+
+
 @dataclass
 class Bench:
     """Given to each part. `fleet` runs what the part needs."""
@@ -36,70 +52,36 @@ class Bench:
                 _ = turn.prompt
         return chosen
 
-    async def closed(
-        self,
-        part: str,
-        server: str,
-        uses: Sequence[str],
-        at_once: int,
-        number: int,
-        sessions: Sequence[Session],
-        ask: Ask,
-    ) -> Row:
-        """Load a server, which is made of the processes `uses`, with all others held still."""
-        return await self.measured(
-            part, server, uses, at_once, number, lambda: driver.closed(sessions, at_once, ask, think=self.think)
-        )
+    async def closed(self, run: Run, sessions: Sequence[Session], ask: Ask) -> Row:
+        """Load a server in closed loop, with all others held still."""
+        return await self.measured(run, lambda: driver.closed(sessions, run.at_once, ask, think=self.think))
 
-    async def opened(
-        self,
-        part: str,
-        server: str,
-        uses: Sequence[str],
-        rate: float,
-        number: int,
-        sessions: Sequence[Session],
-        ask: Ask,
-    ) -> Row:
-        """Likewise, in open loop. `at_once` of the row is the rate, rounded."""
-        return await self.measured(
-            part,
-            server,
-            uses,
-            round(rate),
-            number,
-            lambda: driver.opened(sessions, rate, ask, seed=f"{part}{number}", think=self.think),
-        )
+    async def opened(self, run: Run, rate: float, sessions: Sequence[Session], ask: Ask) -> Row:
+        """Likewise, in open loop."""
+        seed = f"{run.part}{run.number}"
+        return await self.measured(run, lambda: driver.opened(sessions, rate, ask, seed=seed, think=self.think))
 
-    async def measured(
-        self,
-        part: str,
-        server: str,
-        uses: Sequence[str],
-        at_once: int,
-        number: int,
-        loaded: Callable[[], Awaitable[Load]],
-    ) -> Row:
+    async def measured(self, run: Run, loaded: Callable[[], Awaitable[Load]]) -> Row:
         """What a load of its own kind did, and what it cost the processes."""
-        with self.fleet.alone(*uses):
-            trees = [self.fleet.tree(name) for name in uses]
+        with self.fleet.alone(*run.processes):
+            trees = [self.fleet.tree(name) for name in run.processes]
             before = sum(tree.cpu_seconds() for tree in trees)
             load = await loaded()
             spent = sum(tree.cpu_seconds() for tree in trees) - before
             memory = sum(tree.memory_mb() for tree in trees)
         row = measure.row(
-            part,
-            server,
-            at_once,
-            number,
+            run.part,
+            run.server,
+            run.at_once,
+            run.number,
             load,
             cpu_seconds=spent,
             memory_mb=memory,
             objective=self.objective,
         )
         self.console.log(
-            f"{part} round {number}, {server} at {at_once}: {row.turns_s} turns/s, {row.tokens_s} tokens/s, "
-            f"TTFT {row.ttft_p50:.0f} ms, turn {row.turn_p50:.0f} ms"
+            f"{run.part} round {run.number}, {run.server} at {run.at_once}: "
+            f"{row.turns_s} turns/s, {row.tokens_s} tokens/s, TTFT {row.ttft_p50:.0f} ms, turn {row.turn_p50:.0f} ms"
             + (f", [red]{row.errors} errors: {row.kinds}[/]" if row.errors else "")
         )
         return row

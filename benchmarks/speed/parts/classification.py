@@ -7,7 +7,7 @@ from functools import partial
 
 from benchmarks.speed import wire
 from benchmarks.speed.driver import Load
-from benchmarks.speed.parts.base import Bench, Found, Part
+from benchmarks.speed.parts.base import Bench, Found, Part, Run
 from benchmarks.speed.peers import ENCODER_PREFIX
 from benchmarks.speed.wire import Answer
 
@@ -49,7 +49,7 @@ async def run(bench: Bench) -> Found:
         for server in bench.in_turn(SERVERS, number):
             for part, asked, at_once in (("classify", ones, AT_ONCE), ("classify-batch", batches, 1)):
                 loaded = partial(requests, bench, server, asked, at_once)
-                row = await bench.measured(part if number else "warm-up", server, [server], at_once, number, loaded)
+                row = await bench.measured(Run(part if number else "warm-up", server, at_once, number), loaded)
                 rows += [row] if number else []
     return Found(rows)
 

@@ -1,7 +1,7 @@
 """LLM Mode as a plain relay beside vLLM's own server and Ray Serve LLM: what our serving layer alone costs."""
 
 from benchmarks.speed.driver import Ask
-from benchmarks.speed.parts.base import GREEDY, Bench, Found, Part, ours, plain
+from benchmarks.speed.parts.base import GREEDY, Bench, Found, Part, Run, ours, plain
 
 SERVERS = ("vllm", "ray-serve-llm", "relay")
 LEVELS = {1: (4, 2), 4: (6, 2), 16: (24, 2), 64: (96, 1)}
@@ -21,19 +21,19 @@ async def run(bench: Bench) -> Found:
     levels = {level: LEVELS[level] for level in ((1, 4) if bench.quick else LEVELS)}
     for server in SERVERS:
         for level in levels:
-            await bench.closed("warm-up", server, [server], level, 0, bench.pick(level, 1, "warm"), asks[server])
+            await bench.closed(Run("warm-up", server, level, 0), bench.pick(level, 1, "warm"), asks[server])
     rows, opened = [], []
     for number in range(1, bench.rounds + 1):
         for level, (count, turns) in levels.items():
             sessions = bench.pick(count, turns, f"relay {number} {level}")
             for server in bench.in_turn(SERVERS, number):
-                rows.append(await bench.closed("relay", server, [server], level, number, sessions, asks[server]))
+                rows.append(await bench.closed(Run("relay", server, level, number), sessions, asks[server]))
     pace = max(row.turns_s for row in rows if row.server == "vllm")
     for number in range(1, bench.rounds + 1):
         sessions = bench.pick(16 if bench.quick else 40, 1, f"open {number}")
         for server in bench.in_turn(SERVERS, number):
             rate = RATE * pace
-            opened.append(await bench.opened("open", server, [server], rate, number, sessions, asks[server]))
+            opened.append(await bench.opened(Run("open", server, round(rate), number), rate, sessions, asks[server]))
     return Found([*rows, *opened], {"open_rate": round(RATE * pace, 2)})
 
 

@@ -11,7 +11,7 @@ import time
 from benchmarks.speed import wire
 from benchmarks.speed.conversations import Session, Turn
 from benchmarks.speed.driver import Ask
-from benchmarks.speed.parts.base import GREEDY, Bench, Found, Part, ours
+from benchmarks.speed.parts.base import GREEDY, Bench, Found, Part, Run, ours
 from benchmarks.speed.peers import COUNSELOR, ENCODER_PREFIX
 from benchmarks.speed.wire import Answer
 
@@ -102,14 +102,14 @@ async def run(bench: Bench) -> Found:
     levels = {level: LEVELS[level] for level in ((1, 4) if bench.quick else LEVELS)}
     rows = []
     for server, (ask, uses) in asks.items():
-        await bench.closed("warm-up", server, uses, 4, 0, bench.pick(4, 1, "warm"), ask)
+        await bench.closed(Run("warm-up", server, 4, 0, uses), bench.pick(4, 1, "warm"), ask)
     for number in range(1, bench.rounds + 1):
         for level, (count, turns) in levels.items():
             sessions = bench.pick(2 * count, turns, f"shipped {number} {level}")
             sessions = (await calm(bench, "shipped", sessions))[:count]
             for server in bench.in_turn(tuple(asks), number):
                 ask, uses = asks[server]
-                rows.append(await bench.closed("shipped", server, uses, level, number, sessions, ask))
+                rows.append(await bench.closed(Run("shipped", server, level, number, uses), sessions, ask))
     return Found(rows)
 
 
