@@ -78,6 +78,7 @@ def test_a_tokenizer_that_writes_the_beginning_of_a_text_otherwise_reads_it_as_a
     }
     plain = Tokenizer(models.WordLevel(words, unk_token="?"))
     plain.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first")
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=plain, additional_special_tokens=["[a]", "[b]"])
+    fast: Any = PreTrainedTokenizerFast
+    tokenizer = fast(tokenizer_object=plain, additional_special_tokens=["[a]", "[b]"])
     text = "[a]user[b]said"
     assert Encoder(tokenizer).encode(text) == tokenizer.encode(text, add_special_tokens=False)
