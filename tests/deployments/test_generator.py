@@ -1,8 +1,36 @@
 """What a replica sends is bounded, however many streams it has, and one stream alone does not wait."""
 
+import asyncio
+from contextlib import aclosing
+
 import pytest
 
-from psychechat_ray.generator import pause
+from psychechat.engines.base import Call, Delta, Message, Sampling, Stage, StageName
+from psychechat.engines.scripted import ScriptedGenerator
+from psychechat_ray.generator import Generator, pause
+
+WORDS = [f"w{number}" for number in range(100)]
+
+
+class Replica(Generator):
+    async def __init__(self) -> None:  # type: ignore[misc]
+        self._engine = ScriptedGenerator({StageName.REPLY: [" ".join(WORDS)]}, seconds_per_word=0.005)
+        self._gather_seconds = 0.05
+
+    @property
+    def streams(self) -> int:
+        return self._streams
+
+
+async def replica() -> Replica:
+    made = Replica.__new__(Replica)
+    await made.__init__()  # type: ignore[misc]
+    return made
+
+
+async def read(generator: Generator) -> list[Delta]:
+    asked = generator.generate([Message("user", "Hello.")], Stage(StageName.REPLY), Sampling(200), Call("r", "s"))
+    return [delta async for delta in asked if delta is not None]
 
 
 @pytest.mark.parametrize("streams", [1, 16, 64])
@@ -12,3 +40,31 @@ def test_a_replica_sends_a_thousand_messages_a_second(streams: int) -> None:
 
 def test_text_flows_however_many_streams_there_are() -> None:
     assert pause(5000, 0.05) == 0.05
+
+
+@pytest.mark.asyncio
+async def test_the_words_of_many_streams_leave_together_and_whole() -> None:
+    generator = await replica()
+    found = await asyncio.gather(*(read(generator) for _ in range(60)))
+    for deltas in found:
+        assert "".join(delta.content for delta in deltas).split() == WORDS
+        assert deltas[-1].finish_reason == "stop"
+        assert len(deltas) < len(WORDS) / 4
+    assert generator.streams == 0
+
+
+@pytest.mark.asyncio
+async def test_one_stream_alone_hardly_waits() -> None:
+    deltas = await read(await replica())
+    assert len(deltas) > len(WORDS) / 2
+
+
+@pytest.mark.asyncio
+async def test_a_stream_that_is_closed_early_counts_no_more() -> None:
+    generator = await replica()
+    asked = generator.generate([Message("user", "Hello.")], Stage(StageName.REPLY), Sampling(200), Call("r", "s"))
+    async with aclosing(asked) as deltas:
+        await anext(deltas)
+        await anext(deltas)
+        assert generator.streams == 1
+    assert generator.streams == 0

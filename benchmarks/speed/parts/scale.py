@@ -34,7 +34,7 @@ PACE = 30
 """Tokens a second: what Qwen3-8B writes for each of many streams on one GPU."""
 FIRST_SECONDS = 0.2
 SECONDS = 8
-STREAMS = (50, 100, 200, 300, 400, 600)
+STREAMS = (50, 100, 150, 200, 300, 400, 600)
 ADDED_MS = 100.0
 REPLICAS = (1, 2, 4)
 REPLICAS_STREAMS = 50
