@@ -50,16 +50,18 @@ def test_pieces_are_the_whole(tokenizer: Any) -> None:
     encoder = Encoder(tokenizer)
     for last in range(len(SAID)):
         text = prompt(tokenizer, SAID[: last + 1])
-        assert encoder.encode(text) == tokenizer.encode(text, add_special_tokens=False)
+        assert encoder.encode(text, "") == tokenizer.encode(text, add_special_tokens=False)
 
 
 def test_what_was_said_before_is_not_tokenised_again(tokenizer: Any) -> None:
     counting = Counting(tokenizer)
     encoder = Encoder(counting)
-    encoder.encode(prompt(tokenizer, ["First.", "Second."]))
+    encoder.encode(prompt(tokenizer, ["First.", "Second."]), "one")
     counting.asked.clear()
-    encoder.encode(prompt(tokenizer, ["First.", "Second.", "Third."]))
+    encoder.encode(prompt(tokenizer, ["First.", "Second.", "Third."]), "one")
     assert [text for text in counting.asked if "Third" in text] == counting.asked
+    encoder.encode(prompt(tokenizer, ["First."]), "another")
+    assert any("First" in text for text in counting.asked)
 
 
 def test_a_tokenizer_that_writes_the_beginning_of_a_text_otherwise_reads_it_as_a_whole() -> None:
@@ -81,4 +83,4 @@ def test_a_tokenizer_that_writes_the_beginning_of_a_text_otherwise_reads_it_as_a
     fast: Any = PreTrainedTokenizerFast
     tokenizer = fast(tokenizer_object=plain, additional_special_tokens=["[a]", "[b]"])
     text = "[a]user[b]said"
-    assert Encoder(tokenizer).encode(text) == tokenizer.encode(text, add_special_tokens=False)
+    assert Encoder(tokenizer).encode(text, "") == tokenizer.encode(text, add_special_tokens=False)

@@ -81,7 +81,7 @@ class VllmGenerator:
         self, messages: Sequence[Message], stage: Stage, sampling: Sampling, call: Call
     ) -> AsyncGenerator[Delta, None]:
         with _deadline_checked(call):
-            text, prompt = await self._render(messages, stage.thinks)
+            text, prompt = await self._render(messages, stage.thinks, call.tenant_salt)
             if len(prompt) >= self.context_length:
                 raise ContextLengthExceeded(len(prompt) + sampling.max_tokens, self.context_length)
             # A template may decide it, whatever was asked: some close the thinking, some always open it.
@@ -149,7 +149,7 @@ class VllmGenerator:
 
     async def check_fits(self, messages: Sequence[Message], reserve: int) -> None:
         # With the thinking closed, the longer of the two renderings.
-        _, prompt = await self._render(messages, thinks=False)
+        _, prompt = await self._render(messages, thinks=False, tenant=None)
         if len(prompt) + reserve > self.context_length:
             raise ContextLengthExceeded(len(prompt) + reserve, self.context_length)
 
@@ -171,7 +171,7 @@ class VllmGenerator:
         self._renderer.shutdown(wait=False, cancel_futures=True)
         self._engine.shutdown()
 
-    async def _render(self, messages: Sequence[Message], thinks: bool) -> tuple[str, list[int]]:
+    async def _render(self, messages: Sequence[Message], thinks: bool, tenant: str | None) -> tuple[str, list[int]]:
         """The prompt as the model's chat template writes it, as text and as token ids."""
 
         def render() -> tuple[str, list[int]]:
@@ -181,7 +181,7 @@ class VllmGenerator:
                 add_generation_prompt=True,
                 enable_thinking=thinks,
             )
-            return text, self._encoder.encode(text)
+            return text, self._encoder.encode(text, tenant)
 
         return await asyncio.get_running_loop().run_in_executor(self._renderer, render)
 
