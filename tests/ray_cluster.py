@@ -68,7 +68,7 @@ def ray_head(
 
     Ports are free ones. `prefix` stands before the command.
     """
-    gcs, dashboard, port, *others = free_ports(6)
+    gcs, dashboard, port, *others = free_ports(8)
     start = ["--head", f"--port={gcs}", f"--dashboard-port={dashboard}", f"--temp-dir={folder / 'ray'}"]
     cluster = Cluster(f"http://127.0.0.1:{dashboard}", folder, port, f"127.0.0.1:{gcs}")
     with _node(folder / "head.log", start, others, env or {}, cpus, resources, prefix) as head:
@@ -83,7 +83,7 @@ def ray_head(
 @contextmanager
 def ray_worker(cluster: Cluster, name: str, *, cpus: int = 2, resources: str = "{}") -> Iterator[str]:
     """One more node. What is yielded is the URL of the HAProxy that Serve gives it."""
-    port, *others = free_ports(4)
+    port, *others = free_ports(6)
     env = {"RAY_SERVE_WORKER_PROXY_HTTP_PORT": str(port)}
     start = [f"--address={cluster.gcs}"]
     with _node(cluster.folder / f"{name}.log", start, others, env, cpus, resources):
@@ -100,7 +100,7 @@ def _node(
     resources: str,
     prefix: Sequence[str] = (),
 ) -> Iterator["subprocess.Popen[bytes]"]:
-    stats, metrics, agent = ports
+    stats, metrics, fallback, fallback_grpc, agent = ports
     environment = os.environ | {
         "RAY_SERVE_ENABLE_HA_PROXY": "1",
         "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
@@ -110,6 +110,8 @@ def _node(
         **env,
         "RAY_SERVE_HAPROXY_STATS_PORT": str(stats),
         "RAY_SERVE_HAPROXY_METRICS_PORT": str(metrics),
+        "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(fallback),
+        "RAY_SERVE_FALLBACK_PROXY_GRPC_PORT": str(fallback_grpc),
     }
     command: list[str | Path] = [
         *prefix,

@@ -12,14 +12,18 @@ from typing import Any, Literal
 
 from ray.serve import Application
 
-from psychechat.config import Settings
+from psychechat.config import GeneratorSettings, Settings
 from psychechat.engines.base import Stage, StageName
 from psychechat.pipeline import packs
+from psychechat_ray.autoscaling import by_fullness
 from psychechat_ray.classifier import Classifier
 from psychechat_ray.configurations import load
 from psychechat_ray.generator import Generator
 from psychechat_ray.ingress import Ingress
-from psychechat_ray.replicas import STICKY, deployment
+from psychechat_ray.replicas import deployment
+from psychechat_ray.routing import STICKY
+
+Role = Literal["counselor", "seeker"]
 
 
 def build(args: dict[str, Any]) -> Application:
@@ -32,28 +36,32 @@ def build(args: dict[str, Any]) -> Application:
 
 
 def assemble(settings: Settings) -> Application:
-    classifier = deployment(Classifier, "classifier", settings.classifier.replicas, request_router_config=STICKY).bind(
-        settings.classifier, settings.cache
-    )
-    counselor_stages = list(_stages(settings, {"counselor"} if settings.seeker else {"counselor", "seeker"}))
-    counselor = deployment(Generator, "counselor", settings.counselor.replicas, request_router_config=STICKY).bind(
-        settings.counselor, counselor_stages
-    )
-    seeker = None
-    if settings.seeker is not None:
-        seeker = deployment(Generator, "seeker", settings.seeker.replicas, request_router_config=STICKY).bind(
-            settings.seeker, list(_stages(settings, {"seeker"}))
-        )
+    turn_seconds = settings.policy.limits.turn_seconds
+    classifier = deployment(
+        Classifier, "classifier", settings.classifier.replicas, turn_seconds, request_router_config=STICKY
+    ).bind(settings.classifier, settings.cache)
+
+    def generator(name: str, engine: GeneratorSettings, roles: Container[Role]) -> Application:
+        return deployment(
+            Generator, name, engine.replicas, turn_seconds, by_fullness(engine), request_router_config=STICKY
+        ).bind(engine, list(_stages(settings, roles)))
+
+    if settings.seeker is None:
+        counselor, seeker = generator("counselor", settings.counselor, {"counselor", "seeker"}), None
+    else:
+        counselor = generator("counselor", settings.counselor, {"counselor"})
+        seeker = generator("seeker", settings.seeker, {"seeker"})
     return deployment(
         Ingress,
         "ingress",
         settings.ingress,
+        turn_seconds,
         # Whatever else changes restarts replicas; this does not.
         user_config=settings.policy.model_dump(mode="json"),
     ).bind(settings, classifier, counselor, seeker)
 
 
-def _stages(settings: Settings, roles: Container[Literal["counselor", "seeker"]]) -> Iterator[Stage]:
+def _stages(settings: Settings, roles: Container[Role]) -> Iterator[Stage]:
     """Every stage that these roles answer under a grammar, in every language, with both lengths of reply."""
     for folder in settings.packs.values():
         pack = packs.load(folder)

@@ -31,6 +31,7 @@ PORTS = {
     "RAY_SERVE_HAPROXY_METRICS_PORT": 9101,
     # Where HAProxy turns while it has no ingress replica. With another server's here, that one would answer.
     "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": 8500,
+    "RAY_SERVE_FALLBACK_PROXY_GRPC_PORT": 9500,
 }
 
 

@@ -12,6 +12,7 @@ from psychechat import tracing
 from psychechat.config import GeneratorSettings
 from psychechat.engines.base import Call, Delta, Message, Sampling, Stage
 from psychechat.engines.scripted import ScriptedGenerator
+from psychechat_ray.autoscaling import gauges
 from psychechat_ray.models import generator_model
 from psychechat_ray.remote import ACCEPTED
 from psychechat_ray.replicas import only_our_errors, seen, settled, shut_down, traced
@@ -62,6 +63,10 @@ class Generator:
         """Serve replaces the replica once this raises."""
         await self._engine.check_health()
 
+    def record_autoscaling_stats(self) -> dict[str, float]:
+        """Serve asks, where the deployment scales."""
+        return gauges(self._engine.load())
+
     def __del__(self) -> None:
         shut_down(getattr(self, "_engine", None))
 
@@ -80,7 +85,7 @@ _MESSAGE_SECONDS = 0.001
 
 def _engine(settings: GeneratorSettings) -> "VllmGenerator | ScriptedGenerator":
     if settings.engine == "scripted":
-        return ScriptedGenerator(**settings.engine_args)
+        return ScriptedGenerator(**{"max_num_seqs": settings.max_num_seqs, **settings.engine_args})
     from psychechat.engines.vllm.generator import VllmGenerator  # vLLM takes its time, and is not always there
 
     given: dict[str, Any] = {

@@ -18,6 +18,7 @@ from psychechat.pipeline.turn import Pipeline
 from psychechat.pipeline.webhook import WebhookEscalations
 from psychechat.policy import Policy
 from psychechat.telemetry import Metrics
+from psychechat_ray.counts import RUNNING, Peers
 from psychechat_ray.metrics import Plane
 from psychechat_ray.models import weights_version
 from psychechat_ray.remote import RemoteClassifier, RemoteGenerator
@@ -40,7 +41,9 @@ class Ingress:
         self._auth, self._memory = settings.auth, settings.memory
         self._keyring = Keyring(settings.auth.all_keys())
         tracer, metrics = seen(), Metrics()
-        self._plane = Plane(metrics.registry, serve.get_replica_context().replica_id.unique_id)
+        here = serve.get_replica_context()
+        self._plane = Plane(metrics.registry, here.replica_id.unique_id)
+        self._peers = Peers(here.app_name, here.deployment) if settings.ingress.autoscaling else None
         self._escalations = WebhookEscalations(settings.escalation, metrics) if settings.escalation.url else None
         memory, keys = open_memory(settings.memory)
         self._pipeline = Pipeline(
@@ -52,7 +55,7 @@ class Ingress:
             metrics=metrics,
             policy=settings.policy,
             default_language=settings.default_language,
-            generations=settings.generations,
+            generations=lambda: settings.generations(RUNNING),
             keys=keys,
             escalations=self._escalations,
             tracer=tracer,
@@ -80,9 +83,10 @@ class Ingress:
 
     async def __del__(self) -> None:
         """Serve awaits it once no turn is under way any more."""
-        plane: Plane | None = getattr(self, "_plane", None)  # __init__ may have failed
-        if plane is not None:
-            plane.close()
+        threads: list[Plane | Peers | None] = [getattr(self, name, None) for name in ("_plane", "_peers")]
+        for thread in threads:
+            if thread is not None:  # __init__ may have failed
+                thread.close()
         escalations: WebhookEscalations | None = getattr(self, "_escalations", None)
         if escalations is not None:
             await escalations.close(LAST_SECONDS)

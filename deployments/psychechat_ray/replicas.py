@@ -10,29 +10,38 @@ from typing import Any
 from opentelemetry.trace import Tracer
 from ray import serve
 from ray.serve import Deployment
-from ray.serve.config import RequestRouterConfig
-from ray.serve.experimental.consistent_hash_router import ConsistentHashRouter
+from ray.serve.config import AutoscalingPolicy
 
 from psychechat import logs, tracing
 from psychechat.config import Replicas
 from psychechat.engines.base import Call
 from psychechat.errors import EngineUnavailable, PsycheChatError
+from psychechat_ray import autoscaling
 
 logger = logging.getLogger(__name__)
-
-STICKY = RequestRouterConfig(request_router_class=ConsistentHashRouter)  # type: ignore[arg-type]
-"""Calls of one session meet the same replica. An ingress behind HAProxy cannot have a router of its own."""
-
 
 _NO_QUEUE = 100_000
 """Requests that a replica takes at once: more than admission ever lets through, so that no turn waits anywhere else."""
 
 
-def deployment(replica: type, name: str, replicas: Replicas, **more: Any) -> Deployment:
-    """`replica` as a deployment. How many and with what is the operator's choice; the rest is ours."""
+def deployment(
+    replica: type,
+    name: str,
+    replicas: Replicas,
+    turn_seconds: float = 90.0,
+    policy: AutoscalingPolicy | None = None,
+    **more: Any,
+) -> Deployment:
+    """`replica` as a deployment. How many and with what is the operator's choice; the rest is ours.
+
+    `turn_seconds`: where replicas come and go with the load, one that goes may finish a turn of so long. `policy`: by
+    what they do.
+    """
+    scaling = replicas.autoscaling
+    number = autoscaling.options(scaling, turn_seconds, policy) if scaling else {"num_replicas": replicas.num_replicas}
     return serve.deployment(
         name=name,
-        num_replicas=replicas.num_replicas,
+        **number,
         max_ongoing_requests=_NO_QUEUE,
         ray_actor_options={
             "num_cpus": replicas.num_cpus,

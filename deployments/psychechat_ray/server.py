@@ -77,14 +77,14 @@ def _ray(settings: Settings, console: Console, metrics_port: int, *, logs: bool)
 
 
 def _cpus(settings: Settings) -> int:
-    return round(sum(part.num_replicas * part.num_cpus for part in _parts(settings)) + 0.5)
+    return round(sum(part.most * part.num_cpus for part in _parts(settings)) + 0.5)
 
 
 def _resources(settings: Settings) -> dict[str, float]:
     resources: dict[str, float] = {}
     for part in _parts(settings):
         for name, amount in part.resources.items():
-            resources[name] = resources.get(name, 0.0) + part.num_replicas * amount
+            resources[name] = resources.get(name, 0.0) + part.most * amount
     return resources
 
 

@@ -9,6 +9,7 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, Literal, Self, get_args
 
 import yaml
@@ -30,6 +31,9 @@ from psychechat.policy import Branch, Name, Policy
 DEMO = "demo"
 """As a model's name: the small one that comes with the package."""
 
+_LEAST_SHARE = 2
+"""Sequences of an ingress replica: one for crisis turns, one for the others."""
+
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
@@ -47,16 +51,64 @@ class SettingsError(Exception):
     """The settings name something that is not there or not as it should be. The message says what to do."""
 
 
+class Autoscaling(Branch):
+    """Between which bounds Ray chooses the number of a deployment's replicas, by what, and how soon."""
+
+    min_replicas: PositiveInt = 1
+    max_replicas: PositiveInt
+    target: PositiveFloat = 40.0
+    """Requests that a replica should have open at once: turns of an ingress, classifications of a classifier."""
+    window_seconds: PositiveFloat = 30.0
+    """What is compared with the target is the mean of so long."""
+    upscale_seconds: NonNegativeFloat = 10.0
+    """For so long it must have been too much until replicas are added."""
+    downscale_seconds: NonNegativeFloat = 600.0
+    """For so long it must have been too little until replicas go: an engine takes minutes to come back."""
+
+    @model_validator(mode="after")
+    def _bounds_in_order(self) -> Self:
+        if self.min_replicas > self.max_replicas:
+            raise ValueError("autoscaling.min_replicas is more than max_replicas")
+        return self
+
+
+class EngineAutoscaling(Autoscaling):
+    target: Annotated[float, Field(gt=0, lt=1)] = 0.6
+    """How full an engine should be: of sequences (what it runs and what waits in it, of `max_num_seqs`) or in its KV
+    cache, whichever is fuller."""
+
+
 class Replicas(Branch):
     """How Ray runs a deployment."""
 
     num_replicas: PositiveInt = 1
+    autoscaling: Autoscaling | None = None
+    """In the place of `num_replicas`."""
     num_cpus: NonNegativeFloat = 1.0
     num_gpus: NonNegativeFloat = 0.0
     resources: Mapping[str, PositiveFloat] = {}
     """Ray's custom resources: only nodes that have them run the replica, e.g. `{"accelerator_type:A100": 0.001}`."""
     env: Mapping[str, str] = {}
     """Environment of the replica's processes, e.g. `VLLM_CPU_OMP_THREADS_BIND`."""
+
+    @model_validator(mode="after")
+    def _one_number(self) -> Self:
+        if self.autoscaling is not None and self.num_replicas != 1:
+            raise ValueError("num_replicas is for replicas that do not scale: leave it out, or leave out autoscaling")
+        return self
+
+    @property
+    def least(self) -> int:
+        return self.autoscaling.min_replicas if self.autoscaling else self.num_replicas
+
+    @property
+    def most(self) -> int:
+        return self.autoscaling.max_replicas if self.autoscaling else self.num_replicas
+
+
+class EngineReplicas(Replicas):
+    autoscaling: EngineAutoscaling | None = None
+    """In the place of `num_replicas`."""
 
 
 class ModelSettings(Branch):
@@ -74,6 +126,7 @@ class GeneratorSettings(ModelSettings):
     """Sequences that an engine works on at once. Admission counts with it, so it is not among `engine_args`."""
     gather_seconds: NonNegativeFloat = 0.05
     """The longest that words wait for others to leave with them, once a stream's first ones have left."""
+    replicas: EngineReplicas = EngineReplicas()
 
     @model_validator(mode="after")
     def _one_max_num_seqs(self) -> Self:
@@ -243,27 +296,53 @@ class Settings(Branch):
 
     @model_validator(mode="after")
     def _one_memory(self) -> Self:
-        if self.memory.backend == "local" and self.ingress.num_replicas > 1:
+        if self.memory.backend == "local" and self.ingress.most > 1:
             raise ValueError(
-                "memory.backend 'local' is seen by one replica only: set ingress.num_replicas to 1, or memory.backend "
-                "to 'redis'"
+                "memory.backend 'local' is seen by one replica only: leave out ingress.num_replicas and "
+                "ingress.autoscaling, or set memory.backend to 'redis'"
             )
         return self
 
     @model_validator(mode="after")
     def _room_for_a_crisis(self) -> Self:
-        if self.generations < 2:
+        if self._share({"ingress": self.ingress.most}) < _LEAST_SHARE:
             raise ValueError(
                 "an ingress replica needs two sequences of the counselor (and of the seeker) at least, one of them for "
-                "crisis turns: raise max_num_seqs or the engine's num_replicas, or lower ingress.num_replicas"
+                "crisis turns: raise max_num_seqs or the engine's num_replicas (min_replicas), or lower the ingress's "
+                "num_replicas (max_replicas)"
             )
         return self
 
+    @model_validator(mode="after")
+    def _engines_get_full_enough_to_scale(self) -> Self:
+        let_in = self.policy.admission.ordinary(self.generations()) * self.ingress.least
+        for name, engine in self._generators.items():
+            fullest = let_in / (engine.max_num_seqs * engine.replicas.least)
+            if engine.replicas.autoscaling and fullest <= engine.replicas.autoscaling.target:
+                raise ValueError(
+                    f"{name}.replicas.autoscaling.target must be below {fullest:.2f}: other turns than crises fill it "
+                    "no further (policy.admission.crisis_share, and the smaller of counselor and seeker)"
+                )
+        return self
+
+    def generations(self, running: Mapping[str, int] = MappingProxyType({})) -> int:
+        """Sequences that the engines may run at once for one ingress replica. A turn runs on one engine at a time.
+
+        `running` has the replicas of some deployments, by name; of the others there are as many as the settings ask for
+        at least. Where there is none there is one again soon.
+        """
+        return max(self._share(running), _LEAST_SHARE)
+
+    def _share(self, running: Mapping[str, int]) -> int:
+        sequences = min(
+            engine.max_num_seqs * max(1, running.get(name, engine.replicas.least))
+            for name, engine in self._generators.items()
+        )
+        return sequences // max(1, running.get("ingress", self.ingress.least))
+
     @property
-    def generations(self) -> int:
-        """Sequences that the engines may run at once for one ingress replica. A turn runs on one engine at a time."""
-        engines = [self.counselor, *([self.seeker] if self.seeker else [])]
-        return min(e.max_num_seqs * e.replicas.num_replicas for e in engines) // self.ingress.num_replicas
+    def _generators(self) -> Mapping[str, GeneratorSettings]:
+        return {"counselor": self.counselor} | ({"seeker": self.seeker} if self.seeker else {})
 
     @model_validator(mode="after")
     def _keys_beyond_this_machine(self) -> Self:

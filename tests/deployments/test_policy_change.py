@@ -1,4 +1,5 @@
-"""A policy and the keys change under traffic, by `serve deploy` as an operator does it; no replica restarts."""
+"""A threshold, the crisis table and the keys change under traffic, by `serve deploy` as an operator does it; no replica
+restarts."""
 
 import hashlib
 import json
@@ -12,6 +13,7 @@ import httpx
 import pytest
 import yaml
 
+from psychechat.policy import Policy
 from tests.ray_cluster import Cluster, ray_head
 
 pytestmark = pytest.mark.e2e
@@ -49,12 +51,24 @@ def status(cluster: Cluster, key: str) -> int:
     return httpx.get(f"{cluster.url}/v1/models", headers=headers, timeout=30).status_code
 
 
-def reason(cluster: Cluster, key: str) -> str:
-    body = {"model": "psychechat", "messages": [{"role": "user", "content": "All feels hopeless."}]}
+def ask(cluster: Cluster, key: str, text: str) -> dict[str, Any]:
+    body = {"model": "psychechat", "messages": [{"role": "user", "content": text}]}
     headers = {"authorization": f"Bearer {key}"}
     response = httpx.post(f"{cluster.url}/v1/chat/completions", json=body, headers=headers, timeout=30)
     assert response.status_code == 200, response.text
-    return str(response.json()["psychechat"]["reason"])
+    answer: dict[str, Any] = response.json()
+    return answer
+
+
+def reason(cluster: Cluster, key: str) -> str:
+    return str(ask(cluster, key, "All feels hopeless.")["psychechat"]["reason"])
+
+
+def crisis_table() -> dict[str, Any]:
+    """Another phrase alarms, and another number is given."""
+    table = Policy().crisis.model_dump(mode="json")
+    resources = {**table["resources"], "en": [{"name": "The night desk", "contact": "555 0199"}]}
+    return {**table, "backstop": {**table["backstop"], "en": ["the grey tunnel"]}, "resources": resources}
 
 
 def test_a_policy_change_restarts_nothing_and_loses_no_turn(cluster: Cluster) -> None:
@@ -63,6 +77,7 @@ def test_a_policy_change_restarts_nothing_and_loses_no_turn(cluster: Cluster) ->
     assert reason(cluster, KEPT) == "raised_risk"
     assert [status(cluster, key) for key in (WITHDRAWN, ADDED, "psy-nobody")] == [200, 401, 401]
     before = cluster.replicas()
+    assert ask(cluster, KEPT, "I am in the grey tunnel.")["psychechat"]["reason"] == "low_risk"
     assert {name: len(ids) for name, ids in before.items()} == {"ingress": 1, "classifier": 1, "counselor": 1}
 
     reasons: Counter[str] = Counter()
@@ -79,7 +94,8 @@ def test_a_policy_change_restarts_nothing_and_loses_no_turn(cluster: Cluster) ->
     for thread in threads:
         thread.start()
     try:
-        deploy(cluster, {"routing": {"raised_from": "ideation"}}, [KEPT, ADDED])
+        changed = {"routing": {"raised_from": "ideation"}, "crisis": crisis_table()}
+        deploy(cluster, changed, [KEPT, ADDED])
         deadline = time.monotonic() + 60
         while reasons["low_risk"] < 20 and time.monotonic() < deadline:
             time.sleep(0.1)
@@ -89,5 +105,8 @@ def test_a_policy_change_restarts_nothing_and_loses_no_turn(cluster: Cluster) ->
             thread.join()
     assert set(reasons) == {"raised_risk", "low_risk"}, json.dumps(reasons)
     assert reason(cluster, KEPT) == "low_risk"
+    alarmed = ask(cluster, KEPT, "I am in the grey tunnel.")
+    assert alarmed["psychechat"]["reason"] == "crisis"
+    assert "555 0199" in alarmed["choices"][0]["message"]["content"]
     assert [status(cluster, key) for key in (WITHDRAWN, ADDED, "psy-nobody")] == [401, 200, 401]
     assert cluster.replicas() == before

@@ -23,9 +23,11 @@ from psychechat.engines.scripted import ScriptedGenerator
 from psychechat.errors import ContextLengthExceeded, DeadlineExceeded, EngineUnavailable
 from psychechat_ray import remote
 from psychechat_ray.classifier import Classifier
+from psychechat_ray.counts import RUNNING
 from psychechat_ray.generator import Generator
 from psychechat_ray.remote import RemoteClassifier, RemoteGenerator
-from psychechat_ray.replicas import STICKY, deployment
+from psychechat_ray.replicas import deployment
+from psychechat_ray.routing import STICKY
 
 pytestmark = [pytest.mark.engine, pytest.mark.asyncio(loop_scope="module")]
 
@@ -80,12 +82,14 @@ Deploy = Callable[..., DeploymentHandle[Any]]
 async def deploy() -> AsyncIterator[Deploy]:
     """A function that deploys a replica class and gives its handle."""
 
-    def run(replica: type, *arguments: Any, replicas: Replicas = FEW, ready: bool = True) -> DeploymentHandle[Any]:
-        engine = deployment(replica, "engine", replicas, request_router_config=STICKY).bind(*arguments)
+    def run(
+        replica: type, *arguments: Any, name: str = "engine", replicas: Replicas = FEW, ready: bool = True
+    ) -> DeploymentHandle[Any]:
+        engine = deployment(replica, name, replicas, request_router_config=STICKY).bind(*arguments)
         front = deployment(Front, "front", FEW).bind(engine)
         target = serve.RunTarget(front, name=replica.__name__, route_prefix=None)
         serve.run_many([target], wait_for_applications_running=ready)
-        return serve.get_deployment_handle("engine", replica.__name__)
+        return serve.get_deployment_handle(name, replica.__name__)
 
     ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # type: ignore[no-untyped-call]
     ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
@@ -97,7 +101,8 @@ async def deploy() -> AsyncIterator[Deploy]:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def handle(deploy: Deploy) -> DeploymentHandle[Any]:
-    return await asyncio.to_thread(deploy, Counselor, replicas=FEW.model_copy(update={"num_replicas": 2}))
+    two = FEW.model_copy(update={"num_replicas": 2})
+    return await asyncio.to_thread(deploy, Counselor, name="counselor", replicas=two)
 
 
 @pytest.fixture(scope="module")
@@ -224,3 +229,9 @@ async def test_a_replica_that_dies_is_unavailable_and_replaced(
     with pytest.raises(EngineUnavailable):
         await collect(counselor, EMOTION)
     assert (await collect(counselor))[-1].finish_reason == "stop"
+    counted: list[int] = []
+    async with asyncio.timeout(60):
+        while counted[-2:] != [1, 2]:
+            if counted[-1:] != [RUNNING["counselor"]]:
+                counted.append(RUNNING["counselor"])
+            await asyncio.sleep(0.05)

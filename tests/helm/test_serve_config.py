@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import yaml
@@ -78,14 +78,14 @@ def test_an_example_serves_as_the_configuration_of_its_name(helm: Helm, example:
 
 
 def test_every_replica_finds_a_place(rendered: Rendered) -> None:
-    """On the pods that the groups have without the autoscaler."""
-    nodes, needs = capacity(rendered, "min_workers"), demand(settings(rendered))
+    """Of the fewest that there may be, on the pods that the groups have without the autoscaler."""
+    nodes, needs = capacity(rendered, "min_workers"), demand(settings(rendered), "least")
     place([need for name in needs for need in needs[name]], nodes)
 
 
 def test_an_update_finds_a_place_for_one_more(rendered: Rendered) -> None:
-    """Of each deployment that is replaced before the old one goes; the autoscaler may add pods for it."""
-    nodes, needs = capacity(rendered, "max_workers"), demand(settings(rendered))
+    """Of each deployment that is replaced before the old one goes. The autoscaler may add pods for it."""
+    nodes, needs = capacity(rendered, "max_workers"), demand(settings(rendered), "most")
     surging = [d["name"] for d in rendered.application["deployments"] if d["max_surge_percent"]]
     place([need for name in needs for need in needs[name]] + [needs[name][0] for name in surging], nodes)
 
@@ -98,11 +98,11 @@ def capacity(rendered: Rendered, bound: str) -> list[Counter[str]]:
     return [exact(kind["resources"]) for kind in kinds.values() for _ in range(kind[bound])]
 
 
-def demand(given: Settings) -> dict[str, list[Counter[str]]]:
+def demand(given: Settings, bound: Literal["least", "most"]) -> dict[str, list[Counter[str]]]:
     models = {"classifier": given.classifier, "counselor": given.counselor, "seeker": given.seeker}
     parts = {"ingress": given.ingress, **{name: model.replicas for name, model in models.items() if model}}
     return {
-        name: [exact({"CPU": part.num_cpus, "GPU": part.num_gpus, **part.resources})] * part.num_replicas
+        name: [exact({"CPU": part.num_cpus, "GPU": part.num_gpus, **part.resources})] * getattr(part, bound)
         for name, part in parts.items()
     }
 

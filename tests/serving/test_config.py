@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
@@ -18,6 +19,11 @@ def test_a_settings_file_survives_the_round_trip_through_json() -> None:
         ("policy: {limits: {turn_seconds: 0}}", "turn_seconds"),
         ("policy: {risk: {ideation: 1.5}}", "ideation"),
         ("ingress: {num_replicas: 2}", "seen by one replica only"),
+        ("ingress: {autoscaling: {max_replicas: 2}}", "seen by one replica only"),
+        ("counselor: {replicas: {num_replicas: 2, autoscaling: {max_replicas: 3}}}", "leave it out"),
+        ("counselor: {replicas: {autoscaling: {min_replicas: 3, max_replicas: 2}}}", "more than max_replicas"),
+        ("counselor: {replicas: {autoscaling: {max_replicas: 2, target: 40}}}", "autoscaling.target"),
+        ("counselor: {replicas: {autoscaling: {max_replicas: 2, target: 0.8}}}", "must be below 0.80"),
         ("memory: {backend: local, keys_file: keys.yaml}", "set it, or leave them out"),
         ("memory: {backend: redys}", "memory.backend"),
         ("policy: {routing: {sharp_shift: 2}}", "sharp_shift"),
@@ -108,9 +114,51 @@ def test_a_crisis_needs_a_sequence_that_nobody_else_takes() -> None:
     settings = Settings.model_validate(
         {"counselor": {"max_num_seqs": 10, "replicas": {"num_replicas": 2}}, "seeker": {"max_num_seqs": 12}}
     )
-    assert settings.generations == 12  # the smaller of the two engines' decides
+    assert settings.generations() == 12  # the smaller of the two engines' decides
     assert settings.policy.admission.ordinary(12) == 10
     assert Settings().policy.admission.ordinary(2) == 1
+
+
+def test_permits_follow_the_replicas_that_run() -> None:
+    settings = Settings.model_validate(
+        {
+            "ingress": {"num_replicas": 2},
+            "memory": {"backend": "redis"},
+            "counselor": {"max_num_seqs": 10, "replicas": {"num_replicas": 2}},
+            "seeker": {"max_num_seqs": 40},
+        }
+    )
+    assert settings.generations() == settings.generations({"classifier": 7, "counselor": 2, "seeker": 1}) == 10
+    assert settings.generations({"counselor": 1}) == 5
+    assert settings.generations({"counselor": 0}) == 5  # Serve starts another
+    assert settings.generations({"counselor": 9}) == 20  # all that the one seeker takes
+    assert settings.generations({"counselor": 9, "seeker": 2, "ingress": 1}) == 80
+    assert settings.generations({"counselor": 1, "ingress": 50}) == 2  # one for a crisis, one for the others
+
+
+def test_bounds_take_the_place_of_a_number() -> None:
+    """At the start there are the fewest engines. The most ingress replicas must find enough of those."""
+    counselor = {"max_num_seqs": 10, "replicas": {"autoscaling": {"min_replicas": 2, "max_replicas": 6}}}
+    ingress = {"autoscaling": {"max_replicas": 10}}
+    given: dict[str, Any] = {"counselor": counselor, "ingress": ingress, "memory": {"backend": "redis"}}
+    settings = Settings.model_validate(given)
+    assert (settings.counselor.replicas.least, settings.counselor.replicas.most) == (2, 6)
+    assert settings.generations() == 20
+    assert settings.generations({"counselor": 6, "ingress": 3}) == 20
+    assert Settings.model_validate(settings.model_dump()) == settings
+    with pytest.raises(ValidationError, match="two sequences"):
+        Settings.model_validate(given | {"ingress": {"autoscaling": {"max_replicas": 11}}})
+
+
+def test_an_engine_scales_on_what_admission_lets_it_have() -> None:
+    """The seeker's ten bound the permits, so that the counselor is never fuller than 8 of 40."""
+    given = {
+        "counselor": {"max_num_seqs": 40, "replicas": {"autoscaling": {"max_replicas": 2}}},
+        "seeker": {"max_num_seqs": 10},
+    }
+    with pytest.raises(ValidationError, match="must be below"):
+        Settings.model_validate(given)
+    Settings.model_validate(given | {"seeker": {"max_num_seqs": 40}})
 
 
 def test_a_secret_in_the_wrong_place_is_not_shown() -> None:

@@ -106,6 +106,17 @@ class Delta:
     """Of the answer's tokens alone, where asked for. They may run ahead of `content`, which holds text back."""
 
 
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What an engine has to do at this moment, as vLLM's gauges of these names have it."""
+
+    num_requests_running: int = 0
+    num_requests_waiting: int = 0
+    """In the engine's own queue."""
+    kv_cache_usage_perc: float = 0.0
+    """Of one, in spite of its name."""
+
+
 class Generator(Protocol):
     def generate(
         self, messages: Sequence[Message], stage: Stage, sampling: Sampling, call: Call

@@ -15,6 +15,7 @@ from psychechat.engines.base import (
     Call,
     Delta,
     FinishReason,
+    Load,
     Message,
     Sampling,
     Stage,
@@ -59,7 +60,8 @@ class ScriptedGenerator:
 
     An entry that is an exception is raised. Text is streamed in words, each `seconds_per_word` after the one before,
     the first one `first_seconds` later still. As a real engine does, it falls behind no clock: words that are due
-    together leave together. `prompts` keeps what was asked, for tests; with `keep` off, a load test's server does not.
+    together leave together. More than `max_num_seqs` at once wait, first come, first served. `prompts` keeps what was
+    asked, for tests; with `keep` off, a load test's server does not.
     """
 
     def __init__(
@@ -70,14 +72,19 @@ class ScriptedGenerator:
         first_seconds: float = 0.0,
         keep: bool = True,
         context_length: int = 32_768,
+        max_num_seqs: int = 1_000_000,
+        cache_words: int = 1_000_000,
     ) -> None:
         self._table = {name: list(entries) for name, entries in (table or {}).items()}
         self._seconds_per_word, self._first_seconds = seconds_per_word, first_seconds
         self._keep = keep
         self.context_length = context_length
+        self._cache_words = cache_words
+        self._places = asyncio.Semaphore(max_num_seqs)
         self.prompts: list[tuple[StageName, Sequence[Message], Sampling, Call]] = []
         self.running = 0
         """Generations under way."""
+        self._waiting = self._cached = 0
 
     async def generate(
         self, messages: Sequence[Message], stage: Stage, sampling: Sampling, call: Call
@@ -89,7 +96,14 @@ class ScriptedGenerator:
         thoughts = reasoning.removeprefix("<think>").split(" ") if stage.thinks and reasoning else []
         words = content.split(" ")
         allowed, stops = sampling.max_tokens, StopStrings(sampling.stop)
+        count, asked = len(thoughts) + len(words), sum(len(message.content.split()) for message in messages)
+        self._waiting += 1
+        try:
+            await self._places.acquire()
+        finally:
+            self._waiting -= 1
         self.running += 1
+        self._cached += asked + count
         began = time.monotonic() + self._first_seconds
         held = _NOTHING
         try:
@@ -114,9 +128,8 @@ class ScriptedGenerator:
                     held = _NOTHING
             if held != _NOTHING:
                 yield held
-            count = len(thoughts) + len(words)
             usage = Usage(
-                prompt_tokens=sum(len(message.content.split()) for message in messages),
+                prompt_tokens=asked,
                 completion_tokens=min(count, allowed),
                 reasoning_tokens=min(len(thoughts), allowed),
             )
@@ -124,6 +137,8 @@ class ScriptedGenerator:
             yield Delta(stops.finish(), finish_reason=finish, usage=usage)
         finally:
             self.running -= 1
+            self._cached -= asked + count
+            self._places.release()
 
     async def check_fits(self, messages: Sequence[Message], reserve: int) -> None:
         tokens = sum(len(message.content) for message in messages) + reserve
@@ -132,6 +147,9 @@ class ScriptedGenerator:
 
     async def check_health(self) -> None:
         """Always healthy."""
+
+    def load(self) -> Load:
+        return Load(self.running, self._waiting, min(1.0, self._cached / self._cache_words))
 
     async def warm(self, stages: Sequence[Stage]) -> None:
         """Nothing to compile."""

@@ -49,17 +49,17 @@ class Bounds:
 
 
 class Admission:
-    """Both lanes of one ingress replica. `generations`: the sequences that its engines may run for it at once."""
+    """Both lanes of one ingress replica. `generations`: the sequences that its engines may run for it at once, now."""
 
-    def __init__(self, generations: int, policy: Callable[[], Policy], metrics: Metrics) -> None:
+    def __init__(self, generations: Callable[[], int], policy: Callable[[], Policy], metrics: Metrics) -> None:
         def door() -> Bounds:
             limits = policy().admission
             return Bounds(limits.tokens, limits.tokens, limits.waiting, limits.door_seconds, crisis_seconds=0.0)
 
         def engine() -> Bounds:
-            limits = policy().admission
-            ordinary = limits.ordinary(generations)
-            return Bounds(generations, ordinary, limits.waiting, limits.generation_seconds, limits.crisis_seconds)
+            limits, most = policy().admission, generations()
+            ordinary = limits.ordinary(most)
+            return Bounds(most, ordinary, limits.waiting, limits.generation_seconds, limits.crisis_seconds)
 
         self.classification = Lane("classification", door, metrics)
         self.generation = Lane("generation", engine, metrics)
@@ -79,7 +79,11 @@ class _Waiter:
 
 
 class Lane:
-    """Permits of one kind. Waiters go by rank, then first come, first served."""
+    """Permits of one kind. Waiters go by rank, then first come, first served.
+
+    The bounds may change at any time. Who holds a permit keeps it; who waits hears of more room from whoever comes or
+    goes next.
+    """
 
     def __init__(self, name: str, bounds: Callable[[], Bounds], metrics: Metrics) -> None:
         self._name, self._bounds = name, bounds
@@ -109,6 +113,7 @@ class Lane:
 
         Raises Overloaded if too many wait already, if the wait is over, or if a higher rank needs the place.
         """
+        self._wake()
         bounds = self._bounds()
         cost = min(cost, self.most(rank))
         self._number += 1
@@ -138,8 +143,9 @@ class Lane:
         return self._permit(waiter)
 
     def _fits(self, rank: Rank, cost: int) -> bool:
-        bounds = self._bounds()
-        if self._held + cost > bounds.most:
+        # One that waits may have come when there was more, and could else never go.
+        cost = min(cost, self.most(rank))
+        if self._held + cost > self._bounds().most:
             return False
         return rank is Rank.CRISIS or self._held_by_ordinary + cost <= self.most(rank)
 

@@ -1,7 +1,7 @@
 """What turns are made with."""
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from opentelemetry.trace import Tracer
@@ -34,8 +34,8 @@ class Pipeline:
     keys: Keys = field(default_factory=lambda: Keys(secrets.token_bytes(32)))
     escalations: Escalations | None = None
     tracer: Tracer = OFF
-    generations: int = 64
-    """Sequences that the engines may run at once for this pipeline."""
+    generations: Callable[[], int] = lambda: 64
+    """Sequences that the engines may run at once for this pipeline, now."""
     weights: str = "none"
     """The version of the engines' weights."""
     admission: Admission = field(init=False)

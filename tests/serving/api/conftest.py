@@ -44,7 +44,7 @@ class Served:
             LocalMemory(MemorySettings()),
             Metrics(),
             Policy.model_validate(policy),
-            generations=generations,
+            generations=lambda: generations,
             tracer=tracer,
         )
         self.app = create_app(self.pipeline, ready=self._ready, keyring=lambda: self.keyring, open_metrics=open_metrics)

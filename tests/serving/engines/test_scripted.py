@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from psychechat.engines.base import Call, Delta, Message, Sampling, Stage, StageName
+from psychechat.engines.base import Call, Delta, Load, Message, Sampling, Stage, StageName
 from psychechat.engines.scripted import ScriptedGenerator
 
 ASK, STAGE = [Message("user", "hello")], Stage(StageName.REPLY, thinks=True)
@@ -28,6 +28,29 @@ async def test_a_slow_reader_gets_what_is_due_in_one_piece() -> None:
     assert "".join(delta.reasoning for delta in deltas) == "a plan"
     assert len(deltas) < len(WORDS) / 2
     assert all(delta.content or delta.reasoning or delta.finish_reason for delta in deltas)
+
+
+@pytest.mark.asyncio
+async def test_more_than_it_takes_at_once_wait_and_its_load_says_so() -> None:
+    engine = scripted(seconds_per_word=0.005, max_num_seqs=2, cache_words=100)
+
+    async def one() -> float:
+        stream = engine.generate(ASK, STAGE, Sampling(100), Call("r", "s"))
+        await anext(stream)
+        started = time.monotonic()
+        assert [delta async for delta in stream]
+        return started
+
+    assert engine.load() == Load()
+    tasks = [asyncio.create_task(one()) for _ in range(4)]
+    await asyncio.sleep(0)
+    assert engine.load() == Load(2, 2, 2 * (1 + 22) / 100)
+    tasks[3].cancel()  # it leaves the queue
+    await asyncio.sleep(0)
+    assert engine.load().num_requests_waiting == 1
+    first, second, third = await asyncio.gather(*tasks[:3])
+    assert third - max(first, second) > 0.05  # half the time that a text takes
+    assert engine.load() == Load()
 
 
 @pytest.mark.asyncio

@@ -20,7 +20,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 
-from psychechat.engines.base import Call, Delta, Message, Sampling, Stage, StageName, Usage
+from psychechat.engines.base import Call, Delta, Load, Message, Sampling, Stage, StageName, Usage
 from psychechat.errors import ContextLengthExceeded, DeadlineExceeded, EngineUnavailable
 from psychechat.pipeline import packs
 
@@ -148,6 +148,21 @@ async def test_thinking_that_nobody_is_shown_does_not_travel(generator: "VllmGen
     whole = await collect(generator, replace(THINKING, tells_thinking=False), Sampling(64, temperature=1.0))
     assert whole.reasoning == ""
     assert usage(whole).reasoning_tokens > 0
+
+
+async def test_its_load_is_vllms_own(generator: "VllmGenerator") -> None:
+    assert generator.load() == Load()
+    tasks = [asyncio.create_task(several(generator, CALL)) for _ in range(5)]
+    async with asyncio.timeout(60):
+        while not generator.load().num_requests_waiting:
+            await asyncio.sleep(0.01)
+    load = generator.load()
+    assert load.num_requests_running == 16
+    assert 0 < load.kv_cache_usage_perc < 1
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    assert generator.load() == Load()  # though no step of the engine has said so
 
 
 async def test_every_stage_of_every_pack_keeps_its_schema(generator: "VllmGenerator") -> None:

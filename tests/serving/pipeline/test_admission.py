@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from types import SimpleNamespace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from psychechat.errors import Overloaded
@@ -216,6 +216,7 @@ async def test_one_that_gives_up_makes_way_and_one_that_was_just_let_in_gives_ba
     assert (room.permits("held"), room.permits("waiting")) == (0, 0)
 
 
+@settings(deadline=None)  # it waits, on whatever machine
 @given(
     st.lists(
         st.tuples(st.sampled_from(Rank), st.integers(1, 3), st.sampled_from(["work", "cancel", "hurry"])), max_size=30
@@ -250,6 +251,54 @@ def test_however_they_come_and_go_no_bound_is_crossed_and_no_permit_lost(
     assert (room.permits("held"), room.permits("waiting")) == (0, 0)
 
 
+@pytest.mark.asyncio
+async def test_engines_that_come_let_waiters_in_and_those_that_go_take_nothing_back() -> None:
+    """Engines of ten sequences each, eight of them for other turns than crises."""
+    engines = 1
+    metrics = Metrics()
+    lane = Admission(lambda: 10 * engines, Policy, metrics).generation
+
+    def held() -> float:
+        labels = {"lane": "generation", "state": "held"}
+        return metrics.registry.get_sample_value("psychechat_permits", labels) or 0
+
+    with ExitStack() as permits:
+        for _ in range(8):
+            permits.enter_context(await lane.acquire(Rank.ORDINARY, seconds=0))
+        waiting = [asyncio.create_task(lane.acquire(Rank.ORDINARY)) for _ in range(8)]
+        await asyncio.sleep(0)
+        assert lane.busy
+        engines = 2
+        permits.enter_context(await lane.acquire(Rank.CRISIS, seconds=0))  # any newcomer
+        for permit in await asyncio.wait_for(asyncio.gather(*waiting), 1):
+            permits.enter_context(permit)
+        assert held() == 17
+        engines = 1
+        assert held() == 17
+        with pytest.raises(Overloaded):
+            await lane.acquire(Rank.CRISIS, seconds=0.01)
+        large = asyncio.create_task(lane.acquire(Rank.ORDINARY, 3))
+        await asyncio.sleep(0)
+    with await asyncio.wait_for(large, 1):
+        assert held() == 3
+
+
+@pytest.mark.asyncio
+async def test_one_that_came_when_there_was_more_gets_all_there_is() -> None:
+    """Else it waits for what never comes, and all others behind it."""
+    engines = 2
+    lane = Admission(lambda: 10 * engines, Policy, Metrics()).generation
+    first = await lane.acquire(Rank.ORDINARY, 16)
+    large = asyncio.create_task(lane.acquire(Rank.ORDINARY, 16))
+    await asyncio.sleep(0)
+    engines = 1
+    first.close()
+    with await asyncio.wait_for(large, 1), pytest.raises(Overloaded):
+        await lane.acquire(Rank.ORDINARY, seconds=0)
+    with await lane.acquire(Rank.ORDINARY, seconds=0):
+        pass
+
+
 def test_a_policy_changes_the_bounds_of_a_lane_in_use() -> None:
     policy = Policy()
 
@@ -265,7 +314,7 @@ def test_a_policy_changes_the_bounds_of_a_lane_in_use() -> None:
     async def before_and_after() -> tuple[int, int]:
         nonlocal policy
         current: Callable[[], Policy] = lambda: policy  # noqa: E731
-        admission = Admission(10, current, Metrics())
+        admission = Admission(lambda: 10, current, Metrics())
         before = await free(admission)
         policy = Policy.model_validate({"admission": {"crisis_share": 0.5}})
         return before, await free(admission)

@@ -98,7 +98,7 @@ class World:
             LocalMemory(MemorySettings()),
             self.metrics,
             Policy.model_validate({"limits": dict(self.limits), **self.policy}),
-            generations=self.generations,
+            generations=lambda: self.generations,
             escalations=self,
         )
 

@@ -19,14 +19,14 @@ from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
 from vllm.v1.engine.async_llm import AsyncLLM
 
 from psychechat.conversation import TokenLogprob
-from psychechat.engines.base import Call, Delta, FinishReason, Message, Sampling, Stage, Usage
+from psychechat.engines.base import Call, Delta, FinishReason, Load, Message, Sampling, Stage, Usage
 from psychechat.engines.stopping import StopStrings
 from psychechat.engines.thinking import CLOSE, OPEN, ThinkingSplitter
 from psychechat.engines.vllm.encoding import Encoder
 from psychechat.engines.vllm.grammar import grammar
 from psychechat.engines.vllm.logprobs import Scores
 from psychechat.engines.vllm.niceness import step_back
-from psychechat.engines.vllm.stats import stat_loggers
+from psychechat.engines.vllm.stats import Gauges, stat_loggers
 from psychechat.errors import ContextLengthExceeded, DeadlineExceeded, EngineUnavailable, InvalidRequest, Overloaded
 
 log = logging.getLogger(__name__)
@@ -56,11 +56,14 @@ class VllmGenerator:
     def __init__(self, model: str, *, engine_args: Mapping[str, Any] | None = None, on_ray: bool = False) -> None:
         cpu = current_platform.is_cpu()
         defaults = {**DEFAULTS, **CPU_DEFAULTS} if cpu else dict(DEFAULTS)
+        self._gauges = Gauges()
         self._engine = AsyncLLM.from_engine_args(
-            AsyncEngineArgs(model=model, **(defaults | dict(engine_args or {}))), stat_loggers=stat_loggers(on_ray)
+            AsyncEngineArgs(model=model, **(defaults | dict(engine_args or {}))),
+            stat_loggers=[self._gauges.listener, *stat_loggers(on_ray)],
         )
         if cpu:
             step_back()
+        self._under_way = 0
         # A seeded request whose prefill is chunked stops a CPU engine for everyone.
         self._takes_seeds = not cpu
         self._traces = self._engine.observability_config.otlp_traces_endpoint is not None
@@ -98,6 +101,7 @@ class VllmGenerator:
                     # Said for every call: without it the engine looks for the end of a thinking that never comes.
                     reasoning_ended=not thinking,
                 )
+                self._under_way += 1
                 try:
                     splitter, stops = ThinkingSplitter(thinking), StopStrings(sampling.stop)
                     async for delta in self._deltas(outputs, splitter, stops, sampling.logprobs, call.deadline):
@@ -106,6 +110,7 @@ class VllmGenerator:
                         elif delta.content or delta.logprobs or delta.finish_reason:
                             yield replace(delta, reasoning="")
                 finally:
+                    self._under_way -= 1
                     await outputs.aclose()
 
     async def _deltas(
@@ -157,6 +162,10 @@ class VllmGenerator:
         """Raises EngineUnavailable if the engine's processes are gone."""
         with _errors_mapped():
             await self._engine.check_health()
+
+    def load(self) -> Load:
+        # An engine whose last request was aborted takes no step more, and so reports no more.
+        return self._gauges.load() if self._under_way else Load()
 
     async def warm(self, stages: Sequence[Stage]) -> None:
         """Compile the grammars of these stages, one token each, so that no seeker waits for it."""
