@@ -11,6 +11,7 @@ import openai
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from benchmarks.overload import asking
 from benchmarks.servers import Server
 
 HELLO: Any = {"role": "user", "content": "I had a long day at work."}
@@ -74,14 +75,17 @@ def test_many_at_once_are_all_answered_whole(client: openai.OpenAI) -> None:
 
 async def _leave(server: Server, many: int) -> None:
     """So many turns at once, each of which the client leaves before a reply can be there."""
-    limits = httpx.Limits(max_connections=None)
-    async with httpx.AsyncClient(base_url=server.url, timeout=30, limits=limits) as client:
+    async with asking(server.url) as client:
 
-        async def one(index: int) -> None:
+        async def answer(index: int) -> bytes:
             model = ("psychechat-agent", "psychechat-llm")[index % 2]
             body = {"model": model, "messages": [HELLO], "temperature": 0, "stream": index % 4 < 2}
+            async with client.post("/v1/chat/completions", json=body) as response:
+                return await response.read()
+
+        async def one(index: int) -> None:
             with pytest.raises(TimeoutError):
-                await asyncio.wait_for(client.post("/v1/chat/completions", json=body), 0.3)
+                await asyncio.wait_for(answer(index), 0.3)
 
         await asyncio.gather(*(one(index) for index in range(many)))
 
