@@ -66,6 +66,10 @@ overload: setup ## Ask for twice what the server can do, crises among it (12 min
 soak: setup ## Let seekers talk with the server for half an hour and watch its memory
 	$(BIN)/python -m benchmarks.soak
 
+.PHONY: chaos
+chaos: setup ## Kill nodes and replicas under traffic, and update them; tell what it costs (a quarter of an hour)
+	$(BIN)/python -m benchmarks.chaos
+
 .PHONY: guard
 guard: setup ## Measure what the output guard stops and lets pass (minutes; needs the data sets)
 	$(BIN)/python -m benchmarks.guard

@@ -2,23 +2,26 @@
 
 Every call is a stream whose first item, `ACCEPTED`, says that a replica has it. Without that a call to a deployment
 with no replica left would wait in the router until the turn's deadline, and nobody could tell it from a slow model.
+
+To a replica that died with a call the router sends no other. What only asks is asked of the next one at once; a
+generation is begun anew by who knows whether any of it has left.
 """
 
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from contextvars import Context
 from typing import Any, cast
 
-from ray.exceptions import RayTaskError
+from ray.exceptions import RayActorError, RayTaskError
 from ray.serve.exceptions import BackPressureError
 from ray.serve.handle import DeploymentHandle, DeploymentResponseGenerator
 
 from psychechat.conversation import Assessment
 from psychechat.engines.base import Call, Delta, Message, Sampling, Stage
-from psychechat.errors import DeadlineExceeded, EngineUnavailable, Overloaded, PsycheChatError
+from psychechat.errors import DeadlineExceeded, EngineUnavailable, Overloaded, PsycheChatError, ReplicaDied
 
 logger = logging.getLogger(__name__)
 
@@ -47,8 +50,9 @@ class RemoteGenerator:
     async def check_fits(self, messages: Sequence[Message], reserve: int) -> None:
         """Asks a replica only where it may be close."""
         if most_tokens(messages) + reserve > self._context_length:
-            asked = _stream(self._handle, "check_fits", "", float("inf"), (messages, reserve))
-            self._context_length = await _only(asked)
+            self._context_length = await _asked(
+                lambda: _stream(self._handle, "check_fits", "", float("inf"), (messages, reserve))
+            )
 
     async def is_up(self) -> bool:
         return await _is_up(self._handle)
@@ -62,8 +66,8 @@ class RemoteClassifier:
 
     async def classify(self, utterances: Sequence[str], call: Call) -> list[Assessment]:
         arguments = (utterances, call)
-        assessments: list[Assessment] = await _only(
-            _stream(self._handle, "classify", call.session_id, call.deadline, arguments)
+        assessments: list[Assessment] = await _asked(
+            lambda: _stream(self._handle, "classify", call.session_id, call.deadline, arguments)
         )
         return assessments
 
@@ -115,6 +119,14 @@ async def _stream(
             response.cancel()  # type: ignore[no-untyped-call]
 
 
+async def _asked(ask: Callable[[], AsyncGenerator[Any, None]]) -> Any:
+    """The one thing that a replica answers; another's, if the first died with the question."""
+    try:
+        return await _only(ask())
+    except ReplicaDied:
+        return await _only(ask())
+
+
 async def _only(stream: AsyncGenerator[Any, None]) -> Any:
     async with aclosing(stream):
         result = await anext(stream)
@@ -148,4 +160,5 @@ def _mapped(error: Exception, deployment: str) -> PsycheChatError:
     if isinstance(cause, BackPressureError):
         return Overloaded(retry_after=1.0)
     logger.warning("%s failed: %s", deployment, type(cause).__name__)
-    return EngineUnavailable(f"The {deployment} is not available.")
+    kind = ReplicaDied if isinstance(cause, RayActorError) else EngineUnavailable
+    return kind(f"The {deployment} is not available.")

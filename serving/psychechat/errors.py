@@ -9,6 +9,7 @@ PsycheChatError
 ├── Overloaded                  come back later
 ├── DeadlineExceeded            the turn's time is up
 ├── EngineUnavailable           an engine is starting, restarting or gone
+│   └── ReplicaDied             with the call: another may take it
 ├── MemoryUnavailable           nothing can be forgotten now
 └── StageFailed                 a model did not give what its stage needs, after all tries
 """
@@ -68,6 +69,10 @@ class DeadlineExceeded(PsycheChatError):
 
 
 class EngineUnavailable(PsycheChatError):
+    pass
+
+
+class ReplicaDied(EngineUnavailable):
     pass
 
 

@@ -10,8 +10,8 @@ import httpx
 import pytest
 from ray.util.state import list_nodes
 
+from benchmarks.ray_cluster import Cluster, ray_head, ray_worker
 from psychechat_ray.drain import busy
-from tests.ray_cluster import Cluster, ray_head, ray_worker
 
 pytestmark = pytest.mark.e2e
 
@@ -50,7 +50,7 @@ def test_a_node_that_goes_loses_no_turn(cluster: Cluster) -> None:
                         return
 
             # Turns that are under way at the node that goes, and traffic through the head all the while.
-            threads = [threading.Thread(target=ask, args=(old, False)) for _ in range(3)]
+            threads = [threading.Thread(target=ask, args=(old.url, False)) for _ in range(3)]
             threads += [threading.Thread(target=ask, args=(cluster.url, True)) for _ in range(3)]
             for thread in threads:
                 thread.start()

@@ -4,7 +4,7 @@ import asyncio
 import os
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +20,7 @@ from psychechat.config import ModelSettings, Replicas
 from psychechat.emotion import Group
 from psychechat.engines.base import Call, Delta, Message, Sampling, Stage, StageName
 from psychechat.engines.scripted import ScriptedGenerator
-from psychechat.errors import ContextLengthExceeded, DeadlineExceeded, EngineUnavailable
+from psychechat.errors import ContextLengthExceeded, DeadlineExceeded, EngineUnavailable, ReplicaDied
 from psychechat_ray import remote
 from psychechat_ray.classifier import Classifier
 from psychechat_ray.counts import RUNNING
@@ -54,6 +54,14 @@ class Counselor(Generator):
             seconds_per_word=0.02,
             context_length=1000,
         )
+
+    async def check_fits(self, messages: Sequence[Message], reserve: int) -> AsyncGenerator[bool | None, None]:
+        """Dies of a message that names a file, which is gone then."""
+        if os.path.isfile(messages[0].content):  # noqa: ASYNC240  it ends here
+            os.remove(messages[0].content)
+            os._exit(1)
+        async for item in super().check_fits(messages, reserve):
+            yield item
 
     async def running(self) -> int:
         assert isinstance(self._engine, ScriptedGenerator)
@@ -226,7 +234,7 @@ async def test_without_a_replica_the_engine_is_unavailable_at_once(
 async def test_a_replica_that_dies_is_unavailable_and_replaced(
     counselor: RemoteGenerator, handle: DeploymentHandle[Any]
 ) -> None:
-    with pytest.raises(EngineUnavailable):
+    with pytest.raises(ReplicaDied):
         await collect(counselor, EMOTION)
     assert (await collect(counselor))[-1].finish_reason == "stop"
     counted: list[int] = []
@@ -235,3 +243,11 @@ async def test_a_replica_that_dies_is_unavailable_and_replaced(
             if counted[-1:] != [RUNNING["counselor"]]:
                 counted.append(RUNNING["counselor"])
             await asyncio.sleep(0.05)
+
+
+async def test_what_a_replica_was_asked_when_it_died_is_asked_of_another(
+    counselor: RemoteGenerator, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    await counselor.check_fits([Message("user", str(tmp_path / "file"))], reserve=10)
+    assert not (tmp_path / "file").exists()

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from psychechat.conversation import Cause, Choice, TokenLogprob
 from psychechat.engines.base import FinishReason, Sampling, StageName
-from psychechat.errors import EngineUnavailable, StageFailed
+from psychechat.errors import EngineUnavailable, ReplicaDied, StageFailed
 from psychechat.pipeline import stages
 from psychechat.pipeline.concurrency import together
 from psychechat.pipeline.guard import Guard
@@ -34,7 +34,8 @@ class Piece:
 class Outlet:
     """How what the model writes leaves."""
 
-    say: Callable[[Piece], None]
+    say: Callable[[Piece], None] | None
+    """None: nothing leaves before it is whole."""
     guard: OutputGuard
     show_reasoning: bool
     ending: Callable[[str], str]
@@ -53,16 +54,20 @@ async def answer(
 
 
 async def _one(desk: Desk, brief: Brief, sampling: Sampling, index: int, outlet: Outlet, think: bool) -> Choice:
-    """As asked, then warmer while nothing comes of it that could be said. What was said is never taken back."""
+    """As asked, then warmer while nothing comes of it that could be said. What was said is never taken back.
+
+    Where the replica dies before a word was said, another writes the reply.
+    """
     for attempt in range(desk.limits.stage_attempts):
         leaving = _Leaving(index, outlet)
         try:
             return await _write(desk, brief, sampling, index, leaving, think)
-        except StageFailed:
-            desk.metrics.malformed.labels(StageName.REPLY).inc()
+        except (StageFailed, ReplicaDied) as error:
+            if isinstance(error, StageFailed):
+                desk.metrics.malformed.labels(StageName.REPLY).inc()
+                sampling = replace(sampling, temperature=max(sampling.temperature, stages.WARMER))
             if leaving.begun or attempt + 1 == desk.limits.stage_attempts:
                 raise
-            sampling = replace(sampling, temperature=max(sampling.temperature, stages.WARMER))
     raise AssertionError
 
 
@@ -143,6 +148,6 @@ class _Leaving:
 
     def _say(self, piece: Piece) -> None:
         self.said += piece.content
-        if piece.content or piece.reasoning:
+        if (piece.content or piece.reasoning) and self._outlet.say is not None:
             self.begun = True
             self._outlet.say(piece)

@@ -13,7 +13,7 @@ from psychechat import tracing
 from psychechat.conversation import Draft, EmotionAnalysis, Reaction, Review
 from psychechat.engines.base import Call, Delta, Generator, Message, Sampling, Stage, StageName, Usage
 from psychechat.engines.stopping import StopStrings
-from psychechat.errors import StageFailed
+from psychechat.errors import ReplicaDied, StageFailed
 from psychechat.pipeline import answers
 from psychechat.pipeline.packs import Brief, Pack
 from psychechat.policy import Limits
@@ -128,13 +128,24 @@ async def _answer(
         for attempt in range(desk.limits.stage_attempts):
             if attempt:
                 sampling = replace(sampling, temperature=max(WARMER, sampling.temperature))
-            async with aclosing(_generate(desk, messages, stage, sampling)) as deltas:
-                text = "".join([delta.content async for delta in deltas])
+            text = await _whole(desk, messages, stage, sampling)
             try:
                 return parse(text)
             except ValueError:
                 desk.metrics.malformed.labels(name).inc()
     raise StageFailed(name)
+
+
+async def _whole(desk: Desk, messages: Sequence[Message], stage: Stage, sampling: Sampling) -> str:
+    """One answer. Where its replica dies, another writes it anew: nothing of it has left."""
+    for moved in (False, True):
+        try:
+            async with aclosing(_generate(desk, messages, stage, sampling)) as deltas:
+                return "".join([delta.content async for delta in deltas])
+        except ReplicaDied:
+            if moved:
+                raise
+    raise AssertionError
 
 
 async def _generate(

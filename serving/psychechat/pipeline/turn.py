@@ -297,7 +297,7 @@ class _Turn:
 
         # Nothing leaves before it is whole: if the generation breaks, the safe template must not follow half a reply.
         # What a client set for ordinary turns (a bound, a stop, a temperature) shapes no reply in a crisis.
-        outlet = Outlet(lambda _: None, guard.for_whole(found.policy.guard), False, found.ending)
+        outlet = Outlet(None, guard.for_whole(found.policy.guard), False, found.ending)
         choices = await llm_mode.answer(desk, brief, most, found.request.choices, outlet)
         if stopped := next((choice.found for choice in choices if choice.found), None):
             reply = self.safe_reply(cause="guard", stopped=stopped)

@@ -21,6 +21,7 @@ from psychechat.errors import (
     MemoryUnavailable,
     Overloaded,
     PsycheChatError,
+    ReplicaDied,
     StageFailed,
 )
 from psychechat.memory.base import Unreadable
@@ -69,6 +70,23 @@ class _ThinksAlways(ScriptedGenerator):
         self, messages: Sequence[Message], stage: Stage, sampling: Sampling, call: Call
     ) -> AsyncGenerator[Delta, None]:
         return super().generate(messages, replace(stage, thinks=True), sampling, call)
+
+
+class _Dying(ScriptedGenerator):
+    """So many replicas die one after the other, each in the middle of the answer that it writes."""
+
+    deaths, words = 1, 3
+
+    async def generate(
+        self, messages: Sequence[Message], stage: Stage, sampling: Sampling, call: Call
+    ) -> AsyncGenerator[Delta, None]:
+        written = 0
+        async for delta in super().generate(messages, stage, sampling, call):
+            yield delta
+            written += bool(delta.content)
+            if written == self.words and self.deaths:
+                self.deaths -= 1
+                raise ReplicaDied("The counselor is not available.")
 
 
 @dataclass
@@ -1161,3 +1179,53 @@ async def test_a_crisis_turn_that_ends_in_an_error_is_counted() -> None:
     with pytest.raises(RuntimeError):
         await run_turn(world.pipeline, TurnRequest(_conversation("hello there"), "auto", "req-2"), say)
     assert world.count("crisis_turns_refused") == 1
+
+
+TWO_SENTENCES = "<think>a plan</think>\n\nYou went out today. How was the walk with your sister?"
+
+
+@pytest.mark.parametrize(
+    ("text", "requested", "words"),
+    [
+        ("hello there", "agent", 3),
+        (WANTS_TO_DIE, "agent", 3),
+        ("hello there", "llm", 3),
+        (WANTS_TO_DIE, "llm", 6),  # past the first sentence, but a crisis says nothing before it is whole
+    ],
+)
+async def test_a_replica_that_dies_before_a_word_was_said_costs_no_turn(
+    text: str, requested: Requested, words: int
+) -> None:
+    world = World()
+    world.pipeline.counselor = world.pipeline.seeker = generator = _Dying({StageName.REPLY: [TWO_SENTENCES]})
+    generator.words = words
+    outcome = await world.turn(text, requested=requested)
+    assert not outcome.reply.fallback
+    assert outcome.reply.choices[0].text == world.text
+    assert ("findahelpline.com" in world.text) is (text == WANTS_TO_DIE)
+    stages = [str(name) for name, *_ in generator.prompts]
+    assert stages == (["emotion", *AGENT_STAGES] if requested == "agent" else ["reply", "reply"])
+
+
+async def test_what_was_said_before_a_replica_dies_is_not_taken_back() -> None:
+    world = World()
+    world.pipeline.counselor = generator = _Dying({StageName.REPLY: [TWO_SENTENCES]})
+    generator.words = 6
+    with pytest.raises(EngineUnavailable):
+        await world.turn("hello there", requested="llm")
+    assert world.text == "You went out today."
+
+
+@pytest.mark.parametrize("requested", ["agent", "llm"])
+async def test_where_one_replica_dies_after_the_other_the_turn_fails_and_a_crisis_is_answered(
+    requested: Requested,
+) -> None:
+    world = World()
+    world.pipeline.counselor = world.pipeline.seeker = generator = _Dying()
+    generator.deaths = 99
+    with pytest.raises(EngineUnavailable):
+        await world.turn("hello there", requested=requested)
+    assert not world.text
+    outcome = await world.turn(WANTS_TO_DIE, requested=requested)
+    assert outcome.reply.fallback
+    assert "findahelpline.com" in world.text

@@ -1,0 +1,210 @@
+"""A Ray of its own, as an operator starts one: `ray start` on a node or two, and `serve deploy` to its dashboard."""
+
+import os
+import random
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import yaml
+
+BIN = Path(sys.executable).parent
+
+
+class Node:
+    """One `ray start`, with ports of its own, so that several nodes share a machine. It can be started anew."""
+
+    def __init__(
+        self,
+        log: Path,
+        start: Sequence[str],
+        port: int,
+        *,
+        env: Mapping[str, str],
+        cpus: int,
+        resources: str,
+        prefix: Sequence[str] = (),
+    ) -> None:
+        """`port` is for the node's HAProxy. `prefix` stands before the command."""
+        stats, metrics, agent = free_ports(3)
+        self.url = f"http://127.0.0.1:{port}"
+        self.log = log
+        self._process: subprocess.Popen[bytes] | None = None
+        self._environment = os.environ | {
+            "RAY_SERVE_ENABLE_HA_PROXY": "1",
+            "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
+            "RAY_SERVE_HAPROXY_NBTHREAD": "1",
+            "RAY_USAGE_STATS_ENABLED": "0",
+            "RAY_AUTH_MODE": "disabled",
+            **env,
+            "RAY_SERVE_WORKER_PROXY_HTTP_PORT": str(port),
+            "RAY_SERVE_HAPROXY_STATS_PORT": str(stats),
+            "RAY_SERVE_HAPROXY_METRICS_PORT": str(metrics),
+        }
+        self._command: list[str | Path] = [*prefix, BIN / "ray", "start", "--block", *start]
+        self._command += [f"--num-cpus={cpus}", f"--resources={resources}"]
+        self._command += [f"--dashboard-agent-listen-port={agent}", "--object-store-memory=100000000"]
+
+    def start(self) -> None:
+        with self.log.open("ab") as out:
+            self._process = subprocess.Popen(self._command, stdout=out, stderr=out, env=self._environment)
+
+    @property
+    def ended(self) -> bool:
+        """By itself."""
+        return self._process is not None and self._process.poll() is not None
+
+    def kill(self) -> None:
+        """All of its processes at once. Nothing of Ray's or Serve's is asked to stop first."""
+        if self._process is None:
+            return
+        family: list[psutil.Process] = []
+        # Stopped first, so that none sees another go and starts a third.
+        while found := [member for member in self._family() if member not in family]:
+            for member in found:
+                with suppress(psutil.NoSuchProcess):
+                    member.suspend()
+            family += found
+        for member in family:
+            with suppress(psutil.NoSuchProcess):
+                member.kill()
+        self._process.wait(60)
+        psutil.wait_procs(family, 30)
+        self._process = None
+
+    def replicas(self, deployment: str) -> list[psutil.Process]:
+        """The processes of the deployment's replicas that live here."""
+        title = f"ServeReplica:psychechat:{deployment}"
+        return [process for process in self._family() if any(title in part for part in _command(process))]
+
+    def _family(self) -> list[psutil.Process]:
+        if self._process is None or self._process.poll() is not None:
+            return []
+        first = psutil.Process(self._process.pid)
+        return [first, *first.children(recursive=True)]
+
+
+@dataclass(frozen=True)
+class Cluster:
+    dashboard: str
+    folder: Path
+    port: int
+    """For Serve to listen on at the head; nobody does yet."""
+    gcs: str
+    head: Node
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def wait_for_dashboard(self) -> None:
+        deadline = time.monotonic() + 120
+        while not answers(f"{self.dashboard}/api/version"):
+            if self.head.ended:
+                raise RuntimeError(self.head.log.read_text())
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"Ray's dashboard did not answer; see {self.head.log}")
+            time.sleep(0.5)
+
+    def deploy(self, config: Mapping[str, Any]) -> None:
+        file = self.folder / "serve.yaml"
+        file.write_text(yaml.safe_dump(dict(config)))
+        command: list[str | Path] = [BIN / "serve", "deploy", file, "--address", self.dashboard]
+        subprocess.run(command, check=True, timeout=120, stdout=subprocess.DEVNULL)
+
+    def application(self) -> dict[str, Any]:
+        answer = httpx.get(f"{self.dashboard}/api/serve/applications/", timeout=30).json()
+        application: dict[str, Any] = answer["applications"].get("psychechat", {})
+        return application
+
+    def replicas(self) -> dict[str, list[str]]:
+        """The ids of the running replicas, by deployment."""
+        return {
+            name: sorted(replica["replica_id"] for replica in found["replicas"])
+            for name, found in self.application()["deployments"].items()
+        }
+
+    def wait_until_ready(self, seconds: float = 120) -> None:
+        deadline = time.monotonic() + seconds
+        while not answers(f"{self.url}/ready"):
+            application = self.application()
+            if application.get("status") == "DEPLOY_FAILED" or time.monotonic() > deadline:
+                raise RuntimeError(f"not ready: {application.get('message')} {application.get('deployments')}")
+            time.sleep(0.5)
+
+
+@contextmanager
+def ray_head(
+    folder: Path,
+    *,
+    env: Mapping[str, str] | None = None,
+    cpus: int = 2,
+    resources: str = "{}",
+    prefix: Sequence[str] = (),
+) -> Iterator[Cluster]:
+    """`folder` should be a short path: Ray puts sockets below it. Ports are free ones."""
+    gcs, dashboard, port = free_ports(3)
+    start = ["--head", f"--port={gcs}", f"--dashboard-port={dashboard}", f"--temp-dir={folder / 'ray'}"]
+    head = Node(folder / "head.log", start, port, env=env or {}, cpus=cpus, resources=resources, prefix=prefix)
+    cluster = Cluster(f"http://127.0.0.1:{dashboard}", folder, port, f"127.0.0.1:{gcs}", head)
+    try:
+        head.start()
+        cluster.wait_for_dashboard()
+        yield cluster
+    finally:
+        head.kill()
+
+
+@contextmanager
+def ray_worker(
+    cluster: Cluster, name: str, *, env: Mapping[str, str] | None = None, cpus: int = 2, resources: str = "{}"
+) -> Iterator[Node]:
+    """One more node."""
+    [port] = free_ports(1)
+    start = [f"--address={cluster.gcs}"]
+    node = Node(cluster.folder / f"{name}.log", start, port, env=env or {}, cpus=cpus, resources=resources)
+    try:
+        node.start()
+        yield node
+    finally:
+        node.kill()
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that nobody is given by chance while a node is down: below those that systems and Serve hand out."""
+    found: list[int] = []
+    while len(found) < count:
+        port = random.randrange(20_000, 30_000)
+        if port not in found and _is_free(port):
+            found.append(port)
+    return found
+
+
+def answers(url: str) -> bool:
+    try:
+        return httpx.get(url, timeout=5).status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def _is_free(port: int) -> bool:
+    try:
+        socket.create_server(("127.0.0.1", port)).close()
+    except OSError:
+        return False
+    return True
+
+
+def _command(process: psutil.Process) -> list[str]:
+    try:
+        return list(process.cmdline())
+    except psutil.Error:  # it has ended meanwhile
+        return []
