@@ -139,7 +139,11 @@ class Seeker:
                 if cuts > AGAIN:
                     return ended("cut")
             else:
-                return ended("whole" if words in self._whole else "part", safe_template=safe_template)
+                if words not in self._whole:
+                    # The words are scripted, so that they can be told.
+                    front.troubles.append(f"part: {'stream' if ask == self._streamed else 'whole'}: {words!r}")
+                    return ended("part")
+                return ended("whole", safe_template=safe_template)
 
     def _at_once(self, body: dict[str, Any]) -> tuple[str, bool]:
         answer = self._client.chat.completions.create(**body)
