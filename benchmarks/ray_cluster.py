@@ -34,7 +34,7 @@ class Node:
         prefix: Sequence[str] = (),
     ) -> None:
         """`port` is for the node's HAProxy. `prefix` stands before the command."""
-        stats, metrics, agent = free_ports(3)
+        stats, metrics, fallback, agent = free_ports(4)
         self.url = f"http://127.0.0.1:{port}"
         self.log = log
         self._process: subprocess.Popen[bytes] | None = None
@@ -48,6 +48,7 @@ class Node:
             "RAY_SERVE_WORKER_PROXY_HTTP_PORT": str(port),
             "RAY_SERVE_HAPROXY_STATS_PORT": str(stats),
             "RAY_SERVE_HAPROXY_METRICS_PORT": str(metrics),
+            "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(fallback),
         }
         self._command: list[str | Path] = [*prefix, BIN / "ray", "start", "--block", *start]
         self._command += [f"--num-cpus={cpus}", f"--resources={resources}"]

@@ -55,7 +55,7 @@ class Counselor(Generator):
             context_length=1000,
         )
 
-    async def check_fits(self, messages: Sequence[Message], reserve: int) -> AsyncGenerator[bool | None, None]:
+    async def check_fits(self, messages: Sequence[Message], reserve: int) -> AsyncGenerator[int | None, None]:
         """Dies of a message that names a file, which is gone then."""
         if os.path.isfile(messages[0].content):  # noqa: ASYNC240  it ends here
             os.remove(messages[0].content)
@@ -246,8 +246,8 @@ async def test_a_replica_that_dies_is_unavailable_and_replaced(
 
 
 async def test_what_a_replica_was_asked_when_it_died_is_asked_of_another(
-    counselor: RemoteGenerator, tmp_path: Path
+    handle: DeploymentHandle[Any], tmp_path: Path
 ) -> None:
     (tmp_path / "file").touch()
-    await counselor.check_fits([Message("user", str(tmp_path / "file"))], reserve=10)
+    await RemoteGenerator(handle).check_fits([Message("user", str(tmp_path / "file"))], reserve=10)
     assert not (tmp_path / "file").exists()
