@@ -34,7 +34,7 @@ class Node:
         prefix: Sequence[str] = (),
     ) -> None:
         """`port` is for the node's HAProxy. `prefix` stands before the command."""
-        stats, metrics, fallback, agent = free_ports(4)
+        stats, metrics, fallback, fallback_grpc, agent = free_ports(5)
         self.url = f"http://127.0.0.1:{port}"
         self.log = log
         self._process: subprocess.Popen[bytes] | None = None
@@ -49,6 +49,7 @@ class Node:
             "RAY_SERVE_HAPROXY_STATS_PORT": str(stats),
             "RAY_SERVE_HAPROXY_METRICS_PORT": str(metrics),
             "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(fallback),
+            "RAY_SERVE_FALLBACK_PROXY_GRPC_PORT": str(fallback_grpc),
         }
         self._command: list[str | Path] = [*prefix, BIN / "ray", "start", "--block", *start]
         self._command += [f"--num-cpus={cpus}", f"--resources={resources}"]
