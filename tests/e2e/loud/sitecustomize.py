@@ -26,11 +26,11 @@ def _break_generator(module: Any) -> None:
     generator = module.VllmGenerator
     render, deltas = generator._render, generator._deltas
 
-    async def _render(self: Any, messages: Any, thinks: bool) -> Any:
+    async def _render(self: Any, messages: Any, *arguments: Any, **named: Any) -> Any:
         texts = [message.content for message in messages]
         _fail_at("breakrender", texts)
         self.texts = texts
-        return await render(self, messages, thinks)
+        return await render(self, messages, *arguments, **named)
 
     async def _deltas(self: Any, *arguments: Any) -> Any:
         texts = self.texts
