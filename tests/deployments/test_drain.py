@@ -10,7 +10,7 @@ import httpx
 import pytest
 from ray.util.state import list_nodes
 
-from benchmarks.ray_cluster import Cluster, ray_head, ray_worker
+from benchmarks.ray_cluster import Cluster, answers, ray_head, ray_worker
 from psychechat_ray.drain import busy
 
 pytestmark = pytest.mark.e2e
@@ -34,18 +34,22 @@ def test_a_node_that_goes_loses_no_turn(cluster: Cluster) -> None:
     with ray_worker(cluster, "old", resources='{"ours": 9}') as old:
         cluster.deploy(config(cluster))
         cluster.wait_until_ready()
+        deadline = time.monotonic() + 60
+        while not answers(f"{old.url}/ready"):  # its own HAProxy hears of the application later than the head's
+            assert time.monotonic() < deadline
+            time.sleep(0.5)
         [leaving] = [n.node_id for n in list_nodes(cluster.dashboard) if n.state == "ALIVE" and not n.is_head_node]
         assert busy(leaving, cluster.dashboard)
         with ray_worker(cluster, "new", resources='{"ours": 9}'):
-            answers: list[httpx.Response | Exception] = []
+            answered: list[httpx.Response | Exception] = []
             stop = threading.Event()
 
             def ask(url: str, more: bool) -> None:
                 while True:
                     try:
-                        answers.append(httpx.post(f"{url}/v1/chat/completions", json=TURN, timeout=60))
+                        answered.append(httpx.post(f"{url}/v1/chat/completions", json=TURN, timeout=60))
                     except httpx.HTTPError as error:
-                        answers.append(error)
+                        answered.append(error)
                     if stop.is_set() or not more:
                         return
 
@@ -70,13 +74,13 @@ def test_a_node_that_goes_loses_no_turn(cluster: Cluster) -> None:
                 thread.join()
             assert took < DRAIN_SECONDS - 10, "it waited for nothing, or for ever"
             assert not busy(leaving, cluster.dashboard)
-            assert [a.status_code if isinstance(a, httpx.Response) else repr(a) for a in answers] == [200] * len(
-                answers
+            assert [a.status_code if isinstance(a, httpx.Response) else repr(a) for a in answered] == [200] * len(
+                answered
             )
             assert all(
-                a.json()["choices"][0]["finish_reason"] == "stop" for a in answers if isinstance(a, httpx.Response)
+                a.json()["choices"][0]["finish_reason"] == "stop" for a in answered if isinstance(a, httpx.Response)
             )
-            assert len(answers) > 6
+            assert len(answered) > 6
 
 
 TURN = {"model": "psychechat-llm", "messages": [{"role": "user", "content": "I went for a walk."}]}

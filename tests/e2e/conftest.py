@@ -42,7 +42,6 @@ def server(tmp_path_factory: pytest.TempPathFactory, receiver: Receiver, collect
     settings = load("demo-cpu").model_dump(mode="json", exclude_unset=True) | {"escalation": {"url": receiver.url}}
     env = {
         "PSYCHECHAT_ESCALATION_SECRET": SECRET,
-        "RAY_metrics_report_interval_ms": "1000",  # ten seconds else
         **exporting_to(collector),
     }
     with servers.configured(settings, tmp_path_factory.mktemp("server"), env=env) as running:
