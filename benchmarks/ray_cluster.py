@@ -2,7 +2,6 @@
 
 import os
 import random
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +14,9 @@ from typing import Any
 import httpx
 import psutil
 import yaml
+
+from benchmarks.servers import answers
+from psychechat_ray.ports import is_free
 
 BIN = Path(sys.executable).parent
 
@@ -185,24 +187,9 @@ def free_ports(count: int) -> list[int]:
     found: list[int] = []
     while len(found) < count:
         port = random.randrange(20_000, 30_000)
-        if port not in found and _is_free(port):
+        if port not in found and is_free("127.0.0.1", port):
             found.append(port)
     return found
-
-
-def answers(url: str) -> bool:
-    try:
-        return httpx.get(url, timeout=5).status_code == 200
-    except httpx.TransportError:
-        return False
-
-
-def _is_free(port: int) -> bool:
-    try:
-        socket.create_server(("127.0.0.1", port)).close()
-    except OSError:
-        return False
-    return True
 
 
 def _command(process: psutil.Process) -> list[str]:

@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,18 +35,29 @@ class Server:
     def wait_until_ready(self) -> None:
         """Raises RuntimeError, with the place of the log, if the server ends or takes longer than START_SECONDS."""
         deadline = time.monotonic() + START_SECONDS
-        while not self._ready():
+        while not answers(self.url + self.ready_path):
             if self.process.poll() is not None:
                 raise RuntimeError(f"{self.name} ended while starting; see {self.log}")
             if time.monotonic() > deadline:
                 raise RuntimeError(f"{self.name} was not ready within {START_SECONDS} s; see {self.log}")
             time.sleep(0.5)
 
-    def _ready(self) -> bool:
-        try:
-            return httpx.get(self.url + self.ready_path, timeout=5).status_code == 200
-        except httpx.TransportError:
-            return False
+
+def answers(url: str) -> bool:
+    """With status 200."""
+    try:
+        return httpx.get(url, timeout=5).status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def wait_until(true: Callable[[], bool], seconds: float, otherwise: str) -> None:
+    """Raises RuntimeError, saying what is otherwise."""
+    deadline = time.monotonic() + seconds
+    while not true():
+        if time.monotonic() > deadline:
+            raise RuntimeError(otherwise)
+        time.sleep(0.5)
 
 
 @contextmanager

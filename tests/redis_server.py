@@ -1,7 +1,6 @@
 """A real redis-server for tests, on a port of its own, that can be killed and started again."""
 
 import os
-import random
 import shutil
 import signal
 import socket
@@ -15,6 +14,8 @@ from typing import Self
 
 import pytest
 import redis
+
+from benchmarks.ray_cluster import free_ports
 
 
 def programs() -> list[str]:
@@ -33,7 +34,7 @@ class RedisServer:
     def __init__(self, folder: Path, *options: str, program: str | None = None, tls: bool = False) -> None:
         if not programs():
             pytest.skip("no redis-server: `make setup` installs one, and so does the system's package redis-server")
-        self.port = _free_port()
+        [self.port] = free_ports(1)
         ports = ["--port", "0", "--tls-port"] if tls else ["--port"]
         self._command = [program or programs()[0], *ports, str(self.port), "--bind", "127.0.0.1"]
         self._command += ["--save", "", "--appendonly", "no", "--dir", str(folder), *options]
@@ -83,17 +84,6 @@ class RedisServer:
         """All that anyone who reads this Redis can see, by key."""
         with redis.Redis.from_url(self.url) as client:
             return {key: _content(client, key) for key in client.scan_iter()}
-
-
-def _free_port() -> int:
-    """One that nobody is given by chance while the server is down: below those that systems hand out."""
-    while True:
-        port = random.randrange(20_000, 32_000)
-        try:
-            socket.create_server(("127.0.0.1", port)).close()
-        except OSError:
-            continue
-        return port
 
 
 def _content(client: "redis.Redis", key: bytes) -> list[bytes]:

@@ -12,9 +12,9 @@ word; and an update alone may not cost anything. Writes chaos.json. Exits with 1
 import json
 import signal
 import tempfile
-import threading
 import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,7 +22,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.chaos.scenarios import SCENARIOS, Scenario
+from benchmarks.chaos.scenarios import SCENARIOS
 from benchmarks.chaos.seekers import Talk, talking
 from benchmarks.chaos.tally import broken, tally
 from benchmarks.chaos.world import built, whole_replies
@@ -49,40 +49,24 @@ def play(
         console.status(f"{name}: starting Redis and two nodes ...") as spinner,
         built(folder, pace=pace, env=env) as world,
         talking(world.fronts, seekers, whole_replies()) as talk,
+        ThreadPoolExecutor(1) as beside,
     ):
         spinner.update(f"{name}: seekers talk ...")
         time.sleep(calm)
         blow = time.monotonic()
-        striking = _Striking(scenario, world)
+        striking = beside.submit(scenario.blow, world)
         restored: float | None = None
         while time.monotonic() < blow + WHOLE_SECONDS and restored is None:
             spinner.update(f"{name}: {time.monotonic() - blow:.0f} s after the blow, {told(talk)}")
-            if not striking.is_alive() and world.is_whole():
+            if striking.done() and world.is_whole():
                 restored = time.monotonic()
             time.sleep(0.5)
-        striking.join()
+        wait([striking])
         spinner.update(f"{name}: {'whole' if restored else 'not whole'} again; seekers talk on ...")
         time.sleep(calm)
-    if striking.failure:
-        raise striking.failure
+    striking.result()  # raises what it failed with
     found = tally(talk.ended, blow, restored)
     return {"does": scenario.does, **found, "broken": broken(found, loses_none=scenario.loses_none)}
-
-
-class _Striking(threading.Thread):
-    """The blow, beside the one who watches."""
-
-    def __init__(self, scenario: Scenario, world: Any) -> None:
-        super().__init__()
-        self._scenario, self._world = scenario, world
-        self.failure: Exception | None = None
-        self.start()
-
-    def run(self) -> None:
-        try:
-            self._scenario.blow(self._world)
-        except Exception as error:
-            self.failure = error
 
 
 def told(talk: Talk) -> str:

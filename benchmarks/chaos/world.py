@@ -10,7 +10,6 @@ import secrets
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,7 +18,8 @@ from typing import Any
 
 import httpx
 
-from benchmarks.ray_cluster import Cluster, Node, answers, free_ports, ray_head, ray_worker
+from benchmarks.ray_cluster import Cluster, Node, free_ports, ray_head, ray_worker
+from benchmarks.servers import answers, wait_until
 from psychechat.emotion import Language
 from psychechat.pipeline import crisis
 from psychechat.policy import Policy
@@ -171,14 +171,6 @@ def built(folder: Path, *, pace: float, env: Mapping[str, str] | None = None) ->
             if set(spread) != {REPLICAS // 2}:
                 raise RuntimeError(f"Serve did not spread the replicas over the nodes: {spread}")
             yield world
-
-
-def wait_until(true: Any, seconds: float, otherwise: str) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        if time.monotonic() > deadline:
-            raise RuntimeError(otherwise)
-        time.sleep(0.5)
 
 
 def _nodes(cluster: Cluster) -> int:

@@ -6,11 +6,12 @@ a handle, Serve is asked; only where that number changes, and not often, for the
 """
 
 import logging
-import threading
 from collections.abc import Mapping
 from types import MappingProxyType
 
 from ray import serve
+
+from psychechat_ray.again import Again
 
 logger = logging.getLogger(__name__)
 
@@ -26,25 +27,18 @@ def hear(deployment: str, replicas: int) -> None:
     _running[deployment] = replicas
 
 
-class Peers:
-    """Asks how many replicas a deployment has, in a thread of its own, until it is closed."""
+class Peers(Again):
+    """Asks how many replicas a deployment has, until it is closed."""
 
     def __init__(self, application: str, deployment: str) -> None:
         self._application, self._deployment = application, deployment
-        self._closing = threading.Event()
-        threading.Thread(target=self._run, name="peers", daemon=True).start()
+        super().__init__(self._ask_or_leave_it, ASK_SECONDS, "peers")
 
-    def close(self) -> None:
-        self._closing.set()
-
-    def _run(self) -> None:
-        while True:
-            try:
-                self._ask()
-            except Exception as error:  # what was last heard stays
-                logger.warning("replicas of %s not counted: %s", self._deployment, type(error).__name__)
-            if self._closing.wait(ASK_SECONDS):
-                return
+    def _ask_or_leave_it(self) -> None:
+        try:
+            self._ask()
+        except Exception as error:  # what was last heard stays
+            logger.warning("replicas of %s not counted: %s", self._deployment, type(error).__name__)
 
     def _ask(self) -> None:
         states = serve.status().applications[self._application].deployments[self._deployment].replica_states

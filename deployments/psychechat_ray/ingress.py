@@ -18,6 +18,7 @@ from psychechat.pipeline.turn import Pipeline
 from psychechat.pipeline.webhook import WebhookEscalations
 from psychechat.policy import Policy
 from psychechat.telemetry import Metrics
+from psychechat_ray.again import Again
 from psychechat_ray.counts import RUNNING, Peers
 from psychechat_ray.metrics import Plane
 from psychechat_ray.models import weights_version
@@ -83,7 +84,7 @@ class Ingress:
 
     async def __del__(self) -> None:
         """Serve awaits it once no turn is under way any more."""
-        threads: list[Plane | Peers | None] = [getattr(self, name, None) for name in ("_plane", "_peers")]
+        threads: list[Again | None] = [getattr(self, name, None) for name in ("_plane", "_peers")]
         for thread in threads:
             if thread is not None:  # __init__ may have failed
                 thread.close()

@@ -5,33 +5,23 @@ cannot be 0) and a histogram its exact buckets (the agent rebuilds a Ray histogr
 For Prometheus a type is a comment: `rate` and `histogram_quantile` read these as they read any other.
 """
 
-import threading
-
 from prometheus_client import CollectorRegistry
 from ray.util.metrics import Gauge
+
+from psychechat_ray.again import Again
 
 SECONDS = 2.0
 """Between two readings. Ray passes them on every ten (`RAY_metrics_report_interval_ms`)."""
 
 
-class Plane:
-    """Reads the registry in a thread of its own until it is closed."""
+class Plane(Again):
+    """Reads the registry until it is closed."""
 
     def __init__(self, registry: CollectorRegistry, replica: str) -> None:
         """`replica` tells the ingress's replicas apart, also where Ray's agent drops its own labels that would."""
         self._registry, self._replica = registry, replica
         self._gauges: dict[str, Gauge] = {}
-        self._closing = threading.Event()
-        threading.Thread(target=self._run, name="metrics", daemon=True).start()
-
-    def close(self) -> None:
-        self._closing.set()
-
-    def _run(self) -> None:
-        while True:
-            self._render()
-            if self._closing.wait(SECONDS):
-                return
+        super().__init__(self._render, SECONDS, "metrics")
 
     def _render(self) -> None:
         for family in self._registry.collect():

@@ -10,7 +10,8 @@ import httpx
 import pytest
 from ray.util.state import list_nodes
 
-from benchmarks.ray_cluster import Cluster, answers, ray_head, ray_worker
+from benchmarks.ray_cluster import Cluster, ray_head, ray_worker
+from benchmarks.servers import answers, wait_until
 from psychechat_ray.drain import busy
 
 pytestmark = pytest.mark.e2e
@@ -34,10 +35,8 @@ def test_a_node_that_goes_loses_no_turn(cluster: Cluster) -> None:
     with ray_worker(cluster, "old", resources='{"ours": 9}') as old:
         cluster.deploy(config(cluster))
         cluster.wait_until_ready()
-        deadline = time.monotonic() + 60
-        while not answers(f"{old.url}/ready"):  # its own HAProxy hears of the application later than the head's
-            assert time.monotonic() < deadline
-            time.sleep(0.5)
+        # Its own HAProxy hears of the application later than the head's.
+        wait_until(lambda: answers(f"{old.url}/ready"), 60, "the node that is to go never answered")
         [leaving] = [n.node_id for n in list_nodes(cluster.dashboard) if n.state == "ALIVE" and not n.is_head_node]
         assert busy(leaving, cluster.dashboard)
         with ray_worker(cluster, "new", resources='{"ours": 9}'):
