@@ -117,10 +117,13 @@ async def closed(
 async def opened(client: aiohttp.ClientSession, rate: float, seconds: float, chance: random.Random) -> list[Ended]:
     """Turns that come at this rate, a second, at random moments, whatever becomes of those before them."""
     tasks = []
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
+    due = time.monotonic()
+    end = due + seconds
+    while due < end:
+        # One that comes late, because this machine was busy, does not put off those after it.
+        await asyncio.sleep(max(0.0, due - time.monotonic()))
         tasks.append(asyncio.create_task(turn(client, chance)))
-        await asyncio.sleep(chance.expovariate(rate))
+        due += chance.expovariate(rate)
     return await asyncio.gather(*tasks)
 
 
