@@ -299,11 +299,25 @@ async def test_the_urgent_pass_those_who_wait(generator: "VllmGenerator") -> Non
         await collect(generator, sampling=Sampling(1), call=replace(CALL, priority=priority))
         order.append(name)
 
-    busy = [asyncio.create_task(collect(generator, FREE, Sampling(200, temperature=1.0))) for _ in range(16)]
+    busy = [asyncio.create_task(collect(generator, FREE, Sampling(400, temperature=0.0))) for _ in range(16)]
     await asyncio.sleep(0.3)
     waiting = [asyncio.create_task(first_token("normal", 0)) for _ in range(4)]
     await asyncio.sleep(0.1)
     await asyncio.gather(first_token("urgent", -1), *waiting, *busy)
+    assert order[0] == "urgent"
+
+
+async def test_the_urgent_have_every_second_step_to_themselves(generator: "VllmGenerator") -> None:
+    order: list[str] = []
+
+    async def write(name: str, tokens: int, priority: int) -> None:
+        greedy = Sampling(tokens, temperature=0.0)
+        whole = await collect(generator, FREE, greedy, replace(CALL, priority=priority))
+        assert usage(whole).completion_tokens == tokens
+        order.append(name)
+
+    ordinary = [write("ordinary", 90, 0) for _ in range(4)]
+    await asyncio.gather(*ordinary, write("urgent", 120, -1))
     assert order[0] == "urgent"
 
 

@@ -39,8 +39,10 @@ DEFAULTS: Mapping[str, Any] = {
     "enable_log_requests": False,
     "disable_log_stats": False,
 }
-CPU_DEFAULTS: Mapping[str, Any] = {"block_size": 32}
-"""The CPU's default of 128 tokens a block leaves little of a short conversation to share."""
+CPU_DEFAULTS: Mapping[str, Any] = {
+    "block_size": 32,  # the CPU's default of 128 tokens a block leaves little of a short conversation to share
+    "scheduler_cls": "psychechat.engines.vllm.scheduler.CrisisFirst",
+}
 
 _FINISH: Mapping[str, FinishReason] = {"stop": "stop", "length": "length", "abort": "abort", "repetition": "length"}
 

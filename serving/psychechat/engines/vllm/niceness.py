@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+from contextlib import suppress
 from pathlib import Path
 
 _LAST = 19
@@ -16,4 +17,5 @@ def step_back() -> None:
     for engine in multiprocessing.active_children():
         threads = Path(f"/proc/{engine.pid}/task")
         for thread in threads.iterdir() if threads.is_dir() else ():
-            os.setpriority(os.PRIO_PROCESS, int(thread.name), _LAST)
+            with suppress(ProcessLookupError):  # it has just ended
+                os.setpriority(os.PRIO_PROCESS, int(thread.name), _LAST)
