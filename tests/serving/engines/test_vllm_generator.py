@@ -307,7 +307,7 @@ async def test_the_urgent_pass_those_who_wait(generator: "VllmGenerator") -> Non
     assert order[0] == "urgent"
 
 
-async def test_the_urgent_have_every_second_step_to_themselves(generator: "VllmGenerator") -> None:
+async def test_a_few_urgent_ones_have_every_second_step_to_themselves(generator: "VllmGenerator") -> None:
     order: list[str] = []
 
     async def write(name: str, tokens: int, priority: int) -> None:
@@ -316,7 +316,7 @@ async def test_the_urgent_have_every_second_step_to_themselves(generator: "VllmG
         assert usage(whole).completion_tokens == tokens
         order.append(name)
 
-    ordinary = [write("ordinary", 90, 0) for _ in range(4)]
+    ordinary = [write("ordinary", 90, 0) for _ in range(8)]
     await asyncio.gather(*ordinary, write("urgent", 120, -1))
     assert order[0] == "urgent"
 
