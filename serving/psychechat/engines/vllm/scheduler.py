@@ -3,7 +3,7 @@
 from vllm.v1.core.sched.output import SchedulerOutput
 from vllm.v1.core.sched.scheduler import Scheduler
 
-_FEW = 1 / 8
+_FEW = 1 / 4
 """Of the batch. A step of more urgent sequences than that is not so much shorter than one of all."""
 
 
