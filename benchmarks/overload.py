@@ -6,14 +6,17 @@ next: what gets done then is the capacity. Then turns that come at twice that ra
 ones, with the same share of crisis messages, some with a phrase of the backstop and some that only the classifier can
 tell. Clients do not retry.
 
-Goodput counts the turns that a model has answered, whole and within a turn's deadline. It should stay at 90 % or more
-of the capacity's, and no crisis turn may be refused, cut or answered with an error. Beside ordinary turns that hold all
-they can, a crisis turn's first words should take no more than twice an idle server's time, and `/health` no more than
-50 ms. Exits with 1 where one of these is not so.
+Goodput counts the tokens of the turns that a model has answered, whole and within a turn's deadline: all that their
+stages have generated. Turns would not do: every crisis is let in and takes the tokens of several ordinary turns, so at
+twice the rate of both the same work answers fewer of them. Their number is told too. Goodput should stay at 90 % or
+more of the capacity's, and no crisis turn may be refused, cut or answered with an error. Beside ordinary turns that
+hold all they can, a crisis turn's first words should take no more than twice an idle server's time, and `/health` no
+more than 50 ms. Exits with 1 where one of these is not so.
 """
 
 import asyncio
 import json
+import math
 import random
 import statistics
 import tempfile
@@ -50,7 +53,13 @@ class Ended:
     veiled: bool
     """Sent as a crisis that only the classifier can tell: the door may refuse it unread."""
     whole: bool
+    told: bool
+    """Not whole, and the client was told so by an error at the stream's end."""
     safe_template: bool
+    tokens: int
+    """That its stages have generated."""
+    at: float
+    """When it ended, of `time.monotonic`."""
     first_words: float
     seconds: float
 
@@ -73,27 +82,32 @@ async def turn(
     # No two conversations share more than the system prompt.
     content = f"{text} ({chance.randrange(10**6)})"
     body = {"model": chance.choice(models), "messages": [{"role": "user", "content": content}], "stream": True}
+    body["stream_options"] = {"include_usage": True}
     started = time.perf_counter()
-    status, first, lines = 0, 0.0, [b"", b""]
+    status, first, lines = 0, 0.0, [b"", b"", b""]
     try:
         async with client.post("/v1/chat/completions", json=body) as response:
             status = response.status
             async for line in response.content:
                 if line.startswith(b"data: "):
-                    lines = [lines[-1], line]
+                    lines = [*lines[1:], line]
                     if not first and b'"content":"' in line and b'"content":""' not in line:
                         first = time.perf_counter() - started
     except (aiohttp.ClientError, TimeoutError):
         status = -1
     seconds = time.perf_counter() - started
     whole = status == 200 and lines[-1].strip() == b"data: [DONE]"
-    found = json.loads(lines[0].removeprefix(b"data: "))["psychechat"] if whole else {}
+    last = [json.loads(line.removeprefix(b"data: ")) if whole else {} for line in lines[:2]]
+    found, usage = last[0].get("psychechat", {}), last[1].get("usage", {})
     return Ended(
         status,
         crisis=alarming or found.get("reason") == "crisis",
         veiled=veiled,
         whole=whole,
+        told=lines[-1].startswith(b'data: {"error"'),
         safe_template=bool(found) and found["review"]["fallback"],
+        tokens=usage.get("completion_tokens", 0),
+        at=time.monotonic(),
         first_words=first,
         seconds=seconds,
     )
@@ -121,7 +135,7 @@ async def closed(
     return ended
 
 
-async def opened(client: aiohttp.ClientSession, rate: float, seconds: float, chance: random.Random) -> list[Ended]:
+async def opened(client: aiohttp.ClientSession, rate: float, seconds: float, chance: random.Random) -> dict[str, Any]:
     """Turns that come at this rate, a second, at random moments, whatever becomes of those before them."""
     tasks = []
     due = time.monotonic()
@@ -131,11 +145,12 @@ async def opened(client: aiohttp.ClientSession, rate: float, seconds: float, cha
         await asyncio.sleep(max(0.0, due - time.monotonic()))
         tasks.append(asyncio.create_task(turn(client, chance)))
         due += chance.expovariate(rate)
-    return await asyncio.gather(*tasks)
+    return summary(await asyncio.gather(*tasks), seconds, end)
 
 
-def summary(ended: Sequence[Ended], seconds: float) -> dict[str, Any]:
-    whole = [one for one in ended if one.whole]
+def summary(ended: Sequence[Ended], seconds: float, end: float = math.inf) -> dict[str, Any]:
+    """Of so many seconds. Goodput is what was there by the end."""
+    good = [one for one in ended if one.whole and not one.safe_template and one.at <= end]
     crises = [one for one in ended if one.crisis]
     others = [one for one in ended if not one.crisis]
 
@@ -145,9 +160,11 @@ def summary(ended: Sequence[Ended], seconds: float) -> dict[str, Any]:
     return {
         "turns": len(ended),
         "turns_a_second": round(len(ended) / seconds, 3),
-        "goodput_a_second": round(sum(not one.safe_template for one in whole) / seconds, 3),
+        "goodput_tokens_a_second": round(sum(one.tokens for one in good) / seconds, 1),
+        "goodput_turns_a_second": round(len(good) / seconds, 3),
         "statuses": dict(sorted(Counter(str(one.status) for one in ended).items())),
-        "not_whole": sum(one.status in (200, -1) and not one.whole for one in ended),
+        "failed": sum(one.told for one in ended),
+        "cut": sum(one.status in (200, -1) and not one.whole and not one.told for one in ended),
         "veiled": {
             "turns": sum(one.veiled for one in ended),
             "taken_for_crises": sum(one.veiled and one.crisis for one in ended),
@@ -201,10 +218,9 @@ async def measure(url: str, at_once: int, capacity_seconds: float, seconds: floa
         with console.status(f"At capacity: {at_once} turns at once for {capacity_seconds:.0f} s ..."):
             capacity = summary(await closed(client, at_once, capacity_seconds, chance), capacity_seconds)
         console.print("At capacity:", capacity)
-        rate = 2 * capacity["goodput_a_second"]
+        rate = 2 * capacity["goodput_turns_a_second"]
         with console.status(f"At twice the capacity: {rate:.2f} turns a second for {seconds:.0f} s ..."):
-            ended, took = await asyncio.gather(opened(client, rate, seconds, chance), health(client, seconds))
-        overload = summary(ended, seconds)
+            overload, took = await asyncio.gather(opened(client, rate, seconds, chance), health(client, seconds))
         console.print("At twice the capacity:", overload)
         async with client.get("/metrics") as response:
             metrics = await response.text()
@@ -214,7 +230,10 @@ async def measure(url: str, at_once: int, capacity_seconds: float, seconds: floa
         "busy": busy,
         "capacity": capacity,
         "overload": overload,
-        "goodput_ratio": round(overload["goodput_a_second"] / capacity["goodput_a_second"], 3),
+        "goodput_ratio": {
+            of: round(overload[f"goodput_{of}_a_second"] / capacity[f"goodput_{of}_a_second"], 3)
+            for of in ("tokens", "turns")
+        },
         "crisis_first_words_ratio": {
             when: round(found["crisis"]["first_words_s"]["p50"] / idle["crisis"]["first_words_s"]["p50"], 2)
             for when, found in (("busy", busy), ("capacity", capacity), ("overload", overload))
@@ -249,15 +268,15 @@ def main(
     (today(output) / "overload.json").write_text(json.dumps(provenance(command) | result, indent=2) + "\n")
     overload = result["overload"]
     lost = sum(result[when]["crisis"]["not_answered"] for when in ("busy", "capacity", "overload"))
-    lost += overload["not_whole"] + overload["veiled"]["refused"]
-    console.print(f"Goodput at twice the capacity: {result['goodput_ratio']:.2f} of that at capacity.")
+    lost += overload["cut"] + overload["veiled"]["refused"]
+    console.print(f"Goodput at twice the capacity, as a share of that at capacity: {result['goodput_ratio']}.")
     console.print(f"Crisis turns not answered, veiled ones refused unread, or turns cut: {lost}.")
     slow = (
         result["crisis_first_words_ratio"]["busy"] > FIRST_WORDS or result["health_s"]["busy"]["p99"] > HEALTH_SECONDS
     )
     console.print(f"First words in a crisis, as a multiple of an idle server's: {result['crisis_first_words_ratio']}.")
     console.print(f"/health: {result['health_s']} s.")
-    if lost or slow or result["goodput_ratio"] < GOODPUT:
+    if lost or slow or result["goodput_ratio"]["tokens"] < GOODPUT:
         raise typer.Exit(1)
 
 

@@ -4,7 +4,7 @@ import asyncio
 import random
 from typing import Any
 
-from benchmarks.overload import asking, opened, summary
+from benchmarks.overload import asking, opened
 from benchmarks.servers import Server
 
 RATE = 40.0
@@ -16,14 +16,14 @@ def test_at_more_than_its_capacity_no_crisis_is_refused_and_nothing_is_cut(serve
 
     async def overloaded() -> dict[str, Any]:
         async with asking(server.url) as client:
-            return summary(await opened(client, RATE, 30.0, random.Random(5)), 30.0)
+            return await opened(client, RATE, 30.0, random.Random(5))
 
     found = asyncio.run(overloaded())
     assert found["statuses"]["200"] > 0
     assert found["statuses"]["429"] > 0, found
     # The demo counselor now and then writes nothing that can be used.
-    assert found["statuses"].get("500", 0) <= 0.02 * found["statuses"]["200"], found
+    assert found["statuses"].get("500", 0) + found["failed"] <= 0.02 * found["statuses"]["200"], found
     assert set(found["statuses"]) <= {"200", "429", "500"}, found
-    assert found["not_whole"] == 0
+    assert found["cut"] == 0
     assert found["crisis"]["turns"] > 0
     assert found["crisis"]["not_answered"] == 0
