@@ -2,9 +2,11 @@
 engines fail at a word, with an error that quotes the whole prompt as a careless library might.
 """
 
+import faulthandler
 import importlib.util
 import logging
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from importlib.abc import MetaPathFinder
@@ -76,5 +78,6 @@ class _Breaker(MetaPathFinder):
         return spec
 
 
+faulthandler.register(signal.SIGUSR1)  # where each thread is, asked by a test whose server has stopped to answer
 if "CANARY_BREAKS" in os.environ:
     sys.meta_path.insert(0, _Breaker())
