@@ -1,7 +1,6 @@
 """A Ray of its own, as an operator starts one: `ray start` on a node or two, and `serve deploy` to its dashboard."""
 
 import os
-import random
 import subprocess
 import sys
 import time
@@ -15,8 +14,7 @@ import httpx
 import psutil
 import yaml
 
-from benchmarks.servers import answers
-from psychechat_ray.ports import is_free
+from benchmarks.servers import answers, free_port, free_ports
 
 BIN = Path(sys.executable).parent
 
@@ -172,7 +170,7 @@ def ray_worker(
     cluster: Cluster, name: str, *, env: Mapping[str, str] | None = None, cpus: int = 2, resources: str = "{}"
 ) -> Iterator[Node]:
     """One more node."""
-    [port] = free_ports(1)
+    port = free_port()
     start = [f"--address={cluster.gcs}"]
     node = Node(cluster.folder / f"{name}.log", start, port, env=env or {}, cpus=cpus, resources=resources)
     try:
@@ -180,16 +178,6 @@ def ray_worker(
         yield node
     finally:
         node.kill()
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that nobody is given by chance while a node is down: below those that systems and Serve hand out."""
-    found: list[int] = []
-    while len(found) < count:
-        port = random.randrange(20_000, 30_000)
-        if port not in found and is_free("127.0.0.1", port):
-            found.append(port)
-    return found
 
 
 def _command(process: psutil.Process) -> list[str]:

@@ -1,8 +1,8 @@
 """Starts the servers that are measured or tested, as a user would, and stops them."""
 
 import os
+import random
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -14,6 +14,8 @@ from typing import Any
 
 import httpx
 import yaml
+
+from psychechat_ray.ports import is_free
 
 START_SECONDS = 600
 
@@ -99,6 +101,15 @@ def configured(settings: Mapping[str, Any], folder: Path, *, env: Mapping[str, s
 
 
 def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port: int = free.getsockname()[1]
+    [port] = free_ports(1)
     return port
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that nobody is given by chance before a server has them: below those that systems and Serve hand out."""
+    found: list[int] = []
+    while len(found) < count:
+        port = random.randrange(20_000, 30_000)
+        if port not in found and is_free("127.0.0.1", port):
+            found.append(port)
+    return found

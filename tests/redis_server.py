@@ -15,7 +15,7 @@ from typing import Self
 import pytest
 import redis
 
-from benchmarks.ray_cluster import free_ports
+from benchmarks.servers import free_port
 
 
 def programs() -> list[str]:
@@ -34,7 +34,7 @@ class RedisServer:
     def __init__(self, folder: Path, *options: str, program: str | None = None, tls: bool = False) -> None:
         if not programs():
             pytest.skip("no redis-server: `make setup` installs one, and so does the system's package redis-server")
-        [self.port] = free_ports(1)
+        self.port = free_port()
         ports = ["--port", "0", "--tls-port"] if tls else ["--port"]
         self._command = [program or programs()[0], *ports, str(self.port), "--bind", "127.0.0.1"]
         self._command += ["--save", "", "--appendonly", "no", "--dir", str(folder), *options]

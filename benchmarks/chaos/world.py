@@ -18,8 +18,8 @@ from typing import Any
 
 import httpx
 
-from benchmarks.ray_cluster import Cluster, Node, free_ports, ray_head, ray_worker
-from benchmarks.servers import answers, wait_until
+from benchmarks.ray_cluster import Cluster, Node, ray_head, ray_worker
+from benchmarks.servers import answers, free_port, wait_until
 from psychechat.emotion import Language
 from psychechat.pipeline import crisis
 from psychechat.policy import Policy
@@ -182,7 +182,7 @@ def _nodes(cluster: Cluster) -> int:
 @contextmanager
 def _redis(folder: Path) -> Iterator[int]:
     """A real one that outlives the nodes. What is yielded is its port."""
-    [port] = free_ports(1)
+    port = free_port()
     program = shutil.which("redis-server", path=Path(sys.executable).parent) or "redis-server"
     command = [program, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
     server = subprocess.Popen(command, stdout=subprocess.DEVNULL)

@@ -5,6 +5,7 @@ processes is watched. No turn may fail, the first words may not take longer than
 Writes soak.json, and locust's report for a browser. Exits with 1 where one of these is not so.
 """
 
+import csv
 import json
 import os
 import subprocess
@@ -85,6 +86,15 @@ def told(stats: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return dict(found)
 
 
+def failures(table: Path) -> list[dict[str, Any]]:
+    """Which turns failed and how, of locust's table: no words are in it but those of `scenario.kind`."""
+    with table.open(newline="") as rows:
+        return [
+            {"model": row["Name"], "failure": row["Error"], "count": int(row["Occurrences"])}
+            for row in csv.DictReader(rows)
+        ]
+
+
 def missed(ended: Mapping[str, Any], grown: Mapping[str, Mapping[str, float]]) -> list[str]:
     failed = Counter({model: row["failed"] for model, row in ended.get("turn", {}).items()})
     wrong = [f"{count} turns with {model} failed" for model, count in failed.items() if count]
@@ -102,7 +112,7 @@ def play(url: str, seconds: float, seekers: int, folder: Path) -> subprocess.Pop
     options = ["--headless", "--host", url, "--stop-timeout", "120", "--html", str(REPORT), "--only-summary"]
     variables = {"SOAK_SECONDS": str(seconds), "SOAK_SEEKERS": str(seekers), "PYTHONPATH": str(ROOT)}
     return subprocess.Popen(
-        [programs / "locust", "-f", str(SCENARIO), *options, "--json-file", str(folder / "stats")],
+        [programs / "locust", "-f", str(SCENARIO), *options, "--json-file", "stats", "--csv", "soak"],
         cwd=folder,
         env={**os.environ, **variables},
     )
@@ -133,6 +143,7 @@ def main(
         "seconds": seconds,
         "seekers": seekers,
         "ended": ended,
+        "failures": failures(folder / "soak_failures.csv"),
         "processes": grown,
         "resident_mb": [[at, round(sum(found.values()))] for at, found in samples],
         "missed": wrong,

@@ -39,6 +39,14 @@ class Broken(Exception):
     """An answer that is not whole, or a crisis that was refused."""
 
 
+def kind(error: Exception) -> str:
+    """Without its message, which might quote what was said."""
+    if isinstance(error, Broken):
+        return str(error)
+    status, code = getattr(error, "status_code", ""), getattr(error, "code", "")
+    return f"{type(error).__name__} {status} {code}".strip()
+
+
 class Seeker(User):
     wait_time = between(0.5, 3.0)
 
@@ -68,9 +76,7 @@ class Seeker(User):
             time.sleep(float(error.response.headers["retry-after"]))
             return
         except Exception as error:
-            # Its message might quote what was said.
-            kind = str(error) if isinstance(error, Broken) else type(error).__name__
-            self.ended("turn", started, Broken(kind))
+            self.ended("turn", started, Broken(kind(error)))
             self.begin()
             return
         self.ended("turn", started)

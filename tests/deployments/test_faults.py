@@ -99,26 +99,34 @@ def turns(server: Server) -> Counter[str]:
     return found
 
 
-def test_a_counselor_that_dies_fails_the_turns_under_way_and_no_crisis(server: Server) -> None:
+def test_a_counselor_that_dies_ends_the_stream_under_way_and_no_crisis(server: Server) -> None:
+    """What has not begun to leave is written by the next replica, if that is there in time. Either is told rightly."""
+    whole = ask(server, HELLO).json()["choices"][0]["message"]["content"]
     before = turns(server)
     with ThreadPoolExecutor(3) as pool, reading(server) as lines:
-        lost = pool.submit(ask, server, HELLO)
+        held = pool.submit(ask, server, HELLO)
         crises = [pool.submit(ask, server, ALARMING, model) for model in ("psychechat", "psychechat-llm")]
         time.sleep(1)  # all of them have their engine by now, and need it for seconds more
         strike(server, "counselor")
         rest = list(lines)
     assert json.loads(rest[-1].removeprefix("data: "))["error"]["code"] == "engine_unavailable"
     assert not any("[DONE]" in line or '"finish_reason":"' in line for line in rest)
-    assert lost.result().status_code == 503
-    assert int(lost.result().headers["retry-after"]) > 0
-    for crisis in crises:
-        assert crisis.result().status_code == 200
-        [choice] = crisis.result().json()["choices"]
-        assert choice["finish_reason"] == "content_filter"
+    saved = held.result().status_code == 200
+    if saved:
+        assert held.result().json()["choices"][0]["message"]["content"] == whole
+    else:
+        assert held.result().status_code == 503
+        assert int(held.result().headers["retry-after"]) > 0
+    templates = 0
+    for answer in (crisis.result() for crisis in crises):
+        assert answer.status_code == 200
+        [choice] = answer.json()["choices"]
+        templates += choice["finish_reason"] == "content_filter"
         assert "findahelpline.com" in choice["message"]["content"]
     after = turns(server)
-    assert after["error"] - before["error"] == 2
-    assert after["safe_template"] - before["safe_template"] == 2
+    assert after["error"] - before["error"] == (1 if saved else 2)
+    assert after["safe_template"] - before["safe_template"] == templates
+    assert after["reply"] - before["reply"] == len(crises) - templates + saved
     wait_until_whole_again(server)
 
 
