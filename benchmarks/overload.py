@@ -9,9 +9,10 @@ tell. Clients do not retry.
 Goodput counts the tokens of the turns that a model has answered, whole and within a turn's deadline: all that their
 stages have generated. Turns would not do: every crisis is let in and takes the tokens of several ordinary turns, so at
 twice the rate of both the same work answers fewer of them. Their number is told too. Goodput should stay at 90 % or
-more of the capacity's, and no crisis turn may be refused, cut or answered with an error. Beside ordinary turns that
-hold all they can, a crisis turn's first words should take no more than twice an idle server's time, and `/health` no
-more than 50 ms. Exits with 1 where one of these is not so.
+more of the capacity's. In none of the phases may a turn be cut, or a crisis turn be refused or answered with an error:
+one that was sent as a crisis or that the server took for one. Which veiled ones the classifier missed is told apart.
+Beside ordinary turns that hold all they can, a crisis turn's first words should take no more than twice an idle
+server's time, and `/health` no more than 50 ms. Exits with 1 where one of these is not so.
 """
 
 import asyncio
@@ -22,7 +23,7 @@ import statistics
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -41,6 +42,7 @@ CRISES = 0.1
 GOODPUT, FIRST_WORDS, HEALTH_SECONDS = 0.9, 2.0, 0.05
 MODELS = ("psychechat", "psychechat-llm")
 WARM_SECONDS, IDLE_SECONDS, BUSY_SECONDS = 10.0, 30.0, 60.0
+PHASES = ("idle", "busy", "busy_ordinary", "capacity", "overload")
 
 
 @dataclass(frozen=True)
@@ -48,10 +50,12 @@ class Ended:
     """One turn, in seconds since it was sent. `status` is -1 where the connection broke."""
 
     status: int
-    crisis: bool
-    """By its phrases, or because the server said so."""
+    alarming: bool
+    """Sent with a phrase of the backstop."""
     veiled: bool
     """Sent as a crisis that only the classifier can tell: the door may refuse it unread."""
+    taken: bool
+    """For a crisis, as its reply says. One without a whole reply says nothing."""
     whole: bool
     told: bool
     """Not whole, and the client was told so by an error at the stream's end."""
@@ -62,6 +66,18 @@ class Ended:
     """When it ended, of `time.monotonic`."""
     first_words: float
     seconds: float
+
+    @property
+    def crisis(self) -> bool:
+        return self.alarming or self.veiled or self.taken
+
+    @property
+    def cut(self) -> bool:
+        return self.status in (200, -1) and not self.whole and not self.told
+
+    @property
+    def lost(self) -> bool:
+        return self.cut or (self.crisis and not self.whole)
 
 
 def asking(url: str) -> aiohttp.ClientSession:
@@ -101,8 +117,9 @@ async def turn(
     found, usage = last[0].get("psychechat", {}), last[1].get("usage", {})
     return Ended(
         status,
-        crisis=alarming or found.get("reason") == "crisis",
+        alarming=alarming,
         veiled=veiled,
+        taken=found.get("reason") == "crisis",
         whole=whole,
         told=lines[-1].startswith(b'data: {"error"'),
         safe_template=bool(found) and found["review"]["fallback"],
@@ -164,10 +181,12 @@ def summary(ended: Sequence[Ended], seconds: float, end: float = math.inf) -> di
         "goodput_turns_a_second": round(len(good) / seconds, 3),
         "statuses": dict(sorted(Counter(str(one.status) for one in ended).items())),
         "failed": sum(one.told for one in ended),
-        "cut": sum(one.status in (200, -1) and not one.whole and not one.told for one in ended),
+        "cut": sum(one.cut for one in ended),
+        "lost": sum(one.lost for one in ended),
         "veiled": {
             "turns": sum(one.veiled for one in ended),
-            "taken_for_crises": sum(one.veiled and one.crisis for one in ended),
+            "taken_for_crises": sum(one.veiled and one.taken for one in ended),
+            "missed": sum(one.veiled and one.whole and not one.taken for one in ended),
             "refused": sum(one.veiled and one.status == 429 for one in ended),
         },
         "safe_templates": sum(one.safe_template for one in ended),
@@ -176,7 +195,7 @@ def summary(ended: Sequence[Ended], seconds: float, end: float = math.inf) -> di
             "turns": len(crises),
             "not_answered": sum(not one.whole for one in crises),
             "safe_templates": sum(one.safe_template for one in crises),
-            "first_words_s": first_words(crises),
+            "first_words_s": first_words([one for one in crises if one.taken]),
         },
     }
 
@@ -208,12 +227,12 @@ async def measure(url: str, at_once: int, capacity_seconds: float, seconds: floa
         with console.status(
             f"One crisis turn after the other beside {at_once} ordinary ones for {BUSY_SECONDS:.0f} s ..."
         ):
-            _, alone, took_busy = await asyncio.gather(
+            ordinary, alone, took_busy = await asyncio.gather(
                 closed(client, at_once, BUSY_SECONDS, chance, crises=0.0),
                 one_crisis_after_the_other(client, BUSY_SECONDS),
                 health(client, BUSY_SECONDS),
             )
-        busy = summary(alone, BUSY_SECONDS)
+        busy, busy_ordinary = summary(alone, BUSY_SECONDS), summary(ordinary, BUSY_SECONDS)
         console.print("Crisis turns beside ordinary ones:", busy)
         with console.status(f"At capacity: {at_once} turns at once for {capacity_seconds:.0f} s ..."):
             capacity = summary(await closed(client, at_once, capacity_seconds, chance), capacity_seconds)
@@ -228,6 +247,7 @@ async def measure(url: str, at_once: int, capacity_seconds: float, seconds: floa
         "turns_at_once": at_once,
         "idle": idle,
         "busy": busy,
+        "busy_ordinary": busy_ordinary,
         "capacity": capacity,
         "overload": overload,
         "goodput_ratio": {
@@ -250,6 +270,20 @@ def percentiles(seconds: Sequence[float]) -> dict[str, float]:
     return {f"p{p}": round(cuts[p - 1], 4) for p in (50, 90, 99)}
 
 
+def missed(result: Mapping[str, Any]) -> list[str]:
+    goodput, first_words = result["goodput_ratio"]["tokens"], result["crisis_first_words_ratio"]["busy"]
+    health_p99 = result["health_s"]["busy"]["p99"]
+    lost = {phase: result[phase]["lost"] for phase in PHASES}
+    wrong = [f"{count} turns cut or crisis turns not answered: {phase}" for phase, count in lost.items() if count]
+    if goodput < GOODPUT:
+        wrong.append(f"goodput at twice the capacity was {goodput} of that at capacity")
+    if first_words > FIRST_WORDS:
+        wrong.append(f"a crisis turn's first words beside ordinary ones took {first_words} times as long")
+    if health_p99 > HEALTH_SECONDS:
+        wrong.append(f"/health took {health_p99} s at p99")
+    return wrong
+
+
 def main(
     seconds: Annotated[float, typer.Option(help="At twice the capacity.")] = 600.0,
     capacity_seconds: Annotated[float, typer.Option(help="At capacity, before.")] = 60.0,
@@ -266,17 +300,12 @@ def main(
         result = asyncio.run(measure(server.url, at_once, capacity_seconds, seconds, console))
     command = f"python -m benchmarks.overload --seconds {seconds:.0f} --capacity-seconds {capacity_seconds:.0f}"
     (today(output) / "overload.json").write_text(json.dumps(provenance(command) | result, indent=2) + "\n")
-    overload = result["overload"]
-    lost = sum(result[when]["crisis"]["not_answered"] for when in ("busy", "capacity", "overload"))
-    lost += overload["cut"] + overload["veiled"]["refused"]
     console.print(f"Goodput at twice the capacity, as a share of that at capacity: {result['goodput_ratio']}.")
-    console.print(f"Crisis turns not answered, veiled ones refused unread, or turns cut: {lost}.")
-    slow = (
-        result["crisis_first_words_ratio"]["busy"] > FIRST_WORDS or result["health_s"]["busy"]["p99"] > HEALTH_SECONDS
-    )
+    console.print(f"Veiled crises that the classifier missed: {sum(result[of]['veiled']['missed'] for of in PHASES)}.")
     console.print(f"First words in a crisis, as a multiple of an idle server's: {result['crisis_first_words_ratio']}.")
     console.print(f"/health: {result['health_s']} s.")
-    if lost or slow or result["goodput_ratio"]["tokens"] < GOODPUT:
+    if wrong := missed(result):
+        console.print("Missed:", *wrong, sep="\n  ")
         raise typer.Exit(1)
 
 

@@ -1,0 +1,152 @@
+"""What the overload counts as answered, cut, refused and missed, by its own client against answers that are fixed."""
+
+import json
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from benchmarks.messages import VEILED
+from benchmarks.overload import PHASES, Ended, asking, missed, summary, turn
+from benchmarks.servers import free_port
+
+GOOD = Ended(
+    status=200,
+    alarming=False,
+    veiled=False,
+    taken=False,
+    whole=True,
+    told=False,
+    safe_template=False,
+    tokens=50,
+    at=10.0,
+    first_words=1.0,
+    seconds=2.0,
+)
+REFUSED = replace(GOOD, status=429, whole=False, tokens=0)
+FAILED = replace(REFUSED, status=500)
+TOLD = replace(REFUSED, status=200, told=True)
+CUT = replace(REFUSED, status=200)
+
+
+def event(**found: Any) -> bytes:
+    return b"data: " + json.dumps(found).encode() + b"\n\n"
+
+
+def reply(reason: str) -> bytes:
+    found = {"reason": reason, "review": {"fallback": False}}
+    return (
+        event(choices=[{"delta": {"content": "I am here."}}])
+        + event(choices=[{"delta": {}}], psychechat=found)
+        + event(choices=[], usage={"completion_tokens": 7})
+        + b"data: [DONE]\n\n"
+    )
+
+
+@asynccontextmanager
+async def answering(status: int, veiled: bytes, other: bytes = b"") -> AsyncIterator[aiohttp.ClientSession]:
+    """A client of a server that gives this answer to what only the classifier can tell, and another to all else."""
+
+    async def chat(request: web.Request) -> web.Response:
+        text = (await request.json())["messages"][0]["content"]
+        return web.Response(status=status, body=veiled if text.startswith(VEILED) else other)
+
+    app, port = web.Application(), free_port()
+    app.router.add_post("/v1/chat/completions", chat)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", port).start()
+    async with asking(f"http://127.0.0.1:{port}") as client:
+        yield client
+    await runner.cleanup()
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "lost", "unseen"),
+    [
+        (200, reply("crisis"), 0, 0),
+        (200, reply("emotion"), 0, 1),
+        (200, event(choices=[]) + event(error={"code": "stage_failed"}), 1, 0),
+        (200, event(choices=[]), 1, 0),
+        (429, b"{}", 1, 0),
+        (500, b"{}", 1, 0),
+        (503, b"{}", 1, 0),
+        (504, b"{}", 1, 0),
+    ],
+    ids=["answered", "missed", "told", "cut", "refused", "500", "503", "504"],
+)
+@pytest.mark.asyncio
+async def test_a_veiled_crisis_counts_by_what_was_sent(status: int, body: bytes, lost: int, unseen: int) -> None:
+    chance = random.Random(0)
+    async with answering(status, body, reply("crisis")) as client:
+        while not (ended := await turn(client, chance, crises=1.0)).veiled:
+            assert ended.alarming
+    found = summary([ended], 1.0)
+    assert (found["crisis"]["turns"], found["crisis"]["not_answered"], found["lost"]) == (1, lost, lost)
+    assert found["veiled"] == {
+        "turns": 1,
+        "taken_for_crises": int(body == reply("crisis")),
+        "missed": unseen,
+        "refused": int(status == 429),
+    }
+
+
+@pytest.mark.asyncio
+async def test_an_ordinary_turn_that_is_taken_for_a_crisis_is_one() -> None:
+    async with answering(200, b"", reply("crisis")) as client:
+        ended = await turn(client, random.Random(0), crises=0.0)
+    assert (ended.alarming, ended.veiled, ended.crisis, ended.tokens) == (False, False, True, 7)
+
+
+def test_of_ordinary_turns_only_a_cut_one_is_lost_and_each_turn_once() -> None:
+    assert summary([GOOD, REFUSED, FAILED, TOLD, CUT, replace(CUT, status=-1)], 1.0)["lost"] == 2
+    alarming = [replace(one, alarming=True) for one in (GOOD, REFUSED, FAILED, TOLD, CUT)]
+    found = summary(alarming, 1.0)
+    assert (found["lost"], found["cut"], found["crisis"]["not_answered"]) == (4, 1, 4)
+
+
+def test_first_words_of_a_veiled_crisis_that_was_missed_stand_beside_no_crisis() -> None:
+    seen = [replace(GOOD, veiled=True, taken=True, first_words=words) for words in (1.0, 2.0)]
+    unseen = replace(GOOD, veiled=True, first_words=30.0)
+    found = summary([*seen, unseen, GOOD, GOOD], 1.0)
+    assert found["crisis"]["first_words_s"]["p50"] == 1.5
+    assert found["ordinary_first_words_s"]["p99"] == 1.0
+
+
+def fine() -> dict[str, Any]:
+    """A result in which nothing is wrong."""
+    return {
+        **{phase: summary([GOOD, GOOD], 1.0) for phase in PHASES},
+        "goodput_ratio": {"tokens": 0.9, "turns": 0.9},
+        "crisis_first_words_ratio": {"busy": 2.0},
+        "health_s": {"busy": {"p99": 0.05}},
+    }
+
+
+def test_a_good_run_misses_nothing() -> None:
+    assert missed(fine()) == []
+
+
+@pytest.mark.parametrize("phase", PHASES)
+@pytest.mark.parametrize("wrong", [CUT, replace(REFUSED, veiled=True), replace(TOLD, alarming=True)])
+def test_what_is_lost_in_any_phase_is_missed(phase: str, wrong: Ended) -> None:
+    assert missed(fine() | {phase: summary([GOOD, wrong], 1.0)}) == [
+        f"1 turns cut or crisis turns not answered: {phase}"
+    ]
+
+
+@pytest.mark.parametrize(
+    "worse",
+    [
+        {"goodput_ratio": {"tokens": 0.89, "turns": 0.9}},
+        {"crisis_first_words_ratio": {"busy": 2.01}},
+        {"health_s": {"busy": {"p99": 0.06}}},
+    ],
+)
+def test_each_bound_is_kept(worse: dict[str, Any]) -> None:
+    assert len(missed(fine() | worse)) == 1
