@@ -4,26 +4,27 @@ First one crisis turn after the other, with nothing beside them, and then again 
 that they can have. Then four times as many turns at once as the engines run, one in ten a crisis, each followed by the
 next: what gets done then is the capacity. Then turns that come at twice that rate, whatever has become of the earlier
 ones, with the same share of crisis messages, some with a phrase of the backstop and some that only the classifier can
-tell. Clients do not retry.
+tell. Then the capacity again, with as large a share of crises as was answered at twice the rate. Clients do not retry.
 
-Goodput counts the tokens of the turns that a model has answered, whole and within a turn's deadline: all that their
-stages have generated. Turns would not do: every crisis is let in and takes the tokens of several ordinary turns, so at
-twice the rate of both the same work answers fewer of them. Their number is told too. Goodput should stay at 90 % or
-more of the capacity's. In none of the phases may a turn be cut, or a crisis turn be refused or answered with an error:
-one that was sent as a crisis or that the server took for one. Which veiled ones the classifier missed is told apart.
-Beside ordinary turns that hold all they can, a crisis turn's first words should take no more than twice an idle
-server's time, and `/health` no more than 50 ms. Exits with 1 where one of these is not so.
+Goodput counts the turns that a model has answered, whole and within a turn's deadline, and the tokens that all of their
+stages have generated. Every crisis is let in, so at twice the rate more of what is answered are crises, which have more
+stages and more tokens than ordinary turns. Beside a capacity with fewer of them turns would say too little and tokens
+too much; so goodput is held against the capacity of the same mix, and should stay at 90 % or more of its turns.
+
+In none of the phases may a turn be cut, or a crisis turn be refused or answered with an error: one that was sent as a
+crisis or that the server took for one. Which veiled ones the classifier missed is told apart. Beside ordinary turns
+that hold all they can, a crisis turn's first words should take no more than twice an idle server's time, and `/health`
+no more than 50 ms. Exits with 1 where one of these is not so.
 """
 
 import asyncio
 import json
-import math
 import random
 import statistics
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -38,11 +39,13 @@ from benchmarks.provenance import provenance, today
 from psychechat_ray.configurations import load
 
 CRISES = 0.1
-"""Their share of the turns, half of each kind."""
+"""Their share of the turns that are sent, half of each kind."""
 GOODPUT, FIRST_WORDS, HEALTH_SECONDS = 0.9, 2.0, 0.05
 MODELS = ("psychechat", "psychechat-llm")
 WARM_SECONDS, IDLE_SECONDS, BUSY_SECONDS = 10.0, 30.0, 60.0
-PHASES = ("idle", "busy", "busy_ordinary", "capacity", "overload")
+RAMP_SECONDS = 20.0
+"""Before and after what is measured, under the same load: the first turns end late, and all at once."""
+PHASES = ("idle", "busy", "busy_ordinary", "capacity", "overload", "capacity_same_mix")
 
 
 @dataclass(frozen=True)
@@ -138,21 +141,19 @@ async def closed(
     crises: float = CRISES,
     models: Sequence[str] = MODELS,
 ) -> list[Ended]:
-    """So many turns at once, each followed by the next. Only what ends in time counts."""
+    """So many turns at once, each followed by the next."""
     ended: list[Ended] = []
     end = time.monotonic() + seconds
 
     async def one() -> None:
         while time.monotonic() < end:
-            done = await turn(client, chance, crises, models)
-            if time.monotonic() < end:
-                ended.append(done)
+            ended.append(await turn(client, chance, crises, models))
 
     await asyncio.gather(*(one() for _ in range(at_once)))
     return ended
 
 
-async def opened(client: aiohttp.ClientSession, rate: float, seconds: float, chance: random.Random) -> dict[str, Any]:
+async def opened(client: aiohttp.ClientSession, rate: float, seconds: float, chance: random.Random) -> list[Ended]:
     """Turns that come at this rate, a second, at random moments, whatever becomes of those before them."""
     tasks = []
     due = time.monotonic()
@@ -162,21 +163,28 @@ async def opened(client: aiohttp.ClientSession, rate: float, seconds: float, cha
         await asyncio.sleep(max(0.0, due - time.monotonic()))
         tasks.append(asyncio.create_task(turn(client, chance)))
         due += chance.expovariate(rate)
-    return summary(await asyncio.gather(*tasks), seconds, end)
+    return await asyncio.gather(*tasks)
 
 
-def summary(ended: Sequence[Ended], seconds: float, end: float = math.inf) -> dict[str, Any]:
-    """Of so many seconds. Goodput is what was there by the end."""
-    good = [one for one in ended if one.whole and not one.safe_template and one.at <= end]
+async def steady(turns: Coroutine[Any, Any, list[Ended]], seconds: float) -> dict[str, Any]:
+    """Of turns that come for so long, and RAMP_SECONDS more before and after."""
+    begin = time.monotonic() + RAMP_SECONDS
+    return summary(await turns, begin, begin + seconds)
+
+
+def summary(ended: Sequence[Ended], begin: float, end: float) -> dict[str, Any]:
+    """Rates and times are of what ended between the two moments; what became of turns is told of all."""
+    seconds, within = end - begin, [one for one in ended if begin <= one.at <= end]
+    good = [one for one in within if one.whole and not one.safe_template]
     crises = [one for one in ended if one.crisis]
-    others = [one for one in ended if not one.crisis]
 
     def first_words(turns: Sequence[Ended]) -> dict[str, float]:
         return percentiles([one.first_words for one in turns if one.whole])
 
     return {
         "turns": len(ended),
-        "turns_a_second": round(len(ended) / seconds, 3),
+        "turns_a_second": round(len(within) / seconds, 3),
+        "goodput_crises": round(sum(one.crisis for one in good) / max(1, len(good)), 3),
         "goodput_tokens_a_second": round(sum(one.tokens for one in good) / seconds, 1),
         "goodput_turns_a_second": round(len(good) / seconds, 3),
         "statuses": dict(sorted(Counter(str(one.status) for one in ended).items())),
@@ -190,14 +198,23 @@ def summary(ended: Sequence[Ended], seconds: float, end: float = math.inf) -> di
             "refused": sum(one.veiled and one.status == 429 for one in ended),
         },
         "safe_templates": sum(one.safe_template for one in ended),
-        "ordinary_first_words_s": first_words(others),
+        "ordinary_first_words_s": first_words([one for one in within if not one.crisis]),
         "crisis": {
             "turns": len(crises),
+            "false_alarms": sum(one.taken and not (one.alarming or one.veiled) for one in ended),
             "not_answered": sum(not one.whole for one in crises),
             "safe_templates": sum(one.safe_template for one in crises),
-            "first_words_s": first_words([one for one in crises if one.taken]),
+            "first_words_s": first_words([one for one in within if one.taken]),
         },
     }
+
+
+def same_mix(found: Mapping[str, Any]) -> float:
+    """The share of crises to send, so that a server that answers all answers this share of them, false alarms too."""
+    crisis = found["crisis"]
+    ordinary = found["turns"] - crisis["turns"] + crisis["false_alarms"]
+    answered, alarms = float(found["goodput_crises"]), float(crisis["false_alarms"]) / max(1, ordinary)
+    return max(0.0, (answered - alarms) / (1 - alarms)) if alarms < 1 else 0.0
 
 
 async def health(client: aiohttp.ClientSession, seconds: float) -> list[float]:
@@ -220,27 +237,39 @@ async def measure(url: str, at_once: int, capacity_seconds: float, seconds: floa
         """All in one mode: the median of two modes' times says nothing of either."""
         return await closed(client, 1, seconds, chance, crises=1.0, models=MODELS[:1])
 
+    async def at_capacity(client: aiohttp.ClientSession, crises: float) -> dict[str, Any]:
+        turns = closed(client, at_once, capacity_seconds + 2 * RAMP_SECONDS, chance, crises)
+        return await steady(turns, capacity_seconds)
+
     async with asking(url) as client:
         with console.status(f"Idle but for one crisis turn after the other, {IDLE_SECONDS:.0f} s ..."):
             await closed(client, 4, WARM_SECONDS, chance)
-            idle = summary(await one_crisis_after_the_other(client, IDLE_SECONDS), IDLE_SECONDS)
+            begin = time.monotonic()
+            idle = summary(await one_crisis_after_the_other(client, IDLE_SECONDS), begin, begin + IDLE_SECONDS)
         with console.status(
             f"One crisis turn after the other beside {at_once} ordinary ones for {BUSY_SECONDS:.0f} s ..."
         ):
+            begin = time.monotonic()
             ordinary, alone, took_busy = await asyncio.gather(
                 closed(client, at_once, BUSY_SECONDS, chance, crises=0.0),
                 one_crisis_after_the_other(client, BUSY_SECONDS),
                 health(client, BUSY_SECONDS),
             )
-        busy, busy_ordinary = summary(alone, BUSY_SECONDS), summary(ordinary, BUSY_SECONDS)
+        busy, busy_ordinary = (summary(ended, begin, begin + BUSY_SECONDS) for ended in (alone, ordinary))
         console.print("Crisis turns beside ordinary ones:", busy)
         with console.status(f"At capacity: {at_once} turns at once for {capacity_seconds:.0f} s ..."):
-            capacity = summary(await closed(client, at_once, capacity_seconds, chance), capacity_seconds)
+            capacity = await at_capacity(client, CRISES)
         console.print("At capacity:", capacity)
         rate = 2 * capacity["goodput_turns_a_second"]
         with console.status(f"At twice the capacity: {rate:.2f} turns a second for {seconds:.0f} s ..."):
-            overload, took = await asyncio.gather(opened(client, rate, seconds, chance), health(client, seconds))
+            overload, took = await asyncio.gather(
+                steady(opened(client, rate, seconds + 2 * RAMP_SECONDS, chance), seconds),
+                health(client, seconds + 2 * RAMP_SECONDS),
+            )
         console.print("At twice the capacity:", overload)
+        with console.status(f"At capacity, with as large a share of crises, for {capacity_seconds:.0f} s ..."):
+            capacity_same_mix = await at_capacity(client, same_mix(overload))
+        console.print("At capacity, of the same mix:", capacity_same_mix)
         async with client.get("/metrics") as response:
             metrics = await response.text()
     return {
@@ -250,9 +279,11 @@ async def measure(url: str, at_once: int, capacity_seconds: float, seconds: floa
         "busy_ordinary": busy_ordinary,
         "capacity": capacity,
         "overload": overload,
+        "capacity_same_mix": capacity_same_mix,
         "goodput_ratio": {
-            of: round(overload[f"goodput_{of}_a_second"] / capacity[f"goodput_{of}_a_second"], 3)
-            for of in ("tokens", "turns")
+            "turns": ratio("turns", overload, capacity),
+            "same_mix_turns": ratio("turns", overload, capacity_same_mix),
+            "same_mix_tokens": ratio("tokens", overload, capacity_same_mix),
         },
         "crisis_first_words_ratio": {
             when: round(found["crisis"]["first_words_s"]["p50"] / idle["crisis"]["first_words_s"]["p50"], 2)
@@ -263,6 +294,11 @@ async def measure(url: str, at_once: int, capacity_seconds: float, seconds: floa
     }
 
 
+def ratio(of: str, found: Mapping[str, Any], beside: Mapping[str, Any]) -> float:
+    rate, other = (float(phase[f"goodput_{of}_a_second"]) for phase in (found, beside))
+    return round(rate / other, 3)
+
+
 def percentiles(seconds: Sequence[float]) -> dict[str, float]:
     if len(seconds) < 2:
         return {}
@@ -271,12 +307,12 @@ def percentiles(seconds: Sequence[float]) -> dict[str, float]:
 
 
 def missed(result: Mapping[str, Any]) -> list[str]:
-    goodput, first_words = result["goodput_ratio"]["tokens"], result["crisis_first_words_ratio"]["busy"]
+    goodput, first_words = result["goodput_ratio"]["same_mix_turns"], result["crisis_first_words_ratio"]["busy"]
     health_p99 = result["health_s"]["busy"]["p99"]
     lost = {phase: result[phase]["lost"] for phase in PHASES}
     wrong = [f"{count} turns cut or crisis turns not answered: {phase}" for phase, count in lost.items() if count]
     if goodput < GOODPUT:
-        wrong.append(f"goodput at twice the capacity was {goodput} of that at capacity")
+        wrong.append(f"goodput at twice the capacity was {goodput} of the capacity of the same mix, in turns")
     if first_words > FIRST_WORDS:
         wrong.append(f"a crisis turn's first words beside ordinary ones took {first_words} times as long")
     if health_p99 > HEALTH_SECONDS:
@@ -285,8 +321,8 @@ def missed(result: Mapping[str, Any]) -> list[str]:
 
 
 def main(
-    seconds: Annotated[float, typer.Option(help="At twice the capacity.")] = 600.0,
-    capacity_seconds: Annotated[float, typer.Option(help="At capacity, before.")] = 60.0,
+    seconds: Annotated[float, typer.Option(help="At twice the capacity, between ramps.")] = 600.0,
+    capacity_seconds: Annotated[float, typer.Option(help="At capacity, before and after, between ramps.")] = 60.0,
     config: Annotated[str, typer.Option(help="A configuration, as for `psychechat serve`.")] = "demo-cpu",
     output: Annotated[Path | None, typer.Option(help="Folder for the result. [benchmarks/results/DATE]")] = None,
 ) -> None:

@@ -1,7 +1,9 @@
 """What the overload counts as answered, cut, refused and missed, by its own client against answers that are fixed."""
 
+import asyncio
 import json
 import random
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -11,8 +13,9 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from benchmarks import overload
 from benchmarks.messages import VEILED
-from benchmarks.overload import PHASES, Ended, asking, missed, summary, turn
+from benchmarks.overload import PHASES, Ended, asking, closed, missed, ratio, same_mix, steady, summary, turn
 from benchmarks.servers import free_port
 
 GOOD = Ended(
@@ -86,7 +89,7 @@ async def test_a_veiled_crisis_counts_by_what_was_sent(status: int, body: bytes,
     async with answering(status, body, reply("crisis")) as client:
         while not (ended := await turn(client, chance, crises=1.0)).veiled:
             assert ended.alarming
-    found = summary([ended], 1.0)
+    found = summary([ended], 0.0, 100.0)
     assert (found["crisis"]["turns"], found["crisis"]["not_answered"], found["lost"]) == (1, lost, lost)
     assert found["veiled"] == {
         "turns": 1,
@@ -104,25 +107,81 @@ async def test_an_ordinary_turn_that_is_taken_for_a_crisis_is_one() -> None:
 
 
 def test_of_ordinary_turns_only_a_cut_one_is_lost_and_each_turn_once() -> None:
-    assert summary([GOOD, REFUSED, FAILED, TOLD, CUT, replace(CUT, status=-1)], 1.0)["lost"] == 2
+    assert summary([GOOD, REFUSED, FAILED, TOLD, CUT, replace(CUT, status=-1)], 0.0, 100.0)["lost"] == 2
     alarming = [replace(one, alarming=True) for one in (GOOD, REFUSED, FAILED, TOLD, CUT)]
-    found = summary(alarming, 1.0)
+    found = summary(alarming, 0.0, 100.0)
     assert (found["lost"], found["cut"], found["crisis"]["not_answered"]) == (4, 1, 4)
 
 
 def test_first_words_of_a_veiled_crisis_that_was_missed_stand_beside_no_crisis() -> None:
     seen = [replace(GOOD, veiled=True, taken=True, first_words=words) for words in (1.0, 2.0)]
     unseen = replace(GOOD, veiled=True, first_words=30.0)
-    found = summary([*seen, unseen, GOOD, GOOD], 1.0)
+    found = summary([*seen, unseen, GOOD, GOOD], 0.0, 100.0)
     assert found["crisis"]["first_words_s"]["p50"] == 1.5
     assert found["ordinary_first_words_s"]["p99"] == 1.0
+
+
+def test_a_ramp_counts_for_nothing_but_what_became_of_its_turns() -> None:
+    crisis = replace(GOOD, alarming=True, taken=True, first_words=3.0)
+    ramp = [replace(crisis, at=at, first_words=9.0, tokens=1000) for at in (9.0, 31.0)]
+    within = [GOOD, GOOD, replace(GOOD, at=30.0), replace(GOOD, safe_template=True), crisis]
+    found = summary([*within, *ramp, replace(CUT, at=5.0)], begin=10.0, end=30.0)
+    assert (found["turns_a_second"], found["goodput_turns_a_second"]) == (0.25, 0.2)
+    assert (found["goodput_tokens_a_second"], found["goodput_crises"]) == (10.0, 0.25)
+    assert (found["turns"], found["crisis"]["turns"], found["cut"], found["lost"]) == (8, 3, 1, 1)
+    assert summary([crisis, crisis, *ramp], 10.0, 30.0)["crisis"]["first_words_s"]["p99"] == 3.0
+
+
+@pytest.mark.asyncio
+async def test_under_a_steady_load_both_ramps_are_left_out() -> None:
+    async def turns() -> list[Ended]:
+        now, late = time.monotonic(), overload.RAMP_SECONDS
+        return [replace(GOOD, at=now + at) for at in (late - 1, late + 1, late + 9, late + 11)]
+
+    assert (await steady(turns(), 10.0))["goodput_turns_a_second"] == 0.2
+
+
+@pytest.mark.asyncio
+async def test_a_turn_under_way_at_the_end_is_waited_for_and_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun = []
+
+    async def one(*_: Any) -> Ended:
+        begun.append(time.monotonic())
+        await asyncio.sleep(0.1)
+        return GOOD
+
+    monkeypatch.setattr(overload, "turn", one)
+    async with asking("http://127.0.0.1:1") as client:
+        assert len(await closed(client, 2, 0.05, random.Random(0))) == len(begun) > 0
+
+
+def served(turns: int, crises: float, alarms: float, refused: float = 0.0) -> dict[str, Any]:
+    """What a server does that answers all crises, takes a share of ordinary turns for some, and refuses of the rest."""
+    sent, taken = round(turns * crises), round(turns * (1 - crises) * alarms)
+    left = turns - sent - taken
+    gone = round(left * refused)
+    kinds = [replace(GOOD, alarming=True, taken=True)] * sent + [replace(GOOD, taken=True)] * taken
+    return summary([*kinds, *[REFUSED] * gone, *[GOOD] * (left - gone)], 0.0, 100.0)
+
+
+@pytest.mark.parametrize(("alarms", "refused"), [(0.0, 0.0), (0.06, 0.5), (0.2, 0.9), (0.06, 1.0), (1.0, 0.0)])
+def test_the_same_mix_is_answered_when_nobody_is_refused(alarms: float, refused: float) -> None:
+    found = served(10_000, 0.1, alarms, refused)
+    again = served(10_000, same_mix(found), alarms)
+    assert again["goodput_crises"] == pytest.approx(found["goodput_crises"], abs=0.002)
+
+
+def test_goodput_is_compared_in_turns_and_in_tokens() -> None:
+    half = {"goodput_turns_a_second": 3.0, "goodput_tokens_a_second": 200.0}
+    whole = {"goodput_turns_a_second": 4.0, "goodput_tokens_a_second": 160.0}
+    assert (ratio("turns", half, whole), ratio("tokens", half, whole)) == (0.75, 1.25)
 
 
 def fine() -> dict[str, Any]:
     """A result in which nothing is wrong."""
     return {
-        **{phase: summary([GOOD, GOOD], 1.0) for phase in PHASES},
-        "goodput_ratio": {"tokens": 0.9, "turns": 0.9},
+        **{phase: summary([GOOD, GOOD], 0.0, 100.0) for phase in PHASES},
+        "goodput_ratio": {"turns": 0.5, "same_mix_turns": 0.9, "same_mix_tokens": 0.5},
         "crisis_first_words_ratio": {"busy": 2.0},
         "health_s": {"busy": {"p99": 0.05}},
     }
@@ -135,7 +194,7 @@ def test_a_good_run_misses_nothing() -> None:
 @pytest.mark.parametrize("phase", PHASES)
 @pytest.mark.parametrize("wrong", [CUT, replace(REFUSED, veiled=True), replace(TOLD, alarming=True)])
 def test_what_is_lost_in_any_phase_is_missed(phase: str, wrong: Ended) -> None:
-    assert missed(fine() | {phase: summary([GOOD, wrong], 1.0)}) == [
+    assert missed(fine() | {phase: summary([GOOD, wrong], 0.0, 100.0)}) == [
         f"1 turns cut or crisis turns not answered: {phase}"
     ]
 
@@ -143,7 +202,7 @@ def test_what_is_lost_in_any_phase_is_missed(phase: str, wrong: Ended) -> None:
 @pytest.mark.parametrize(
     "worse",
     [
-        {"goodput_ratio": {"tokens": 0.89, "turns": 0.9}},
+        {"goodput_ratio": {"turns": 1.0, "same_mix_turns": 0.89, "same_mix_tokens": 1.0}},
         {"crisis_first_words_ratio": {"busy": 2.01}},
         {"health_s": {"busy": {"p99": 0.06}}},
     ],

@@ -2,9 +2,10 @@
 
 import asyncio
 import random
+import time
 from typing import Any
 
-from benchmarks.overload import asking, opened
+from benchmarks.overload import asking, opened, summary
 from benchmarks.servers import Server
 
 RATE = 40.0
@@ -15,8 +16,9 @@ def test_at_more_than_its_capacity_no_crisis_is_refused_and_nothing_is_cut(serve
     """What cannot be served is refused, never answered in part."""
 
     async def overloaded() -> dict[str, Any]:
+        begin = time.monotonic()
         async with asking(server.url) as client:
-            return await opened(client, RATE, 30.0, random.Random(5))
+            return summary(await opened(client, RATE, 30.0, random.Random(5)), begin, begin + 30.0)
 
     found = asyncio.run(overloaded())
     assert found["statuses"]["200"] > 0
