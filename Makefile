@@ -59,7 +59,7 @@ hostile: setup ## Send 5,000 malformed and hostile requests (minutes)
 	$(BIN)/python -m benchmarks.hostile
 
 .PHONY: overload
-overload: setup ## Ask for twice what the server can do, crises among it (12 minutes)
+overload: setup ## Ask for twice what the server can do, crises among it (20 minutes)
 	$(BIN)/python -m benchmarks.overload
 
 .PHONY: soak

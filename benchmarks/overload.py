@@ -1,10 +1,11 @@
 """What is left of the server at twice its capacity: `make overload`, or `python -m benchmarks.overload --seconds 60`.
 
-First one crisis turn after the other, with nothing beside them, and then again while ordinary turns hold every permit
-that they can have. Then four times as many turns at once as the engines run, one in ten a crisis, each followed by the
-next: what gets done then is the capacity. Then turns that come at twice that rate, whatever has become of the earlier
-ones, with the same share of crisis messages, some with a phrase of the backstop and some that only the classifier can
-tell. Then the capacity again, with as large a share of crises as was answered at twice the rate. Clients do not retry.
+First sixty crisis turns, one after the other, with nothing beside them, and sixty again while ordinary turns hold every
+permit that they can have. Then four times as many turns at once as the engines run, one in ten a crisis, each followed
+by the next: what gets done then is the capacity. Then turns that come at twice that rate, whatever has become of the
+earlier ones, with the same share of crisis messages, some with a phrase of the backstop and some that only the
+classifier can tell. Then the capacity again, with as large a share of crises as was answered at twice the rate. Clients
+do not retry.
 
 Goodput counts the turns that a model has answered, whole and within a turn's deadline, and the tokens that all of their
 stages have generated. Every crisis is let in, so at twice the rate more of what is answered are crises, which have more
@@ -24,12 +25,13 @@ import statistics
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import aiohttp
+import numpy as np
 import typer
 from rich.console import Console
 
@@ -42,7 +44,9 @@ CRISES = 0.1
 """Their share of the turns that are sent, half of each kind."""
 GOODPUT, FIRST_WORDS, HEALTH_SECONDS = 0.9, 2.0, 0.05
 MODELS = ("psychechat", "psychechat-llm")
-WARM_SECONDS, IDLE_SECONDS, BUSY_SECONDS = 10.0, 30.0, 60.0
+WARM_SECONDS = 10.0
+CRISIS_TURNS, LONGEST_SECONDS = 60, 600.0
+"""One after the other, idle and beside ordinary ones: so many, unless they take longer than that."""
 RAMP_SECONDS = 20.0
 """Before and after what is measured, under the same load: the first turns end late, and all at once."""
 PHASES = ("idle", "busy", "busy_ordinary", "capacity", "overload", "capacity_same_mix")
@@ -81,6 +85,12 @@ class Ended:
     @property
     def lost(self) -> bool:
         return self.cut or (self.crisis and not self.whole)
+
+
+def after(seconds: float) -> Callable[[], bool]:
+    """Whether they have passed."""
+    end = time.monotonic() + seconds
+    return lambda: time.monotonic() >= end
 
 
 def asking(url: str) -> aiohttp.ClientSession:
@@ -136,20 +146,27 @@ async def turn(
 async def closed(
     client: aiohttp.ClientSession,
     at_once: int,
-    seconds: float,
+    over: Callable[[], bool],
     chance: random.Random,
     crises: float = CRISES,
-    models: Sequence[str] = MODELS,
 ) -> list[Ended]:
     """So many turns at once, each followed by the next."""
     ended: list[Ended] = []
-    end = time.monotonic() + seconds
 
     async def one() -> None:
-        while time.monotonic() < end:
-            ended.append(await turn(client, chance, crises, models))
+        while not over():
+            ended.append(await turn(client, chance, crises))
 
     await asyncio.gather(*(one() for _ in range(at_once)))
+    return ended
+
+
+async def one_crisis_after_the_other(client: aiohttp.ClientSession, chance: random.Random) -> list[Ended]:
+    """Until enough are answered. All in one mode: the median of two modes' times says nothing of either."""
+    ended: list[Ended] = []
+    late = after(LONGEST_SECONDS)
+    while len(first_words(ended)) < CRISIS_TURNS and not late():
+        ended.append(await turn(client, chance, crises=1.0, models=MODELS[:1]))
     return ended
 
 
@@ -177,10 +194,7 @@ def summary(ended: Sequence[Ended], begin: float, end: float) -> dict[str, Any]:
     seconds, within = end - begin, [one for one in ended if begin <= one.at <= end]
     good = [one for one in within if one.whole and not one.safe_template]
     crises = [one for one in ended if one.crisis]
-
-    def first_words(turns: Sequence[Ended]) -> dict[str, float]:
-        return percentiles([one.first_words for one in turns if one.whole])
-
+    ordinary = [one.first_words for one in within if one.whole and not one.crisis]
     return {
         "turns": len(ended),
         "turns_a_second": round(len(within) / seconds, 3),
@@ -198,15 +212,20 @@ def summary(ended: Sequence[Ended], begin: float, end: float) -> dict[str, Any]:
             "refused": sum(one.veiled and one.status == 429 for one in ended),
         },
         "safe_templates": sum(one.safe_template for one in ended),
-        "ordinary_first_words_s": first_words([one for one in within if not one.crisis]),
+        "ordinary_first_words_s": percentiles(ordinary),
         "crisis": {
             "turns": len(crises),
             "false_alarms": sum(one.taken and not (one.alarming or one.veiled) for one in ended),
             "not_answered": sum(not one.whole for one in crises),
             "safe_templates": sum(one.safe_template for one in crises),
-            "first_words_s": first_words([one for one in within if one.taken]),
+            "first_words_s": percentiles(first_words(within)),
         },
     }
+
+
+def first_words(ended: Sequence[Ended]) -> list[float]:
+    """Seconds to those of each turn that was taken for a crisis."""
+    return [one.first_words for one in ended if one.whole and one.taken]
 
 
 def same_mix(found: Mapping[str, Any]) -> float:
@@ -217,45 +236,49 @@ def same_mix(found: Mapping[str, Any]) -> float:
     return max(0.0, (answered - alarms) / (1 - alarms)) if alarms < 1 else 0.0
 
 
-async def health(client: aiohttp.ClientSession, seconds: float) -> list[float]:
-    """Seconds of each `/health`, asked twice a second."""
+async def health(client: aiohttp.ClientSession, over: Callable[[], bool]) -> list[float]:
+    """Seconds of each `/health`, asked ten times a second."""
     took = []
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
+    while not over():
         started = time.perf_counter()
         async with client.get("/health") as response:
             response.raise_for_status()
         took.append(time.perf_counter() - started)
-        await asyncio.sleep(0.5)
+        await asyncio.sleep(0.1)
     return took
 
 
 async def measure(url: str, at_once: int, capacity_seconds: float, seconds: float, console: Console) -> dict[str, Any]:
     chance = random.Random(0)
 
-    async def one_crisis_after_the_other(client: aiohttp.ClientSession, seconds: float) -> list[Ended]:
-        """All in one mode: the median of two modes' times says nothing of either."""
-        return await closed(client, 1, seconds, chance, crises=1.0, models=MODELS[:1])
+    async def beside_ordinary_ones(client: aiohttp.ClientSession) -> tuple[list[Ended], list[Ended], list[float]]:
+        """Crisis turns, one after the other, then the ordinary ones and `/health` meanwhile."""
+        done = asyncio.Event()
+
+        async def crises() -> list[Ended]:
+            await asyncio.sleep(RAMP_SECONDS)
+            try:
+                return await one_crisis_after_the_other(client, chance)
+            finally:
+                done.set()
+
+        ordinary = closed(client, at_once, done.is_set, chance, crises=0.0)
+        return await asyncio.gather(crises(), ordinary, health(client, done.is_set))
 
     async def at_capacity(client: aiohttp.ClientSession, crises: float) -> dict[str, Any]:
-        turns = closed(client, at_once, capacity_seconds + 2 * RAMP_SECONDS, chance, crises)
+        turns = closed(client, at_once, after(capacity_seconds + 2 * RAMP_SECONDS), chance, crises)
         return await steady(turns, capacity_seconds)
 
     async with asking(url) as client:
-        with console.status(f"Idle but for one crisis turn after the other, {IDLE_SECONDS:.0f} s ..."):
-            await closed(client, 4, WARM_SECONDS, chance)
+        with console.status(f"Idle but for {CRISIS_TURNS} crisis turns, one after the other ..."):
+            await closed(client, 4, after(WARM_SECONDS), chance)
             begin = time.monotonic()
-            idle = summary(await one_crisis_after_the_other(client, IDLE_SECONDS), begin, begin + IDLE_SECONDS)
-        with console.status(
-            f"One crisis turn after the other beside {at_once} ordinary ones for {BUSY_SECONDS:.0f} s ..."
-        ):
-            begin = time.monotonic()
-            ordinary, alone, took_busy = await asyncio.gather(
-                closed(client, at_once, BUSY_SECONDS, chance, crises=0.0),
-                one_crisis_after_the_other(client, BUSY_SECONDS),
-                health(client, BUSY_SECONDS),
-            )
-        busy, busy_ordinary = (summary(ended, begin, begin + BUSY_SECONDS) for ended in (alone, ordinary))
+            alone = await one_crisis_after_the_other(client, chance)
+        idle = summary(alone, begin, time.monotonic())
+        with console.status(f"{CRISIS_TURNS} crisis turns, one after the other, beside {at_once} ordinary ones ..."):
+            begin = time.monotonic() + RAMP_SECONDS
+            crowded, ordinary, took_busy = await beside_ordinary_ones(client)
+        busy, busy_ordinary = (summary(ended, begin, crowded[-1].at) for ended in (crowded, ordinary))
         console.print("Crisis turns beside ordinary ones:", busy)
         with console.status(f"At capacity: {at_once} turns at once for {capacity_seconds:.0f} s ..."):
             capacity = await at_capacity(client, CRISES)
@@ -264,7 +287,7 @@ async def measure(url: str, at_once: int, capacity_seconds: float, seconds: floa
         with console.status(f"At twice the capacity: {rate:.2f} turns a second for {seconds:.0f} s ..."):
             overload, took = await asyncio.gather(
                 steady(opened(client, rate, seconds + 2 * RAMP_SECONDS, chance), seconds),
-                health(client, seconds + 2 * RAMP_SECONDS),
+                health(client, after(seconds + 2 * RAMP_SECONDS)),
             )
         console.print("At twice the capacity:", overload)
         with console.status(f"At capacity, with as large a share of crises, for {capacity_seconds:.0f} s ..."):
@@ -289,6 +312,7 @@ async def measure(url: str, at_once: int, capacity_seconds: float, seconds: floa
             when: round(found["crisis"]["first_words_s"]["p50"] / idle["crisis"]["first_words_s"]["p50"], 2)
             for when, found in (("busy", busy), ("capacity", capacity), ("overload", overload))
         },
+        "crisis_first_words_ratio_95": {"busy": interval(first_words(crowded), first_words(alone))},
         "health_s": {"busy": percentiles(took_busy), "overload": percentiles(took)},
         "refusals": [line for line in metrics.splitlines() if line.startswith("psychechat_refusals_total")],
     }
@@ -299,11 +323,18 @@ def ratio(of: str, found: Mapping[str, Any], beside: Mapping[str, Any]) -> float
     return round(rate / other, 3)
 
 
+def interval(seconds: Sequence[float], beside: Sequence[float]) -> list[float]:
+    """Where 95 of 100 ratios of their medians lie if both are drawn again and again from what was seen."""
+    draws = np.random.default_rng(0)
+    medians = [np.median(draws.choice(seen, (10_000, len(seen))), axis=1) for seen in (seconds, beside)]
+    return [round(float(bound), 2) for bound in np.percentile(medians[0] / medians[1], (2.5, 97.5))]
+
+
 def percentiles(seconds: Sequence[float]) -> dict[str, float]:
     if len(seconds) < 2:
         return {}
     cuts = statistics.quantiles(seconds, n=100, method="inclusive")
-    return {f"p{p}": round(cuts[p - 1], 4) for p in (50, 90, 99)}
+    return {"count": len(seconds)} | {f"p{p}": round(cuts[p - 1], 4) for p in (50, 90, 99)}
 
 
 def missed(result: Mapping[str, Any]) -> list[str]:
@@ -311,6 +342,9 @@ def missed(result: Mapping[str, Any]) -> list[str]:
     health_p99 = result["health_s"]["busy"]["p99"]
     lost = {phase: result[phase]["lost"] for phase in PHASES}
     wrong = [f"{count} turns cut or crisis turns not answered: {phase}" for phase, count in lost.items() if count]
+    for phase in ("idle", "busy"):
+        if (count := result[phase]["crisis"]["first_words_s"].get("count", 0)) < CRISIS_TURNS:
+            wrong.append(f"only {count} crisis turns were answered in {LONGEST_SECONDS:.0f} s: {phase}")
     if goodput < GOODPUT:
         wrong.append(f"goodput at twice the capacity was {goodput} of the capacity of the same mix, in turns")
     if first_words > FIRST_WORDS:
@@ -338,7 +372,8 @@ def main(
     (today(output) / "overload.json").write_text(json.dumps(provenance(command) | result, indent=2) + "\n")
     console.print(f"Goodput at twice the capacity, as a share of that at capacity: {result['goodput_ratio']}.")
     console.print(f"Veiled crises that the classifier missed: {sum(result[of]['veiled']['missed'] for of in PHASES)}.")
-    console.print(f"First words in a crisis, as a multiple of an idle server's: {result['crisis_first_words_ratio']}.")
+    console.print(f"First words in a crisis, as a multiple of an idle server's: {result['crisis_first_words_ratio']},")
+    console.print(f"in 95 of 100 draws between: {result['crisis_first_words_ratio_95']}.")
     console.print(f"/health: {result['health_s']} s.")
     if wrong := missed(result):
         console.print("Missed:", *wrong, sep="\n  ")

@@ -4,18 +4,40 @@ import asyncio
 import json
 import random
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from io import StringIO
+from itertools import chain
 from typing import Any
+from unittest.mock import AsyncMock
 
 import aiohttp
+import numpy as np
 import pytest
 from aiohttp import web
+from rich.console import Console
 
 from benchmarks import overload
-from benchmarks.messages import VEILED
-from benchmarks.overload import PHASES, Ended, asking, closed, missed, ratio, same_mix, steady, summary, turn
+from benchmarks.messages import ORDINARY, VEILED
+from benchmarks.overload import (
+    MODELS,
+    PHASES,
+    Ended,
+    after,
+    asking,
+    closed,
+    health,
+    interval,
+    measure,
+    missed,
+    one_crisis_after_the_other,
+    ratio,
+    same_mix,
+    steady,
+    summary,
+    turn,
+)
 from benchmarks.servers import free_port
 
 GOOD = Ended(
@@ -31,6 +53,7 @@ GOOD = Ended(
     first_words=1.0,
     seconds=2.0,
 )
+CRISIS = replace(GOOD, alarming=True, taken=True)
 REFUSED = replace(GOOD, status=429, whole=False, tokens=0)
 FAILED = replace(REFUSED, status=500)
 TOLD = replace(REFUSED, status=200, told=True)
@@ -38,7 +61,7 @@ CUT = replace(REFUSED, status=200)
 
 
 def event(**found: Any) -> bytes:
-    return b"data: " + json.dumps(found).encode() + b"\n\n"
+    return b"data: " + json.dumps(found, separators=(",", ":")).encode() + b"\n\n"
 
 
 def reply(reason: str) -> bytes:
@@ -52,21 +75,35 @@ def reply(reason: str) -> bytes:
 
 
 @asynccontextmanager
+async def serving(chat: Callable[[web.Request], Awaitable[web.Response]]) -> AsyncIterator[str]:
+    """The URL of a server whose turns are answered so."""
+
+    async def empty(request: web.Request) -> web.Response:
+        return web.Response()
+
+    app, port = web.Application(), free_port()
+    app.router.add_post("/v1/chat/completions", chat)
+    app.router.add_get("/health", empty)
+    app.router.add_get("/metrics", empty)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", port).start()
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        await runner.cleanup()
+
+
+@asynccontextmanager
 async def answering(status: int, veiled: bytes, other: bytes = b"") -> AsyncIterator[aiohttp.ClientSession]:
-    """A client of a server that gives this answer to what only the classifier can tell, and another to all else."""
+    """What only the classifier can tell is given this answer, and all else another."""
 
     async def chat(request: web.Request) -> web.Response:
         text = (await request.json())["messages"][0]["content"]
         return web.Response(status=status, body=veiled if text.startswith(VEILED) else other)
 
-    app, port = web.Application(), free_port()
-    app.router.add_post("/v1/chat/completions", chat)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", port).start()
-    async with asking(f"http://127.0.0.1:{port}") as client:
+    async with serving(chat) as url, asking(url) as client:
         yield client
-    await runner.cleanup()
 
 
 @pytest.mark.parametrize(
@@ -122,7 +159,7 @@ def test_first_words_of_a_veiled_crisis_that_was_missed_stand_beside_no_crisis()
 
 
 def test_a_ramp_counts_for_nothing_but_what_became_of_its_turns() -> None:
-    crisis = replace(GOOD, alarming=True, taken=True, first_words=3.0)
+    crisis = replace(CRISIS, first_words=3.0)
     ramp = [replace(crisis, at=at, first_words=9.0, tokens=1000) for at in (9.0, 31.0)]
     within = [GOOD, GOOD, replace(GOOD, at=30.0), replace(GOOD, safe_template=True), crisis]
     found = summary([*within, *ramp, replace(CUT, at=5.0)], begin=10.0, end=30.0)
@@ -152,7 +189,7 @@ async def test_a_turn_under_way_at_the_end_is_waited_for_and_told(monkeypatch: p
 
     monkeypatch.setattr(overload, "turn", one)
     async with asking("http://127.0.0.1:1") as client:
-        assert len(await closed(client, 2, 0.05, random.Random(0))) == len(begun) > 0
+        assert len(await closed(client, 2, after(0.05), random.Random(0))) == len(begun) > 0
 
 
 def served(turns: int, crises: float, alarms: float, refused: float = 0.0) -> dict[str, Any]:
@@ -160,7 +197,7 @@ def served(turns: int, crises: float, alarms: float, refused: float = 0.0) -> di
     sent, taken = round(turns * crises), round(turns * (1 - crises) * alarms)
     left = turns - sent - taken
     gone = round(left * refused)
-    kinds = [replace(GOOD, alarming=True, taken=True)] * sent + [replace(GOOD, taken=True)] * taken
+    kinds = [CRISIS] * sent + [replace(GOOD, taken=True)] * taken
     return summary([*kinds, *[REFUSED] * gone, *[GOOD] * (left - gone)], 0.0, 100.0)
 
 
@@ -177,10 +214,64 @@ def test_goodput_is_compared_in_turns_and_in_tokens() -> None:
     assert (ratio("turns", half, whole), ratio("tokens", half, whole)) == (0.75, 1.25)
 
 
+@pytest.mark.asyncio
+async def test_crisis_turns_follow_each_other_until_enough_are_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    ends = [CUT, replace(GOOD, veiled=True), REFUSED, *[CRISIS] * 100]
+    monkeypatch.setattr(overload, "turn", AsyncMock(side_effect=ends))
+    async with asking("http://127.0.0.1:1") as client:
+        assert await one_crisis_after_the_other(client, random.Random(0)) == ends[:63]
+        monkeypatch.setattr(overload, "LONGEST_SECONDS", 0.0)
+        assert await one_crisis_after_the_other(client, random.Random(0)) == []
+
+
+def test_the_interval_holds_the_ratio_and_is_wider_for_fewer_turns() -> None:
+    chance = np.random.default_rng(1)
+    many, beside = chance.lognormal(1.0, 0.3, 600), chance.lognormal(0.3, 0.3, 600)
+    found, few = interval(many.tolist(), beside.tolist()), interval(many[:20].tolist(), beside[:20].tolist())
+    assert found[0] < np.exp(0.7) < found[1]
+    assert few[1] - few[0] > 2 * (found[1] - found[0])
+    assert interval(many.tolist(), beside.tolist()) == found
+    assert interval([4.0] * 3, [2.0] * 5) == [2.0, 2.0]
+
+
+@pytest.mark.asyncio
+async def test_health_is_asked_often_enough_for_its_p99() -> None:
+    async with answering(200, b"") as client:
+        assert len(await health(client, after(1.0))) >= 5
+
+
+@pytest.mark.asyncio
+async def test_measured_from_one_end_to_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beside a server that knows every crisis and is never busy."""
+    for name, value in (("WARM_SECONDS", 0.1), ("RAMP_SECONDS", 0.2), ("CRISIS_TURNS", 20)):
+        monkeypatch.setattr(overload, name, value)
+    sent: dict[str, list[str]] = {"emotion": [], "crisis": []}
+
+    async def chat(request: web.Request) -> web.Response:
+        body = await request.json()
+        reason = "emotion" if body["messages"][0]["content"].startswith(tuple(chain(*ORDINARY.values()))) else "crisis"
+        sent[reason].append(body["model"])
+        await asyncio.sleep(0.02)
+        return web.Response(body=reply(reason))
+
+    async with serving(chat) as url:
+        result = await measure(url, 4, 0.6, 0.6, Console(file=StringIO()))
+    assert [result[phase]["lost"] for phase in PHASES] == [0] * len(PHASES)
+    assert result["idle"]["crisis"]["turns"] == result["busy"]["crisis"]["turns"] == 20
+    assert result["busy_ordinary"]["turns"] > 20
+    assert result["busy_ordinary"]["crisis"]["turns"] == 0
+    assert 0 < result["capacity_same_mix"]["goodput_crises"] < 0.5
+    assert set(result["goodput_ratio"]) == {"turns", "same_mix_turns", "same_mix_tokens"}
+    low, high = result["crisis_first_words_ratio_95"]["busy"]
+    assert low - 0.1 < result["crisis_first_words_ratio"]["busy"] < high + 0.1
+    assert result["health_s"]["busy"]["count"] > 2
+    assert set(sent["crisis"]) == set(sent["emotion"]) == set(MODELS)
+
+
 def fine() -> dict[str, Any]:
     """A result in which nothing is wrong."""
     return {
-        **{phase: summary([GOOD, GOOD], 0.0, 100.0) for phase in PHASES},
+        **{phase: summary([CRISIS] * 60, 0.0, 100.0) for phase in PHASES},
         "goodput_ratio": {"turns": 0.5, "same_mix_turns": 0.9, "same_mix_tokens": 0.5},
         "crisis_first_words_ratio": {"busy": 2.0},
         "health_s": {"busy": {"p99": 0.05}},
@@ -194,7 +285,7 @@ def test_a_good_run_misses_nothing() -> None:
 @pytest.mark.parametrize("phase", PHASES)
 @pytest.mark.parametrize("wrong", [CUT, replace(REFUSED, veiled=True), replace(TOLD, alarming=True)])
 def test_what_is_lost_in_any_phase_is_missed(phase: str, wrong: Ended) -> None:
-    assert missed(fine() | {phase: summary([GOOD, wrong], 0.0, 100.0)}) == [
+    assert missed(fine() | {phase: summary([*[CRISIS] * 60, wrong], 0.0, 100.0)}) == [
         f"1 turns cut or crisis turns not answered: {phase}"
     ]
 
@@ -205,6 +296,9 @@ def test_what_is_lost_in_any_phase_is_missed(phase: str, wrong: Ended) -> None:
         {"goodput_ratio": {"turns": 1.0, "same_mix_turns": 0.89, "same_mix_tokens": 1.0}},
         {"crisis_first_words_ratio": {"busy": 2.01}},
         {"health_s": {"busy": {"p99": 0.06}}},
+        {"idle": summary([CRISIS] * 59, 0.0, 100.0)},
+        {"busy": summary([CRISIS] * 59, 0.0, 100.0)},
+        {"busy": summary([], 0.0, 100.0)},
     ],
 )
 def test_each_bound_is_kept(worse: dict[str, Any]) -> None:
