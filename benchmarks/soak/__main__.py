@@ -1,8 +1,9 @@
 """A long conversation with many: `make soak`, or `python -m benchmarks.soak --seconds 60`.
 
 locust plays the scenario beside this file against a server of its own, while the memory of each of the server's
-processes is watched. No turn may fail, the first words may not take longer than they should, and no process may grow.
-Writes soak.json, and locust's report for a browser. Exits with 1 where one of these is not so.
+processes is watched. No turn may fail, the first words may not take longer than they should, no process may grow, and
+each replica and each engine must live from the beginning to the end. Writes soak.json, and locust's report for a
+browser. Exits with 1 where one of these is not so.
 """
 
 import csv
@@ -23,6 +24,7 @@ from rich.console import Console
 
 from benchmarks import environments, servers
 from benchmarks.provenance import provenance, today
+from benchmarks.soak import SPIKE
 from psychechat_ray.configurations import load
 
 SCENARIO = Path(__file__).with_name("scenario.py")
@@ -33,6 +35,13 @@ FIRST_WORDS = {"psychechat": 20.0, "psychechat-llm": 20.0, "psychechat-agent": 4
 """Seconds that 95 of 100 turns may take to them, on two cores with the spike among them."""
 GROWTH, GROWTH_MB = 0.05, 30.0
 """What a process may grow from the middle of the run to its end: the larger of the two."""
+AFTERMATH = 0.05
+"""Of the run: so long after the spike memory still says more of it than of what stays."""
+LASTING = ("ServeReplica:", "EngineCore")
+"""In the titles of the processes that are there throughout, unless one died or was replaced."""
+
+Sample = tuple[float, Mapping[str, float]]
+"""Seconds since the beginning, and MB of each process."""
 
 
 def resident(process: psutil.Process) -> dict[str, float]:
@@ -40,23 +49,29 @@ def resident(process: psutil.Process) -> dict[str, float]:
     found = {}
     for member in [process, *process.children(recursive=True)]:
         try:
-            title = (member.cmdline() or [member.name()])[0]
-            found[f"{Path(title).name} {member.pid}"] = member.memory_info().rss / 1e6
+            title = Path((member.cmdline() or [member.name()])[0]).name
+            if title.startswith("ray::"):
+                title = title.partition(".")[0]  # after it comes the method that runs
+            found[f"{title} {member.pid}"] = member.memory_info().rss / 1e6
         except psutil.NoSuchProcess:
             continue
     return found
 
 
-def growth(samples: Sequence[tuple[float, Mapping[str, float]]]) -> dict[str, dict[str, float]]:
-    """Of each process that lived throughout the second half: where a line through it begins, and its MB an hour."""
-    second = samples[len(samples) // 2 :]
+def growth(samples: Sequence[Sample], run: float) -> dict[str, dict[str, float]]:
+    """Of each process that lived throughout the second half: where a line through it begins, and its MB an hour.
+
+    The spike and its aftermath are left out, so the line goes through what was before them and what came after.
+    """
+    begins, ends = run * SPIKE[0], run * (SPIKE[1] + AFTERMATH)
+    calm = [(at, found) for at, found in samples if at >= run / 2 and not begins <= at < ends]
     lines = defaultdict(list)
-    for seconds, found in second:
+    for at, found in calm:
         for process, size in found.items():
-            lines[process].append((seconds, size))
+            lines[process].append((at, size))
     told = {}
     for process, points in lines.items():
-        if len(points) == len(second) and len(points) > 2:
+        if process in calm[0][1] and process in calm[-1][1] and len(points) > 2:
             seconds, sizes = np.array(points).T
             slope, start = np.polyfit(seconds - seconds[0], sizes, 1)
             told[process] = {
@@ -65,6 +80,17 @@ def growth(samples: Sequence[tuple[float, Mapping[str, float]]]) -> dict[str, di
                 "grown_mb": round(float(slope * (seconds[-1] - seconds[0])), 1),
             }
     return told
+
+
+def replaced(samples: Sequence[Sample]) -> list[str]:
+    """Replicas and engines that were not there at the beginning, in the middle and at the end."""
+    moments = [found for _, found in (samples[0], samples[len(samples) // 2], samples[-1])]
+    lasting = {process for found in moments for process in found if any(title in process for title in LASTING)}
+    return [
+        f"{process} did not live from the beginning to the end"
+        for process in sorted(lasting)
+        if not all(process in found for found in moments)
+    ]
 
 
 def too_much(grown: Mapping[str, float]) -> bool:
@@ -103,7 +129,12 @@ def missed(ended: Mapping[str, Any], grown: Mapping[str, Mapping[str, float]]) -
     for model, row in ended.get("TTFT", {}).items():
         if row["s"]["p95"] > FIRST_WORDS[model]:
             wrong.append(f"the first words of {model} took {row['s']['p95']} s at p95")
-    return wrong + [f"{process} grew by {row['grown_mb']} MB" for process, row in grown.items() if too_much(row)]
+    if not grown:
+        wrong.append("no process was watched from the middle to the end")
+    for process, row in grown.items():
+        if too_much(row):
+            wrong.append(f"{process} grew by {row['grown_mb']} MB, {row['mb_an_hour']} MB an hour")
+    return wrong
 
 
 def play(url: str, seconds: float, seekers: int, folder: Path) -> subprocess.Popen[bytes]:
@@ -128,7 +159,7 @@ def main(
     console = Console()
     folder = Path(tempfile.mkdtemp(prefix="soak-"))
     settings = load(config).model_dump(mode="json", exclude_unset=True)
-    samples: list[tuple[float, Mapping[str, float]]] = []
+    samples: list[Sample] = []
     with console.status("Starting the server ..."), servers.configured(settings, folder) as server:
         locust = play(server.url, seconds, seekers, folder)
         process, began = psutil.Process(server.process.pid), time.monotonic()
@@ -137,8 +168,8 @@ def main(
             console.log(f"{samples[-1][0]:.0f} of {seconds:.0f} s, {sum(samples[-1][1].values()):,.0f} MB in all")
             time.sleep(min(10.0, seconds / 30))
     ended = told(json.loads((folder / "stats.json").read_text()))
-    grown = growth(samples)
-    wrong = missed(ended, grown)
+    grown = growth(samples, seconds)
+    wrong = missed(ended, grown) + replaced(samples)
     result = {
         "seconds": seconds,
         "seekers": seekers,

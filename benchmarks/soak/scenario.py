@@ -5,7 +5,7 @@ seekers come bit by bit, stay, become four times as many for a while, and go bac
 
 A turn that is refused for load is no failure, unless it was a crisis; the seeker waits as long as the answer says and
 asks again. Everything else but a whole reply is one. Runs in an environment of its own, with locust, openai and nothing
-of ours but `benchmarks.messages`.
+of ours but `benchmarks.messages` and the times of the spike.
 """
 
 import os
@@ -17,10 +17,11 @@ import openai
 from locust import LoadTestShape, User, between, events, task
 
 from benchmarks.messages import ALARMING, LANGUAGES, ORDINARY
+from benchmarks.soak import SPIKE
 
 SECONDS, SEEKERS = float(os.environ["SOAK_SECONDS"]), int(os.environ["SOAK_SEEKERS"])
 MODELS = {"psychechat": 6, "psychechat-llm": 2, "psychechat-agent": 2}
-CRISES, STREAMED, SPIKE = 0.05, 0.7, 4
+CRISES, STREAMED, MORE = 0.05, 0.7, 4
 
 
 class Profile(LoadTestShape):
@@ -32,7 +33,7 @@ class Profile(LoadTestShape):
             return None
         if passed < 0.1:
             return max(1, round(SEEKERS * passed / 0.1)), SEEKERS
-        return (SPIKE if 0.6 <= passed < 0.7 else 1) * SEEKERS, SEEKERS
+        return (MORE if SPIKE[0] <= passed < SPIKE[1] else 1) * SEEKERS, SEEKERS
 
 
 class Broken(Exception):
