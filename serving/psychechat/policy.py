@@ -72,7 +72,7 @@ class Limits(Branch):
     keep_alive_seconds: PositiveFloat = 5.0
     """A stream that has had nothing to say for this long sends a comment, so that nothing between closes it."""
     stage_attempts: PositiveInt = 3
-    """Tries of one stage whose answer is malformed: greedy, then warmer."""
+    """Tries of one stage whose answer is malformed: as the pack says, then warmer, a reply's last without thinking."""
     messages: Annotated[int, Field(gt=0, le=MOST_MESSAGES)] = 512
     message_characters: PositiveInt = 32_000
     """In one message, and in all that the seeker said since the last reply."""

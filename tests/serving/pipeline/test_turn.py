@@ -223,9 +223,9 @@ async def test_another_stages_answer_is_no_reply() -> None:
 async def test_thinking_that_takes_up_the_packs_whole_bound_is_no_reply_and_a_clients_is_its_own() -> None:
     endless = "<think>" + "on and " * 5_000 + "</think>\n\nHello."
     world = World({StageName.REPLY: [endless]})
-    with pytest.raises(StageFailed):
-        await world.turn("I went for a walk")
-    assert world.count("stage_malformed", stage="reply") == 3
+    await world.turn("I went for a walk")
+    assert world.text == "Hello."  # the last try, that does not think
+    assert world.count("stage_malformed", stage="reply") == 2
     outcome = await World({StageName.REPLY: [endless]}).turn("I went for a walk", sampling={"max_tokens": 50})
     assert (outcome.reply.choices[0].text, outcome.reply.choices[0].finish_reason) == ("", "length")
 
@@ -287,6 +287,23 @@ async def test_thinking_without_a_reply_is_no_reply() -> None:
     world = World({StageName.REPLY: ["<think>only thoughts</think>\n\n"]})
     with pytest.raises(StageFailed):
         await world.turn("hello there")
+
+
+async def test_a_counselor_that_ends_within_its_thinking_is_at_last_asked_for_a_reply_without_it() -> None:
+    world = World()
+    world.pipeline.counselor = _EndsInThought()
+    outcome = await world.turn("hello there")
+    assert world.text == outcome.reply.choices[0].text == "How are you?"
+    assert world.count("stage_malformed", stage="reply") == world.pipeline.policy.limits.stage_attempts - 1
+
+
+class _EndsInThought(ScriptedGenerator):
+    """Replies only where it is not to think before."""
+
+    async def generate(self, _messages: object, stage: Stage, *_: object) -> AsyncGenerator[Delta, None]:
+        if not stage.thinks:
+            yield Delta("How are you?")
+        yield Delta(finish_reason="stop", usage=Usage())
 
 
 async def test_a_reply_that_thinks_again_is_no_reply() -> None:
