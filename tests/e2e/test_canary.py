@@ -9,6 +9,8 @@ import os
 import shutil
 import signal
 import socket
+import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -28,6 +30,7 @@ from psychechat_ray.ports import free_from
 from tests.collector import Collector, collecting, exporting_to
 from tests.receiver import SECRET, receiving
 
+LOUD = Path(__file__).with_name("loud")
 CANARY = "zanzibarquux"
 IN_URLS = "madagascarquux"
 """Of paths and query strings, which a log of requests holds where somebody has asked for one."""
@@ -150,6 +153,18 @@ def test_no_word_of_the_seeker_is_in_anything_written() -> None:
     shutil.rmtree(folder)
 
 
+def test_a_loud_process_reads_no_endless_stack() -> None:
+    deep = """
+import asyncio
+def future(depth):
+    return future(depth - 1) if depth else loop.create_future()
+loop = asyncio.new_event_loop()
+assert len(future(200)._source_traceback) == 50
+"""
+    env = {**os.environ, "PYTHONPATH": str(LOUD), "PYTHONASYNCIODEBUG": "1"}
+    subprocess.run([sys.executable, "-c", deep], env=env, check=True)
+
+
 @contextmanager
 def _stacks_of_what_hangs(server: Server) -> Iterator[None]:
     """In the log that a failure leaves behind. Serve kills a replica that hangs for a minute and a half."""
@@ -261,7 +276,7 @@ def _loud(folder: Path, syslog: str, receiver: str, collector: Collector) -> Ite
         "PSYCHECHAT_ESCALATION_SECRET": SECRET,
         "PSYCHECHAT_LOG_FORMAT": "json",
         **exporting_to(collector),
-        "PYTHONPATH": os.pathsep.join([str(Path(__file__).with_name("loud")), os.environ.get("PYTHONPATH", "")]),
+        "PYTHONPATH": os.pathsep.join([str(LOUD), os.environ.get("PYTHONPATH", "")]),
         "CANARY_BREAKS": "1",
         "PYTHONASYNCIODEBUG": "1",
         "VLLM_LOGGING_LEVEL": "DEBUG",

@@ -17,6 +17,7 @@ from typing import Any
 logging.getLogger("numba").setLevel(logging.WARNING)  # it prints each function that it compiles, for minutes
 logging.basicConfig(level=logging.DEBUG)
 logging.Logger.setLevel = lambda self, level: None  # type: ignore[method-assign]  # whatever a library finds enough
+sys.tracebacklimit = 50  # asyncio's debug mode reads each future's whole stack, for ever if frames form a ring
 
 
 def _fail_at(word: str, texts: Sequence[str]) -> None:
