@@ -3,20 +3,24 @@
     python -m psychechat_ray.drain --seconds 195
 
 A pod's processes are killed once it is told to stop; Ray's own replicas and connections among them. This asks Ray to
-drain the node first, as its autoscaler does, and returns once nothing of Serve is left there.
+drain the node first, as its autoscaler does, and returns once nothing of Serve is left there. As long as Ray does not
+answer the node counts as busy.
 """
 
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import ray.util
 import typer
 from ray.util.state import list_actors, list_nodes
 
 POLL_SECONDS = 1.0
+
+_T = TypeVar("_T")
 
 
 def drain(
@@ -25,15 +29,35 @@ def drain(
     address: Annotated[str | None, typer.Option(help="The cluster's. Else RAY_ADDRESS, which KubeRay sets.")] = None,
 ) -> None:
     until = time.monotonic() + seconds
+    while (leaving := _tried(lambda: leave(node, address, until))) is None and time.monotonic() < until:
+        time.sleep(POLL_SECONDS)
+    if leaving is None:
+        raise typer.Exit(1)
+    # Serve notices within a second or so; until then it looks as it did.
+    time.sleep(2 * POLL_SECONDS)
+    while _tried(lambda: busy(leaving, address)) is not False and time.monotonic() < until:
+        time.sleep(POLL_SECONDS)
+
+
+def _tried(ask: Callable[[], _T]) -> _T | None:
+    """None if Ray does not answer. It may a moment later, and a hook that ends early cuts the pod's turns."""
+    try:
+        return ask()
+    except Exception as error:
+        typer.echo(f"{type(error).__name__}; Ray is asked again", err=True)
+        return None
+
+
+def leave(node: str | None, address: str | None, until: float) -> str:
+    """Asks Ray to drain the node, this machine's where none is named, and gives its id."""
     node = node or own_node(address)
+    remaining = max(1, round(until - time.monotonic()))
     command: list[str | Path] = [Path(sys.executable).parent / "ray", "drain-node", "--node-id", node]
     command += ["--address", address] if address else []
     command += ["--reason", "DRAIN_NODE_REASON_PREEMPTION", "--reason-message", "the pod goes"]
-    subprocess.run([*command, "--deadline-remaining-seconds", str(seconds)], check=True)  # noqa: S603
-    # Serve notices within a second or so; until then it looks as it did.
-    time.sleep(2 * POLL_SECONDS)
-    while busy(node, address) and time.monotonic() < until:
-        time.sleep(POLL_SECONDS)
+    command += ["--deadline-remaining-seconds", str(remaining)]
+    subprocess.run(command, check=True, timeout=remaining)  # noqa: S603
+    return node
 
 
 def own_node(address: str | None) -> str:

@@ -4,17 +4,20 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
+from types import SimpleNamespace
 
 import httpx
 import pytest
+import typer
 from ray.util.state import list_nodes
 
 from benchmarks.ray_cluster import Cluster, ray_head, ray_worker
 from benchmarks.servers import answers, wait_until
+from psychechat_ray import drain
 from psychechat_ray.drain import busy
-
-pytestmark = pytest.mark.e2e
 
 OURS = {"num_cpus": 0, "resources": {"ours": 1}}
 SLOW = {"seconds_per_word": 0.3}
@@ -31,6 +34,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         yield running
 
 
+@pytest.mark.e2e
 def test_a_node_that_goes_loses_no_turn(cluster: Cluster) -> None:
     with ray_worker(cluster, "old", resources='{"ours": 9}') as old:
         cluster.deploy(config(cluster))
@@ -80,6 +84,42 @@ def test_a_node_that_goes_loses_no_turn(cluster: Cluster) -> None:
                 a.json()["choices"][0]["finish_reason"] == "stop" for a in answered if isinstance(a, httpx.Response)
             )
             assert len(answered) > 6
+
+
+class _Ray:
+    """Where a call fails as often as it says, and then answers."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, **failures: int) -> None:
+        self.failures, self.asked = failures, Counter[str]()
+        monkeypatch.setattr(drain, "POLL_SECONDS", 0.01)
+        monkeypatch.setattr(drain, "list_nodes", lambda *_, **__: self._answer("nodes", [SimpleNamespace(node_id="n")]))
+        monkeypatch.setattr(drain, "list_actors", lambda *_, **__: self._answer("actors", []))
+        monkeypatch.setattr(subprocess, "run", lambda command, **_: self._answer(command[1], None))
+
+    def _answer(self, question: str, answer: object) -> object:
+        self.asked[question] += 1
+        if self.asked[question] <= self.failures.get(question.replace("-", "_"), 0):
+            raise ConnectionError("no answer")
+        return answer
+
+
+@pytest.mark.parametrize("question", ["nodes", "drain_node", "actors"])
+def test_a_question_that_ray_does_not_answer_is_asked_again(question: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    ray = _Ray(monkeypatch, **{question: 3})
+    drain.drain(seconds=60)
+    assert ray.asked[question.replace("_", "-")] == 4
+    assert ray.asked["actors"] >= 1
+
+
+@pytest.mark.parametrize("question", ["nodes", "drain_node", "actors"])
+def test_a_ray_that_never_answers_takes_no_second_from_the_turns(
+    question: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _Ray(monkeypatch, **{question: 10_000})
+    started = time.monotonic()
+    with suppress(typer.Exit):
+        drain.drain(seconds=1)
+    assert time.monotonic() - started >= 1
 
 
 TURN = {"model": "psychechat-llm", "messages": [{"role": "user", "content": "I went for a walk."}]}
