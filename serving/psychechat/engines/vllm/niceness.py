@@ -5,17 +5,27 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
+import psutil
+
 _LAST = 19
 
 
 def step_back() -> None:
-    """Let everybody else go before the engines that this process has started.
+    """Let everybody else go before the engines that this process has started, and before their workers.
 
     They take all that is left, and a batch is hardly later for it; HAProxy, the ingress and who asks wait no more for
-    the end of a step. By thread, as Linux has it; elsewhere nothing happens.
+    the end of a step. By thread, as Linux has it; elsewhere nothing happens. An engine that cannot step back runs all
+    the same.
     """
     for engine in multiprocessing.active_children():
-        threads = Path(f"/proc/{engine.pid}/task")
-        for thread in threads.iterdir() if threads.is_dir() else ():
-            with suppress(ProcessLookupError):  # it has just ended
-                os.setpriority(os.PRIO_PROCESS, int(thread.name), _LAST)
+        with suppress(OSError, psutil.Error):
+            first = psutil.Process(engine.pid)
+            for process in (first, *first.children(recursive=True)):
+                _step_back(process.pid)
+
+
+def _step_back(pid: int) -> None:
+    threads = Path(f"/proc/{pid}/task")
+    for thread in threads.iterdir() if threads.is_dir() else ():
+        with suppress(ProcessLookupError):  # it has just ended
+            os.setpriority(os.PRIO_PROCESS, int(thread.name), _LAST)
