@@ -59,7 +59,7 @@ class Metrics:
         self.escalations = self._counter(
             "escalations",
             "Crisis events by what became of them",
-            result=("delivered", "repeated", "refused", "exhausted", "displaced", "abandoned"),
+            result=("delivered", "repeated", "refused", "exhausted", "displaced", "abandoned", "error"),
         )
         self.escalations_pending = self._gauge("escalations_pending", "Crisis events that wait for delivery")
         self.classifier_failures = self._counter(

@@ -92,6 +92,8 @@ class WebhookEscalations:
             await tries(self._post, event_id, body)
         except (_NotNow, _Refused) as failure:
             self._lost(event_id, failure.result, str(failure))
+        except Exception as error:  # its message may quote the event
+            self._lost(event_id, "error", type(error).__name__)
         else:
             self._metrics.escalations.labels("delivered").inc()
         self._settled(tenant, event_id)

@@ -233,6 +233,27 @@ async def test_a_receiver_that_hangs_is_given_up_after_all_tries(caplog: pytest.
     assert len(ids) == 1
 
 
+async def test_an_event_that_ends_in_an_unforeseen_error_is_counted_lost(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with receiving(200) as receiver:
+        async with sending(receiver.url) as sender:
+            with monkeypatch.context() as broken:
+                broken.setattr(sender.webhook._signer, "sign", _quote_it)
+                sender.escalate(crisis("hello"))
+                await sender.settle()
+            assert (sender.count("error"), len(receiver.deliveries)) == (1, 0)
+            assert "ZeroDivisionError" in caplog.text
+            assert CANARY not in caplog.text
+            sender.escalate(crisis("hello"))  # the turn, sent again, has more luck
+            await sender.settle()
+    assert sender.count("delivered") == 1
+
+
+def _quote_it(*_: object) -> str:
+    raise ZeroDivisionError(CANARY)
+
+
 async def test_one_that_hangs_holds_up_no_other() -> None:
     with receiving(HANG, 200) as receiver:
         async with sending(receiver.url, timeout_seconds=5) as sender:
