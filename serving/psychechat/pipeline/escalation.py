@@ -18,7 +18,7 @@ def answered(reply: Reply | None) -> Answered:
 
 @dataclass(frozen=True, slots=True)
 class CrisisTurn:
-    """A crisis turn that has ended, however it did. `conversation` and `end_user` tell turns apart."""
+    """A crisis turn that has ended, however it did. `conversation` and who speaks tell turns apart."""
 
     conversation: Conversation
     request_id: str

@@ -154,10 +154,17 @@ class WebhookEscalations:
 
     def _id(self, turn: CrisisTurn, window: int) -> str:
         """The same for the same turn sent again, at whatever replica. Two people may say the same words, so who
-        speaks counts too, as far as the client says it, and so does the time.
+        speaks counts too, and so does the time. Where the client does not say who, only its request's id tells.
         """
         digest = hmac.new(self._id_key, digestmod=hashlib.sha256)
-        speaker = (turn.tenant, turn.named_session or "", turn.end_user or "", str(window))
+        named = turn.named_session or turn.end_user
+        speaker = (
+            turn.tenant,
+            turn.named_session or "",
+            turn.end_user or "",
+            "" if named else turn.request_id,
+            str(window),
+        )
         spoken = (field for u in turn.conversation.utterances for field in (u.speaker, u.text.strip()))
         for field in (*speaker, *spoken):
             encoded = field.encode()

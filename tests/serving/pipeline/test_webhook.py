@@ -264,17 +264,27 @@ async def test_one_that_hangs_holds_up_no_other() -> None:
             assert sender.pending == 1
 
 
-async def test_a_turn_sent_again_is_one_event() -> None:
+@pytest.mark.parametrize("who", [{"named_session": "s1"}, {"end_user": "u1"}])
+async def test_a_turn_sent_again_is_one_event(who: dict[str, str]) -> None:
     with receiving(200) as receiver:
         async with sending(receiver.url) as sender:
             for request_id in ("req-1", "req-2", "req-3"):
-                # A first turn's session is random, and how it ended may differ.
-                turn = crisis("hello", request_id=request_id, session_id=request_id, answered="unanswered")
-                sender.escalate(turn)
+                # A first turn's session is random where it has no name.
+                sender.escalate(crisis("hello", request_id=request_id, session_id=request_id, **who))
                 await asyncio.sleep(0)
             await sender.settle()
         assert len(receiver.deliveries) == 1
     assert (sender.count("delivered"), sender.count("repeated")) == (1, 2)
+
+
+async def test_of_people_without_a_name_each_request_is_an_event_and_the_same_request_is_one() -> None:
+    with receiving(200) as receiver:
+        async with sending(receiver.url) as sender:
+            for request_id in ("req-1", "req-2", "req-1"):
+                sender.escalate(crisis("hello", request_id=request_id))
+            await sender.settle()
+        assert {delivery.event["request_id"] for delivery in receiver.deliveries} == {"req-1", "req-2"}
+    assert (sender.count("delivered"), sender.count("repeated")) == (2, 1)
 
 
 @pytest.mark.parametrize(
