@@ -155,6 +155,7 @@ class WebhookEscalations:
     def _id(self, turn: CrisisTurn, window: int) -> str:
         """The same for the same turn sent again, at whatever replica. Two people may say the same words, so who
         speaks counts too, and so does the time. Where the client does not say who, only its request's id tells.
+        That nobody was answered is another event than that somebody was.
         """
         digest = hmac.new(self._id_key, digestmod=hashlib.sha256)
         named = turn.named_session or turn.end_user
@@ -163,6 +164,7 @@ class WebhookEscalations:
             turn.named_session or "",
             turn.end_user or "",
             "" if named else turn.request_id,
+            "unanswered" if turn.answered == "unanswered" else "answered",
             str(window),
         )
         spoken = (field for u in turn.conversation.utterances for field in (u.speaker, u.text.strip()))

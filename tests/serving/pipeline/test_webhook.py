@@ -277,6 +277,16 @@ async def test_a_turn_sent_again_is_one_event(who: dict[str, str]) -> None:
     assert (sender.count("delivered"), sender.count("repeated")) == (1, 2)
 
 
+async def test_a_turn_that_is_answered_when_it_is_sent_again_does_not_stay_unanswered() -> None:
+    with receiving(200) as receiver:
+        async with sending(receiver.url) as sender:
+            for answered in ("unanswered", "unanswered", "safe_template", "reply"):
+                sender.escalate(crisis("hello", named_session="s1", answered=answered))
+            await sender.settle()
+        assert {delivery.event["answered"] for delivery in receiver.deliveries} == {"unanswered", "safe_template"}
+    assert (sender.count("delivered"), sender.count("repeated")) == (2, 2)
+
+
 async def test_of_people_without_a_name_each_request_is_an_event_and_the_same_request_is_one() -> None:
     with receiving(200) as receiver:
         async with sending(receiver.url) as sender:
