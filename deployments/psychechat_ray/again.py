@@ -1,14 +1,17 @@
 """Work beside the turns, in a thread of its own."""
 
+import logging
 import threading
 from collections.abc import Callable
 
+logger = logging.getLogger(__name__)
+
 
 class Again:
-    """Does its work at once and then every so many seconds, until it is closed. What the work raises ends it."""
+    """Does its work at once and then every so many seconds, until it is closed, whatever the work raises."""
 
     def __init__(self, work: Callable[[], None], seconds: float, name: str) -> None:
-        self._work, self._seconds = work, seconds
+        self._work, self._seconds, self._name = work, seconds, name
         self._closing = threading.Event()
         threading.Thread(target=self._run, name=name, daemon=True).start()
 
@@ -17,6 +20,9 @@ class Again:
 
     def _run(self) -> None:
         while True:
-            self._work()
+            try:
+                self._work()
+            except Exception as error:
+                logger.error("%s: %s; tried again in %s s", self._name, type(error).__name__, self._seconds)
             if self._closing.wait(self._seconds):
                 return

@@ -5,15 +5,12 @@ has to be asked, and a controller that is away takes no permit from anyone. Of t
 a handle, Serve is asked; only where that number changes, and not often, for there is one controller.
 """
 
-import logging
 from collections.abc import Mapping
 from types import MappingProxyType
 
 from ray import serve
 
 from psychechat_ray.again import Again
-
-logger = logging.getLogger(__name__)
 
 ASK_SECONDS = 10.0
 
@@ -28,17 +25,11 @@ def hear(deployment: str, replicas: int) -> None:
 
 
 class Peers(Again):
-    """Asks how many replicas a deployment has, until it is closed."""
+    """Asks how many replicas a deployment has, until it is closed. Without an answer what was last heard stays."""
 
     def __init__(self, application: str, deployment: str) -> None:
         self._application, self._deployment = application, deployment
-        super().__init__(self._ask_or_leave_it, ASK_SECONDS, "peers")
-
-    def _ask_or_leave_it(self) -> None:
-        try:
-            self._ask()
-        except Exception as error:  # what was last heard stays
-            logger.warning("replicas of %s not counted: %s", self._deployment, type(error).__name__)
+        super().__init__(self._ask, ASK_SECONDS, "peers")
 
     def _ask(self) -> None:
         states = serve.status().applications[self._application].deployments[self._deployment].replica_states
