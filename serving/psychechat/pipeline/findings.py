@@ -5,7 +5,7 @@ from psychechat.conversation import Assessment, Cause, Choice, EmotionMemory, Mo
 from psychechat.emotion import Emotion, Label, Language, valence
 from psychechat.pipeline import crisis
 from psychechat.pipeline.agent_mode import AgentOutcome
-from psychechat.pipeline.escalation import CrisisTurn, answered
+from psychechat.pipeline.escalation import CrisisTurn, Source, answered
 from psychechat.pipeline.request import TurnRequest
 from psychechat.pipeline.router import Decision
 from psychechat.policy import Policy
@@ -38,6 +38,11 @@ class Findings:
     @property
     def in_crisis(self) -> bool:
         return self.severity is not None and self.severity >= CRISIS
+
+    @property
+    def source(self) -> Source:
+        """Who has noticed a crisis, if it is one."""
+        return "backstop" if self.alarm else "classifier"
 
     @property
     def must_answer(self) -> bool:
@@ -123,7 +128,7 @@ class Findings:
             session_id=self.session,
             named_session=request.session,
             end_user=request.end_user,
-            source="backstop" if self.alarm else "classifier",
+            source=self.source,
             severity=self.severity,
             mode=self.mode,
             answered=answered(reply),

@@ -54,13 +54,13 @@ async def remember(pipeline: Pipeline, found: Findings, reply: Reply, tally: Tal
     known = last_known if found.labels is None else found.labels
     memory = EmotionMemory(found.session, found.language, known, found.agent.analysis if found.agent else None)
     keys, request = pipeline.keys, found.request
-    session = keys.of_session(request.tenant, found.session)
-    if request.session is not None:
-        places = [session]
-    else:
-        places = [keys.after(request.tenant, request.conversation, choice.text) for choice in reply.choices]
     stores = pipeline.metrics.stores
     try:
+        session = keys.of_session(request.tenant, found.session)
+        if request.session is not None:
+            places = [session]
+        else:
+            places = [keys.after(request.tenant, request.conversation, choice.text) for choice in reply.choices]
         async with asyncio.timeout(_SECONDS):
             kept = await pipeline.memory.remember(places, memory, session=session, age=tally.elapsed)
     except Exception as error:

@@ -54,6 +54,7 @@ async def run_turn(
     turn = _Turn(pipeline, found, tally, admitted, deadline=time.time() + seconds)
     first_words = True
     reply: Reply | None = None
+    outcome: str | None = None
 
     def speak(piece: Piece) -> None:
         nonlocal first_words
@@ -69,24 +70,17 @@ async def run_turn(
         except Exception as error:
             if not (found.must_answer and first_words):
                 outcome = "refused" if isinstance(error, Overloaded) else "error"
-                metrics.turns.labels(found.mode, found.reason, outcome).inc()
-                if found.in_crisis:
-                    metrics.crises_refused.inc()
                 raise
             log_kind(logger, request.request_id, error, "the safe template answers")
             reply = turn.safe_reply(cause=type(error).__name__)
             for index, choice in enumerate(reply.choices):
                 speak(Piece(index, choice.text))
         await remember(pipeline, found, reply, tally)
-        metrics.turns.labels(reply.mode, reply.reason, "safe_template" if reply.fallback else "reply").inc()
+        outcome = "safe_template" if reply.fallback else "reply"
     finally:
         turn.escalate(reply)
-        if found.decision or reply:  # read, or answered though nobody could read it
-            _count_found(metrics, found)
-        _count_seconds(metrics, found.mode, tally)
-        tracing.describe(mode=found.mode, reason=found.reason, answered=answered(reply))
-        pipeline.quotas.charge(request.tenant, tally.usage.prompt_tokens + tally.usage.completion_tokens)
-    return Outcome(reply, tally.usage, dict(tally.seconds), turn.judged)
+        turn.account(reply, outcome)
+    return Outcome(reply, tally.usage, {**tally.seconds, "total": tally.elapsed}, turn.judged)
 
 
 class _Turn:
@@ -314,17 +308,30 @@ class _Turn:
         return self._found.safe_reply(stopped)
 
     def escalate(self, reply: Reply | None) -> None:
-        """Count a crisis turn and tell those who must know of it, also where the turn has no reply."""
-        turn = self._found.crisis_turn(reply)
-        if turn is None:
-            return
-        self._pipeline.metrics.crises.labels(turn.source).inc()
-        if self._pipeline.escalations is None:
-            return
+        """Tell those who must know of a crisis turn, also where it has no reply."""
+        escalations = self._pipeline.escalations
         try:
-            self._pipeline.escalations.escalate(turn)
+            turn = self._found.crisis_turn(reply)
+            if turn is not None and escalations is not None:
+                escalations.escalate(turn)
         except Exception as error:
-            log_kind(logger, turn.request_id, error, "nobody told of a crisis")
+            log_kind(logger, self._found.request.request_id, error, "nobody told of a crisis")
+
+    def account(self, reply: Reply | None, outcome: str | None) -> None:
+        """Charge the turn's key, count the turn and describe it; `outcome` None: its client left.
+
+        What goes wrong here takes back no reply.
+        """
+        pipeline, found, usage = self._pipeline, self._found, self._tally.usage
+        try:
+            pipeline.quotas.charge(found.request.tenant, usage.prompt_tokens + usage.completion_tokens)
+            _count_turn(pipeline.metrics, found, outcome)
+            if found.decision or reply:  # read, or answered though nobody could read it
+                _count_found(pipeline.metrics, found)
+            _count_seconds(pipeline.metrics, found.mode, self._tally)
+            tracing.describe(mode=found.mode, reason=found.reason, answered=answered(reply))
+        except Exception as error:
+            log_kind(logger, found.request.request_id, error, "the turn is not all accounted for")
 
 
 _NORMAL, _URGENT = 0, -1
@@ -348,6 +355,15 @@ async def _in_time(answering: Coroutine[Any, Any, Reply], seconds: float) -> Rep
         raise DeadlineExceeded("The turn's time is up.") from None
 
 
+def _count_turn(metrics: Metrics, found: Findings, outcome: str | None) -> None:
+    if outcome is not None:
+        metrics.turns.labels(found.mode, found.reason, outcome).inc()
+    if found.in_crisis:
+        metrics.crises.labels(found.source).inc()
+        if outcome in ("refused", "error"):
+            metrics.crises_refused.inc()
+
+
 def _count_found(metrics: Metrics, found: Findings) -> None:
     metrics.risk_turns.labels("unknown" if found.severity is None else found.severity.label).inc()
     for emotion in found.emotions:
@@ -358,4 +374,3 @@ def _count_seconds(metrics: Metrics, mode: Mode, tally: Tally) -> None:
     metrics.turn_seconds.labels(mode).observe(tally.elapsed)
     for stage, seconds in tally.seconds.items():
         metrics.stage_seconds.labels(stage).observe(seconds)
-    tally.seconds["total"] = tally.elapsed

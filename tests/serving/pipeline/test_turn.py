@@ -625,6 +625,44 @@ async def test_nobody_to_tell_is_no_failed_turn(caplog: pytest.LogCaptureFixture
     assert WANTS_TO_DIE not in caplog.text
 
 
+@pytest.mark.parametrize("text", ["I went for a walk", WANTS_TO_DIE])
+@pytest.mark.parametrize(
+    "broken",
+    [
+        "psychechat.memory.base.Keys.of_session",
+        "psychechat.memory.base.Keys.after",
+        "psychechat.pipeline.findings.Findings.crisis_turn",
+        "psychechat.pipeline.quotas.Quotas.charge",
+        "psychechat.pipeline.turn._count_turn",
+        "psychechat.pipeline.turn._count_seconds",
+        "psychechat.tracing.describe",
+    ],
+)
+async def test_what_goes_wrong_after_a_reply_takes_nothing_back(
+    broken: str, text: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise ZeroDivisionError(text)
+
+    monkeypatch.setattr(broken, fail)
+    world = World()
+    outcome = await world.turn(text)
+    assert not outcome.reply.fallback
+    assert world.text == outcome.reply.choices[0].text
+    assert outcome.seconds["total"] > 0
+    assert "ZeroDivisionError" in caplog.text
+    assert text not in caplog.text
+
+
+async def test_a_failed_turns_error_is_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("psychechat.pipeline.turn._count_turn", fail)
+    with pytest.raises(EngineUnavailable):
+        await World({StageName.REPLY: [EngineUnavailable("gone")]}).turn("hello there")
+
+
 # --------------------------------------------------------------------------------------------- unknown risk
 
 
