@@ -19,6 +19,7 @@ LAYERS = ("cli", "commands", "api", "pipeline", ("engines", "memory", "demo"), "
 """From the top down. A module may import from its own layer and from below; what is not named here is the base."""
 VENDORS = {
     "ray": ("psychechat_ray",),
+    "grpc": ("psychechat_ray",),
     "fastapi": ("psychechat.api", "psychechat_ray.ingress"),
     "httpx": ("psychechat.pipeline.webhook",),
     "standardwebhooks": ("psychechat.pipeline.webhook",),

@@ -15,6 +15,8 @@ from contextlib import aclosing
 from contextvars import Context
 from typing import Any, cast
 
+from grpc import StatusCode
+from grpc.aio import AioRpcError
 from ray.exceptions import RayActorError, RayTaskError
 from ray.serve.exceptions import BackPressureError
 from ray.serve.handle import DeploymentHandle, DeploymentResponseGenerator
@@ -112,6 +114,10 @@ async def _stream(
             yield item
     except TimeoutError:
         raise DeadlineExceeded("The turn's time is up.") from None
+    except asyncio.CancelledError as error:
+        if _leaving():
+            raise
+        raise _mapped(error, handle.deployment_name) from None
     except Exception as error:
         raise _mapped(error, handle.deployment_name) from None
     finally:
@@ -139,9 +145,19 @@ async def _is_up(handle: DeploymentHandle[Any]) -> bool:
     try:
         async with asyncio.timeout(HEALTH_SECONDS):
             await handle.options(method_name="check_health").remote()
+    except asyncio.CancelledError:
+        if _leaving():
+            raise
+        return False
     except Exception:
         return False
     return True
+
+
+def _leaving() -> bool:
+    """Whether somebody has cancelled the task that runs. If not, it is a replica that has ended with its calls."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _check(deadline: float) -> None:
@@ -149,7 +165,7 @@ def _check(deadline: float) -> None:
         raise DeadlineExceeded("The turn's time is up.")
 
 
-def _mapped(error: Exception, deployment: str) -> PsycheChatError:
+def _mapped(error: BaseException, deployment: str) -> PsycheChatError:
     """Ray's exceptions enter here. An engine's own arrive wrapped in a RayTaskError, or bare.
 
     The text of a foreign one may quote the request, so only its kind is logged.
@@ -160,5 +176,12 @@ def _mapped(error: Exception, deployment: str) -> PsycheChatError:
     if isinstance(cause, BackPressureError):
         return Overloaded(retry_after=1.0)
     logger.warning("%s failed: %s", deployment, type(cause).__name__)
-    kind = ReplicaDied if isinstance(cause, RayActorError) else EngineUnavailable
+    kind = ReplicaDied if _is_death(cause) else EngineUnavailable
     return kind(f"The {deployment} is not available.")
+
+
+def _is_death(cause: BaseException) -> bool:
+    """Ray says so, or the call was cancelled where it ran: by gRPC's account, or a bare one of an actor's task."""
+    if isinstance(cause, AioRpcError):
+        return cause.code() is StatusCode.CANCELLED
+    return isinstance(cause, RayActorError | asyncio.CancelledError)

@@ -13,7 +13,10 @@ from typing import Any
 import pytest
 import pytest_asyncio
 import ray
+from grpc import StatusCode
+from grpc.aio import AioRpcError, Metadata
 from ray import serve
+from ray.exceptions import ActorUnavailableError
 from ray.serve.handle import DeploymentHandle
 
 from psychechat.config import ModelSettings, Replicas
@@ -243,6 +246,67 @@ async def test_a_replica_that_dies_is_unavailable_and_replaced(
             if counted[-1:] != [RUNNING["counselor"]]:
                 counted.append(RUNNING["counselor"])
             await asyncio.sleep(0.05)
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        asyncio.CancelledError(),
+        AioRpcError(StatusCode.CANCELLED, Metadata(), Metadata()),
+        ActorUnavailableError("gone", None),
+    ],
+    ids=["a bare cancellation", "grpc", "ray"],
+)
+async def test_a_call_that_is_cancelled_where_it_runs_is_a_dead_replicas(end: BaseException) -> None:
+    with pytest.raises(ReplicaDied):
+        await collect(RemoteGenerator(_Ending(end)))  # type: ignore[arg-type]
+    assert not await RemoteGenerator(_Ending(end)).is_up()  # type: ignore[arg-type]
+
+
+async def test_another_failure_of_grpc_is_no_dead_replica() -> None:
+    with pytest.raises(EngineUnavailable) as failed:
+        await collect(RemoteGenerator(_Ending(AioRpcError(StatusCode.INTERNAL, Metadata(), Metadata()))))  # type: ignore[arg-type]
+    assert type(failed.value) is EngineUnavailable
+
+
+async def test_who_is_cancelled_is_cancelled() -> None:
+    counselor = RemoteGenerator(_Ending(None))  # type: ignore[arg-type]
+    for asking in (asyncio.create_task(collect(counselor)), asyncio.create_task(counselor.is_up())):
+        await asyncio.sleep(0.01)
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+
+
+class _Ending:
+    """A handle whose calls are accepted and then end so; None: they hang. Ray gives no such end on demand."""
+
+    deployment_name = "counselor"
+
+    def __init__(self, end: BaseException | None) -> None:
+        self._end, self._accepted = end, False
+
+    def options(self, **_: Any) -> "_Ending":
+        return self
+
+    def remote(self, *_: Any) -> "_Ending":
+        return self
+
+    def cancel(self) -> None: ...
+
+    def __await__(self) -> Any:
+        return self._ends().__await__()
+
+    async def __anext__(self) -> None:
+        if self._accepted:
+            await self._ends()
+        self._accepted = True
+
+    async def _ends(self) -> None:
+        if self._end is None:
+            await asyncio.sleep(3600)
+        assert self._end is not None
+        raise self._end
 
 
 async def test_what_a_replica_was_asked_when_it_died_is_asked_of_another(
