@@ -8,7 +8,11 @@ _FEW = 1 / 4
 
 
 class CrisisFirst(Scheduler):
-    """vLLM's own, except that a few urgent sequences (priority below 0) have every second step to themselves."""
+    """vLLM's own, except that a few urgent sequences (priority below 0) have every second step to themselves.
+
+    Of those that run: an urgent one that still waits counts for none, and such a step lets in whoever waits as ever,
+    the ordinary with their prefill too.
+    """
 
     def schedule(self, throttle_prefills: bool = False) -> SchedulerOutput:
         step = self.current_step + 1
@@ -17,4 +21,6 @@ class CrisisFirst(Scheduler):
             for request in self.running:
                 if request.priority >= 0:
                     request.next_decode_eligible_step = step + 1
-        return super().schedule(throttle_prefills)
+        output = super().schedule(throttle_prefills)
+        assert self.current_step == step, "vLLM counts its steps otherwise: whom it leaves out, and when, is not known"
+        return output
