@@ -67,5 +67,4 @@ def _stages(settings: Settings, roles: Container[Role]) -> Iterator[Stage]:
         pack = packs.load(folder)
         for name in StageName:
             if pack.role(name) in roles and pack.stage(name).schema is not None:
-                yield pack.stage(name)
-                yield pack.stage(name, widened=True)
+                yield from pack.stages(name)

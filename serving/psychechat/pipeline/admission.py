@@ -142,6 +142,15 @@ class Lane:
             self._seconds.observe(time.monotonic() - began)
         return self._permit(waiter)
 
+    def spare(self, cost: int) -> Permit | None:
+        """A permit for what could also be done without one, if there is room for it all that no one waits for."""
+        if self._waiting or cost > self.most(Rank.ORDINARY) or not self._fits(Rank.ORDINARY, cost):
+            return None
+        self._number += 1
+        waiter = _Waiter(Rank.ORDINARY, self._number, cost, asyncio.get_running_loop().create_future())
+        self._take(waiter)
+        return self._permit(waiter)
+
     def _fits(self, rank: Rank, cost: int) -> bool:
         # One that waits may have come when there was more, and could else never go.
         cost = min(cost, self.most(rank))

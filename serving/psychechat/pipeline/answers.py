@@ -8,7 +8,16 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 import orjson
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, RootModel, WithJsonSchema, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    RootModel,
+    TypeAdapter,
+    WithJsonSchema,
+    model_validator,
+)
 
 from psychechat.conversation import Draft, EmotionAnalysis, Phase, Reaction, ReactionType, Review, Verdict
 from psychechat.emotion import Label, Language, distinct, label_names
@@ -52,6 +61,7 @@ def _canonical(kind: str) -> BeforeValidator:
 _LABEL = WithJsonSchema({"type": "string", "vocabulary": "label"})
 _PHASE = WithJsonSchema({"type": "string", "vocabulary": "phase"})
 _REACTION = WithJsonSchema({"type": "string", "vocabulary": "reaction"})
+_UID = WithJsonSchema({"vocabulary": "uid"})
 
 Note = Annotated[str, WithJsonSchema({"type": "string", "bound": "note"})]
 SeekerFacing = Annotated[str, Field(pattern=r"\S"), WithJsonSchema({"type": "string", "bound": "response"})]
@@ -105,7 +115,7 @@ class SimulationAnswer(RootModel[Annotated[list[ReactionAnswer], Field(min_lengt
 
 
 class VerdictAnswer(_Answer):
-    uid: Annotated[int, Field(ge=1, le=REACTIONS), WithJsonSchema({"enum": [*range(1, REACTIONS + 1)]})]
+    uid: Annotated[int, Field(ge=1, le=REACTIONS), _UID]
     analysis: Note
     passed: bool = Field(alias="pass")
 
@@ -138,6 +148,32 @@ class ReviewAnswer(_Answer):
         )
 
 
+class _Passed(VerdictAnswer):
+    passed: Literal[True] = Field(alias="pass")
+
+
+class _Failed(VerdictAnswer):
+    passed: Literal[False] = Field(alias="pass")
+
+
+class PassedAnswer(_Answer):
+    """A review of one reaction that ends with its verdict: there is nothing to suggest."""
+
+    safety_analysis: Annotated[list[_Passed], Field(min_length=1, max_length=1)]
+
+
+class FailedAnswer(_Answer):
+    safety_analysis: Annotated[list[_Failed], Field(min_length=1, max_length=1)]
+    pass_flag: Literal[False]
+    suggestion: SuggestionAnswer
+
+
+class LoneReviewAnswer(RootModel[PassedAnswer | FailedAnswer]):
+    """`ReviewAnswer`, of one reaction."""
+
+
+_LONE: TypeAdapter[PassedAnswer | FailedAnswer | ReviewAnswer] = TypeAdapter(PassedAnswer | FailedAnswer | ReviewAnswer)
+
 _MODELS: Mapping[StageName, type[BaseModel]] = {
     StageName.EMOTION: EmotionAnswer,
     StageName.DRAFT: DraftAnswer,
@@ -146,9 +182,16 @@ _MODELS: Mapping[StageName, type[BaseModel]] = {
 }
 
 
-def schema(stage: StageName, language: Language, *, note: int, response: int) -> dict[str, Any]:
-    """The JSON schema of a stage's answer. `note` and `response` bound its strings, in characters."""
+def schema(
+    stage: StageName, language: Language, *, note: int, response: int, reaction: int | None = None
+) -> dict[str, Any]:
+    """The JSON schema of a stage's answer. `note` and `response` bound its strings, in characters.
+
+    `reaction`: of a review, the one reaction, from 1, that is judged; None: all of them.
+    """
+    model = _MODELS[stage] if reaction is None else LoneReviewAnswer
     bounds = {"note": note, "response": response}
+    uids = [*range(1, REACTIONS + 1)] if reaction is None else [reaction]
 
     def fill(node: Any) -> Any:
         if isinstance(node, list):
@@ -157,18 +200,18 @@ def schema(stage: StageName, language: Language, *, note: int, response: int) ->
             return node
         node = {key: fill(value) for key, value in node.items() if key not in ("title", "description")}
         if (kind := node.pop("vocabulary", None)) is not None:
-            node["enum"] = _words(kind, language)
+            node["enum"] = uids if kind == "uid" else _words(kind, language)
         if (bound := node.pop("bound", None)) is not None:
             node["maxLength"] = bounds[bound]
             node["minLength"] = int(bound == "response")
         return node
 
-    filled: dict[str, Any] = fill(_MODELS[stage].model_json_schema())
+    filled: dict[str, Any] = fill(model.model_json_schema())
     return filled
 
 
 def parse_emotion(text: str) -> EmotionAnalysis:
-    """Like the three below: raises pydantic.ValidationError (a ValueError) if the text is not a valid answer."""
+    """Like those below: raises pydantic.ValidationError (a ValueError) if the text is not a valid answer."""
     return EmotionAnswer.model_validate_json(text).value()
 
 
@@ -182,6 +225,19 @@ def parse_simulation(text: str) -> tuple[Reaction, ...]:
 
 def parse_review(text: str) -> Review:
     return ReviewAnswer.model_validate_json(text).value()
+
+
+def parse_lone_review(text: str, reaction: int) -> Review:
+    """Of this reaction alone, from 1. A review of all of them, as engines without grammars may write, holds it too.
+
+    Raises ValueError if this one is not judged.
+    """
+    answer = _LONE.validate_json(text)
+    [verdict] = [verdict for verdict in answer.safety_analysis if verdict.uid == reaction]
+    judged = (Verdict(verdict.analysis, verdict.passed),)
+    if isinstance(answer, PassedAnswer) or verdict.passed:
+        return Review(judged, verdict.passed)
+    return Review(judged, False, answer.suggestion.emotion, answer.suggestion.safety)
 
 
 def render(value: EmotionAnalysis | Draft | tuple[Reaction, ...] | Review, language: Language) -> str:

@@ -14,9 +14,12 @@ async def together(first: Coroutine[Any, Any, A], second: Coroutine[Any, Any, B]
 async def together(*coroutines: Coroutine[Any, Any, A]) -> tuple[A, ...]: ...
 async def together(*coroutines: Coroutine[Any, Any, Any]) -> tuple[Any, ...]:
     """The results, in order. The first failure cancels the rest and is raised as itself, not in a group."""
+    failure: Exception | None = None
     try:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(coroutine) for coroutine in coroutines]
     except ExceptionGroup as failed:
-        raise failed.exceptions[0] from None
+        failure = failed.exceptions[0]
+    if failure is not None:
+        raise failure
     return tuple(task.result() for task in tasks)

@@ -68,6 +68,8 @@ class StageFile(_Part):
     """Of `reply`: the fewest in which it may come, its thinking included. A client's bound below this is refused."""
     messages: list[Literal["history"] | MessageTemplate]
     """In order; `history` stands for the conversation as user and assistant messages."""
+    each: Literal["reaction"] | None = None
+    """Of `review`: a request for each reaction, side by side. Where the engine has no room for them, one for all."""
     reply_prefix: str = ""
     """Stands before each of the counselor's replies in `history`."""
 
@@ -90,6 +92,8 @@ class PackFile(_Part):
     def _complete(self) -> Self:
         if missing := set(StageName) - set(self.stages):
             raise ValueError(f"stages without an entry: {', '.join(sorted(missing))}")
+        if wrong := [name for name, stage in self.stages.items() if stage.each and name is not StageName.REVIEW]:
+            raise ValueError(f"only review may have a request for each reaction, not {', '.join(wrong)}")
         return self
 
 
@@ -97,7 +101,7 @@ class PackFile(_Part):
 class Pack:
     folder: Path
     file: PackFile
-    _stages: dict[tuple[StageName, bool], Stage] = field(default_factory=dict, repr=False, compare=False)
+    _stages: dict[tuple[StageName, bool, int | None], Stage] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def language(self) -> Language:
@@ -113,18 +117,37 @@ class Pack:
     def least_tokens(self) -> int:
         return self.file.stages[StageName.REPLY].least_tokens
 
-    def stage(self, name: StageName, *, widened: bool = False) -> Stage:
-        """How the stage's generation is constrained. `widened` doubles the bound of the reply."""
-        if (name, widened) not in self._stages:
-            self._stages[name, widened] = self._stage(name, widened)
-        return self._stages[name, widened]
+    @property
+    def reviews_each(self) -> bool:
+        """Whether each reaction may have a review of its own."""
+        return self.file.stages[StageName.REVIEW].each is not None
 
-    def _stage(self, name: StageName, widened: bool) -> Stage:
+    def stage(self, name: StageName, *, widened: bool = False, reaction: int | None = None) -> Stage:
+        """How the stage's generation is constrained.
+
+        `widened` doubles the bound of the reply. `reaction`: of a review, the one, from 1, that is judged.
+        """
+        key = name, widened, reaction
+        if key not in self._stages:
+            self._stages[key] = self._stage(*key)
+        return self._stages[key]
+
+    def stages(self, name: StageName) -> list[Stage]:
+        """All that `stage` may be asked for with this name."""
+        alone = range(1, answers.REACTIONS + 1) if name is StageName.REVIEW and self.reviews_each else ()
+        return [
+            *(self.stage(name, widened=widened) for widened in (False, True)),
+            *(self.stage(name, reaction=reaction) for reaction in alone),
+        ]
+
+    def _stage(self, name: StageName, widened: bool, reaction: int | None) -> Stage:
         if name is StageName.REPLY:
             schema: Mapping[str, Any] | None = None
         else:
             response = self.response_characters(widened)
-            schema = answers.schema(name, self.language, note=self.file.note_characters, response=response)
+            schema = answers.schema(
+                name, self.language, note=self.file.note_characters, response=response, reaction=reaction
+            )
         return Stage(name, self.file.stages[name].thinks, schema)
 
     def response_characters(self, widened: bool) -> int:

@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, TypeVar
 
 from opentelemetry.trace import Tracer
@@ -15,6 +16,8 @@ from psychechat.engines.base import Call, Delta, Generator, Message, Sampling, S
 from psychechat.engines.stopping import StopStrings
 from psychechat.errors import ReplicaDied, StageFailed
 from psychechat.pipeline import answers
+from psychechat.pipeline.admission import Permit
+from psychechat.pipeline.concurrency import together
 from psychechat.pipeline.packs import Brief, Pack
 from psychechat.policy import Limits
 from psychechat.telemetry import Metrics
@@ -59,6 +62,8 @@ class Desk:
     call: Call
     metrics: Metrics
     tally: Tally
+    spare: Callable[[int], Permit | None]
+    """Room at the engines for so many more sequences of this turn, if nobody waits for it."""
 
     def generator(self, stage: StageName) -> Generator:
         return self.seeker if self.pack.role(stage) == "seeker" else self.counselor
@@ -90,7 +95,30 @@ async def simulate(desk: Desk, brief: Brief) -> tuple[Reaction, ...]:
 
 
 async def review(desk: Desk, brief: Brief) -> Review:
-    return await _answer(desk, StageName.REVIEW, brief, answers.parse_review)
+    """By a request for each reaction, side by side, if the pack has it so and there is room that nobody waits for.
+
+    They share one prompt, so that it is computed once.
+    """
+    others = answers.REACTIONS - 1
+    room = desk.spare(others) if desk.pack.reviews_each else None
+    if room is None:
+        return await _answer(desk, StageName.REVIEW, brief, answers.parse_review)
+    messages, sampling = desk.pack.messages(StageName.REVIEW, brief), desk.pack.sampling(StageName.REVIEW)
+    with room, desk.tally.timed(StageName.REVIEW):
+        reviews = await together(
+            *(
+                _parsed(
+                    desk,
+                    messages,
+                    desk.pack.stage(StageName.REVIEW, reaction=reaction),
+                    sampling,
+                    partial(answers.parse_lone_review, reaction=reaction),
+                )
+                for reaction in range(1, answers.REACTIONS + 1)
+            )
+        )
+    verdicts = tuple(verdict for review in reviews for verdict in review.verdicts)
+    return replace(next((review for review in reviews if not review.passed), reviews[0]), verdicts=verdicts)
 
 
 def stream_reply(
@@ -115,25 +143,32 @@ async def _answer(
     sampling: Sampling | None = None,
     widened: bool = False,
 ) -> T:
-    """One JSON stage: as the pack samples it, then warmer while the answer does not parse.
-
-    Raises StageFailed after the last try. The parser's own error quotes the answer, so it goes no further.
-    """
+    """One JSON stage in one request. Raises StageFailed."""
     messages = desk.pack.messages(name, brief)
     stage = desk.pack.stage(name, widened=widened)
     sampling = sampling or desk.pack.sampling(name)
     if widened:
         sampling = replace(sampling, max_tokens=2 * sampling.max_tokens)
     with desk.tally.timed(name):
-        for attempt in range(desk.limits.stage_attempts):
-            if attempt:
-                sampling = replace(sampling, temperature=max(WARMER, sampling.temperature))
-            text = await _whole(desk, messages, stage, sampling)
-            try:
-                return parse(text)
-            except ValueError:
-                desk.metrics.malformed.labels(name).inc()
-    raise StageFailed(name)
+        return await _parsed(desk, messages, stage, sampling, parse)
+
+
+async def _parsed(
+    desk: Desk, messages: Sequence[Message], stage: Stage, sampling: Sampling, parse: Callable[[str], T]
+) -> T:
+    """An answer as the pack samples it, then warmer while it does not parse.
+
+    Raises StageFailed after the last try. The parser's own error quotes the answer, so it goes no further.
+    """
+    for attempt in range(desk.limits.stage_attempts):
+        if attempt:
+            sampling = replace(sampling, temperature=max(WARMER, sampling.temperature))
+        text = await _whole(desk, messages, stage, sampling)
+        try:
+            return parse(text)
+        except ValueError:
+            desk.metrics.malformed.labels(stage.name).inc()
+    raise StageFailed(stage.name)
 
 
 async def _whole(desk: Desk, messages: Sequence[Message], stage: Stage, sampling: Sampling) -> str:

@@ -158,6 +158,7 @@ class _Turn:
             call=replace(self._call(), priority=_URGENT if found.decision.crisis else _NORMAL),
             metrics=self._pipeline.metrics,
             tally=self._tally,
+            spare=self._pipeline.admission.generation.spare,
         )
         brief = replace(brief, severity=found.severity, found=found.labels)
         if found.decision.mode == "agent":

@@ -85,7 +85,7 @@ def test_without_a_collector_nothing_is_made(serving: Serving, monkeypatch: pyte
     assert tracing.tracer("tested") is tracing.OFF
     with serving() as served:
         assert _turn(served).status_code == 200
-        assert [call.trace for *_, call in served.generator.prompts] == [{}] * 4
+        assert [call.trace for *_, call in served.generator.prompts] == [{}] * 6
 
 
 def test_another_protocol_is_refused_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,5 @@
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -6,7 +7,7 @@ import xgrammar
 
 from psychechat.engines.base import StageName
 from psychechat.engines.vllm.grammar import grammar
-from psychechat.pipeline import packs
+from psychechat.pipeline import answers, packs
 
 SCHEMA = {"type": "array", "items": {"type": "string", "minLength": 1, "maxLength": 4}, "minItems": 1, "maxItems": 2}
 
@@ -17,7 +18,7 @@ def compiler() -> xgrammar.GrammarCompiler:
     return xgrammar.GrammarCompiler(xgrammar.TokenizerInfo([bytes([n]) for n in range(256)]), cache_enabled=True)
 
 
-def accepts(compiler: xgrammar.GrammarCompiler, schema: dict[str, Any], text: str | bytes) -> bool:
+def accepts(compiler: xgrammar.GrammarCompiler, schema: Mapping[str, Any], text: str | bytes) -> bool:
     compiled = compiler.compile_grammar(grammar(schema))
     matcher = xgrammar.GrammarMatcher(compiled, terminate_without_stop_token=True)
     return bool(matcher.accept_string(text) and matcher.is_terminated())
@@ -55,6 +56,29 @@ def test_bytes_that_are_no_character_are_refused(compiler: xgrammar.GrammarCompi
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_every_schema_of_the_packs_compiles(compiler: xgrammar.GrammarCompiler, language: str) -> None:
     for stage in StageName:
-        for widened in (False, True):
-            if (schema := packs.load(language).stage(stage, widened=widened).schema) is not None:
-                compiler.compile_grammar(grammar(schema))
+        for constrained in packs.load(language).stages(stage):
+            if constrained.schema is not None:
+                compiler.compile_grammar(grammar(constrained.schema))
+
+
+@pytest.mark.parametrize(
+    ("text", "accepted"),
+    [
+        ('{"safety_analysis":[{"uid":2,"analysis":"a","pass":true}]}', True),
+        ('{"safety_analysis":[{"uid":2,"analysis":"a","pass":false}],"pass_flag":false,'
+            '"suggestion":{"emotion":"e","safety":"s"}}', True),
+        ('{"safety_analysis":[{"uid":1,"analysis":"a","pass":true}]}', False),
+        ('{"safety_analysis":[{"uid":2,"analysis":"a","pass":false}]}', False),
+        ('{"safety_analysis":[{"uid":2,"analysis":"a","pass":true}],"pass_flag":false,'
+            '"suggestion":{"emotion":"e","safety":"s"}}', False),
+        ('{"safety_analysis":[{"uid":2,"analysis":"a","pass":true},{"uid":2,"analysis":"a","pass":true}]}', False),
+    ],
+)  # fmt: skip
+def test_the_review_of_one_reaction_is_its_verdict_and_what_follows(
+    compiler: xgrammar.GrammarCompiler, text: str, accepted: bool
+) -> None:
+    schema = packs.load("en").stage(StageName.REVIEW, reaction=2).schema
+    assert schema is not None
+    assert accepts(compiler, schema, text) is accepted
+    if accepted:
+        assert len(answers.parse_lone_review(text, 2).verdicts) == 1

@@ -142,6 +142,32 @@ async def test_what_costs_more_than_there_is_gets_all_there_is() -> None:
 
 
 @pytest.mark.asyncio
+async def test_what_is_spare_is_all_or_nothing_and_nothing_of_what_is_kept_for_a_crisis() -> None:
+    room = Room()
+    with await room.fill(ordinary=1):
+        assert room.lane.spare(3) is None
+        assert room.permits("held") == 1
+        spare = room.lane.spare(2)
+        assert spare is not None
+        assert room.permits("held") == BOUNDS["ordinary"]
+        assert room.lane.spare(1) is None
+        spare.close()
+        assert room.permits("held") == 1
+    assert room.lane.spare(4) is None
+
+
+@pytest.mark.asyncio
+async def test_nothing_is_spare_while_somebody_waits() -> None:
+    room = Room(most=5, ordinary=4, seconds=9)
+    with await room.fill(ordinary=2):
+        large = asyncio.create_task(room.lane.acquire(Rank.ORDINARY, 3))
+        await asyncio.sleep(0)
+        assert room.lane.spare(1) is None
+    with await asyncio.wait_for(large, 1):
+        assert room.permits("held") == 3
+
+
+@pytest.mark.asyncio
 async def test_bulk_never_shuts_the_lane_to_a_turn() -> None:
     room = Room(most=8, ordinary=8, waiting=9)
     with await room.lane.acquire(Rank.BULK, 1_000):

@@ -147,6 +147,16 @@ def test_a_pack_with_a_missing_stage_or_an_unknown_key_is_refused(tmp_path: Path
         load(tmp_path / "nowhere")
 
 
+def test_only_a_review_is_asked_for_each_reaction(tmp_path: Path) -> None:
+    good = (load("en").folder / "pack.yaml").read_text()
+    (tmp_path / "pack.yaml").write_text(good.replace("  emotion:", "  emotion:\n    each: reaction"))
+    with pytest.raises(ValidationError, match="only review may have a request for each reaction, not emotion"):
+        load(tmp_path)
+    (tmp_path / "pack.yaml").write_text(good.replace("    each: reaction\n", ""))
+    assert len(load(tmp_path).stages(StageName.REVIEW)) == 2
+    assert len(load("en").stages(StageName.REVIEW)) == 5
+
+
 def test_a_pack_under_the_wrong_language_is_refused() -> None:
     with pytest.raises(ValueError, match="'zh'"):
         load_all({"en": "zh", "zh": "zh"})

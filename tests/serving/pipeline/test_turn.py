@@ -136,6 +136,11 @@ class World:
     def stages(self) -> list[str]:
         return [str(name) for name, *_ in self.generator.prompts]
 
+    @property
+    def permits(self) -> float | None:
+        """For generation, held now."""
+        return self.metrics.registry.get_sample_value("psychechat_permits", {"lane": "generation", "state": "held"})
+
     def count(self, name: str, **labels: str) -> float:
         return self.metrics.registry.get_sample_value(f"psychechat_{name}_total", labels) or 0.0
 
@@ -146,6 +151,7 @@ def _conversation(*texts: str) -> Conversation:
 
 
 AGENT_STAGES = ["emotion", "draft", "simulation", "review"]
+AGENT_CALLS = [*AGENT_STAGES, "review", "review"]  # each of three reactions is judged by a request of its own
 
 
 async def test_low_risk_takes_one_generation_and_streams_only_the_reply() -> None:
@@ -170,7 +176,7 @@ async def test_risk_takes_agent_mode(text: str, reason: str) -> None:
     world = World()
     outcome = await world.turn(text)
     assert (outcome.reply.mode, outcome.reply.reason) == ("agent", reason)
-    assert world.stages == AGENT_STAGES
+    assert world.stages == AGENT_CALLS
     assert outcome.reply.rounds == 1
     assert outcome.reply.passed is True
     assert set(outcome.seconds) == {"queue", "classify", *AGENT_STAGES, "total"}
@@ -178,12 +184,12 @@ async def test_risk_takes_agent_mode(text: str, reason: str) -> None:
 
 async def test_a_refused_draft_is_written_again_with_the_suggestions() -> None:
     drafts = [answers.render(Draft("insight", "", text), "en") for text in ("Get over it.", "That sounds heavy.")]
-    world = World({StageName.DRAFT: drafts, StageName.REVIEW: [REFUSED, PASSED]})
+    world = World({StageName.DRAFT: drafts, StageName.REVIEW: [*[REFUSED] * 3, PASSED]})
     outcome = await world.turn("hello there", requested="agent")
     assert world.text == "That sounds heavy."
     assert outcome.reply.rounds == 2
-    assert world.stages == AGENT_STAGES + AGENT_STAGES[1:]
-    second_draft = world.generator.prompts[4][1][-1].content
+    assert world.stages == AGENT_CALLS + AGENT_CALLS[1:]
+    second_draft = world.generator.prompts[6][1][-1].content
     assert "Get over it." in second_draft
     assert "warmer safer" in second_draft
     assert world.count("refused_drafts") == 1
@@ -244,7 +250,52 @@ async def test_a_contradictory_review_is_asked_again() -> None:
     contradictory = REFUSED.replace('"pass_flag":false', '"pass_flag":true')
     world = World({StageName.REVIEW: [contradictory, PASSED]})
     assert (await world.turn("hello there", requested="agent")).reply.passed
-    assert world.stages == [*AGENT_STAGES, "review"]
+    assert world.stages == [*AGENT_CALLS, "review"]
+
+
+async def test_the_reactions_are_judged_side_by_side_in_one_prompt() -> None:
+    world = World(seconds_per_word=0.05)
+    turn = asyncio.create_task(world.turn("hello there", requested="agent"))
+    while world.stages != AGENT_CALLS:
+        await asyncio.sleep(0.01)
+    assert world.generator.running == 3
+    assert world.permits == 3
+    assert len({messages[-1].content for _, messages, *_ in world.generator.prompts[3:]}) == 1
+    assert (await turn).reply.passed
+    assert world.permits == 0
+
+
+@pytest.mark.parametrize("failed", [1, 2, 3])
+async def test_one_reaction_that_fails_fails_the_draft_and_says_what_to_change(failed: int) -> None:
+    reviews = [_lone(uid, "" if uid != failed else "warmer") for uid in (1, 2, 3)]
+    drafts = [answers.render(Draft("insight", "", text), "en") for text in ("Get over it.", "That sounds heavy.")]
+    world = World({StageName.DRAFT: drafts, StageName.REVIEW: [*reviews, PASSED]})
+    outcome = await world.turn("hello there", requested="agent")
+    assert (world.text, outcome.reply.rounds) == ("That sounds heavy.", 2)
+    assert "warmer" in world.generator.prompts[6][1][-1].content
+
+
+async def test_a_verdict_on_another_reaction_is_none() -> None:
+    world = World({StageName.REVIEW: [_lone(2)]})
+    with pytest.raises(StageFailed):
+        await world.turn("hello there", requested="agent")
+    assert world.said == []
+    assert world.permits == 0
+
+
+@pytest.mark.parametrize("generations", [1, 2])
+async def test_without_room_for_more_one_request_judges_all_reactions(generations: int) -> None:
+    world = World(generations=generations)
+    assert (await world.turn("hello there", requested="agent")).reply.passed
+    assert world.stages == AGENT_STAGES
+    assert world.permits == 0
+
+
+def _lone(uid: int, suggestion: str = "") -> str:
+    """The review of one reaction. A `suggestion`: it failed."""
+    start = f'{{"safety_analysis":[{{"uid":{uid},"analysis":"a","pass":'
+    end = f'false}}],"pass_flag":false,"suggestion":{{"emotion":"{suggestion}","safety":""}}}}'
+    return start + (end if suggestion else "true}]}")
 
 
 async def test_a_stage_that_only_writes_garbage_fails_the_turn_without_quoting_it() -> None:
@@ -253,7 +304,7 @@ async def test_a_stage_that_only_writes_garbage_fails_the_turn_without_quoting_i
         await world.turn("hello there", requested="agent")
     assert "rubbish" not in repr(failure.value)
     assert failure.value.__cause__ is failure.value.__context__ is None
-    assert world.stages.count("review") == world.pipeline.policy.limits.stage_attempts
+    assert world.stages.count("review") >= world.pipeline.policy.limits.stage_attempts
     assert world.said == []
 
 
@@ -1192,7 +1243,7 @@ async def test_a_counselor_that_hangs_before_the_turn_is_routed_costs_a_crisis_t
 
 async def test_risk_emotions_rounds_and_tokens_are_counted() -> None:
     drafts = [answers.render(Draft("insight", "", text), "en") for text in ("Get over it.", "That sounds heavy.")]
-    world = World({StageName.DRAFT: drafts, StageName.REVIEW: [REFUSED, PASSED]})
+    world = World({StageName.DRAFT: drafts, StageName.REVIEW: [*[REFUSED] * 3, PASSED]})
     await world.turn("All feels terrible")
     assert (await world.turn("All feels hopeless")).reply.rounds == 2
     assert world.count("emotions", emotion="grieving") == 1
@@ -1259,7 +1310,7 @@ async def test_a_replica_that_dies_before_a_word_was_said_costs_no_turn(
     assert outcome.reply.choices[0].text == world.text
     assert ("findahelpline.com" in world.text) is (text == WANTS_TO_DIE)
     stages = [str(name) for name, *_ in generator.prompts]
-    assert stages == (["emotion", *AGENT_STAGES] if requested == "agent" else ["reply", "reply"])
+    assert stages == (["emotion", *AGENT_CALLS] if requested == "agent" else ["reply", "reply"])
 
 
 async def test_what_was_said_before_a_replica_dies_is_not_taken_back() -> None:
