@@ -1,7 +1,8 @@
 """What locust plays: seekers who talk with the server, one message after the other, through OpenAI's client.
 
 Each conversation is in one language and one mode, one to five turns long, and grows by the server's own replies: of
-longer ones the demo's counselor, which is tiny, loses the thread, and its replies do not come. More seekers come bit by bit, stay, become four times as many for a while, and go back to what they were.
+longer ones the demo's counselor, which is tiny, loses the thread, and its replies do not come. More seekers come bit by
+bit, stay, become four times as many for a while, and go back to what they were.
 
 A turn that is refused for load is no failure, unless it was a crisis; the seeker waits as long as the answer says and
 asks again. Everything else but a whole reply is one. Runs in an environment of its own, with locust, openai and nothing
