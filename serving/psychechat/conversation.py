@@ -136,6 +136,7 @@ class TokenLogprob:
 
     text: str
     bytes: bytes
+    """None at all for a special token, such as the end's: it is not in the answer's text."""
     logprob: float
     top: tuple["TokenLogprob", ...] = ()
     """The likeliest tokens at this place, the likeliest first. They have no `top` of their own."""

@@ -91,7 +91,7 @@ def logprobs_object(tokens: Sequence[TokenLogprob]) -> dict[str, Any]:
     """https://platform.openai.com/docs/api-reference/chat/object#chat-object-choices-logprobs"""
 
     def one(token: TokenLogprob) -> dict[str, Any]:
-        return {"token": token.text, "logprob": token.logprob, "bytes": list(token.bytes)}
+        return {"token": token.text, "logprob": token.logprob, "bytes": list(token.bytes) or None}
 
     content = [one(token) | {"top_logprobs": [one(other) for other in token.top]} for token in tokens]
     return {"content": content, "refusal": None}

@@ -20,6 +20,7 @@ class Scores:
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
         self._byte_level = "Ġ" in tokenizer.get_vocab()
+        self._unwritten = {token for token, added in tokenizer.added_tokens_decoder.items() if added.special}
 
     def of(
         self, tokens: Sequence[int], positions: Sequence[Mapping[int, Logprob] | None], alternatives: int
@@ -37,6 +38,8 @@ class Scores:
         return tuple(self._one(token, found) for token, found in ranked[:alternatives])
 
     def _one(self, token: int, found: Logprob, top: tuple[TokenLogprob, ...] = ()) -> TokenLogprob:
+        if token in self._unwritten:
+            return TokenLogprob(found.decoded_token or "", b"", max(found.logprob, _LEAST), top)
         written = self._bytes(token, found)
         return TokenLogprob(written.decode(errors="replace"), written, max(found.logprob, _LEAST), top)
 
