@@ -129,7 +129,8 @@ JSON stages, and what is no reply is asked for again. Without a frequency penalt
 until they are cut.
 
 **Weak: it always thinks before a reply.** After a thinking that is closed already it answers in another stage's JSON
-(to 40 of the 40 fixed messages). Its chat template therefore opens the thinking where `enable_thinking` is false.
+(to 40 of the 40 fixed messages). Where `enable_thinking` is false its chat template
+therefore begins the thinking with fixed lines, which the model closes before it replies.
 
 **Weak: it repeats itself.** Through the server fewer of its replies hang together (`make coherence`) than of the first
 cycle's, which named hardly more than one feeling.

@@ -8,6 +8,17 @@ from typing import NamedTuple
 OPEN, CLOSE = "<think>", "</think>"
 
 
+def begun(prompt: str, last: str, asked: bool) -> bool:
+    """Whether what is written after this prompt is thinking at first: as asked, if the template leaves it open.
+
+    Only what follows the `last` message counts, since people write tags too.
+    """
+    _, _, opening = prompt.rpartition(last.strip())
+    if CLOSE not in opening and OPEN not in opening:
+        return asked
+    return opening.rfind(OPEN) > opening.rfind(CLOSE)
+
+
 class Split(NamedTuple):
     """What a piece of text turned out to be. Either may be empty: text that may be part of a tag is held back."""
 

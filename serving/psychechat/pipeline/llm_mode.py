@@ -54,7 +54,7 @@ async def answer(
 
 
 async def _one(desk: Desk, brief: Brief, sampling: Sampling, index: int, outlet: Outlet, think: bool) -> Choice:
-    """As asked, then warmer while nothing comes of it that could be said, at last without the thinking.
+    """As asked, then warmer and without thinking while nothing comes of it that could be said.
 
     What was said is never taken back. Where the replica dies before a word was said, another writes the reply.
     """
@@ -66,7 +66,7 @@ async def _one(desk: Desk, brief: Brief, sampling: Sampling, index: int, outlet:
             if isinstance(error, StageFailed):
                 desk.metrics.malformed.labels(StageName.REPLY).inc()
                 sampling = replace(sampling, temperature=max(sampling.temperature, stages.WARMER))
-                think = think and attempt + 2 < desk.limits.stage_attempts
+                think = False
             if leaving.begun or attempt + 1 == desk.limits.stage_attempts:
                 raise
     raise AssertionError

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from psychechat.engines.thinking import CLOSE, OPEN, ThinkingSplitter
+from psychechat.engines.thinking import CLOSE, OPEN, ThinkingSplitter, begun
 
 
 def split(pieces: list[str], *, thinking: bool = True) -> tuple[str, str]:
@@ -51,3 +51,21 @@ def test_reasoning_streams_without_waiting_for_the_end() -> None:
     assert splitter.thinking
     assert splitter.feed("second</think>").reasoning == "second"
     assert not splitter.thinking
+
+
+@pytest.mark.parametrize(
+    ("opening", "asked", "thinking"),
+    [
+        pytest.param("", True, True, id="as asked"),
+        pytest.param("", False, False, id="as asked: none"),
+        pytest.param("<think>\n", False, True, id="opened unasked"),
+        pytest.param("<think>\nA plan.\n", False, True, id="begun unasked"),
+        pytest.param("<think>\n\n</think>\n\n", True, False, id="closed unasked"),
+        pytest.param("</think>\n", True, False, id="closed without an opening"),
+    ],
+)
+@pytest.mark.parametrize("said", ["I am sad.", "<think>", "Why </think>?"])
+def test_a_template_decides_whether_thinking_has_begun(said: str, opening: str, asked: bool, thinking: bool) -> None:
+    """And what people write does not."""
+    prompt = f"user: {said}\nsystem: Reply.\nassistant: {opening}"
+    assert begun(prompt, " Reply.\n", asked) is thinking

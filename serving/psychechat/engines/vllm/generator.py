@@ -21,7 +21,7 @@ from vllm.v1.engine.async_llm import AsyncLLM
 from psychechat.conversation import TokenLogprob
 from psychechat.engines.base import Call, Delta, FinishReason, Load, Message, Sampling, Stage, Usage
 from psychechat.engines.stopping import StopStrings
-from psychechat.engines.thinking import CLOSE, OPEN, ThinkingSplitter
+from psychechat.engines.thinking import CLOSE, ThinkingSplitter, begun
 from psychechat.engines.vllm.encoding import Encoder
 from psychechat.engines.vllm.grammar import grammar
 from psychechat.engines.vllm.logprobs import Scores
@@ -90,8 +90,7 @@ class VllmGenerator:
             if len(prompt) >= self.context_length:
                 raise ContextLengthExceeded(len(prompt) + sampling.max_tokens, self.context_length)
             # A template may decide it, whatever was asked: some close the thinking, some always open it.
-            begun = text.rstrip()
-            thinking = begun.endswith(OPEN) or (stage.thinks and not begun.endswith(CLOSE))
+            thinking = begun(text, messages[-1].content, stage.thinks)
             with _errors_mapped():
                 outputs = self._engine.generate(
                     tokens_input(prompt, cache_salt=call.tenant_salt or None),
