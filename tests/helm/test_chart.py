@@ -1,6 +1,7 @@
 """What must hold of every set of values, and what the chart refuses. No cluster: what Helm renders is read."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -13,16 +14,22 @@ import kubernetes_validate
 import pytest
 import ray
 import yaml
+from prometheus_client import generate_latest
 
 from helm import generate
 from psychechat.policy import Limits
+from psychechat.telemetry import Metrics
 from psychechat_ray.environment import DEFAULTS
 from psychechat_ray.server import OBJECT_STORE_BYTES
 from tests.helm.charts import CHART, EXAMPLES, Helm, Manifest, Refused, Rendered
 
 SHARED = CHART.parent.parent / "shared"
 CUSTOM = {"ray.io/v1", "monitoring.coreos.com/v1", "gateway.networking.k8s.io/v1"}
-WITHOUT_SHARED = "the schemas of KubeRay and of Prometheus's operator are not beside this checkout (../shared)"
+KUBERAYS_OWN = {"networkPolicy", "tlsOptions", "authOptions"}
+needs_shared = pytest.mark.skipif(
+    not SHARED.exists(),
+    reason="the schemas of KubeRay and of Prometheus's operator are not beside this checkout (../shared)",
+)
 
 
 @pytest.mark.parametrize("values", [None, *EXAMPLES], ids=lambda path: path.stem if path else "values")
@@ -60,18 +67,42 @@ def test_kubernetes_takes_every_manifest(rendered: Rendered, kubernetes: str) ->
         kubernetes_validate.validate(manifest, kubernetes, strict=True)
 
 
-@pytest.mark.skipif(not SHARED.exists(), reason=WITHOUT_SHARED)
+@needs_shared
 def test_kuberay_takes_the_ray_service(rendered: Rendered, tmp_path: Path) -> None:
-    (tmp_path / "rendered.yaml").write_text(yaml.safe_dump(rendered.only("RayService")))
-    tool: list[str | Path] = [sys.executable, SHARED / "tools/validate_manifests.py"]
-    tool += ["--crds", SHARED / "schemas/kuberay", tmp_path / "rendered.yaml"]
-    checked = subprocess.run(tool, capture_output=True, text=True)
-    assert checked.returncode == 0, checked.stdout + checked.stderr
+    assert_kuberay_takes(rendered, tmp_path)
 
 
-@pytest.mark.skipif(not SHARED.exists(), reason=WITHOUT_SHARED)
-def test_prometheus_operator_takes_what_is_for_it(helm: Helm, tmp_path: Path) -> None:
-    rendered = helm.render("podMonitor.enabled=true", "prometheusRule.enabled=true", chart=with_sample_files(tmp_path))
+@needs_shared
+@pytest.mark.parametrize(
+    ("name", "given"),
+    [
+        ("networkPolicy", {"mode": "DenyAll"}),
+        (
+            "networkPolicy",
+            {
+                "mode": "DenyAllIngress",
+                "head": {"ingressRules": [{"from": [{"podSelector": {}}], "ports": [{"port": 8265}]}]},
+                "workerGroups": [{"groupName": "ingress", "ingressRules": [{"ports": [{"port": "serve"}]}]}],
+            },
+        ),
+        ("tlsOptions", {"enabled": True}),
+        ("authOptions", {"mode": "token", "secretName": "ray-token"}),
+    ],
+    ids=["networkPolicy", "networkPolicy with rules", "tlsOptions", "authOptions"],
+)
+def test_kuberay_takes_its_own_options_as_they_are_given(
+    helm: Helm, name: str, given: dict[str, Any], tmp_path: Path
+) -> None:
+    rendered = helm.render(f"rayCluster.{name}={json.dumps(given)}")
+    assert {key: rendered.cluster[key] for key in KUBERAYS_OWN & set(rendered.cluster)} == {name: given}
+    assert_kuberay_takes(rendered, tmp_path)
+
+
+@needs_shared
+@pytest.mark.parametrize("values", [None, CHART / "ci/multi-gpu-values.yaml"], ids=["values", "multi-gpu-values"])
+def test_prometheus_operator_takes_what_is_for_it(helm: Helm, values: Path | None, tmp_path: Path) -> None:
+    asked = () if values else ("podMonitor.enabled=true", "prometheusRule.enabled=true")
+    rendered = helm.render(*asked, values=values, chart=with_sample_files(tmp_path))
     for kind in ("PodMonitor", "PrometheusRule"):
         schema = (SHARED / f"schemas/monitoring/{kind.lower()}_v1.json").read_text()
         schema = schema.replace("^(?i)", "(?i)^")  # Go's way of saying so is not Python's
@@ -91,6 +122,8 @@ def test_prometheus_operator_takes_what_is_for_it(helm: Helm, tmp_path: Path) ->
         "drain.gracefulShutdownSeconds=soon",
         "upgradeStrategy.type=Sometimes",
         "networkPolicy.clients=everybody",
+        "slo.ttftSeconds=3",
+        "prometheusRule.runbookBaseUrl=docs",
     ],
 )
 def test_what_is_mistyped_is_refused(each_helm: Helm, mistake: str) -> None:
@@ -331,6 +364,24 @@ class TestSelectors:
             # The probes and the metrics are nobody's business outside.
             assert path["path"] == rule["matches"][0]["path"]["value"] == "/v1"
 
+    def test_a_gateway_is_told_of_the_api_alone_and_waits_as_long_as_a_turn(self, helm: Helm) -> None:
+        """There is no schema of the Gateway API at hand: what it reads is compared as a whole."""
+        values = CHART / "ci/tls-values.yaml"
+        assert helm.render(values=values).only("HTTPRoute")["spec"] == {
+            "parentRefs": [{"name": "public", "namespace": "gateways", "sectionName": "https"}],
+            "hostnames": ["psychechat.example"],
+            "rules": [
+                {
+                    "matches": [{"path": {"type": "PathPrefix", "value": "/v1"}}],
+                    "timeouts": {"request": "120s"},
+                    "backendRefs": [{"name": "rel-psychechat-serve-svc", "port": 8000}],
+                }
+            ],
+        }
+        for sets, timeout in (("app.policy.limits.turn_seconds=200.5", "231s"), ("httpRoute.timeout=5m", "5m")):
+            [rule] = helm.render(sets, values=values).only("HTTPRoute")["spec"]["rules"]
+            assert rule["timeouts"] == {"request": timeout}
+
 
 class TestNetwork:
     def test_it_is_closed_unless_it_is_opened(self, helm: Helm) -> None:
@@ -410,6 +461,32 @@ class TestFiles:
         assert board["metadata"]["labels"]["grafana_dashboard"] == "1"
         assert json.loads(board["data"]["sample.json"]) == SAMPLE_DASHBOARD
 
+    def test_runbooks_are_links_once_it_is_known_where_they_are(self, helm: Helm) -> None:
+        def runbooks(*sets: str) -> set[str]:
+            return {
+                rule["annotations"]["runbook_url"]
+                for group in helm.render("prometheusRule.enabled=true", *sets).only("PrometheusRule")["spec"]["groups"]
+                for rule in group["rules"]
+                if "alert" in rule
+            }
+
+        paths, base = runbooks(), "https://git.example/psychechat/blob/main/"
+        assert all(path.startswith("docs/operations.md#psychechat") for path in paths)
+        assert runbooks(f"prometheusRule.runbookBaseUrl={base}") == {base + path for path in paths}
+
+    def test_what_is_slow_may_be_any_bound_that_the_histogram_has(self, helm: Helm) -> None:
+        schema = json.loads(generate.schema())["properties"]["slo"]["properties"]["ttftSeconds"]
+        metrics = Metrics()
+        metrics.first_token_seconds.labels("llm")
+        exposed = re.findall(r'first_token_seconds_bucket\{le="([^"]+)"', generate_latest(metrics.registry).decode())
+        assert set(schema["enum"]) <= set(exposed)
+
+        def shown(*sets: str) -> str:
+            rendered = helm.render("prometheusRule.enabled=true", "dashboards.enabled=true", *sets)
+            return json.dumps([rendered.only("PrometheusRule")["spec"], rendered.of_kind("ConfigMap")], indent=1)
+
+        assert shown('slo.ttftSeconds="5.0"') == shown().replace("2.5", "5.0")
+
     def test_extra_objects_are_templates(self, helm: Helm) -> None:
         extra = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "{{ .Release.Name }}-x"}}
         assert helm.render(f"extraObjects={json.dumps([extra])}").only("ConfigMap")["metadata"]["name"] == "rel-x"
@@ -430,6 +507,14 @@ def with_sample_files(folder: Path) -> Path:
     (chart / "dashboards").mkdir(exist_ok=True)
     (chart / "dashboards/sample.json").write_text(json.dumps(SAMPLE_DASHBOARD, indent=2))
     return chart
+
+
+def assert_kuberay_takes(rendered: Rendered, tmp_path: Path) -> None:
+    (tmp_path / "rendered.yaml").write_text(yaml.safe_dump(rendered.only("RayService")))
+    tool: list[str | Path] = [sys.executable, SHARED / "tools/validate_manifests.py"]
+    tool += ["--crds", SHARED / "schemas/kuberay", tmp_path / "rendered.yaml"]
+    checked = subprocess.run(tool, capture_output=True, text=True)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
 def containers(rendered: Rendered) -> list[Manifest]:

@@ -13,6 +13,7 @@ from helm.dashboards import build
 
 ROOT = Path(__file__).parents[2]
 RULES = ROOT / "helm" / "rules" / "psychechat.yaml"
+PAGE = ROOT / "docs" / "operations.md"
 needs_promtool = pytest.mark.skipif(
     shutil.which("promtool") is None, reason="promtool is not there: `make tools` installs Prometheus on Debian"
 )
@@ -43,10 +44,26 @@ def test_every_alert_is_unit_tested() -> None:
     assert fired == {alert["alert"] for alert in _alerts()}
 
 
+def _runbooks() -> dict[str, str]:
+    """What `runbook_url` points to, and what stands there."""
+    _, *headed = re.split(r"^### (PsycheChat\w+)$", PAGE.read_text("utf-8"), flags=re.MULTILINE)
+    names, texts = headed[::2], headed[1::2]
+    return {f"docs/operations.md#{name.lower()}": name + text for name, text in zip(names, texts, strict=True)}
+
+
 def test_every_alert_has_a_runbook() -> None:
-    pages = (ROOT / "docs" / "operations.md").read_text("utf-8")
-    anchors = {f"docs/operations.md#{name.lower()}" for name in re.findall(r"^### (\w+)$", pages, re.MULTILINE)}
-    assert {alert["annotations"]["runbook"] for alert in _alerts()} == {a for a in anchors if "#psychechat" in a}
+    assert {alert["annotations"]["runbook_url"] for alert in _alerts()} == set(_runbooks())
+
+
+def test_every_alert_is_named_in_its_runbook_and_in_the_table_above_them() -> None:
+    """Who is woken by a name looks for that name."""
+    runbooks = _runbooks()
+    for alert in _alerts():
+        assert re.search(rf"\b{alert['alert']}\b", runbooks[alert["annotations"]["runbook_url"]])
+    rows = re.findall(r"^\| `(PsycheChat\w+)` \| \[\w+\]\((#\w+)\) \|$", PAGE.read_text("utf-8"), re.MULTILINE)
+    assert [(name, f"docs/operations.md{anchor}") for name, anchor in rows] == [
+        (alert["alert"], alert["annotations"]["runbook_url"]) for alert in _alerts()
+    ]
 
 
 def test_the_dashboards_are_as_their_script_writes_them() -> None:

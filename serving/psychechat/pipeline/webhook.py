@@ -8,6 +8,7 @@ import hashlib
 import hmac
 import logging
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from math import isfinite
@@ -19,6 +20,7 @@ from standardwebhooks import Webhook
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
 from tenacity.wait import wait_base
 
+from psychechat import tracing
 from psychechat.config import EscalationSettings
 from psychechat.pipeline.escalation import CrisisTurn
 from psychechat.telemetry import Metrics
@@ -65,7 +67,7 @@ class WebhookEscalations:
             # oldest has had the most tries, and whoever sent the newest can still be reached.
             fullest = max(self._pending, key=lambda tenant: len(self._pending[tenant]) + (tenant == turn.tenant))
             self._give_up(fullest, next(iter(self._pending[fullest])), "displaced")
-        delivery = self._deliver(turn.tenant, event_id, self._body(event_id, turn))
+        delivery = self._deliver(turn.tenant, event_id, self._body(event_id, turn), tracing.headers())
         self._pending.setdefault(turn.tenant, {})[event_id] = asyncio.create_task(delivery)
         self._metrics.escalations_pending.set(self._waiting)
 
@@ -80,7 +82,7 @@ class WebhookEscalations:
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._client.aclose()
 
-    async def _deliver(self, tenant: str, event_id: str, body: bytes) -> None:
+    async def _deliver(self, tenant: str, event_id: str, body: bytes, trace: Mapping[str, str]) -> None:
         tries = AsyncRetrying(
             retry=retry_if_exception_type(_NotNow),
             stop=lambda state: stop_after_attempt(self._settings.attempts)(state) or _failure(state).last,
@@ -89,7 +91,7 @@ class WebhookEscalations:
             reraise=True,
         )
         try:
-            await tries(self._post, event_id, body)
+            await tries(self._post, event_id, body, trace)
         except (_NotNow, _Refused) as failure:
             self._lost(event_id, failure.result, str(failure))
         except Exception as error:  # its message may quote the event
@@ -98,11 +100,12 @@ class WebhookEscalations:
             self._metrics.escalations.labels("delivered").inc()
         self._settled(tenant, event_id)
 
-    async def _post(self, event_id: str, body: bytes) -> None:
+    async def _post(self, event_id: str, body: bytes, trace: Mapping[str, str]) -> None:
         async with self._slots:
             last = self._closing.is_set()  # at its start: a try that was under way by then is followed by another one
             now = datetime.now(UTC)
             headers = {
+                **trace,
                 "content-type": "application/json",
                 "webhook-id": event_id,
                 "webhook-timestamp": str(int(now.timestamp())),

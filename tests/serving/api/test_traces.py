@@ -6,11 +6,15 @@ from contextlib import AbstractContextManager
 import httpx
 import pytest
 from opentelemetry.trace import Tracer
+from tenacity import wait_none
 
 from psychechat import tracing
+from psychechat.config import EscalationSettings
 from psychechat.engines.base import StageName
 from psychechat.engines.scripted import ScriptedGenerator
+from psychechat.pipeline.webhook import WebhookEscalations
 from tests.collector import Collector, collecting, exporting_to
+from tests.receiver import SECRET, Delivery, receiving
 from tests.serving.api.conftest import Served
 
 TRACE, CALLER = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
@@ -75,6 +79,36 @@ def test_what_fails_is_told_by_its_kind(serving: Serving, tracer: Tracer, collec
     assert root.attributes["http.response.status_code"] == "500"
     assert root.attributes["psychechat.answered"] == "unanswered"
     assert not any(CANARY.encode() in body for body in collector.bodies)
+
+
+class TestACrisisEvent:
+    """It leaves beside the turn and is tried again: the trace is the one that the turn had."""
+
+    def deliveries(self, served: Served) -> list[Delivery]:
+        caller = {"traceparent": f"00-{TRACE}-{CALLER}-01", "tracestate": f"vendor={CANARY}"}
+        body = {"model": "psychechat", "messages": [{"role": "user", "content": f"I want to die, {CANARY}."}]}
+        with receiving(500, 200) as receiver:
+            told = EscalationSettings.model_validate({"url": receiver.url})
+            served.pipeline.escalations = WebhookEscalations(told, served.pipeline.metrics, backoff=wait_none())
+            assert served.http.post("/v1/chat/completions", json=body, headers=caller).status_code == 200
+            receiver.wait_for(2)
+        return receiver.deliveries
+
+    def test_names_the_turns_trace_and_holds_no_word_of_it(
+        self, serving: Serving, tracer: Tracer, collector: Collector, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("PSYCHECHAT_ESCALATION_SECRET", SECRET)
+        with serving(tracer=tracer) as served:
+            deliveries = self.deliveries(served)
+            spans = collector.wait_for(lambda spans: any(span.parent == CALLER for span in spans))
+        [root] = [span for span in spans if span.parent == CALLER]
+        assert [d.headers["traceparent"] for d in deliveries] == [f"00-{TRACE}-{root.id}-01"] * 2
+        assert CANARY not in str(deliveries)
+
+    def test_names_none_where_none_is_made(self, serving: Serving, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("PSYCHECHAT_ESCALATION_SECRET", SECRET)
+        with serving() as served:
+            assert not any({"traceparent", "tracestate"} & set(d.headers) for d in self.deliveries(served))
 
 
 def test_without_a_collector_nothing_is_made(serving: Serving, monkeypatch: pytest.MonkeyPatch) -> None:
