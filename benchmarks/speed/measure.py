@@ -117,21 +117,26 @@ def median(rows: Rows, server: str, at_once: int, figure: str) -> float | None:
     return statistics.median(found) if found else None
 
 
-def ratio(rows: Rows, ours: str, theirs: str, at_once: int, figure: str) -> float | None:
-    """The median of the rounds' own ratios, for both sides of a round met the same machine."""
-    return _paired(rows, ours, theirs, at_once, figure, lambda a, b: a / b if b else None)
+def ratio(rows: Rows, ours: str, theirs: str | Sequence[str], at_once: int, figure: str) -> float | None:
+    """The median of the rounds' own ratios, for both sides of a round met the same machine.
+
+    Of several peers it is the one with the highest figure of the round. A round that one of them lacks does not count.
+    """
+    peers = (theirs,) if isinstance(theirs, str) else theirs
+    return _paired(rows, ours, peers, at_once, figure, lambda a, b: a / b if b else None)
 
 
 def difference(rows: Rows, ours: str, theirs: str, at_once: int, figure: str) -> float | None:
-    return _paired(rows, ours, theirs, at_once, figure, lambda a, b: a - b)
+    return _paired(rows, ours, (theirs,), at_once, figure, lambda a, b: a - b)
 
 
-def _paired(rows: Rows, ours: str, theirs: str, at_once: int, figure: str, how: Any) -> float | None:
+def _paired(rows: Rows, ours: str, peers: Sequence[str], at_once: int, figure: str, how: Any) -> float | None:
     def by_round(server: str) -> dict[int, float]:
         return {r["round"]: r[figure] for r in rows if r["server"] == server and r["at_once"] == at_once}
 
-    a, b = by_round(ours), by_round(theirs)
-    found = [how(a[number], b[number]) for number in sorted(a.keys() & b.keys())]
+    a, others = by_round(ours), [by_round(peer) for peer in peers]
+    whole = [number for number in sorted(a) if all(number in b for b in others)]
+    found = [how(a[number], max(b[number] for b in others)) for number in whole]
     found = [value for value in found if value is not None]
     return round(statistics.median(found), 3) if found else None
 

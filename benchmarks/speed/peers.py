@@ -28,6 +28,8 @@ SEQUENCES = 128
 """That an engine works on at once, on every side of a comparison."""
 PYARROW = "pyarrow==26.0.1"
 """Ray Serve LLM imports it; nothing of ours does, so it lies in a folder of its own."""
+SENTENCE_TRANSFORMERS = "sentence-transformers==5.7.0"
+"""Likewise a peer's alone. What it needs besides, torch and transformers, is what our engines run on."""
 CACHE = Path("~/.cache/psychechat/benchmarks").expanduser()
 ENCODER_PREFIX = "query: "
 """Our server puts it before each text, for the encoder was trained so; the pooling server's clients have to."""
@@ -36,6 +38,15 @@ COUNSELOR = "counselor"
 
 VLLM_ENGINE: Mapping[str, Any] = {"block_size": 32, "max_num_seqs": SEQUENCES, "max_model_len": 8192}
 """Engine arguments of all counselors. The CPU's own block of 128 tokens would let nobody share short prompts."""
+
+LITTLE_TOKENS = 3072
+"""KV memory of the counselors that have little. vLLM wants one request of the longest length to fit: this is that
+length too. It is the least that our server takes, which keeps some 2,000 tokens free for what a turn may yet write."""
+LITTLE: Mapping[str, Any] = {
+    "max_model_len": LITTLE_TOKENS,
+    # vLLM holds one back. `kv_cache_memory_bytes` would not do: VLLM_CPU_KVCACHE_SPACE, in whole GiB, overwrites it.
+    "num_gpu_blocks_override": LITTLE_TOKENS // VLLM_ENGINE["block_size"] + 1,
+}
 
 
 def counselor_weights() -> str:
@@ -57,6 +68,20 @@ def even_settings() -> dict[str, Any]:
     counselor = demo["counselor"]
     counselor["max_num_seqs"] = SEQUENCES
     counselor["engine_args"]["enforce_eager"] = False  # compiled, as vLLM's own server is
+    return demo
+
+
+def bare_settings() -> dict[str, Any]:
+    """The same without what ours adds to vLLM's engine on a CPU."""
+    demo = even_settings()
+    demo["counselor"]["engine_args"] |= {"speculative_config": None, "worker_extension_cls": ""}
+    return demo
+
+
+def little_settings() -> dict[str, Any]:
+    """The same with little KV memory."""
+    demo = even_settings()
+    demo["counselor"]["engine_args"] |= LITTLE
     return demo
 
 
@@ -82,10 +107,10 @@ def _vllm(name: str, folder: Path, core: str, *options: str) -> Iterator[Server]
         yield server
 
 
-def vllm(folder: Path) -> AbstractContextManager[Server]:
+def vllm(folder: Path, engine: Mapping[str, Any] = VLLM_ENGINE) -> AbstractContextManager[Server]:
     """vLLM's own OpenAI server with the demo counselor."""
     options = ["--model", counselor_weights(), "--served-model-name", COUNSELOR, "--enable-prompt-tokens-details"]
-    for name, value in VLLM_ENGINE.items():
+    for name, value in engine.items():
         options += [f"--{name.replace('_', '-')}", str(value)]
     return _vllm("vllm", folder, COUNSELOR_CORE, *options, "--uvicorn-log-level", "warning")
 
@@ -100,17 +125,22 @@ def vllm_classify(folder: Path) -> AbstractContextManager[Server]:
     return _vllm("vllm-classify", folder, CLASSIFIER_CORE, *options)
 
 
+def with_package(package: str) -> dict[str, str]:
+    """An environment in which a peer's process finds this package, which is installed if it is not there yet."""
+    folder = CACHE / package
+    if not folder.is_dir():
+        uv = str(Path(sys.executable).with_name("uv"))
+        subprocess.run([uv, "pip", "install", "--quiet", "--no-deps", "--target", folder, package], check=True)
+    return {"PYTHONPATH": f"{folder}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
+
+
 @contextmanager
 def ray_serve_llm(folder: Path) -> Iterator[Server]:
     """`ray.serve.llm.build_openai_app` with the same weights and engine arguments."""
     folder.mkdir(parents=True, exist_ok=True)
-    pyarrow = CACHE / PYARROW
-    if not pyarrow.is_dir():
-        uv = str(Path(sys.executable).with_name("uv"))
-        subprocess.run([uv, "pip", "install", "--quiet", "--no-deps", "--target", pyarrow, PYARROW], check=True)
     port = free_port()
     command = [sys.executable, "-m", "benchmarks.speed.ray_serve_llm", str(port), COUNSELOR_CORE]
-    env = {"PYTHONPATH": f"{pyarrow}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
+    env = with_package(PYARROW)
     with started("ray-serve-llm", command, port, folder / "log", ready_path="/v1/models", env=env) as server:
         server.wait_until_ready()
         yield server
@@ -122,6 +152,9 @@ START: Mapping[str, Callable[[Path], AbstractContextManager[Server]]] = {
     "vllm-classify": vllm_classify,
     "relay": lambda folder: ours(relay_settings(), folder),
     "even": lambda folder: ours(even_settings(), folder),
+    "even-bare": lambda folder: ours(bare_settings(), folder),
+    "vllm-little": lambda folder: vllm(folder, {**VLLM_ENGINE, **LITTLE}),
+    "even-little": lambda folder: ours(little_settings(), folder),
     "shipped": lambda folder: ours(shipped_settings(), folder),
 }
 

@@ -11,7 +11,7 @@ from typing import Any
 from benchmarks.provenance import provenance
 from benchmarks.speed.measure import as_rows, median
 from benchmarks.speed.parts import Found
-from benchmarks.speed.targets import Verdict, judge, load_reasons, plain_table
+from benchmarks.speed.targets import Verdict, gains, hits, judge, load_reasons, plain_table
 
 README = Path(__file__).parents[2] / "README.md"
 BEGIN, END = "<!-- speed: written by make bench -->", "<!-- /speed -->"
@@ -56,6 +56,8 @@ def markdown(verdicts: Sequence[Verdict], parts: Mapping[str, Any], source: str)
     table = plain_table(parts)
     lines += ["", "The figures themselves, medians of the rounds:", ""]
     lines += [_line(table[0]), _line(["---"] * len(table[0])), *map(_line, table[1:])]
+    for told in (gains(parts), hits(parts)):
+        lines += ["", told] if told else []
     return "\n".join([f"From [speed.json]({source}/speed.json), `make bench`.", "", *lines])
 
 

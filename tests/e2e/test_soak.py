@@ -1,19 +1,28 @@
-"""Half a minute of what `make soak` does for thirty: many conversations at once, all kinds, and more for a while."""
+"""A minute of what `make soak` does for thirty: many conversations at once, all kinds, and more for a while.
+
+Memory is not looked at: in its first minute every process still grows.
+"""
 
 import json
 from pathlib import Path
 
 from benchmarks.servers import Server
-from benchmarks.soak.__main__ import play, told
+from benchmarks.soak.__main__ import REPORT, failures, missed, play, told
+
+STILL = {"a process": {"mb": 100.0, "mb_an_hour": 0.0, "grown_mb": 0.0}}
 
 
 def test_conversations_side_by_side_get_whole_replies(server: Server, tmp_path: Path) -> None:
-    locust = play(server.url, seconds=30, seekers=4, folder=tmp_path)
+    REPORT.unlink(missing_ok=True)
+    locust = play(server.url, seconds=60, seekers=4, folder=tmp_path)
     assert locust.wait(240) in (0, 1)  # 1: a turn failed, which is looked at below
     ended = told(json.loads((tmp_path / "stats.json").read_text()))
     turns = sum(row["count"] for row in ended["turn"].values())
-    failed = sum(row["failed"] for row in ended["turn"].values())
-    assert turns > 20
+    assert turns > 40
     assert ended["TTFT"]
-    # The demo counselor now and then writes nothing that can be used.
-    assert failed <= 0.05 * turns, ended
+    # Once in some thousand turns the demo counselor writes nothing that can be used, three times in a row.
+    failed = failures(tmp_path / "soak_failures.csv")
+    assert sum(row["count"] for row in failed) <= 1, failed
+    assert all("stage_failed" in row["failure"] for row in failed), failed
+    assert [wrong for wrong in missed(ended, STILL) if "failed" not in wrong] == []  # the first words come in time
+    assert "<html" in REPORT.read_text()

@@ -2,7 +2,18 @@
 
 from collections.abc import Sequence
 
-from benchmarks.speed.parts import agent, anatomy, classification, ready, relay, scale, shipped, tokens
+from benchmarks.speed.parts import (
+    agent,
+    anatomy,
+    classification,
+    engine,
+    pressure,
+    ready,
+    relay,
+    scale,
+    shipped,
+    tokens,
+)
 from benchmarks.speed.parts.base import Bench, Found, Part
 
 __all__ = ["PARTS", "Bench", "Found", "Part"]
@@ -13,6 +24,8 @@ PARTS: Sequence[Part] = (
     classification.PART,
     agent.PART,
     tokens.PART,
+    pressure.PART,
+    engine.PART,
     anatomy.PART,
     ready.PART,
     scale.PART,

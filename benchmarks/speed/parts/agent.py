@@ -21,8 +21,11 @@ from benchmarks.speed.wire import Answer, chat
 OURS = "even"
 """As shipped, but that its counselor's engine has the arguments of vLLM's server."""
 RESEARCH = "research client"
-LEVELS = {1: (2, 2), 4: (6, 2), 16: (24, 1)}
-"""At once: conversations, and turns of each."""
+LEVELS = {1: (8, 2), 4: (12, 2), 16: (96, 1)}
+"""At once: conversations, and turns of each. So many that the begin, when all are classified at once, and the end, when
+few are left, are little of it."""
+NATURAL = 24
+"""Turns at the highest level with the lengths that come of themselves."""
 
 _STAGE_TOKENS = re.compile(
     r'^psychechat_tokens_total\{(?=[^}]*kind="generated")[^}]*stage="(\w+)"[^}]*\} (\S+)', re.MULTILINE
@@ -123,8 +126,8 @@ async def run(bench: Bench) -> Found:
             if number:
                 rows += found
                 seen.append(parts)
-    level, (count, turns) = max(levels.items())
-    sessions = (await calm(bench, OURS, bench.pick(2 * count, turns, "agent natural")))[:count]
+    level, count = max(levels), NATURAL
+    sessions = (await calm(bench, OURS, bench.pick(2 * count, 1, "agent natural")))[:count]
     natural = Client(bench.http, bench.fleet.url("vllm"), COUNSELOR)
     for server, ask, uses in (
         (RESEARCH, research(natural, "natural", None), ["vllm"]),

@@ -48,3 +48,13 @@ def test_rounds_are_compared_one_by_one() -> None:
     assert difference(rows, "a", "b", 1, "x") == 0.0
     assert median(rows, "a", 1, "x") == 4.0
     assert ratio(rows, "a", "b", 4, "x") is None
+
+
+def test_of_several_peers_each_rounds_best_is_compared() -> None:
+    rows = [
+        {"server": server, "at_once": 1, "round": number, "x": value}
+        for server, values in (("a", (6.0, 6.0, 6.0)), ("b", (4.0, 2.0, 1.0)), ("c", (2.0, 3.0)))
+        for number, value in enumerate(values, 1)
+    ]
+    assert ratio(rows, "a", ("b", "c"), 1, "x") == 1.75  # 1.5 and 2.0; round 3 lacks a peer
+    assert ratio(rows, "a", ("b", "d"), 1, "x") is None

@@ -65,6 +65,55 @@ def test_facts_are_judged_too() -> None:
     assert found["streams"][:2] == ("200", "missed")  # a stream that broke off is none that was carried
 
 
+def test_classification_is_held_against_the_better_peer() -> None:
+    rows = [
+        {"part": part, "server": server, "at_once": at_once, "round": 1, "tokens_s": texts}
+        for part, at_once, peers in (("classify", 64, (20.0, 25.0)), ("classify-batch", 1, (40.0, 30.0)))
+        for server, texts in zip(("shipped", "vllm-classify", "sentence-transformers"), (20.0, *peers), strict=True)
+    ]
+    found = verdicts({"classify": {"rows": rows}})
+    assert found["classify-64"][:2] == ("0.8 ×", "missed")
+    assert found["classify-batch"][:2] == ("0.5 ×", "missed")
+    found = verdicts({"classify": {"rows": [row for row in rows if row["server"] != "sentence-transformers"]}})
+    assert found["classify-64"][1] == "not measured"  # one peer is not the best of two
+
+
+def test_prefix_cache_hits_are_told_under_the_table() -> None:
+    def hits(ours: float, theirs: float) -> dict[str, Any]:
+        rates = {"even": ours, "research client": theirs}
+        return {server: {"rate": rate, "computed_a_turn": 300, "of": 9} for server, rate in rates.items()}
+
+    facts = {"conversations": 9, "memory_tokens": 3072, "little": hits(0.8, 0.4), "ample": hits(0.9, 0.7)}
+    text = report.markdown([], {"pressure": {"facts": facts}}, "results")
+    last = text.splitlines()[-1]
+    assert "9 conversations in turn, KV memory of 3072 tokens for a quarter" in last
+    assert "Agent Mode 80% of the prompt tokens, 300 computed a turn (with ample memory 90%" in last
+    assert "client 40%" in last
+    assert "Prefix-cache" not in report.markdown([], {}, "results")
+
+
+def test_what_our_engine_adds_is_told_under_the_table() -> None:
+    def row(server: str, at_once: int, turns: float, seconds: float) -> dict[str, Any]:
+        return {
+            "part": "engine",
+            "server": server,
+            "at_once": at_once,
+            "round": 1,
+            "turns_s": turns,
+            "turn_p50": seconds,
+        }
+
+    rows = [
+        row("even", 16, 6.0, 0),
+        row("even-bare", 16, 4.0, 0),
+        row("even", 1, 0, 450.0),
+        row("even-bare", 1, 0, 600.0),
+    ]
+    text = report.markdown([], {"engine": {"rows": rows}}, "results")
+    assert "1.5 × the turns/s at 16, 0.75 × the turn time p50 at 1" in text.splitlines()[-1]
+    assert "our engine" not in report.markdown([], {"engine": {"rows": rows[:2]}}, "results")
+
+
 def test_every_reason_is_of_a_target() -> None:
     assert set(load_reasons()) <= {target.name for target in TARGETS}
 

@@ -183,6 +183,14 @@ async def test_every_stage_of_every_pack_keeps_its_schema(generator: "VllmGenera
         assert usage(answer).reasoning_tokens == 0
 
 
+async def test_what_the_grammars_forced_took_no_steps(generator: "VllmGenerator") -> None:
+    """Of the answers just written: were vLLM to ask no more for what is forced, nothing else would tell."""
+    from vllm.v1.metrics.reader import Counter, get_metrics_snapshot
+
+    counts = {metric.name: metric.value for metric in get_metrics_snapshot() if isinstance(metric, Counter)}
+    assert counts["vllm:spec_decode_num_accepted_tokens"] > 0
+
+
 async def test_a_stage_that_thinks_is_constrained_after_its_thinking(generator: "VllmGenerator") -> None:
     answer = await thought_out(generator, replace(THINKING, schema=MOOD))
     assert json.loads(answer.content) in ({"mood": "low"}, {"mood": "high"})
@@ -234,6 +242,21 @@ async def test_log_probabilities_are_the_answers_and_their_bytes_add_up_to_it(
     assert b"".join(token.bytes for token in tokens).decode(errors="replace").strip() == content.strip()
     assert all(token.logprob <= 0 and len(token.top) == 3 for token in tokens)
     assert all(token.top[0].logprob == max(other.logprob for other in token.top) for token in tokens)
+
+
+async def test_log_probabilities_beside_forced_tokens(generator: "VllmGenerator") -> None:
+    """In one batch with answers of which several tokens come in a step."""
+    draft = packs.load("en").stage(StageName.DRAFT)
+    drafts = asyncio.gather(*(collect(generator, draft, Sampling(3000, temperature=1.0)) for _ in range(4)))
+    scored = replace(SHORT, max_tokens=60, logprobs=1)
+
+    deltas = [delta async for delta in generator.generate(HELLO, FREE, scored, CALL)]
+    tokens = [token for delta in deltas for token in delta.logprobs]
+    assert all(token.logprob <= 0 and len(token.top) == 1 for token in tokens)
+    assert len(tokens) == usage(deltas[-1]).completion_tokens > 0
+    for answer in await drafts:
+        assert draft.schema is not None
+        jsonschema.validate(json.loads(answer.content), draft.schema)
 
 
 async def test_no_probability_is_told_that_was_not_asked_for(generator: "VllmGenerator") -> None:

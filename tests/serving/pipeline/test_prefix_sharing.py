@@ -109,8 +109,15 @@ async def test_a_turn_computes_what_is_new(engine: "VllmGenerator", language: La
     texts = CONVERSATIONS[language]
     for turn in range(1, len(texts) + 1, 2):
         utterances = tuple(Utterance("counselor" if i % 2 else "seeker", t) for i, t in enumerate(texts[:turn]))
-        # A session by name, because the pinned replies are not those that the model gave.
-        request = TurnRequest(Conversation(utterances), requested, f"{language}-{requested}-{turn}", session="pinned")
+        # A session by name, because the pinned replies are not those that the model gave. Greedy, so that no draw of
+        # the demo's ends in its thinking: each stage is asked once.
+        request = TurnRequest(
+            Conversation(utterances),
+            requested,
+            f"{language}-{requested}-{turn}",
+            session="pinned",
+            sampling={"temperature": 0.0},
+        )
         generator.prompts.clear()
         await run_turn(pipeline, request, lambda _: None)
         computed = sum(usage.prompt_tokens - usage.cached_tokens for _, usage in generator.prompts)

@@ -22,6 +22,8 @@ from psychechat.conversation import TokenLogprob
 from psychechat.engines.base import Call, Delta, FinishReason, Load, Message, Sampling, Stage, Usage
 from psychechat.engines.stopping import StopStrings
 from psychechat.engines.thinking import CLOSE, ThinkingSplitter, begun
+from psychechat.engines.vllm import jump
+from psychechat.engines.vllm import sampling as cpu_sampling
 from psychechat.engines.vllm.encoding import Encoder
 from psychechat.engines.vllm.grammar import grammar
 from psychechat.engines.vllm.logprobs import Scores
@@ -42,6 +44,8 @@ DEFAULTS: Mapping[str, Any] = {
 CPU_DEFAULTS: Mapping[str, Any] = {
     "block_size": 32,  # the CPU's default of 128 tokens a block leaves little of a short conversation to share
     "scheduler_cls": "psychechat.engines.vllm.scheduler.CrisisFirst",
+    "speculative_config": jump.CONFIG,
+    "worker_extension_cls": cpu_sampling.EXTENSION,
 }
 
 _FINISH: Mapping[str, FinishReason] = {"stop": "stop", "length": "length", "abort": "abort", "repetition": "length"}
@@ -171,6 +175,8 @@ class VllmGenerator:
     async def warm(self, stages: Sequence[Stage]) -> None:
         """Compile the grammars of these stages, one token each, so that no seeker waits for it."""
         started = time.monotonic()
+        if self._engine.vllm_config.parallel_config.worker_extension_cls == cpu_sampling.EXTENSION:
+            await self._engine.collective_rpc(cpu_sampling.CpuSampling.sample_sparsely.__name__)
         hello = [Message("user", "hello")]
         for number, stage in enumerate(stages):
             async for _ in self.generate(hello, stage, Sampling(1), Call(f"warm-{number}", "")):

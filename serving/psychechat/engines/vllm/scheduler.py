@@ -1,14 +1,15 @@
 """On a CPU a step takes longer with each sequence in it, so a crisis turn's would be as late as the batch is full."""
 
 from vllm.v1.core.sched.output import SchedulerOutput
-from vllm.v1.core.sched.scheduler import Scheduler
+
+from psychechat.engines.vllm.jump import JumpForward
 
 _FEW = 1 / 4
 """Of the batch. A step of more urgent sequences than that is not so much shorter than one of all."""
 
 
-class CrisisFirst(Scheduler):
-    """vLLM's own, except that a few urgent sequences (priority below 0) have every second step to themselves.
+class CrisisFirst(JumpForward):
+    """Gives a few urgent sequences (priority below 0) every second step to themselves.
 
     Of those that run: an urgent one that still waits counts for none, and such a step lets in whoever waits as ever,
     the ordinary with their prefill too.

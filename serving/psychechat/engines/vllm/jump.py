@@ -1,0 +1,113 @@
+"""Where a grammar leaves no choice, an answer is not written a token at a time.
+
+Between the strings of a stage's JSON stand its keys. Each of their tokens would take a step of the engine, though the
+grammar allows nothing else. vLLM knows no such jump, but it knows speculative decoding: what somebody proposes is
+computed in one step, and kept as far as the model would have written it. Here the grammar proposes, and no answer
+comes out otherwise than without it.
+"""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import torch
+from vllm.config import VllmConfig
+from vllm.triton_utils import HAS_TRITON
+from vllm.triton_utils.dispatcher import register_kernels
+from vllm.v1.core.sched.scheduler import Scheduler
+from vllm.v1.outputs import DraftTokenIds
+from vllm.v1.request import Request
+
+MOST = 8
+"""Tokens proposed for one step: a key, with the punctuation around it."""
+
+_MARKS = frozenset('"{}[]')
+"""Of JSON. Our grammars have none of its quotation marks within a string, so a forced stretch begins behind one."""
+
+
+class Silent:
+    """Proposes nothing: vLLM asks for a proposer, and the grammar is known to the scheduler alone."""
+
+    def __init__(self, vllm_config: VllmConfig) -> None:
+        pass
+
+    def propose(self, sampled_token_ids: Sequence[Sequence[int]], *_: Any, **__: Any) -> list[list[int]]:
+        return [[] for _ in sampled_token_ids]
+
+    def load_model(self, *_: Any) -> None:
+        """vLLM calls this in its worker before anything is proposed."""
+        if not HAS_TRITON:
+            register_kernels({EXPAND: expand})
+
+
+EXPAND = "vllm.v1.sample.rejection_sampler.expand_kernel"
+
+
+def expand(
+    output: torch.Tensor, numbers: torch.Tensor, ends: torch.Tensor, replace_from: float, replace_to: float, *_: Any
+) -> None:
+    """In a kernel's place: the number of each sequence, for each token that was proposed for it.
+
+    vLLM 0.32 on a CPU writes the numbers to a copy and loses them. They are temperatures: without them what was
+    proposed is judged by whatever was in memory.
+
+    `output` [proposed tokens]; `numbers` and `ends`, where a sequence's tokens end among all [sequences].
+    `replace_from` becomes `replace_to`.
+    """
+    counts = torch.diff(ends, prepend=ends.new_zeros(1))
+    output.copy_(torch.where(numbers == replace_from, replace_to, numbers).repeat_interleave(counts))
+
+
+class JumpForward(Scheduler):
+    """vLLM's own, except that it computes in one step what a request's grammar forces next.
+
+    Where its `speculative_config` names `Silent`; with another proposer it is vLLM's own.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        speculative = self.vllm_config.speculative_config
+        self._jumps = speculative is not None and speculative.model == CONFIG["model"]
+        self._encode = lru_cache(1024)(self._tokens_of)
+        self._ends_in_a_mark = lru_cache(None)(self._has_a_mark)
+
+    def update_draft_token_ids(self, draft_token_ids: DraftTokenIds) -> None:
+        super().update_draft_token_ids(draft_token_ids)
+        for name in draft_token_ids.req_ids if self._jumps else ():
+            request = self.requests.get(name)
+            if request is not None and not request.is_finished() and not request.is_prefill_chunk:
+                request.spec_token_ids = self._forced(request)
+
+    def _forced(self, request: Request) -> list[int]:
+        """What must come next, as the tokenizer writes it; nothing where there is a choice or no grammar yet."""
+        structured = request.structured_output_request
+        if structured is None or not structured.reasoning_ended or not request.output_token_ids:
+            return []
+        if not self._ends_in_a_mark(request.output_token_ids[-1]):  # asking within a string takes the grammar long
+            return []
+        matcher = getattr(structured.grammar, "matcher", None)
+        if matcher is None or matcher.is_terminated():
+            return []
+        forced = matcher.find_jump_forward_string()
+        if not forced:
+            return []
+        return self.structured_output_manager.validate_tokens(request, list(self._encode(forced)))
+
+    def _tokens_of(self, text: str) -> tuple[int, ...]:
+        tokenizer: Any = self.structured_output_manager.tokenizer
+        return tuple(tokenizer.encode(text, add_special_tokens=False)[: self.num_spec_tokens])
+
+    def _has_a_mark(self, token: int) -> bool:
+        tokenizer: Any = self.structured_output_manager.tokenizer
+        return not _MARKS.isdisjoint(tokenizer.decode([token]))
+
+
+CONFIG = {
+    "method": "custom_class",
+    "model": f"{__name__}.{Silent.__name__}",
+    "num_speculative_tokens": MOST,
+    # However many sequences there are. Told so, vLLM does not fill up who has one token left to compute by tokens that
+    # are none, for the sake of CUDA graphs; its kernel for CPUs would read beside its tables for them.
+    "num_speculative_tokens_per_batch_size": [(1, 1, MOST)],
+}
+"""vLLM's `speculative_config`."""
