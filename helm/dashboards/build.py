@@ -235,7 +235,12 @@ ENGINES = dashboard(
         (quantile(0.95, "ray_vllm_iteration_tokens_total", "model_name"), "p95 {{model_name}}"),
     ),
     graph("Time to first token", "s", *quantiles("ray_vllm_time_to_first_token_seconds", "model_name")),
-    graph("Time between tokens", "s", *quantiles("ray_vllm_inter_token_latency_seconds", "model_name")),
+    graph(
+        "Time between tokens",
+        "s",
+        *quantiles("ray_vllm_inter_token_latency_seconds", "model_name"),
+        about="By step: on a CPU several tokens of a stage in JSON may come in one.",
+    ),
     graph("Time in the engine's queue", "s", *quantiles("ray_vllm_request_queue_time_seconds", "model_name")),
     graph(
         "Preemptions",
