@@ -47,7 +47,7 @@ chart: setup ## Fetch Helm, and check the chart without deploying it
 	$(BIN)/pytest tests/helm -m "not e2e"
 
 .PHONY: bench
-bench: setup ## Measure speed beside what one would pick instead; writes the README's table (half an hour)
+bench: setup ## Measure speed beside what one would pick instead; writes the README's table (an hour)
 	$(BIN)/python -m benchmarks.speed
 
 .PHONY: clients

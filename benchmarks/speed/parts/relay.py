@@ -4,8 +4,8 @@ from benchmarks.speed.driver import Ask
 from benchmarks.speed.parts.base import GREEDY, Bench, Found, Part, Run, ours, plain
 
 SERVERS = ("vllm", "ray-serve-llm", "relay")
-LEVELS = {1: (4, 2), 4: (6, 2), 16: (24, 2), 64: (96, 1)}
-"""At once: conversations, and turns of each."""
+LEVELS = {1: (6, 2), 4: (12, 2), 16: (64, 2), 64: (256, 1)}
+"""At once: conversations, and turns of each. Each load lasts seconds: shorter ones differed by half between rounds."""
 BOUND = 64
 """New tokens of a reply, thinking included. Most replies reach it, so all servers write the same."""
 RATE = 0.6

@@ -16,7 +16,7 @@ from benchmarks.speed.peers import COUNSELOR, ENCODER_PREFIX
 from benchmarks.speed.wire import Answer
 
 CLIENT = "vllm + vllm-classify"
-LEVELS = {1: (4, 1), 4: (4, 1), 16: (32, 1)}
+LEVELS = {1: (6, 1), 4: (12, 1), 16: (64, 1)}
 BOUND = 160
 CALM = ("none", "indicator")
 
