@@ -7,8 +7,8 @@ turns of its own, so that no prefix cache has met them.
 
 import re
 import statistics
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, TypeVar
 
 from benchmarks.speed.conversations import Session, Turn
 from benchmarks.speed.driver import Ask
@@ -31,6 +31,7 @@ _STAGE_TOKENS = re.compile(
     r'^psychechat_tokens_total\{(?=[^}]*kind="generated")[^}]*stage="(\w+)"[^}]*\} (\S+)', re.MULTILINE
 )
 
+T = TypeVar("T")
 Key = tuple[str, int]
 """A conversation's name and how many utterances a turn has."""
 
@@ -106,6 +107,26 @@ def forced(answers: Mapping[Key, Answer], parts: Mapping[str, float]) -> dict[Ke
     }
 
 
+async def at_equal_lengths(
+    bench: Bench,
+    run: str,
+    ours: str,
+    theirs: str,
+    answers: dict[Key, Answer],
+    asked: Callable[[str, Ask], Awaitable[T]],
+) -> dict[str, T]:
+    """What comes of asking our server, then the client on `theirs`, which is made to write as much as ours did.
+
+    `answers` is filled with ours.
+    """
+    before = await stage_tokens(bench, ours)
+    found = {OURS: await asked(ours, recorded(agent(bench, ours, run), answers))}
+    whole = forced(answers, shares(before, await stage_tokens(bench, ours)))
+    client = Client(bench.http, bench.fleet.url(theirs), COUNSELOR)
+    found[RESEARCH] = await asked(theirs, research(client, run, whole))
+    return found
+
+
 async def run(bench: Bench) -> Found:
     rows, seen = [], []
     client = Client(bench.http, bench.fleet.url("vllm"), COUNSELOR)
@@ -126,8 +147,8 @@ async def run(bench: Bench) -> Found:
             if number:
                 rows += found
                 seen.append(parts)
-    level, count = max(levels), NATURAL
-    sessions = (await calm(bench, OURS, bench.pick(2 * count, 1, "agent natural")))[:count]
+    level = max(levels)
+    sessions = (await calm(bench, OURS, bench.pick(2 * NATURAL, 1, "agent natural")))[:NATURAL]
     natural = Client(bench.http, bench.fleet.url("vllm"), COUNSELOR)
     for server, ask, uses in (
         (RESEARCH, research(natural, "natural", None), ["vllm"]),

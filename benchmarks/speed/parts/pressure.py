@@ -15,21 +15,10 @@ from typing import Any
 from benchmarks.speed import conversations
 from benchmarks.speed.conversations import Session
 from benchmarks.speed.driver import Ask
-from benchmarks.speed.parts.agent import (
-    OURS,
-    RESEARCH,
-    Key,
-    agent,
-    forced,
-    recorded,
-    research,
-    shares,
-    stage_tokens,
-)
+from benchmarks.speed.parts.agent import OURS, agent, at_equal_lengths
 from benchmarks.speed.parts.base import Bench, Found, Part
 from benchmarks.speed.parts.shipped import calm
-from benchmarks.speed.peers import COUNSELOR, LITTLE_TOKENS
-from benchmarks.speed.research_client import Client
+from benchmarks.speed.peers import LITTLE_TOKENS
 from benchmarks.speed.wire import Answer
 
 LITTLE, LITTLE_VLLM = "even-little", "vllm-little"
@@ -73,12 +62,9 @@ async def crowd(bench: Bench, sessions: Sequence[Session], ask: Ask) -> list[Ses
 
 
 async def both(bench: Bench, sessions: Sequence[Session], ours: str, theirs: str) -> dict[str, Any]:
-    answers: dict[Key, Answer] = {}
-    before = await stage_tokens(bench, ours)
-    found = {OURS: await in_turn(bench, ours, sessions, recorded(agent(bench, ours, "pressure"), answers))}
-    whole = forced(answers, shares(before, await stage_tokens(bench, ours)))
-    client = Client(bench.http, bench.fleet.url(theirs), COUNSELOR)
-    found[RESEARCH] = await in_turn(bench, theirs, sessions, research(client, "pressure", whole))
+    found = await at_equal_lengths(
+        bench, "pressure", ours, theirs, {}, lambda server, ask: in_turn(bench, server, sessions, ask)
+    )
     return {name: hits(each) for name, each in found.items()}
 
 

@@ -12,21 +12,8 @@ from typing import Any
 from benchmarks.speed import conversations
 from benchmarks.speed.conversations import Session
 from benchmarks.speed.driver import Ask
-from benchmarks.speed.parts.agent import (
-    OURS,
-    RESEARCH,
-    Key,
-    agent,
-    forced,
-    key,
-    recorded,
-    research,
-    shares,
-    stage_tokens,
-)
+from benchmarks.speed.parts.agent import OURS, Key, at_equal_lengths, key
 from benchmarks.speed.parts.base import Bench, Found, Part
-from benchmarks.speed.peers import COUNSELOR
-from benchmarks.speed.research_client import Client
 from benchmarks.speed.wire import Answer
 
 TURNS = (5, 8, 20)
@@ -36,11 +23,9 @@ SESSIONS = 5
 async def run(bench: Bench) -> Found:
     sessions = conversations.chained(bench.sessions, max(TURNS), 1 if bench.quick else SESSIONS)
     answers: dict[Key, Answer] = {}
-    before = await stage_tokens(bench, OURS)
-    counted = {OURS: await growth(bench, OURS, sessions, recorded(agent(bench, OURS, "tokens"), answers), answers)}
-    whole = forced(answers, shares(before, await stage_tokens(bench, OURS)))
-    client = Client(bench.http, bench.fleet.url("vllm"), COUNSELOR)
-    counted[RESEARCH] = await growth(bench, "vllm", sessions, research(client, "tokens", whole), answers)
+    counted = await at_equal_lengths(
+        bench, "tokens", OURS, "vllm", answers, lambda server, ask: growth(bench, server, sessions, ask, answers)
+    )
     facts: dict[str, Any] = {"conversations": len(sessions)}
     for name, turns in counted.items():
         facts[name] = {
