@@ -15,7 +15,7 @@ SOURCES = {
         ("kernels", "psychechat_kernels"),
     )
 }
-LAYERS = ("cli", "commands", "api", "pipeline", ("engines", "memory", "demo"), "base")
+LAYERS = ("cli", "commands", "api", "pipeline", "prompts", ("engines", "memory", "demo"), "base")
 """From the top down. A module may import from its own layer and from below; what is not named here is the base."""
 VENDORS = {
     "ray": ("psychechat_ray",),

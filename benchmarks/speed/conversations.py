@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.messages import ORDINARY
-from psychechat import language
+from psychechat import language, prompts
 from psychechat.conversation import Conversation, Utterance
 from psychechat.emotion import Language
 from psychechat.engines.base import StageName
-from psychechat.pipeline import crisis, packs
-from psychechat.pipeline.packs import Brief
+from psychechat.pipeline import crisis
 from psychechat.policy import Policy
+from psychechat.prompts.pack import Brief
 
 MIX = Path(__file__).resolve().parents[3] / "shared" / "data" / "loadtest_mix" / "conversations.jsonl.gz"
 """Beside the repository, and no part of it."""
@@ -64,8 +64,8 @@ class Session:
 
 
 @cache
-def _pack(name: Language) -> packs.Pack:
-    return packs.load(name)
+def _pack(name: Language) -> prompts.Pack:
+    return prompts.load(name)
 
 
 def load(path: Path | None) -> list[Session]:

@@ -12,9 +12,9 @@ from typing import Any, Literal
 
 from ray.serve import Application
 
+from psychechat import prompts
 from psychechat.config import GeneratorSettings, Settings
 from psychechat.engines.base import Stage, StageName
-from psychechat.pipeline import packs
 from psychechat_ray.autoscaling import by_fullness
 from psychechat_ray.classifier import Classifier
 from psychechat_ray.configurations import load
@@ -64,7 +64,7 @@ def assemble(settings: Settings) -> Application:
 def _stages(settings: Settings, roles: Container[Role]) -> Iterator[Stage]:
     """Every stage that these roles answer under a grammar, in every language, with both lengths of reply."""
     for folder in settings.packs.values():
-        pack = packs.load(folder)
+        pack = prompts.load(folder)
         for name in StageName:
             if pack.role(name) in roles and pack.stage(name).schema is not None:
                 yield from pack.stages(name)

@@ -8,11 +8,11 @@ from fastapi import FastAPI
 from ray import serve
 from ray.serve.handle import DeploymentHandle
 
+from psychechat import prompts
 from psychechat.api.app import create_app
 from psychechat.api.auth import Keyring
 from psychechat.config import Settings
 from psychechat.memory.backends import change_keys, open_memory
-from psychechat.pipeline import packs
 from psychechat.pipeline.guard import Guard
 from psychechat.pipeline.turn import Pipeline
 from psychechat.pipeline.webhook import WebhookEscalations
@@ -51,7 +51,7 @@ class Ingress:
             classifier=judge,
             counselor=writer,
             seeker=actor,
-            packs=packs.load_all(settings.packs),
+            packs=prompts.load_all(settings.packs),
             memory=memory,
             metrics=metrics,
             policy=settings.policy,

@@ -37,12 +37,13 @@ from models.counselor.corpus.story import Story, TurnRecord, opening, repeats
 from models.counselor.examples import Encoder, Example, Mix, Renderer, of_turn, stream
 from models.counselor.findings import findings
 from models.counselor.train import DEV_SEED, load
+from psychechat import prompts
 from psychechat.conversation import Conversation, Draft, Utterance
 from psychechat.emotion import Group, Label, Language
 from psychechat.engines.base import StageName
 from psychechat.language import detect
-from psychechat.pipeline import answers, packs
-from psychechat.pipeline.packs import Brief
+from psychechat.prompts import answers
+from psychechat.prompts.pack import Brief
 from psychechat.risk import Severity
 
 LANGUAGES: tuple[Language, ...] = ("en", "zh")
@@ -443,7 +444,7 @@ def sampled(model: Model, count: int, page: Path | None = None) -> dict[str, Any
 
     With a page to write them on they are sampled as the server samples, with the packs' frequency penalty.
     """
-    served = packs.load("en").sampling(StageName.REPLY)
+    served = prompts.load("en").sampling(StageName.REPLY)
     model.temperature, model.penalty = served.temperature, served.frequency_penalty if page else 0.0
     told, grams, again = [], Counter[str](), Counter[str]()
     for language in LANGUAGES:

@@ -13,11 +13,12 @@ from models.counselor.corpus import lexicon
 from models.counselor.corpus.generate import conversation, first_message
 from models.counselor.corpus.story import Message as Said
 from models.counselor.corpus.story import Story, TurnRecord
+from psychechat import prompts
 from psychechat.conversation import Conversation, Utterance
 from psychechat.emotion import LABELS, Label, Language
 from psychechat.engines.base import Message, StageName
-from psychechat.pipeline import answers, packs
-from psychechat.pipeline.packs import Brief
+from psychechat.prompts import answers
+from psychechat.prompts.pack import Brief
 
 START, END = "<|im_start|>", "<|im_end|>"
 THINKS = StageName.REPLY
@@ -44,7 +45,7 @@ class Renderer:
 
     def __init__(self, tokenizer: TokenizersBackend, *, told: bool = True) -> None:
         self._tokenizer, self._told = tokenizer, told
-        self._packs = {language: packs.load(language) for language in ("en", "zh")}
+        self._packs = {language: prompts.load(language) for language in ("en", "zh")}
 
     def prompt(self, language: Language, stage: StageName, brief: Brief) -> str:
         brief = brief if self._told else replace(brief, found=None)

@@ -16,10 +16,11 @@ from models.counselor import natural
 from models.counselor.architecture import CONTEXT, TEMPLATE, VOCABULARY
 from models.counselor.corpus import lexicon
 from models.counselor.corpus.generate import conversation
+from psychechat import prompts
 from psychechat.emotion import Language, label_names
 from psychechat.engines.base import StageName
-from psychechat.pipeline import answers, packs
-from psychechat.pipeline.packs import Brief
+from psychechat.prompts import answers
+from psychechat.prompts.pack import Brief
 
 CONTROL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 THINKING = ("<think>", "</think>")
@@ -78,7 +79,7 @@ def texts() -> Iterator[str]:
 
 
 def _rendered(language: Language) -> Iterator[str]:
-    pack, rng = packs.load(language), random.Random(0)
+    pack, rng = prompts.load(language), random.Random(0)
     for number in range(1500):
         for turn in conversation(language, 0, number)[:2]:
             said, told = turn.conversation, (turn.draft, turn.analysis, turn.reactions, turn.review)

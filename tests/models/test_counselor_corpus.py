@@ -8,9 +8,10 @@ from models.counselor import evaluate
 from models.counselor.corpus import lexicon
 from models.counselor.corpus.generate import conversation
 from models.counselor.corpus.story import TurnRecord, repeats
+from psychechat import prompts
 from psychechat.emotion import LABELS, Language
 from psychechat.language import detect
-from psychechat.pipeline import answers, packs
+from psychechat.prompts import answers
 from psychechat.risk import Severity
 
 LANGUAGES: tuple[Language, ...] = ("en", "zh")
@@ -52,7 +53,7 @@ def test_records_survive_the_servers_own_parsers(language: Language) -> None:
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_strings_keep_the_packs_bounds(language: Language) -> None:
-    bounds = packs.load(language).file
+    bounds = prompts.load(language).file
     for turn in turns(language):
         drafts = (turn.draft, *(refused.draft for refused in turn.refused))
         notes = [turn.analysis.analysis, turn.analysis.shift_analysis, turn.draft.strategy]

@@ -12,7 +12,7 @@ from models.counselor import architecture, packing
 from models.counselor.examples import Encoder, Example, Renderer, found, judged, long
 from models.counselor.train import CYCLES, _rate
 from psychechat.emotion import Label, Language
-from psychechat.pipeline import answers
+from psychechat.prompts import answers
 
 LANGUAGES: tuple[Language, ...] = ("en", "zh")
 SAD = Label.parse("sad")

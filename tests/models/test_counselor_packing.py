@@ -13,7 +13,7 @@ from models.counselor.examples import END, Encoder, Example, Mix, Renderer, stre
 from models.counselor.train import load
 from psychechat.conversation import Conversation, Utterance
 from psychechat.engines.base import StageName
-from psychechat.pipeline.packs import Brief
+from psychechat.prompts.pack import Brief
 
 
 @cache

@@ -7,7 +7,7 @@ from typer.testing import CliRunner, Result
 
 from psychechat.cli import commands
 from psychechat.engines.base import StageName
-from psychechat.pipeline import packs
+from psychechat.prompts import BUILT_IN
 
 
 def prompts(*args: str) -> Result:
@@ -24,12 +24,12 @@ def test_show_prints_every_stage_with_all_that_it_may_be_told(pack: str) -> None
     assert "reply: counselor thinks, then answers in text" in headings
     refused = {"en": "Everyone is nervous", "zh": "谁都会紧张"}[pack]
     assert result.stdout.count(refused) == 1  # in the draft stage, as the draft that was refused
-    assert result.stdout.count((packs.BUILT_IN / pack / "system.txt").read_text("utf-8").splitlines()[0]) == 5
+    assert result.stdout.count((BUILT_IN / pack / "system.txt").read_text("utf-8").splitlines()[0]) == 5
 
 
 def test_show_explains_a_pack_that_is_not_right(tmp_path: Path) -> None:
     assert "expected a folder with a pack.yaml, or one of en, zh" in prompts("show", "--pack", "fr").stderr
-    good = (packs.BUILT_IN / "en" / "pack.yaml").read_text("utf-8")
+    good = (BUILT_IN / "en" / "pack.yaml").read_text("utf-8")
     (tmp_path / "pack.yaml").write_text(good.replace("max_tokens: 480", "max_tokens: many"))
     assert "pack.yaml is not valid at stages.review.max_tokens" in prompts("show", "--pack", str(tmp_path)).stderr
     (tmp_path / "pack.yaml").write_text(good)

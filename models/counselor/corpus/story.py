@@ -21,7 +21,7 @@ from psychechat.conversation import (
     Verdict,
 )
 from psychechat.emotion import LABELS, Group, Label, distinct, valence
-from psychechat.pipeline.answers import PHASES
+from psychechat.prompts.answers import PHASES
 from psychechat.risk import Severity
 
 Move = Literal["open", "deepen", "relief", "tryout", "bye"]

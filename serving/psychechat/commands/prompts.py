@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.rule import Rule
 from rich.text import Text
 
+from psychechat import prompts
 from psychechat.commands.console import fail, printable
 from psychechat.conversation import (
     Conversation,
@@ -27,9 +28,8 @@ from psychechat.conversation import (
 )
 from psychechat.emotion import Label, Language
 from psychechat.engines.base import StageName
-from psychechat.pipeline import packs
-from psychechat.pipeline.importing import PromptsNotFound, import_pack
-from psychechat.pipeline.packs import Brief, Pack
+from psychechat.prompts.importer import PromptsNotFound, import_pack
+from psychechat.prompts.pack import Brief, Pack
 from psychechat.risk import Severity
 
 commands = typer.Typer(no_args_is_help=True, help="Look at prompt packs, or import the authors' prompts.")
@@ -67,7 +67,7 @@ def show(
     """Print the messages that each stage would send for a small made-up conversation."""
     console = Console(highlight=False)
     try:
-        loaded = packs.load(pack)
+        loaded = prompts.load(pack)
         for stage in StageName:
             _print(console, loaded, stage)
     except FileNotFoundError as error:

@@ -6,8 +6,8 @@ from typing import Any
 
 from psychechat.conversation import EmotionAnalysis, Round
 from psychechat.pipeline import stages
-from psychechat.pipeline.packs import Brief
 from psychechat.pipeline.stages import Desk
+from psychechat.prompts.pack import Brief
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,10 +10,10 @@ from psychechat.errors import EngineUnavailable, ReplicaDied, StageFailed
 from psychechat.pipeline import stages
 from psychechat.pipeline.concurrency import together
 from psychechat.pipeline.guard import Guard
-from psychechat.pipeline.packs import Brief
 from psychechat.pipeline.reply_tokens import ReplyTokens
 from psychechat.pipeline.stages import Desk
 from psychechat.policy import OutputGuard
+from psychechat.prompts.pack import Brief
 
 _CLOSE = "</think>"
 _JSON = ("{", "[")

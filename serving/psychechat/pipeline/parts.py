@@ -11,9 +11,9 @@ from psychechat.engines.base import Classifier, Generator
 from psychechat.memory.base import Keys, Memory
 from psychechat.pipeline.admission import Admission
 from psychechat.pipeline.escalation import Escalations
-from psychechat.pipeline.packs import Pack
 from psychechat.pipeline.quotas import Quotas
 from psychechat.policy import Policy
+from psychechat.prompts.pack import Pack
 from psychechat.telemetry import Metrics
 from psychechat.tracing import OFF
 from psychechat.versions import short_hash

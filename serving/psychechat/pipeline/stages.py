@@ -15,11 +15,11 @@ from psychechat.conversation import Draft, EmotionAnalysis, Reaction, Review
 from psychechat.engines.base import Call, Delta, Generator, Message, Sampling, Stage, StageName, Usage
 from psychechat.engines.stopping import StopStrings
 from psychechat.errors import ReplicaDied, StageFailed
-from psychechat.pipeline import answers
 from psychechat.pipeline.admission import Permit
 from psychechat.pipeline.concurrency import together
-from psychechat.pipeline.packs import Brief, Pack
 from psychechat.policy import Limits
+from psychechat.prompts import answers
+from psychechat.prompts.pack import Brief, Pack
 from psychechat.telemetry import Metrics
 
 T = TypeVar("T")

@@ -21,12 +21,12 @@ from psychechat.pipeline.escalation import answered
 from psychechat.pipeline.findings import Findings
 from psychechat.pipeline.judging import Judged, judge
 from psychechat.pipeline.llm_mode import Outlet, Piece
-from psychechat.pipeline.packs import Brief, Pack
 from psychechat.pipeline.parts import Pipeline
 from psychechat.pipeline.recollection import recall, remember
 from psychechat.pipeline.request import Outcome, TurnRequest
 from psychechat.pipeline.router import Decision
 from psychechat.pipeline.stages import Desk, Tally
+from psychechat.prompts.pack import Brief, Pack
 from psychechat.telemetry import Metrics, log_kind
 
 __all__ = ["Outcome", "Pipeline", "TurnRequest", "run_turn"]

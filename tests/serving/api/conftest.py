@@ -9,12 +9,12 @@ import pytest
 from opentelemetry.trace import Tracer
 
 from benchmarks.servers import free_port
+from psychechat import prompts
 from psychechat.api.app import create_app
 from psychechat.api.auth import Keyring
 from psychechat.config import MemorySettings
 from psychechat.engines.scripted import ScriptedClassifier, ScriptedGenerator
 from psychechat.memory.local import LocalMemory
-from psychechat.pipeline import packs
 from psychechat.pipeline.turn import Pipeline
 from psychechat.policy import Policy
 from psychechat.telemetry import Metrics
@@ -40,7 +40,7 @@ class Served:
             ScriptedClassifier(),
             generator,
             generator,
-            {"en": packs.load("en"), "zh": packs.load("zh")},
+            {"en": prompts.load("en"), "zh": prompts.load("zh")},
             LocalMemory(MemorySettings()),
             Metrics(),
             Policy.model_validate(policy),

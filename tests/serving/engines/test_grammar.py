@@ -5,9 +5,10 @@ from typing import Any
 import pytest
 import xgrammar
 
+from psychechat import prompts
 from psychechat.engines.base import StageName
 from psychechat.engines.vllm.grammar import grammar
-from psychechat.pipeline import answers, packs
+from psychechat.prompts import answers
 
 SCHEMA = {"type": "array", "items": {"type": "string", "minLength": 1, "maxLength": 4}, "minItems": 1, "maxItems": 2}
 
@@ -56,7 +57,7 @@ def test_bytes_that_are_no_character_are_refused(compiler: xgrammar.GrammarCompi
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_every_schema_of_the_packs_compiles(compiler: xgrammar.GrammarCompiler, language: str) -> None:
     for stage in StageName:
-        for constrained in packs.load(language).stages(stage):
+        for constrained in prompts.load(language).stages(stage):
             if constrained.schema is not None:
                 compiler.compile_grammar(grammar(constrained.schema))
 
@@ -77,7 +78,7 @@ def test_every_schema_of_the_packs_compiles(compiler: xgrammar.GrammarCompiler, 
 def test_the_review_of_one_reaction_is_its_verdict_and_what_follows(
     compiler: xgrammar.GrammarCompiler, text: str, accepted: bool
 ) -> None:
-    schema = packs.load("en").stage(StageName.REVIEW, reaction=2).schema
+    schema = prompts.load("en").stage(StageName.REVIEW, reaction=2).schema
     assert schema is not None
     assert accepts(compiler, schema, text) is accepted
     if accepted:

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import torch
 
+from psychechat import prompts
 from psychechat.engines.base import StageName
-from psychechat.pipeline import packs
 
 pytest.importorskip("vllm")
 xgrammar: Any = pytest.importorskip("xgrammar")
@@ -50,7 +50,7 @@ class World:
         self.tokenizer: Any = AutoTokenizer.from_pretrained(model)
         size = len(self.tokenizer)
         info = xgrammar.TokenizerInfo.from_huggingface(self.tokenizer, vocab_size=size)
-        schema = packs.load("en").stage(StageName.DRAFT).schema
+        schema = prompts.load("en").stage(StageName.DRAFT).schema
         assert schema is not None
         compiled = xgrammar.GrammarCompiler(info).compile_grammar(grammar(schema))
         matcher = xgrammar.GrammarMatcher(compiled, max_rollback_tokens=MOST)

@@ -20,9 +20,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 
+from psychechat import prompts
 from psychechat.engines.base import Call, Delta, Load, Message, Sampling, Stage, StageName, Usage
 from psychechat.errors import ContextLengthExceeded, DeadlineExceeded, EngineUnavailable
-from psychechat.pipeline import packs
 
 if TYPE_CHECKING:  # vLLM is imported when its engine is built, and not on collection
     from psychechat.engines.vllm.generator import VllmGenerator
@@ -166,7 +166,7 @@ async def test_its_load_is_vllms_own(generator: "VllmGenerator") -> None:
 
 
 async def test_every_stage_of_every_pack_keeps_its_schema(generator: "VllmGenerator") -> None:
-    stages = [stage for name in ("en", "zh") for kind in StageName for stage in packs.load(name).stages(kind)]
+    stages = [stage for name in ("en", "zh") for kind in StageName for stage in prompts.load(name).stages(kind)]
     stages = [stage for stage in stages if stage.schema is not None]
     await generator.warm(stages)
     answers = await asyncio.gather(
@@ -246,7 +246,7 @@ async def test_log_probabilities_are_the_answers_and_their_bytes_add_up_to_it(
 
 async def test_log_probabilities_beside_forced_tokens(generator: "VllmGenerator") -> None:
     """In one batch with answers of which several tokens come in a step."""
-    draft = packs.load("en").stage(StageName.DRAFT)
+    draft = prompts.load("en").stage(StageName.DRAFT)
     drafts = asyncio.gather(*(collect(generator, draft, Sampling(3000, temperature=1.0)) for _ in range(4)))
     scored = replace(SHORT, max_tokens=60, logprobs=1)
 

@@ -15,13 +15,13 @@ import pytest
 import pytest_asyncio
 from tokenizers import Tokenizer
 
+from psychechat import prompts
 from psychechat.config import MemorySettings
 from psychechat.conversation import Conversation, Utterance
 from psychechat.emotion import Language
 from psychechat.engines.base import Call, Delta, Message, Sampling, Stage, Usage
 from psychechat.engines.scripted import ScriptedClassifier
 from psychechat.memory.local import LocalMemory
-from psychechat.pipeline import packs
 from psychechat.pipeline.router import Requested
 from psychechat.pipeline.turn import Pipeline, TurnRequest, run_turn
 from psychechat.policy import Limits, Policy
@@ -101,7 +101,7 @@ async def test_a_turn_computes_what_is_new(engine: "VllmGenerator", language: La
         ScriptedClassifier(),
         generator,
         generator,
-        {"en": packs.load("en"), "zh": packs.load("zh")},
+        {"en": prompts.load("en"), "zh": prompts.load("zh")},
         LocalMemory(MemorySettings()),
         Metrics(),
         Policy(limits=Limits(turn_seconds=300, rounds=1, stage_attempts=1)),

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from psychechat import prompts
 from psychechat.config import MemoryKeys
 from psychechat.conversation import Conversation, Reply, Utterance
 from psychechat.emotion import Emotion, Label
@@ -19,7 +20,6 @@ from psychechat.errors import MemoryUnavailable
 from psychechat.memory.base import Keys
 from psychechat.memory.redis import RedisMemory
 from psychechat.memory.vault import Vault
-from psychechat.pipeline import packs
 from psychechat.pipeline.forgetting import forget
 from psychechat.pipeline.router import Requested
 from psychechat.pipeline.turn import Pipeline, TurnRequest, run_turn
@@ -81,7 +81,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
 
 def _replica(memory: RedisMemory, locks: MemoryKeys) -> Replica:
     generator = ScriptedGenerator({StageName.EMOTION: [ANALYSIS]}, seconds_per_word=0.005)
-    prompts = {"en": packs.load("en"), "zh": packs.load("zh")}
+    prompts = {"en": prompts.load("en"), "zh": prompts.load("zh")}
     pipeline = Pipeline(
         ScriptedClassifier(FEELINGS),
         generator,

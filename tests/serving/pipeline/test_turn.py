@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from psychechat import prompts
 from psychechat.config import MemorySettings
 from psychechat.conversation import Assessment, Conversation, Draft, Review, Speaker, Utterance, Verdict
 from psychechat.emotion import Emotion, Group, Label
@@ -26,7 +27,6 @@ from psychechat.errors import (
 )
 from psychechat.memory.base import Unreadable
 from psychechat.memory.local import LocalMemory
-from psychechat.pipeline import answers, packs
 from psychechat.pipeline.admission import Rank
 from psychechat.pipeline.escalation import CrisisTurn
 from psychechat.pipeline.forgetting import forget
@@ -34,6 +34,7 @@ from psychechat.pipeline.llm_mode import Piece
 from psychechat.pipeline.router import Requested
 from psychechat.pipeline.turn import Outcome, Pipeline, TurnRequest, run_turn
 from psychechat.policy import Policy
+from psychechat.prompts import answers
 from psychechat.risk import Severity
 from psychechat.telemetry import Metrics
 
@@ -112,7 +113,7 @@ class World:
             self.classifier,
             self.generator,
             self.generator,
-            {"en": packs.load("en"), "zh": packs.load("zh")},
+            {"en": prompts.load("en"), "zh": prompts.load("zh")},
             LocalMemory(MemorySettings()),
             self.metrics,
             Policy.model_validate({"limits": dict(self.limits), **self.policy}),
@@ -309,7 +310,7 @@ async def test_a_stage_that_only_writes_garbage_fails_the_turn_without_quoting_i
 
 
 async def test_a_reply_that_ends_at_its_bound_is_written_again_with_more_room() -> None:
-    bound = packs.load("en").response_characters(False)
+    bound = prompts.load("en").response_characters(False)
     cut, whole = (answers.render(Draft("insight", "", text), "en") for text in ("x" * bound, "y" * (bound + 1)))
     world = World({StageName.DRAFT: [cut, whole]})
     await world.turn("hello there", requested="agent")
@@ -319,7 +320,7 @@ async def test_a_reply_that_ends_at_its_bound_is_written_again_with_more_room() 
 
 
 async def test_a_cut_that_falls_on_a_space_is_a_cut() -> None:
-    bound = packs.load("en").response_characters(False)
+    bound = prompts.load("en").response_characters(False)
     cut, whole = (answers.render(Draft("insight", "", text), "en") for text in ("x" * (bound - 1) + " ", " whole "))
     world = World({StageName.DRAFT: [cut, whole]})
     await world.turn("hello there", requested="agent")
@@ -820,7 +821,7 @@ async def test_a_stop_ends_the_reply_and_not_the_thinking() -> None:
 async def test_sampling_is_the_drafts_too_and_no_other_stages() -> None:
     world = World()
     await world.turn("hello there", requested="agent", sampling={"temperature": 1.5, "top_p": 0.5, "max_tokens": 50})
-    pack = packs.load("en")
+    pack = prompts.load("en")
     for name, _, sampling, _ in world.generator.prompts:
         expected = pack.sampling(name)
         if name is StageName.DRAFT:
@@ -845,7 +846,7 @@ async def test_nothing_that_a_client_set_shapes_a_crisis(requested: Requested) -
     world = World()
     sampling = {"temperature": 1.5, "stop": ("a",), "logprobs": 3, "max_tokens": 40}
     outcome = await world.turn(WANTS_TO_DIE, requested=requested, sampling=sampling, think=False)
-    pack = packs.load("en")
+    pack = prompts.load("en")
     assert all(sampling == pack.sampling(name) for name, _, sampling, _ in world.generator.prompts)
     assert outcome.reply.choices[0].logprobs is None
     assert outcome.reply.choices[0].finish_reason == "stop"

@@ -18,7 +18,7 @@ from psychechat.conversation import (
 )
 from psychechat.emotion import Label, Language
 from psychechat.engines.base import StageName
-from psychechat.pipeline.packs import Brief, load, load_all
+from psychechat.prompts.pack import Brief, load, load_all
 from psychechat.risk import Severity
 
 SAD, WORRIED, HAPPY = Label.parse("sad"), Label.parse("worried"), Label.parse("happy")

@@ -18,8 +18,8 @@ from psychechat.conversation import (
 )
 from psychechat.emotion import Label
 from psychechat.engines.base import Message, StageName
-from psychechat.pipeline.importing import PromptsNotFound, import_pack
-from psychechat.pipeline.packs import Brief, Pack, load
+from psychechat.prompts.importer import PromptsNotFound, import_pack
+from psychechat.prompts.pack import Brief, Pack, load
 
 # Each holds what Jinja, a trim or a careless replace would spoil: braces, tags, escapes, white space at its ends.
 EMOTION = (

@@ -23,11 +23,11 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from psychechat.conversation import Conversation, Draft, EmotionAnalysis, EmotionMemory, Reaction, Round, Utterance
 from psychechat.emotion import LABELS, MAX_LABELS, Label, Language
 from psychechat.engines.base import Message, Sampling, Stage, StageName
-from psychechat.pipeline import answers
+from psychechat.prompts import answers
 from psychechat.risk import Severity
 from psychechat.versions import short_hash
 
-BUILT_IN = Path(__file__).parent / "prompts"
+BUILT_IN = Path(__file__).parent
 
 
 @dataclass(frozen=True, slots=True)

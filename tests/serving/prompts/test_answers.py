@@ -6,7 +6,7 @@ import pytest
 from psychechat.conversation import Draft, EmotionAnalysis, Reaction, Review, Verdict
 from psychechat.emotion import Label, Language
 from psychechat.engines.base import StageName
-from psychechat.pipeline import answers
+from psychechat.prompts import answers
 
 SAD, GRIEVING, CALM = map(Label.parse, ("sad", "grieving", "calm"))
 VALUES = {
