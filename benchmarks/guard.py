@@ -1,7 +1,7 @@
 """What the output guard stops and what it lets pass: `python -m benchmarks.guard`.
 
 2,000 replies that counselors gave, from the held-back parts of five sets, of which it may stop one in a hundred;
-replies that nobody may give, and good ones that come close, written for this in `tests/serving/pipeline`; and what the
+replies that nobody may give, and good ones that come close, written for this in `tests/serving/safety`; and what the
 risk head would add, which is why it has no say. The sets lie beside the repository and hold people's words: nothing
 here prints or keeps a text.
 """
@@ -28,12 +28,12 @@ from models.embeddings import MAX_LEN, backbone, vectors_of
 from models.predictions import load_heads
 from psychechat.demo.encoder import prepare
 from psychechat.engines.vllm.windows import Windows
-from psychechat.pipeline.guard import Guard, check
 from psychechat.policy import OutputGuard
 from psychechat.risk import CRISIS
+from psychechat.safety.output_guard import Guard, check
 
 RESULTS = Path(__file__).parent / "results"
-WRITTEN = Path(__file__).resolve().parents[1] / "tests" / "serving" / "pipeline"
+WRITTEN = Path(__file__).resolve().parents[1] / "tests" / "serving" / "safety"
 HELD_BACK = {
     "smilechat/dev": 600,
     "cpsycoun/dev": 600,

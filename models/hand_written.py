@@ -10,9 +10,9 @@ import yaml
 from models.embeddings import MAX_LEN, backbone, vectors_of
 from models.predictions import load_heads
 from psychechat.engines.vllm.windows import Windows
-from psychechat.pipeline.crisis import alarm
 from psychechat.policy import Policy
 from psychechat.risk import CRISIS, Severity, level
+from psychechat.safety.crisis import alarm
 
 SENTENCES = Path(__file__).resolve().parents[1] / "tests" / "models" / "risk_sentences.yaml"
 

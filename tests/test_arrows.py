@@ -15,15 +15,18 @@ SOURCES = {
         ("kernels", "psychechat_kernels"),
     )
 }
-LAYERS = ("cli", "commands", "api", "pipeline", "prompts", ("engines", "memory", "demo"), "base")
+LAYERS = (
+    *("cli", "commands", "api", "pipeline", "safety"),
+    *(("prompts", "admission"), ("engines", "memory", "demo"), "base"),
+)
 """From the top down. A module may import from its own layer and from below; what is not named here is the base."""
 VENDORS = {
     "ray": ("psychechat_ray",),
     "grpc": ("psychechat_ray",),
     "fastapi": ("psychechat.api", "psychechat_ray.ingress"),
-    "httpx": ("psychechat.pipeline.webhook",),
-    "standardwebhooks": ("psychechat.pipeline.webhook",),
-    "tenacity": ("psychechat.pipeline.webhook",),
+    "httpx": ("psychechat.safety.webhook",),
+    "standardwebhooks": ("psychechat.safety.webhook",),
+    "tenacity": ("psychechat.safety.webhook",),
     "vllm": ("psychechat.engines.vllm",),
     "prometheus_client": ("psychechat.telemetry", "psychechat.api.probes", "psychechat_ray.metrics"),
     "triton": ("psychechat_kernels.fused_heads.kernel",),

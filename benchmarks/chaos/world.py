@@ -21,8 +21,8 @@ import httpx
 from benchmarks.ray_cluster import Cluster, Node, ray_head, ray_worker
 from benchmarks.servers import answers, free_port, wait_until
 from psychechat.emotion import Language
-from psychechat.pipeline import crisis
 from psychechat.policy import Policy
+from psychechat.safety import crisis
 from psychechat_ray.environment import DEFAULTS
 
 REPLICAS = 2

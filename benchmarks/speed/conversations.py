@@ -14,9 +14,9 @@ from psychechat import language, prompts
 from psychechat.conversation import Conversation, Utterance
 from psychechat.emotion import Language
 from psychechat.engines.base import StageName
-from psychechat.pipeline import crisis
 from psychechat.policy import Policy
 from psychechat.prompts.pack import Brief
+from psychechat.safety import crisis
 
 MIX = Path(__file__).resolve().parents[3] / "shared" / "data" / "loadtest_mix" / "conversations.jsonl.gz"
 """Beside the repository, and no part of it."""

@@ -13,10 +13,10 @@ from psychechat.api.app import create_app
 from psychechat.api.auth import Keyring
 from psychechat.config import Settings
 from psychechat.memory.backends import change_keys, open_memory
-from psychechat.pipeline.guard import Guard
 from psychechat.pipeline.turn import Pipeline
-from psychechat.pipeline.webhook import WebhookEscalations
 from psychechat.policy import Policy
+from psychechat.safety.output_guard import Guard
+from psychechat.safety.webhook import WebhookEscalations
 from psychechat.telemetry import Metrics
 from psychechat_ray.again import Again
 from psychechat_ray.counts import RUNNING, Peers

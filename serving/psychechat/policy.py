@@ -144,8 +144,9 @@ class Crisis(Branch):
         return self
 
 
+@cache
 def _default_crisis() -> Crisis:
-    return Crisis.model_validate(yaml.safe_load(files("psychechat").joinpath("crisis.yaml").read_text("utf-8")))
+    return Crisis.model_validate(_table("crisis"))
 
 
 _WORD = r"(?:~|[^\s()|~!]+(?:\|[^\s()|~!]+)*|\([^()|~!]+(?:\|[^()|~!]+)*\))"
@@ -183,8 +184,14 @@ class GuardRules(Branch):
 
 
 @cache
-def _guard_table() -> dict[str, Any]:
-    table: dict[str, Any] = yaml.safe_load(files("psychechat").joinpath("guard.yaml").read_text("utf-8"))
+def _default_rules() -> GuardRules:
+    return GuardRules.model_validate(_table("guard")["rules"])
+
+
+@cache
+def _table(name: str) -> dict[str, Any]:
+    """Of the policy's fixed words, as the package ships it."""
+    table: dict[str, Any] = yaml.safe_load(files("psychechat").joinpath("safety", f"{name}.yaml").read_text("utf-8"))
     return table
 
 
@@ -194,9 +201,9 @@ class OutputGuard(Branch):
     mode: Literal["buffered", "audit", "off"] = "buffered"
     """`buffered`: each sentence is checked before it leaves. `audit`: LLM Mode's replies leave as they come, and what
     was found is reported; replies that leave whole are checked first all the same."""
-    ending: Mapping[Language, str] = Field(default_factory=lambda: _guard_table()["ending"])
+    ending: Mapping[Language, str] = Field(default_factory=lambda: _table("guard")["ending"])
     """Ends a reply that was stopped."""
-    rules: GuardRules = Field(default_factory=lambda: GuardRules.model_validate(_guard_table()["rules"]))
+    rules: GuardRules = Field(default_factory=_default_rules)
 
     @model_validator(mode="after")
     def _every_language(self) -> Self:

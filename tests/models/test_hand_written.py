@@ -10,9 +10,9 @@ import pytest
 from models.hand_written import Sentence, read, severities
 from models.sentences import RISK_CORES
 from psychechat.demo.encoder import prepare
-from psychechat.pipeline.crisis import alarm
 from psychechat.policy import Policy
 from psychechat.risk import CRISIS, Severity
+from psychechat.safety.crisis import alarm
 
 POLICY = Policy()
 SENTENCES = read()

@@ -9,10 +9,10 @@ from math import inf, isnan, nan
 from psychechat.api.protocol import MAX_CHOICES, MAX_SESSION, MAX_STOP, MODELS, ChatMessage, ChatRequest
 from psychechat.conversation import Conversation, Utterance
 from psychechat.errors import InvalidRequest, UnknownModel, UnsupportedParameter
-from psychechat.pipeline import crisis
-from psychechat.pipeline.judging import Judging
 from psychechat.pipeline.turn import Pipeline, TurnRequest
 from psychechat.policy import Limits, Policy
+from psychechat.safety import crisis
+from psychechat.safety.reply_moderation import Judging
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,10 +18,10 @@ from psychechat.api.objects import Moderation
 from psychechat.api.rendering import JSONBytes
 from psychechat.api.texts import MODEL, ModerationRequest, assessments, each
 from psychechat.conversation import Assessment
-from psychechat.pipeline import crisis
 from psychechat.pipeline.turn import Outcome, Pipeline
 from psychechat.policy import Policy
 from psychechat.risk import CRISIS, Severity
+from psychechat.safety import crisis
 
 JUDGED = {"self-harm": CRISIS, "self-harm/intent": Severity.BEHAVIOR}
 """The categories that the risk head stands for, and the severity from which each is met. Intent shows in preparation

@@ -9,6 +9,7 @@ from typing import Annotated, Literal, TypeVar
 from fastapi import Request
 from pydantic import BeforeValidator, ConfigDict, Field
 
+from psychechat.admission.lanes import tokens
 from psychechat.api.auth import tenant
 from psychechat.api.intake import check_length
 from psychechat.api.middleware import request_id
@@ -16,7 +17,6 @@ from psychechat.api.protocol import TextPart, Wire
 from psychechat.conversation import Assessment
 from psychechat.engines.base import Call
 from psychechat.errors import InvalidRequest, UnsupportedParameter
-from psychechat.pipeline.admission import tokens
 from psychechat.pipeline.classification import BULK, classify_all
 from psychechat.pipeline.turn import Pipeline
 from psychechat.policy import Limits

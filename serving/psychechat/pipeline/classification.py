@@ -3,10 +3,10 @@
 import time
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 
+from psychechat.admission.lanes import Lane, Rank, tokens
 from psychechat.conversation import Assessment
 from psychechat.engines.base import Call, Classifier
 from psychechat.errors import DeadlineExceeded, EngineUnavailable, Overloaded
-from psychechat.pipeline.admission import Lane, Rank, tokens
 
 BATCH = 64
 """Texts that are with the engine at once, so that a request of thousands neither fills it nor waits as a whole."""

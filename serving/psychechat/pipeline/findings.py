@@ -3,13 +3,13 @@
 from psychechat import language
 from psychechat.conversation import Assessment, Cause, Choice, EmotionMemory, Mode, Reply
 from psychechat.emotion import Emotion, Label, Language, valence
-from psychechat.pipeline import crisis
 from psychechat.pipeline.agent_mode import AgentOutcome
-from psychechat.pipeline.escalation import CrisisTurn, Source, answered
 from psychechat.pipeline.request import TurnRequest
 from psychechat.pipeline.router import Decision
 from psychechat.policy import Policy
 from psychechat.risk import CRISIS, Severity
+from psychechat.safety import crisis
+from psychechat.safety.escalation import CrisisTurn, Source, answered
 
 
 class Findings:

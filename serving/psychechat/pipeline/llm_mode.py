@@ -4,16 +4,16 @@ from collections.abc import Callable
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 
+from psychechat.concurrency import together
 from psychechat.conversation import Cause, Choice, TokenLogprob
 from psychechat.engines.base import FinishReason, Sampling, StageName
 from psychechat.errors import EngineUnavailable, ReplicaDied, StageFailed
 from psychechat.pipeline import stages
-from psychechat.pipeline.concurrency import together
-from psychechat.pipeline.guard import Guard
 from psychechat.pipeline.reply_tokens import ReplyTokens
 from psychechat.pipeline.stages import Desk
 from psychechat.policy import OutputGuard
 from psychechat.prompts.pack import Brief
+from psychechat.safety.output_guard import Guard
 
 _CLOSE = "</think>"
 _JSON = ("{", "[")

@@ -6,14 +6,14 @@ from dataclasses import dataclass, field
 
 from opentelemetry.trace import Tracer
 
+from psychechat.admission.lanes import Admission
+from psychechat.admission.quotas import Quotas
 from psychechat.emotion import Language
 from psychechat.engines.base import Classifier, Generator
 from psychechat.memory.base import Keys, Memory
-from psychechat.pipeline.admission import Admission
-from psychechat.pipeline.escalation import Escalations
-from psychechat.pipeline.quotas import Quotas
 from psychechat.policy import Policy
 from psychechat.prompts.pack import Pack
+from psychechat.safety.escalation import Escalations
 from psychechat.telemetry import Metrics
 from psychechat.tracing import OFF
 from psychechat.versions import short_hash

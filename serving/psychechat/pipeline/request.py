@@ -7,8 +7,8 @@ from typing import Any
 
 from psychechat.conversation import Conversation, Reply
 from psychechat.engines.base import Usage
-from psychechat.pipeline.judging import Judged, Judging
 from psychechat.pipeline.router import Requested
+from psychechat.safety.reply_moderation import Judged, Judging
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,12 +11,12 @@ from typing import Any, TypeVar
 from opentelemetry.trace import Tracer
 
 from psychechat import tracing
+from psychechat.admission.lanes import Permit
+from psychechat.concurrency import together
 from psychechat.conversation import Draft, EmotionAnalysis, Reaction, Review
 from psychechat.engines.base import Call, Delta, Generator, Message, Sampling, Stage, StageName, Usage
 from psychechat.engines.stopping import StopStrings
 from psychechat.errors import ReplicaDied, StageFailed
-from psychechat.pipeline.admission import Permit
-from psychechat.pipeline.concurrency import together
 from psychechat.policy import Limits
 from psychechat.prompts import answers
 from psychechat.prompts.pack import Brief, Pack

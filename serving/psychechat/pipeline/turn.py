@@ -11,15 +11,13 @@ from dataclasses import replace
 from typing import Any
 
 from psychechat import tracing
+from psychechat.admission.lanes import Permit, Rank, tokens
+from psychechat.concurrency import together
 from psychechat.conversation import Assessment, Cause, Choice, Mode, Reply
 from psychechat.engines.base import Call, StageName
 from psychechat.errors import DeadlineExceeded, EngineUnavailable, Overloaded
-from psychechat.pipeline import agent_mode, guard, llm_mode, router
-from psychechat.pipeline.admission import Permit, Rank, tokens
-from psychechat.pipeline.concurrency import together
-from psychechat.pipeline.escalation import answered
+from psychechat.pipeline import agent_mode, llm_mode, router
 from psychechat.pipeline.findings import Findings
-from psychechat.pipeline.judging import Judged, judge
 from psychechat.pipeline.llm_mode import Outlet, Piece
 from psychechat.pipeline.parts import Pipeline
 from psychechat.pipeline.recollection import recall, remember
@@ -27,6 +25,9 @@ from psychechat.pipeline.request import Outcome, TurnRequest
 from psychechat.pipeline.router import Decision
 from psychechat.pipeline.stages import Desk, Tally
 from psychechat.prompts.pack import Brief, Pack
+from psychechat.safety import output_guard
+from psychechat.safety.escalation import answered
+from psychechat.safety.reply_moderation import Judged, judge
 from psychechat.telemetry import Metrics, log_kind
 
 __all__ = ["Outcome", "Pipeline", "TurnRequest", "run_turn"]
@@ -267,7 +268,7 @@ class _Turn:
         found.agent = await agent_mode.answer(desk, brief, {} if found.must_answer else asked)
         if not found.agent.passed:
             reply = self.safe_reply(cause="review")
-        elif stopped := guard.check(found.agent.response, found.policy.guard):
+        elif stopped := output_guard.check(found.agent.response, found.policy.guard):
             desk.metrics.guard_findings.labels(stopped, "blocked").inc()
             reply = self.safe_reply(cause="guard", stopped=stopped)
         else:
@@ -292,7 +293,7 @@ class _Turn:
 
         # Nothing leaves before it is whole: if the generation breaks, the safe template must not follow half a reply.
         # What a client set for ordinary turns (a bound, a stop, a temperature) shapes no reply in a crisis.
-        outlet = Outlet(None, guard.for_whole(found.policy.guard), False, found.ending)
+        outlet = Outlet(None, output_guard.for_whole(found.policy.guard), False, found.ending)
         choices = await llm_mode.answer(desk, brief, most, found.request.choices, outlet)
         if stopped := next((choice.found for choice in choices if choice.found), None):
             reply = self.safe_reply(cause="guard", stopped=stopped)

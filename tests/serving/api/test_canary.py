@@ -15,7 +15,7 @@ from psychechat.conversation import Assessment
 from psychechat.engines.base import Call, StageName
 from psychechat.engines.scripted import Answer, ScriptedClassifier, ScriptedGenerator
 from psychechat.errors import EngineUnavailable
-from psychechat.pipeline.webhook import WebhookEscalations
+from psychechat.safety.webhook import WebhookEscalations
 from tests.receiver import SECRET, receiving
 
 CANARY = "zanzibarquux"

@@ -12,7 +12,7 @@ from psychechat import tracing
 from psychechat.config import EscalationSettings
 from psychechat.engines.base import StageName
 from psychechat.engines.scripted import ScriptedGenerator
-from psychechat.pipeline.webhook import WebhookEscalations
+from psychechat.safety.webhook import WebhookEscalations
 from tests.collector import Collector, collecting, exporting_to
 from tests.receiver import SECRET, Delivery, receiving
 from tests.serving.api.conftest import Served

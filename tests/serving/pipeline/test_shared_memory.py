@@ -81,12 +81,12 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
 
 def _replica(memory: RedisMemory, locks: MemoryKeys) -> Replica:
     generator = ScriptedGenerator({StageName.EMOTION: [ANALYSIS]}, seconds_per_word=0.005)
-    prompts = {"en": prompts.load("en"), "zh": prompts.load("zh")}
+    packs = {"en": prompts.load("en"), "zh": prompts.load("zh")}
     pipeline = Pipeline(
         ScriptedClassifier(FEELINGS),
         generator,
         generator,
-        prompts,  # type: ignore[arg-type]
+        packs,  # type: ignore[arg-type]
         memory,
         Metrics(),
         Policy(),

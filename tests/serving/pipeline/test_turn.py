@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from psychechat import prompts
+from psychechat.admission.lanes import Rank
 from psychechat.config import MemorySettings
 from psychechat.conversation import Assessment, Conversation, Draft, Review, Speaker, Utterance, Verdict
 from psychechat.emotion import Emotion, Group, Label
@@ -27,8 +28,6 @@ from psychechat.errors import (
 )
 from psychechat.memory.base import Unreadable
 from psychechat.memory.local import LocalMemory
-from psychechat.pipeline.admission import Rank
-from psychechat.pipeline.escalation import CrisisTurn
 from psychechat.pipeline.forgetting import forget
 from psychechat.pipeline.llm_mode import Piece
 from psychechat.pipeline.router import Requested
@@ -36,6 +35,7 @@ from psychechat.pipeline.turn import Outcome, Pipeline, TurnRequest, run_turn
 from psychechat.policy import Policy
 from psychechat.prompts import answers
 from psychechat.risk import Severity
+from psychechat.safety.escalation import CrisisTurn
 from psychechat.telemetry import Metrics
 
 pytestmark = pytest.mark.asyncio
@@ -684,7 +684,7 @@ async def test_nobody_to_tell_is_no_failed_turn(caplog: pytest.LogCaptureFixture
         "psychechat.memory.base.Keys.of_session",
         "psychechat.memory.base.Keys.after",
         "psychechat.pipeline.findings.Findings.crisis_turn",
-        "psychechat.pipeline.quotas.Quotas.charge",
+        "psychechat.admission.quotas.Quotas.charge",
         "psychechat.pipeline.turn._count_turn",
         "psychechat.pipeline.turn._count_seconds",
         "psychechat.tracing.describe",

@@ -10,8 +10,8 @@ from limits import RateLimitItem, RateLimitItemPerMinute
 from limits.storage import MemoryStorage
 from limits.strategies import SlidingWindowCounterRateLimiter
 
+from psychechat.admission.lanes import Permit
 from psychechat.errors import Overloaded
-from psychechat.pipeline.admission import Permit
 from psychechat.policy import Policy, Quota
 from psychechat.telemetry import Metrics
 

@@ -9,8 +9,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from psychechat.conversation import Cause
-from psychechat.pipeline.guard import LONGEST, Guard, check
 from psychechat.policy import OutputGuard
+from psychechat.safety.output_guard import LONGEST, Guard, check
 
 SETTINGS = OutputGuard()
 UNSAFE = "You should just kill yourself."

@@ -22,7 +22,7 @@ from tenacity.wait import wait_base
 
 from psychechat import tracing
 from psychechat.config import EscalationSettings
-from psychechat.pipeline.escalation import CrisisTurn
+from psychechat.safety.escalation import CrisisTurn
 from psychechat.telemetry import Metrics
 
 logger = logging.getLogger(__name__)

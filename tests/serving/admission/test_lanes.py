@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from psychechat.admission import lanes
+from psychechat.admission.lanes import Admission, Bounds, Lane, Permit, Rank
 from psychechat.errors import Overloaded
-from psychechat.pipeline import admission
-from psychechat.pipeline.admission import Admission, Bounds, Lane, Permit, Rank
 from psychechat.policy import Policy
 from psychechat.telemetry import Metrics
 
@@ -203,7 +203,7 @@ async def test_crises_that_wait_take_no_ones_place_in_the_queue() -> None:
 async def test_the_pace_of_ten_minutes_ago_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     room = Room(seconds=0.01)
     now = 0.0
-    monkeypatch.setattr(admission, "time", SimpleNamespace(monotonic=lambda: now))
+    monkeypatch.setattr(lanes, "time", SimpleNamespace(monotonic=lambda: now))
     with await room.lane.acquire(Rank.ORDINARY):
         pass
     now = 600.0
@@ -280,9 +280,9 @@ def test_however_they_come_and_go_no_bound_is_crossed_and_no_permit_lost(
 @pytest.mark.asyncio
 async def test_engines_that_come_let_waiters_in_and_those_that_go_take_nothing_back() -> None:
     """Engines of ten sequences each, eight of them for other turns than crises."""
-    engines = 1
+    engines, policy = 1, Policy()
     metrics = Metrics()
-    lane = Admission(lambda: 10 * engines, Policy, metrics).generation
+    lane = Admission(lambda: 10 * engines, lambda: policy, metrics).generation
 
     def held() -> float:
         labels = {"lane": "generation", "state": "held"}
@@ -317,7 +317,7 @@ async def test_one_that_came_when_there_was_more_gets_all_there_is() -> None:
     first = await lane.acquire(Rank.ORDINARY, 16)
     large = asyncio.create_task(lane.acquire(Rank.ORDINARY, 16))
     await asyncio.sleep(0)
-    engines = 1
+    engines, policy = 1, Policy()
     first.close()
     with await asyncio.wait_for(large, 1), pytest.raises(Overloaded):
         await lane.acquire(Rank.ORDINARY, seconds=0)

@@ -4,14 +4,15 @@ from typing import Any
 
 import pytest
 
+from psychechat.admission.quotas import Quotas
 from psychechat.errors import Overloaded
-from psychechat.pipeline.quotas import Quotas
 from psychechat.policy import Policy
 from psychechat.telemetry import Metrics
 
 
 def quotas(**policy: Any) -> Quotas:
-    return Quotas(lambda: Policy.model_validate(policy), Metrics())
+    its_policy = Policy.model_validate(policy)
+    return Quotas(lambda: its_policy, Metrics())
 
 
 def test_without_a_quota_everything_may_enter() -> None:

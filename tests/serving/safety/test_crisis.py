@@ -3,8 +3,8 @@ import time
 
 import pytest
 
-from psychechat.pipeline.crisis import alarm, alarming_part, plain, resources, safe_template
 from psychechat.policy import Policy
+from psychechat.safety.crisis import alarm, alarming_part, plain, resources, safe_template
 
 CRISIS = Policy().crisis
 

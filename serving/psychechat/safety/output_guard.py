@@ -10,8 +10,8 @@ from functools import lru_cache
 
 from psychechat.conversation import Cause
 from psychechat.emotion import Language
-from psychechat.pipeline.crisis import plain
 from psychechat.policy import GuardRules, OutputGuard
+from psychechat.safety.crisis import plain
 
 LONGEST = 400
 """Characters that a sentence may have. A longer one is checked and let go in parts."""

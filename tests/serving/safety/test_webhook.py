@@ -22,10 +22,10 @@ from tenacity.wait import wait_base
 
 from psychechat.config import EscalationSettings
 from psychechat.conversation import Conversation, Utterance
-from psychechat.pipeline import webhook
-from psychechat.pipeline.escalation import CrisisTurn
-from psychechat.pipeline.webhook import BACKOFF, LONGEST_PAUSE, RETRY_WINDOW, WebhookEscalations
 from psychechat.risk import Severity
+from psychechat.safety import webhook
+from psychechat.safety.escalation import CrisisTurn
+from psychechat.safety.webhook import BACKOFF, LONGEST_PAUSE, RETRY_WINDOW, WebhookEscalations
 from psychechat.telemetry import Metrics
 from tests.receiver import HANG, SECRET, receiving
 

@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from psychechat.admission.lanes import Lane, Rank, tokens
 from psychechat.engines.base import Call, Classifier
-from psychechat.pipeline import crisis
-from psychechat.pipeline.admission import Lane, Rank, tokens
 from psychechat.policy import Policy
 from psychechat.risk import CRISIS, Severity
+from psychechat.safety import crisis
 
 logger = logging.getLogger(__name__)
 

@@ -1,0 +1,1 @@
+"""What is let in, when, and how much of it by one key."""
