@@ -13,7 +13,7 @@ from psychechat.api.app import create_app
 from psychechat.api.auth import Keyring
 from psychechat.config import Settings
 from psychechat.memory.backends import change_keys, open_memory
-from psychechat.pipeline.turn import Pipeline
+from psychechat.pipeline.services import Pipeline
 from psychechat.policy import Policy
 from psychechat.safety.output_guard import Guard
 from psychechat.safety.webhook import WebhookEscalations

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import traceback
 from contextvars import ContextVar
 from datetime import UTC, datetime
 
@@ -56,3 +57,14 @@ def configure(service: str) -> None:
         logger.handlers = [handler]
         logger.setLevel(logging.INFO)
         logger.propagate = False
+
+
+def log_unforeseen(logger: logging.Logger, request_id: str, error: Exception) -> None:
+    """Of what nobody thought of: its kind and where it happened, without the message, which may quote someone."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    logger.error("request %s: unforeseen %s at %s:%s", request_id, type(error).__name__, last.filename, last.lineno)
+
+
+def log_kind(logger: logging.Logger, request_id: str, error: Exception, consequence: str) -> None:
+    """An error may quote the conversation, so only its kind is logged."""
+    logger.error("request %s: %s; %s", request_id, type(error).__name__, consequence)

@@ -4,8 +4,6 @@ docs/operations.md has the same list, with what each is good for. Names and labe
 other people read them.
 """
 
-import logging
-import traceback
 from collections.abc import Sequence
 from itertools import product
 from typing import get_args
@@ -117,14 +115,3 @@ class Metrics:
 
     def _histogram(self, name: str, text: str, *labels: str, buckets: Sequence[float] = _SECONDS) -> Histogram:
         return Histogram(f"psychechat_{name}", text, labels, registry=self.registry, buckets=buckets)
-
-
-def log_unforeseen(logger: logging.Logger, request_id: str, error: Exception) -> None:
-    """Of what nobody thought of: its kind and where it happened, without the message, which may quote someone."""
-    last = traceback.extract_tb(error.__traceback__)[-1]
-    logger.error("request %s: unforeseen %s at %s:%s", request_id, type(error).__name__, last.filename, last.lineno)
-
-
-def log_kind(logger: logging.Logger, request_id: str, error: Exception, consequence: str) -> None:
-    """An error may quote the conversation, so only its kind is logged."""
-    logger.error("request %s: %s; %s", request_id, type(error).__name__, consequence)

@@ -22,7 +22,7 @@ from psychechat.conversation import Choice, Reply
 from psychechat.emotion import Emotion, Label
 from psychechat.engines.base import Usage
 from psychechat.pipeline.llm_mode import Piece
-from psychechat.pipeline.turn import Outcome
+from psychechat.pipeline.request import Outcome
 from psychechat.risk import Severity
 
 CHUNKS = Chunks(Heading("chatcmpl-1", 0, "psychechat", "fp_test"), include_usage=False)

@@ -14,7 +14,7 @@ from psychechat.api.errors import respond
 from psychechat.api.middleware import Envelope
 from psychechat.api.probes import Ready
 from psychechat.errors import PsycheChatError
-from psychechat.pipeline.turn import Pipeline
+from psychechat.pipeline.services import Pipeline
 
 
 def create_app(

@@ -23,7 +23,9 @@ from psychechat.api.objects import ChatCompletion, ChatCompletionChunk
 from psychechat.api.protocol import ChatRequest
 from psychechat.api.rendering import KEEP_ALIVE, Chunks, Heading, JSONBytes, completion
 from psychechat.pipeline.llm_mode import Piece
-from psychechat.pipeline.turn import Outcome, Pipeline, TurnRequest, run_turn
+from psychechat.pipeline.request import Outcome, TurnRequest
+from psychechat.pipeline.services import Pipeline
+from psychechat.pipeline.turn import run_turn
 
 
 def router(pipeline: Pipeline) -> APIRouter:

@@ -20,7 +20,7 @@ from psychechat.api.rendering import DONE, JSONBytes, emotions_object, event, ri
 from psychechat.api.texts import ClassifyRequest, assessments, each
 from psychechat.conversation import Assessment
 from psychechat.emotion import valence
-from psychechat.pipeline.turn import Pipeline
+from psychechat.pipeline.services import Pipeline
 from psychechat.policy import Policy
 
 _LEVELS = ("absent", "low", "mid", "high")

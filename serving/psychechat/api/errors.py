@@ -27,7 +27,7 @@ from psychechat.errors import (
     Unauthorized,
     UnknownModel,
 )
-from psychechat.telemetry import log_unforeseen
+from psychechat.logs import log_unforeseen
 
 logger = logging.getLogger(__name__)
 

@@ -9,7 +9,8 @@ from math import inf, isnan, nan
 from psychechat.api.protocol import MAX_CHOICES, MAX_SESSION, MAX_STOP, MODELS, ChatMessage, ChatRequest
 from psychechat.conversation import Conversation, Utterance
 from psychechat.errors import InvalidRequest, UnknownModel, UnsupportedParameter
-from psychechat.pipeline.turn import Pipeline, TurnRequest
+from psychechat.pipeline.request import TurnRequest
+from psychechat.pipeline.services import Pipeline
 from psychechat.policy import Limits, Policy
 from psychechat.safety import crisis
 from psychechat.safety.reply_moderation import Judging

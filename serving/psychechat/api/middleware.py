@@ -15,8 +15,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from psychechat import logs, tracing
 from psychechat.api.errors import describe
 from psychechat.api.rendering import JSONBytes
+from psychechat.logs import log_unforeseen
 from psychechat.policy import Limits
-from psychechat.telemetry import Metrics, log_unforeseen
+from psychechat.telemetry import Metrics
 
 logger = logging.getLogger(__name__)
 

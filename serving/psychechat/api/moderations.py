@@ -18,7 +18,8 @@ from psychechat.api.objects import Moderation
 from psychechat.api.rendering import JSONBytes
 from psychechat.api.texts import MODEL, ModerationRequest, assessments, each
 from psychechat.conversation import Assessment
-from psychechat.pipeline.turn import Outcome, Pipeline
+from psychechat.pipeline.request import Outcome
+from psychechat.pipeline.services import Pipeline
 from psychechat.policy import Policy
 from psychechat.risk import CRISIS, Severity
 from psychechat.safety import crisis

@@ -14,7 +14,7 @@ from psychechat.conversation import Reply, TokenLogprob
 from psychechat.emotion import Emotion
 from psychechat.engines.base import Usage
 from psychechat.pipeline.llm_mode import Piece
-from psychechat.pipeline.turn import Outcome
+from psychechat.pipeline.request import Outcome
 from psychechat.risk import Severity
 
 

@@ -10,8 +10,8 @@ from psychechat.api.intake import is_session
 from psychechat.api.middleware import request_id
 from psychechat.api.objects import Forgotten
 from psychechat.api.rendering import JSONBytes
-from psychechat.pipeline.forgetting import forget
-from psychechat.pipeline.turn import Pipeline
+from psychechat.pipeline.services import Pipeline
+from psychechat.pipeline.turn_memory import forget
 
 
 def router(pipeline: Pipeline) -> APIRouter:

@@ -17,8 +17,8 @@ from psychechat.api.protocol import TextPart, Wire
 from psychechat.conversation import Assessment
 from psychechat.engines.base import Call
 from psychechat.errors import InvalidRequest, UnsupportedParameter
-from psychechat.pipeline.classification import BULK, classify_all
-from psychechat.pipeline.turn import Pipeline
+from psychechat.pipeline.bulk_classify import BULK, classify_all
+from psychechat.pipeline.services import Pipeline
 from psychechat.policy import Limits
 
 MODEL: Literal["psychechat"] = "psychechat"

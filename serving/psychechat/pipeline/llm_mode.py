@@ -9,7 +9,7 @@ from psychechat.conversation import Cause, Choice, TokenLogprob
 from psychechat.engines.base import FinishReason, Sampling, StageName
 from psychechat.errors import EngineUnavailable, ReplicaDied, StageFailed
 from psychechat.pipeline import stages
-from psychechat.pipeline.reply_tokens import ReplyTokens
+from psychechat.pipeline.reply_logprobs import ReplyTokens
 from psychechat.pipeline.stages import Desk
 from psychechat.policy import OutputGuard
 from psychechat.prompts.pack import Brief

@@ -16,21 +16,20 @@ from psychechat.concurrency import together
 from psychechat.conversation import Assessment, Cause, Choice, Mode, Reply
 from psychechat.engines.base import Call, StageName
 from psychechat.errors import DeadlineExceeded, EngineUnavailable, Overloaded
+from psychechat.logs import log_kind
 from psychechat.pipeline import agent_mode, llm_mode, router
-from psychechat.pipeline.findings import Findings
 from psychechat.pipeline.llm_mode import Outlet, Piece
-from psychechat.pipeline.parts import Pipeline
-from psychechat.pipeline.recollection import recall, remember
 from psychechat.pipeline.request import Outcome, TurnRequest
 from psychechat.pipeline.router import Decision
+from psychechat.pipeline.services import Pipeline
 from psychechat.pipeline.stages import Desk, Tally
+from psychechat.pipeline.state import Findings
+from psychechat.pipeline.turn_memory import recall, remember
 from psychechat.prompts.pack import Brief, Pack
 from psychechat.safety import output_guard
 from psychechat.safety.escalation import answered
 from psychechat.safety.reply_moderation import Judged, judge
-from psychechat.telemetry import Metrics, log_kind
-
-__all__ = ["Outcome", "Pipeline", "TurnRequest", "run_turn"]
+from psychechat.telemetry import Metrics
 
 logger = logging.getLogger(__name__)
 

@@ -317,7 +317,7 @@ async def test_one_that_came_when_there_was_more_gets_all_there_is() -> None:
     first = await lane.acquire(Rank.ORDINARY, 16)
     large = asyncio.create_task(lane.acquire(Rank.ORDINARY, 16))
     await asyncio.sleep(0)
-    engines, policy = 1, Policy()
+    engines = 1
     first.close()
     with await asyncio.wait_for(large, 1), pytest.raises(Overloaded):
         await lane.acquire(Rank.ORDINARY, seconds=0)

@@ -15,7 +15,7 @@ from psychechat.api.auth import Keyring
 from psychechat.config import MemorySettings
 from psychechat.engines.scripted import ScriptedClassifier, ScriptedGenerator
 from psychechat.memory.local import LocalMemory
-from psychechat.pipeline.turn import Pipeline
+from psychechat.pipeline.services import Pipeline
 from psychechat.policy import Policy
 from psychechat.telemetry import Metrics
 from psychechat.tracing import OFF

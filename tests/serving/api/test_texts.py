@@ -17,7 +17,7 @@ from psychechat.emotion import Group
 from psychechat.engines.base import Call
 from psychechat.engines.scripted import ScriptedClassifier, assessment
 from psychechat.errors import EngineUnavailable
-from psychechat.pipeline.classification import BATCH
+from psychechat.pipeline.bulk_classify import BATCH
 from psychechat.risk import Severity
 
 Serving = Callable[..., AbstractContextManager[Any]]

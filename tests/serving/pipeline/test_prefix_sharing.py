@@ -22,8 +22,10 @@ from psychechat.emotion import Language
 from psychechat.engines.base import Call, Delta, Message, Sampling, Stage, Usage
 from psychechat.engines.scripted import ScriptedClassifier
 from psychechat.memory.local import LocalMemory
+from psychechat.pipeline.request import TurnRequest
 from psychechat.pipeline.router import Requested
-from psychechat.pipeline.turn import Pipeline, TurnRequest, run_turn
+from psychechat.pipeline.services import Pipeline
+from psychechat.pipeline.turn import run_turn
 from psychechat.policy import Limits, Policy
 from psychechat.telemetry import Metrics
 

@@ -20,9 +20,11 @@ from psychechat.errors import MemoryUnavailable
 from psychechat.memory.base import Keys
 from psychechat.memory.redis import RedisMemory
 from psychechat.memory.vault import Vault
-from psychechat.pipeline.forgetting import forget
+from psychechat.pipeline.request import TurnRequest
 from psychechat.pipeline.router import Requested
-from psychechat.pipeline.turn import Pipeline, TurnRequest, run_turn
+from psychechat.pipeline.services import Pipeline
+from psychechat.pipeline.turn import run_turn
+from psychechat.pipeline.turn_memory import forget
 from psychechat.policy import Policy
 from psychechat.telemetry import Metrics
 from tests.redis_server import RedisServer

@@ -28,10 +28,12 @@ from psychechat.errors import (
 )
 from psychechat.memory.base import Unreadable
 from psychechat.memory.local import LocalMemory
-from psychechat.pipeline.forgetting import forget
 from psychechat.pipeline.llm_mode import Piece
+from psychechat.pipeline.request import Outcome, TurnRequest
 from psychechat.pipeline.router import Requested
-from psychechat.pipeline.turn import Outcome, Pipeline, TurnRequest, run_turn
+from psychechat.pipeline.services import Pipeline
+from psychechat.pipeline.turn import run_turn
+from psychechat.pipeline.turn_memory import forget
 from psychechat.policy import Policy
 from psychechat.prompts import answers
 from psychechat.risk import Severity
@@ -683,7 +685,7 @@ async def test_nobody_to_tell_is_no_failed_turn(caplog: pytest.LogCaptureFixture
     [
         "psychechat.memory.base.Keys.of_session",
         "psychechat.memory.base.Keys.after",
-        "psychechat.pipeline.findings.Findings.crisis_turn",
+        "psychechat.pipeline.state.Findings.crisis_turn",
         "psychechat.admission.quotas.Quotas.charge",
         "psychechat.pipeline.turn._count_turn",
         "psychechat.pipeline.turn._count_seconds",

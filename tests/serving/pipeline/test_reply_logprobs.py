@@ -3,7 +3,7 @@
 import pytest
 
 from psychechat.conversation import TokenLogprob
-from psychechat.pipeline.reply_tokens import ReplyTokens
+from psychechat.pipeline.reply_logprobs import ReplyTokens
 
 
 def tokens(*written: str | bytes) -> list[TokenLogprob]:

@@ -1,20 +1,27 @@
-"""What a turn has of the memory, and what it leaves there. Whatever goes wrong with memory is a turn without it."""
+"""A turn's memory: what it recalls, what it leaves, and how a session is forgotten.
+
+Whatever goes wrong with recalling and remembering is a turn without memory; only forgetting fails aloud.
+"""
 
 import asyncio
 import logging
 import secrets
 
 from psychechat.conversation import EmotionMemory, Reply
+from psychechat.errors import MemoryUnavailable
+from psychechat.logs import log_kind
 from psychechat.memory.base import Unreadable
-from psychechat.pipeline.findings import Findings
-from psychechat.pipeline.parts import Pipeline
+from psychechat.pipeline.services import Pipeline
 from psychechat.pipeline.stages import Tally
-from psychechat.telemetry import log_kind
+from psychechat.pipeline.state import Findings
 
 logger = logging.getLogger(__name__)
 
 _SECONDS = 1.0
-"""Memory is worth waiting for this long."""
+"""A turn waits for its memory this long."""
+
+_FORGET_SECONDS = 5.0
+"""Someone waits to hear that it is gone: longer than a turn waits for its memory."""
 
 
 async def recall(pipeline: Pipeline, found: Findings, tally: Tally) -> None:
@@ -68,3 +75,16 @@ async def remember(pipeline: Pipeline, found: Findings, reply: Reply, tally: Tal
         stores.labels("error").inc()
     else:
         stores.labels("kept" if kept else "forgotten").inc()
+
+
+async def forget(pipeline: Pipeline, tenant: str, session: str, request_id: str) -> None:
+    """Drop everything that the session's turns have kept, and whatever those under way would keep.
+
+    Nothing to forget is forgotten too. Raises MemoryUnavailable if anything may be left.
+    """
+    try:
+        async with asyncio.timeout(_FORGET_SECONDS):
+            await pipeline.memory.forget(pipeline.keys.of_session(tenant, session))
+    except Exception as error:
+        logger.error("request %s: %s; nothing forgotten", request_id, type(error).__name__)
+        raise MemoryUnavailable("The memory cannot be reached, so the session may not be forgotten yet.") from None
