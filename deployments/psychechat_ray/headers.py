@@ -6,7 +6,7 @@ Serve calls `middlewares` where `RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH` name
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from psychechat.api.middleware import SANE_ID
+from psychechat.api.http.middleware import SANE_ID
 
 CONTROL = frozenset({"x_request_timeout_seconds", "x_request_disconnect_disabled", "serve_multiplexed_model_id"})
 """With these a client would set its own deadline, hide that it left, or choose a replica. Dashes count as underscores,

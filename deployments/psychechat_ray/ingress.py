@@ -10,7 +10,7 @@ from ray.serve.handle import DeploymentHandle
 
 from psychechat import prompts
 from psychechat.api.app import create_app
-from psychechat.api.auth import Keyring
+from psychechat.api.http.auth import Keyring
 from psychechat.config import Settings
 from psychechat.memory.backends import change_keys, open_memory
 from psychechat.pipeline.services import Pipeline

@@ -16,7 +16,8 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 from typer.testing import CliRunner, Result
 
-from psychechat.api.rendering import DONE, KEEP_ALIVE, Chunks, Heading, event
+from psychechat.api.chat.rendering import Chunks, Heading
+from psychechat.api.http.responses import DONE, KEEP_ALIVE, event
 from psychechat.cli import commands
 from psychechat.conversation import Choice, Reply
 from psychechat.emotion import Emotion, Label

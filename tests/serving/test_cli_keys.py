@@ -3,7 +3,7 @@ from pathlib import Path
 
 from typer.testing import CliRunner
 
-from psychechat.api.auth import Keyring
+from psychechat.api.http.auth import Keyring
 from psychechat.cli import commands
 from psychechat.config import Auth, MemorySettings
 

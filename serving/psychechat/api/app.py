@@ -7,12 +7,14 @@ from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
-from psychechat.api import chat, classify, models, moderations, probes, sessions
-from psychechat.api.auth import OPEN, Gate, Keyring
-from psychechat.api.document import Document
-from psychechat.api.errors import respond
-from psychechat.api.middleware import Envelope
+from psychechat.api import models, probes, sessions
+from psychechat.api.chat import route as chat
+from psychechat.api.http.auth import OPEN, Gate, Keyring
+from psychechat.api.http.errors import respond
+from psychechat.api.http.middleware import Envelope
+from psychechat.api.http.openapi import Document
 from psychechat.api.probes import Ready
+from psychechat.api.texts import classify, moderations
 from psychechat.errors import PsycheChatError
 from psychechat.pipeline.services import Pipeline
 

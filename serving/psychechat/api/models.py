@@ -5,10 +5,10 @@ from typing import Any
 from fastapi import APIRouter
 from starlette.responses import Response
 
-from psychechat.api.document import answers
-from psychechat.api.objects import Model, Models
-from psychechat.api.protocol import MODELS
-from psychechat.api.rendering import JSONBytes
+from psychechat.api.chat.protocol import MODELS
+from psychechat.api.http.openapi import answers
+from psychechat.api.http.responses import JSONBytes
+from psychechat.api.http.schemas import Model, Models
 from psychechat.errors import UnknownModel
 
 

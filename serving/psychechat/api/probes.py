@@ -6,9 +6,9 @@ from fastapi import APIRouter
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.responses import Response
 
-from psychechat.api.document import answers, text
-from psychechat.api.objects import Health, Readiness
-from psychechat.api.rendering import JSONBytes
+from psychechat.api.http.openapi import answers, text
+from psychechat.api.http.responses import JSONBytes
+from psychechat.api.http.schemas import Health, Readiness
 from psychechat.telemetry import Metrics
 
 Ready = Callable[[], Awaitable[Mapping[str, bool]]]

@@ -4,12 +4,12 @@ from fastapi import APIRouter, Request
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from psychechat.api.auth import tenant
-from psychechat.api.document import answers
-from psychechat.api.intake import is_session
-from psychechat.api.middleware import request_id
-from psychechat.api.objects import Forgotten
-from psychechat.api.rendering import JSONBytes
+from psychechat.api.http.auth import tenant
+from psychechat.api.http.limits import is_session
+from psychechat.api.http.middleware import request_id
+from psychechat.api.http.openapi import answers
+from psychechat.api.http.responses import JSONBytes
+from psychechat.api.http.schemas import Forgotten
 from psychechat.pipeline.services import Pipeline
 from psychechat.pipeline.turn_memory import forget
 

@@ -11,7 +11,7 @@ from opentelemetry.trace import Tracer
 from benchmarks.servers import free_port
 from psychechat import prompts
 from psychechat.api.app import create_app
-from psychechat.api.auth import Keyring
+from psychechat.api.http.auth import Keyring
 from psychechat.config import MemorySettings
 from psychechat.engines.scripted import ScriptedClassifier, ScriptedGenerator
 from psychechat.memory.local import LocalMemory

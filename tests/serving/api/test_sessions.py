@@ -10,7 +10,7 @@ from urllib.parse import quote
 import httpx
 import pytest
 
-from psychechat.api.auth import Keyring
+from psychechat.api.http.auth import Keyring
 
 Serving = Callable[..., AbstractContextManager[Any]]
 LOVELY = {"role": "user", "content": "I am happy"}

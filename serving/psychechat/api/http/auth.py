@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Mapping
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from psychechat.api.errors import respond
+from psychechat.api.http.errors import respond
 from psychechat.errors import Unauthorized
 
 OPEN = frozenset({"/health", "/ready"})

@@ -5,25 +5,23 @@ import secrets
 import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import Any
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response, StreamingResponse
 
-from psychechat.api.body import StrictJSONRoute
-from psychechat.api.document import READ, answers, streamed
-from psychechat.api.errors import broken_off
-from psychechat.api.leaving import CLIENT_LEFT, unless_left
-from psychechat.api.middleware import request_id
-from psychechat.api.objects import Classification, Classifications
-from psychechat.api.rendering import DONE, JSONBytes, emotions_object, event, risk_object
-from psychechat.api.texts import ClassifyRequest, assessments, each
+from psychechat.api.http.disconnect import CLIENT_LEFT, unless_left
+from psychechat.api.http.errors import broken_off
+from psychechat.api.http.json_route import StrictJSONRoute
+from psychechat.api.http.middleware import request_id
+from psychechat.api.http.openapi import READ, answers, streamed
+from psychechat.api.http.responses import DONE, JSONBytes, event
+from psychechat.api.http.schemas import Classification, Classifications
+from psychechat.api.texts.assess import assessments, each
+from psychechat.api.texts.protocol import ClassifyRequest
+from psychechat.api.texts.rendering import classification
 from psychechat.conversation import Assessment
-from psychechat.emotion import valence
 from psychechat.pipeline.services import Pipeline
 from psychechat.policy import Policy
-
-_LEVELS = ("absent", "low", "mid", "high")
 
 
 def router(pipeline: Pipeline) -> APIRouter:
@@ -73,21 +71,3 @@ async def _events(
             yield broken_off(identifier, error)
             return
     yield DONE
-
-
-def classification(index: int, assessment: Assessment, policy: Policy) -> dict[str, Any]:
-    return {"object": "classification", "index": index} | detected(assessment, policy)
-
-
-def detected(assessment: Assessment, policy: Policy) -> dict[str, Any]:
-    """What is in one text. `groups` holds the probabilities before any threshold."""
-    emotions = assessment.emotions(policy.emotion_threshold)
-    return {
-        "emotions": emotions_object(emotions),
-        "valence": valence(emotion.label for emotion in emotions),
-        "groups": {
-            str(group): {level: round(share, 4) for level, share in zip(_LEVELS, columns, strict=True)}
-            for group, columns in assessment.groups.items()
-        },
-        "risk": risk_object(assessment.severity(policy.risk.by_severity), assessment.risk),
-    }

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from psychechat.api.protocol import ChatRequest
-from psychechat.api.texts import ClassifyRequest, ModerationRequest
+from psychechat.api.chat.protocol import ChatRequest
+from psychechat.api.texts.protocol import ClassifyRequest, ModerationRequest
 from psychechat.policy import MOST_MESSAGES
 
 HELLO = {"role": "user", "content": "hello"}

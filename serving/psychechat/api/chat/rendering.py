@@ -7,22 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import orjson
-from starlette.responses import Response
-
+from psychechat.api.http.responses import DONE, event
+from psychechat.api.texts.rendering import emotions_object, risk_object
 from psychechat.conversation import Reply, TokenLogprob
-from psychechat.emotion import Emotion
 from psychechat.engines.base import Usage
 from psychechat.pipeline.llm_mode import Piece
 from psychechat.pipeline.request import Outcome
-from psychechat.risk import Severity
-
-
-class JSONBytes(Response):
-    media_type = "application/json"
-
-    def __init__(self, content: Any, status_code: int = 200, headers: Mapping[str, str] | None = None) -> None:
-        super().__init__(orjson.dumps(content), status_code, headers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,25 +55,6 @@ def psychechat_object(reply: Reply, seconds: Mapping[str, float]) -> dict[str, A
             if choice.found
         ],
         "timings": {str(stage): round(spent, 4) for stage, spent in seconds.items()},
-    }
-
-
-def emotions_object(emotions: Sequence[Emotion]) -> list[dict[str, Any]]:
-    return [
-        {
-            "label": emotion.label.name("en"),
-            "group": emotion.label.group,
-            "intensity": emotion.label.intensity,
-            "probability": round(emotion.probability, 4),
-        }
-        for emotion in emotions
-    ]
-
-
-def risk_object(severity: Severity | None, shares: Mapping[Severity, float]) -> dict[str, Any]:
-    return {
-        "level": None if severity is None else severity.label,
-        "probabilities": {severity.label: round(share, 4) for severity, share in sorted(shares.items())},
     }
 
 
@@ -176,12 +147,3 @@ class Chunks:
     ) -> bytes:
         choice = {"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": finish_reason}
         return event({**self._frame, "choices": [choice], **self._usage, **(extra or {})})
-
-
-def event(value: Any) -> bytes:
-    return b"data: " + orjson.dumps(value) + b"\n\n"
-
-
-DONE = b"data: [DONE]\n\n"
-KEEP_ALIVE = b": keep-alive\n\n"
-"""A comment, which clients skip: https://html.spec.whatwg.org/multipage/server-sent-events.html"""

@@ -9,7 +9,7 @@ import openai
 import pytest
 from fastapi.routing import APIRoute
 
-from psychechat.api.auth import Keyring
+from psychechat.api.http.auth import Keyring
 
 Serving = Callable[..., AbstractContextManager[Any]]
 KEYS = {"intake": "psy-first-key", "ward": "psy-second-key"}

@@ -11,17 +11,18 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from psychechat.api import moderations
-from psychechat.api.auth import tenant
-from psychechat.api.body import StrictJSONRoute
-from psychechat.api.document import READ, answers, streamed
-from psychechat.api.errors import broken_off
-from psychechat.api.intake import Caller, turn_request
-from psychechat.api.leaving import CLIENT_LEFT, before_leaving, end
-from psychechat.api.middleware import request_id
-from psychechat.api.objects import ChatCompletion, ChatCompletionChunk
-from psychechat.api.protocol import ChatRequest
-from psychechat.api.rendering import KEEP_ALIVE, Chunks, Heading, JSONBytes, completion
+from psychechat.api.chat import moderation
+from psychechat.api.chat.intake import Caller, turn_request
+from psychechat.api.chat.protocol import ChatRequest
+from psychechat.api.chat.rendering import Chunks, Heading, completion
+from psychechat.api.http.auth import tenant
+from psychechat.api.http.disconnect import CLIENT_LEFT, before_leaving, end
+from psychechat.api.http.errors import broken_off
+from psychechat.api.http.json_route import StrictJSONRoute
+from psychechat.api.http.middleware import request_id
+from psychechat.api.http.openapi import READ, answers, streamed
+from psychechat.api.http.responses import KEEP_ALIVE, JSONBytes
+from psychechat.api.http.schemas import ChatCompletion, ChatCompletionChunk
 from psychechat.pipeline.llm_mode import Piece
 from psychechat.pipeline.request import Outcome, TurnRequest
 from psychechat.pipeline.services import Pipeline
@@ -155,7 +156,7 @@ class _Running:
         yield chunks.finish(outcome, self.moderation(outcome))
 
     def moderation(self, outcome: Outcome) -> dict[str, Any] | None:
-        return None if self._asked.moderation is None else moderations.of_turn(outcome)
+        return None if self._asked.moderation is None else moderation.of_turn(outcome)
 
     async def stop(self) -> None:
         """Cancel the turn, if it still runs, and wait until it has let go of the engines."""

@@ -18,8 +18,9 @@ from pydantic import (
     model_validator,
 )
 from pydantic.config import JsonDict
-from typing_extensions import TypedDict
 
+from psychechat.api.http.limits import MAX_SESSION
+from psychechat.api.http.wire import TextPart, Wire
 from psychechat.errors import UnsupportedParameter
 from psychechat.pipeline.router import Requested
 from psychechat.policy import MOST_MESSAGES
@@ -54,8 +55,8 @@ _NEUTRAL: dict[str, tuple[Any, ...]] = {
 }
 
 
-MAX_SESSION, MAX_STOP = 256, 64
-"""Characters of a session's name, and of a string that stops."""
+MAX_STOP = 64
+"""Characters of a string that stops."""
 MAX_CHOICES = 8
 _MAX_METADATA = 16
 _Stop = Annotated[str, Field(min_length=1, max_length=MAX_STOP)]
@@ -63,29 +64,6 @@ _Stop = Annotated[str, Field(min_length=1, max_length=MAX_STOP)]
 
 _NAME: JsonDict = {"minLength": 1, "maxLength": MAX_SESSION, "pattern": r"^[^\x00-\x1f\x7f-\x9f]*$"}
 """What `intake` demands, told here for the OpenAPI document alone: an alarming message is answered before that."""
-
-
-class TextPart(TypedDict):
-    type: Literal["text"]
-    text: str
-
-
-class Wire(BaseModel):
-    """A body of ours: nothing unknown in it, and no type guessed.
-
-    One error is told, so no more are looked for: pydantic would list a hundred thousand for a body that is made so.
-    """
-
-    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _one_stranger(cls, body: object) -> object:
-        if not isinstance(body, dict):
-            return body
-        known = {name: body[name] for name in cls.model_fields if name in body}
-        stranger = next((name for name in body if name not in cls.model_fields), None)
-        return known if stranger is None else known | {stranger: None}
 
 
 class StreamOptions(Wire):

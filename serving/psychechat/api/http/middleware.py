@@ -13,8 +13,8 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from psychechat import logs, tracing
-from psychechat.api.errors import describe
-from psychechat.api.rendering import JSONBytes
+from psychechat.api.http.errors import describe
+from psychechat.api.http.responses import JSONBytes
 from psychechat.logs import log_unforeseen
 from psychechat.policy import Limits
 from psychechat.telemetry import Metrics

@@ -10,7 +10,7 @@ import httpx
 import pytest
 from jsonschema import Draft202012Validator
 
-from psychechat.api.auth import Keyring
+from psychechat.api.http.auth import Keyring
 from psychechat.engines.base import StageName
 from psychechat.engines.scripted import ScriptedGenerator
 from psychechat.errors import DeadlineExceeded, EngineUnavailable, Overloaded, StageFailed

@@ -1,12 +1,12 @@
 """From a chat request and its headers to what is asked of the pipeline, or to an error that names the field."""
 
 import itertools
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf, isnan, nan
 
-from psychechat.api.protocol import MAX_CHOICES, MAX_SESSION, MAX_STOP, MODELS, ChatMessage, ChatRequest
+from psychechat.api.chat.protocol import MAX_CHOICES, MAX_STOP, MODELS, ChatMessage, ChatRequest
+from psychechat.api.http.limits import MAX_SESSION, check_length, is_session
 from psychechat.conversation import Conversation, Utterance
 from psychechat.errors import InvalidRequest, UnknownModel, UnsupportedParameter
 from psychechat.pipeline.request import TurnRequest
@@ -59,11 +59,6 @@ async def _alarming(messages: Sequence[ChatMessage], policy: Policy) -> str | No
     since = itertools.takewhile(lambda message: message.role != "assistant", spoken)
     newest = "\n".join(reversed([message.content for message in since if message.role == "user"]))
     return await crisis.alarming_part(newest, policy.crisis.backstop, policy.limits.message_characters)
-
-
-def is_session(name: str) -> bool:
-    """Whether a session can have this name. One with a line break in it no path could hold."""
-    return 0 < len(name) <= MAX_SESSION and not any(unicodedata.category(character) == "Cc" for character in name)
 
 
 def _turn_request(body: ChatRequest, limits: Limits, least_tokens: int, caller: Caller) -> TurnRequest:
@@ -182,16 +177,6 @@ def _number(timeout: str | None) -> float:
     except ValueError:
         return nan
     return seconds if 0 < seconds < inf else nan
-
-
-def check_length(place: str, text: str, limits: Limits) -> None:
-    """Raises InvalidRequest, which names the place, if the text is too long."""
-    if len(text) > limits.message_characters:
-        raise InvalidRequest(
-            f"'{place}' is longer than {limits.message_characters} characters.",
-            param=place,
-            code="string_above_max_length",
-        )
 
 
 def _conversation(messages: list[ChatMessage], limits: Limits) -> Conversation:

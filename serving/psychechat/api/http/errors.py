@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from psychechat.api.rendering import JSONBytes, event
+from psychechat.api.http.responses import JSONBytes, event
 from psychechat.errors import (
     ContextLengthExceeded,
     DeadlineExceeded,

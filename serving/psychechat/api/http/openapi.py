@@ -6,8 +6,8 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from psychechat.api.auth import OPEN
-from psychechat.api.objects import ChatCompletionChunk, Classification, ErrorObject, schemas
+from psychechat.api.http.auth import OPEN
+from psychechat.api.http.schemas import ChatCompletionChunk, Classification, ErrorObject, schemas
 
 Responses = dict[int | str, dict[str, Any]]
 

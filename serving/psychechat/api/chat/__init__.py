@@ -1,0 +1,1 @@
+"""Turns: `/v1/chat/completions`."""

@@ -1,0 +1,29 @@
+"""Chat's `moderation` object, for clients that ask for it beside the turn."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from psychechat.api.texts.protocol import MODEL
+from psychechat.api.texts.rendering import verdict
+from psychechat.pipeline.request import Outcome
+from psychechat.risk import Severity
+
+
+def of_turn(outcome: Outcome) -> dict[str, Any]:
+    """Chat's `moderation` object: the seeker's newest message, and the reply that was written.
+
+    Its shape is that of `openai.types.chat.chat_completion.Moderation`.
+    """
+    reply, judged = outcome.reply, outcome.judged
+    return {
+        "input": _NOBODY if reply.severity is None else _results([(reply.severity, reply.risk)]),
+        "output": _NOBODY if judged is None else _results([(text.severity, text.risk) for text in judged]),
+    }
+
+
+_NOBODY = {"type": "error", "code": "engine_unavailable", "message": "The classifier gave no answer."}
+
+
+def _results(found: Sequence[tuple[Severity, Mapping[Severity, float]]]) -> dict[str, Any]:
+    results = [{"type": "moderation_result", "model": MODEL} | verdict(severity, risk) for severity, risk in found]
+    return {"type": "moderation_results", "model": MODEL, "results": results}

@@ -1,0 +1,29 @@
+"""Bodies as clients write them: what all of ours have in common."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, model_validator
+from typing_extensions import TypedDict
+
+
+class TextPart(TypedDict):
+    type: Literal["text"]
+    text: str
+
+
+class Wire(BaseModel):
+    """A body of ours: nothing unknown in it, and no type guessed.
+
+    One error is told, so no more are looked for: pydantic would list a hundred thousand for a body that is made so.
+    """
+
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_stranger(cls, body: object) -> object:
+        if not isinstance(body, dict):
+            return body
+        known = {name: body[name] for name in cls.model_fields if name in body}
+        stranger = next((name for name in body if name not in cls.model_fields), None)
+        return known if stranger is None else known | {stranger: None}

@@ -1,0 +1,1 @@
+"""Texts without a reply: `/v1/classify` and `/v1/moderations`."""

@@ -1,0 +1,59 @@
+"""How texts reach the classifier: in one request's time, at its key's cost, and as long as the client stays."""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
+from typing import TypeVar
+
+from fastapi import Request
+
+from psychechat.admission.lanes import tokens
+from psychechat.api.http.auth import tenant
+from psychechat.api.http.limits import check_length
+from psychechat.api.http.middleware import request_id
+from psychechat.conversation import Assessment
+from psychechat.engines.base import Call
+from psychechat.errors import InvalidRequest
+from psychechat.pipeline.bulk_classify import BULK, classify_all
+from psychechat.pipeline.services import Pipeline
+from psychechat.policy import Limits
+
+T = TypeVar("T")
+
+
+def assessments(
+    pipeline: Pipeline, texts: Sequence[str], request: Request, *, each_batch: bool = False
+) -> AsyncGenerator[Assessment, None]:
+    """One a text, in order, in the turn's time; with `each_batch` every batch has as much.
+
+    Raises InvalidRequest at once if there are too many or too long ones, Overloaded if the key's tokens are used up.
+    """
+    limits, identifier, salt = pipeline.policy.limits, request_id(request), tenant(request)
+    _check(texts, limits)
+    pipeline.quotas.check(salt)
+    pipeline.quotas.charge(salt, sum(map(tokens, texts)))
+
+    def call() -> Call:
+        return Call(identifier, identifier, salt, priority=BULK, deadline=time.time() + limits.turn_seconds)
+
+    first = call()
+    calls: Callable[[], Call] = call if each_batch else lambda: first
+    return classify_all(pipeline.classifier, pipeline.admission.classification, texts, calls)
+
+
+def _check(texts: Sequence[str], limits: Limits) -> None:
+    if len(texts) > limits.texts:
+        raise InvalidRequest(f"'input' holds more than {limits.texts} texts.", param="input")
+    for index, text in enumerate(texts):
+        check_length(f"input[{index}]", text, limits)
+
+
+async def each(found: AsyncGenerator[Assessment, None], say: Callable[[int, Assessment], T]) -> list[T]:
+    """What is to be said of each text, said as it comes: that of thousands at once would hold up everybody else."""
+    said: list[T] = []
+    async with aclosing(found):
+        async for assessment in found:
+            said.append(say(len(said), assessment))
+            await asyncio.sleep(0)
+    return said

@@ -1,0 +1,55 @@
+"""Requests about texts, which want no reply: what they may hold, and how they reach the classifier."""
+
+from typing import Annotated, Literal, TypeVar
+
+from pydantic import BeforeValidator, ConfigDict, Field
+
+from psychechat.api.http.wire import TextPart, Wire
+from psychechat.errors import UnsupportedParameter
+
+MODEL: Literal["psychechat"] = "psychechat"
+
+
+T = TypeVar("T")
+_Several = Annotated[list[T], Field(min_length=1)]
+
+
+def _strings(value: object) -> object:
+    """A string is one text. The message names no part of what was sent."""
+    texts = [value] if isinstance(value, str) else value
+    if not isinstance(texts, list) or not texts or not all(isinstance(text, str) for text in texts):
+        raise ValueError("must be a string or a list of strings that is not empty")
+    return texts
+
+
+def _strings_or_parts(value: object) -> object:
+    """As OpenAI reads it: several strings are several texts, several parts are one."""
+    if not isinstance(value, list) or not value or not all(isinstance(part, dict) for part in value):
+        return _strings(value)
+    if any(part.get("type") != "text" or not isinstance(part.get("text"), str) for part in value):
+        raise UnsupportedParameter("input", "its parts must be of type 'text'; images cannot be judged here")
+    return ["\n".join(part["text"] for part in value)]
+
+
+class ClassifyRequest(Wire):
+    """`POST /v1/classify`."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"input": "I am worried"}, {"input": ["a"], "stream": True}]}
+    )
+
+    input: Annotated[list[str], BeforeValidator(_strings, json_schema_input_type=str | _Several[str])]
+    model: Literal["psychechat"] = MODEL
+    stream: bool = False
+
+
+class ModerationRequest(Wire):
+    """`POST /v1/moderations`: https://platform.openai.com/docs/api-reference/moderations/create"""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"input": ["I am worried", "a fine day"]}]})
+
+    input: Annotated[
+        list[str], BeforeValidator(_strings_or_parts, json_schema_input_type=str | _Several[str] | _Several[TextPart])
+    ]
+    model: str = MODEL
+    """Any name is taken, since clients write OpenAI's; the answer names the one that judged."""

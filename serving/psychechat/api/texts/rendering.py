@@ -1,0 +1,68 @@
+"""What was detected in a text, as the objects of our API."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from psychechat.conversation import Assessment
+from psychechat.emotion import Emotion, valence
+from psychechat.policy import Policy
+from psychechat.risk import CRISIS, Severity
+
+_LEVELS = ("absent", "low", "mid", "high")
+
+JUDGED = {"self-harm": CRISIS, "self-harm/intent": Severity.BEHAVIOR}
+"""The categories that the risk head stands for, and the severity from which each is met. Intent shows in preparation
+or an attempt; a wish is the wider category alone."""
+NOT_JUDGED = (
+    *("harassment", "harassment/threatening", "hate", "hate/threatening", "illicit", "illicit/violent"),
+    *("self-harm/instructions", "sexual", "sexual/minors", "violence", "violence/graphic"),
+)
+
+
+def classification(index: int, assessment: Assessment, policy: Policy) -> dict[str, Any]:
+    return {"object": "classification", "index": index} | detected(assessment, policy)
+
+
+def detected(assessment: Assessment, policy: Policy) -> dict[str, Any]:
+    """What is in one text. `groups` holds the probabilities before any threshold."""
+    emotions = assessment.emotions(policy.emotion_threshold)
+    return {
+        "emotions": emotions_object(emotions),
+        "valence": valence(emotion.label for emotion in emotions),
+        "groups": {
+            str(group): {level: round(share, 4) for level, share in zip(_LEVELS, columns, strict=True)}
+            for group, columns in assessment.groups.items()
+        },
+        "risk": risk_object(assessment.severity(policy.risk.by_severity), assessment.risk),
+    }
+
+
+def emotions_object(emotions: Sequence[Emotion]) -> list[dict[str, Any]]:
+    return [
+        {
+            "label": emotion.label.name("en"),
+            "group": emotion.label.group,
+            "intensity": emotion.label.intensity,
+            "probability": round(emotion.probability, 4),
+        }
+        for emotion in emotions
+    ]
+
+
+def risk_object(severity: Severity | None, shares: Mapping[Severity, float]) -> dict[str, Any]:
+    return {
+        "level": None if severity is None else severity.label,
+        "probabilities": {severity.label: round(share, 4) for severity, share in sorted(shares.items())},
+    }
+
+
+def verdict(severity: Severity, risk: Mapping[Severity, float]) -> dict[str, Any]:
+    """`severity` counts the backstop in; `risk` is the head's alone."""
+    met = {name: severity >= least for name, least in JUDGED.items()}
+    scores = {name: round(sum(share for at, share in risk.items() if at >= least), 4) for name, least in JUDGED.items()}
+    return {
+        "flagged": any(met.values()),
+        "categories": dict.fromkeys(NOT_JUDGED, False) | met,
+        "category_scores": dict.fromkeys(NOT_JUDGED, 0.0) | scores,
+        "category_applied_input_types": {name: [] for name in NOT_JUDGED} | {name: ["text"] for name in JUDGED},
+    }
