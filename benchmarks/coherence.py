@@ -16,11 +16,11 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from benchmarks import servers
-from benchmarks.messages import ORDINARY
 from benchmarks.provenance import today
 from psychechat.emotion import Language
 from psychechat.language import detect
+from tests.support import servers
+from tests.support.messages import ORDINARY
 
 MODELS = ("psychechat", "psychechat-agent", "psychechat-llm")
 

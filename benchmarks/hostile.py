@@ -26,8 +26,8 @@ import typer
 from rich.console import Console
 from rich.progress import track
 
-from benchmarks import servers
 from benchmarks.provenance import provenance, today
+from tests.support import servers
 
 CANARY = "kingfisher7Q"
 """In the values of everything that is sent. No error may repeat it, but it may name an unknown field."""

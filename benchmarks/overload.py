@@ -35,10 +35,10 @@ import numpy as np
 import typer
 from rich.console import Console
 
-from benchmarks import servers
-from benchmarks.messages import ALARMING, LANGUAGES, ORDINARY, VEILED
 from benchmarks.provenance import provenance, today
 from psychechat_ray.configurations import load
+from tests.support import servers
+from tests.support.messages import ALARMING, LANGUAGES, ORDINARY, VEILED
 
 CRISES = 0.1
 """Their share of the turns that are sent, half of each kind."""

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from benchmarks.chaos.world import World
-from benchmarks.servers import wait_until
+from tests.support.servers import wait_until
 
 REPLACED_SECONDS = 10.0
 """Until a node that was killed is started again, as KubeRay replaces its pod. A cluster takes longer."""

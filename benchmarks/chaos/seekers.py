@@ -16,7 +16,7 @@ from typing import Any, Literal
 import httpx2  # what the openai client speaks with
 import openai
 
-from benchmarks.messages import ALARMING, LANGUAGES, ORDINARY
+from tests.support.messages import ALARMING, LANGUAGES, ORDINARY
 
 MODELS = ("psychechat", "psychechat-llm", "psychechat-agent")
 CRISES, STREAMED = 0.2, 0.7

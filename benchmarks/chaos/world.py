@@ -18,12 +18,12 @@ from typing import Any
 
 import httpx
 
-from benchmarks.ray_cluster import Cluster, Node, ray_head, ray_worker
-from benchmarks.servers import answers, free_port, wait_until
 from psychechat.emotion import Language
 from psychechat.policy import Policy
 from psychechat.safety import crisis
 from psychechat_ray.environment import DEFAULTS
+from tests.support.ray_cluster import Cluster, Node, ray_head, ray_worker
+from tests.support.servers import answers, free_port, wait_until
 
 REPLICAS = 2
 DEPLOYMENTS = ("ingress", "classifier", "counselor")

@@ -17,8 +17,9 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from benchmarks import environments, servers
+from benchmarks import environments
 from benchmarks.provenance import provenance, today
+from tests.support import servers
 
 FOLDER = Path(__file__).parent
 CLIENTS = {

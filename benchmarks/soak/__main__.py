@@ -22,10 +22,11 @@ import psutil
 import typer
 from rich.console import Console
 
-from benchmarks import environments, servers
+from benchmarks import environments
 from benchmarks.provenance import provenance, today
 from benchmarks.soak import SPIKE
 from psychechat_ray.configurations import load
+from tests.support import servers
 
 SCENARIO = Path(__file__).with_name("scenario.py")
 REQUIREMENTS = ("locust==2.47.0", "openai==3.54.0")

@@ -6,7 +6,7 @@ bit, stay, become four times as many for a while, and go back to what they were.
 
 A turn that is refused for load is no failure, unless it was a crisis; the seeker waits as long as the answer says and
 asks again. Everything else but a whole reply is one. Runs in an environment of its own, with locust, openai and nothing
-of ours but `benchmarks.messages` and the times of the spike.
+of ours but `tests.support.messages` and the times of the spike.
 """
 
 import os
@@ -17,8 +17,8 @@ from typing import Any
 import openai
 from locust import LoadTestShape, User, between, events, task
 
-from benchmarks.messages import ALARMING, LANGUAGES, ORDINARY
 from benchmarks.soak import SPIKE
+from tests.support.messages import ALARMING, LANGUAGES, ORDINARY
 
 SECONDS, SEEKERS = float(os.environ["SOAK_SECONDS"]), int(os.environ["SOAK_SEEKERS"])
 MODELS = {"psychechat": 6, "psychechat-llm": 2, "psychechat-agent": 2}

@@ -9,7 +9,6 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
-from benchmarks.messages import ORDINARY
 from psychechat import language, prompts
 from psychechat.conversation import Conversation, Utterance
 from psychechat.emotion import Language
@@ -17,6 +16,7 @@ from psychechat.engines.base import StageName
 from psychechat.policy import Policy
 from psychechat.prompts.pack import Brief
 from psychechat.safety import crisis
+from tests.support.messages import ORDINARY
 
 MIX = Path(__file__).resolve().parents[3] / "shared" / "data" / "loadtest_mix" / "conversations.jsonl.gz"
 """Beside the repository, and no part of it."""

@@ -18,10 +18,10 @@ from typing import Any
 
 from rich.console import Console
 
-from benchmarks.servers import Server, configured, free_port, started
 from benchmarks.speed.processes import Tree
 from psychechat.demo import encoder
 from psychechat_ray.configurations import load
+from tests.support.servers import Server, configured, free_port, started
 
 COUNSELOR_CORE, CLASSIFIER_CORE = "1", "0"
 SEQUENCES = 128

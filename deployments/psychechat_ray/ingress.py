@@ -18,11 +18,11 @@ from psychechat.policy import Policy
 from psychechat.safety.output_guard import Guard
 from psychechat.safety.webhook import WebhookEscalations
 from psychechat.telemetry import Metrics
-from psychechat_ray.again import Again
-from psychechat_ray.counts import RUNNING, Peers
 from psychechat_ray.metrics import Plane
 from psychechat_ray.models import weights_version
+from psychechat_ray.periodic import Periodic
 from psychechat_ray.remote import RemoteClassifier, RemoteGenerator
+from psychechat_ray.replica_counts import RUNNING, Peers
 from psychechat_ray.replicas import seen, settled
 
 Handle = DeploymentHandle[Any]
@@ -84,7 +84,7 @@ class Ingress:
 
     async def __del__(self) -> None:
         """Serve awaits it once no turn is under way any more."""
-        threads: list[Again | None] = [getattr(self, name, None) for name in ("_plane", "_peers")]
+        threads: list[Periodic | None] = [getattr(self, name, None) for name in ("_plane", "_peers")]
         for thread in threads:
             if thread is not None:  # __init__ may have failed
                 thread.close()

@@ -8,13 +8,13 @@ For Prometheus a type is a comment: `rate` and `histogram_quantile` read these a
 from prometheus_client import CollectorRegistry
 from ray.util.metrics import Gauge
 
-from psychechat_ray.again import Again
+from psychechat_ray.periodic import Periodic
 
 SECONDS = 2.0
 """Between two readings. Ray passes them on every ten (`RAY_metrics_report_interval_ms`)."""
 
 
-class Plane(Again):
+class Plane(Periodic):
     """Reads the registry until it is closed."""
 
     def __init__(self, registry: CollectorRegistry, replica: str) -> None:

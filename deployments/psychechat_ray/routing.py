@@ -5,7 +5,7 @@ from typing import Any
 from ray.serve.config import RequestRouterConfig
 from ray.serve.experimental.consistent_hash_router import ConsistentHashRouter
 
-from psychechat_ray import counts
+from psychechat_ray import replica_counts
 
 
 class Sticky(ConsistentHashRouter):
@@ -13,7 +13,7 @@ class Sticky(ConsistentHashRouter):
 
     def update_replicas(self, replicas: list[Any]) -> None:
         super().update_replicas(replicas)
-        counts.hear(self._deployment_id.name, len(replicas))
+        replica_counts.hear(self._deployment_id.name, len(replicas))
 
 
 STICKY = RequestRouterConfig(request_router_class=Sticky)  # type: ignore[arg-type]

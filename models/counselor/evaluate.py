@@ -31,11 +31,11 @@ from transformers import LogitsProcessor, LogitsProcessorList, Qwen3ForCausalLM
 from transformers.tokenization_utils_tokenizers import TokenizersBackend
 
 from models.counselor import architecture, card, natural, packing
+from models.counselor.classifier_labels import findings
 from models.counselor.corpus import lexicon
 from models.counselor.corpus.generate import conversation
 from models.counselor.corpus.story import Story, TurnRecord, opening, repeats
 from models.counselor.examples import Encoder, Example, Mix, Renderer, of_turn, stream
-from models.counselor.findings import findings
 from models.counselor.train import DEV_SEED, load
 from psychechat import prompts
 from psychechat.conversation import Conversation, Draft, Utterance

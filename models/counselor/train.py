@@ -24,7 +24,7 @@ from torch.nn.functional import cross_entropy
 from transformers import AutoTokenizer, Qwen3ForCausalLM
 from transformers.tokenization_utils_tokenizers import TokenizersBackend
 
-from models.counselor import architecture, card, halves, natural, packing, tokenizer
+from models.counselor import architecture, bf16_products, card, natural, packing, tokenizer
 from models.counselor.corpus import lexicon
 from models.counselor.examples import Encoder, Example, Mix, Renderer, stream
 from models.counselor.packing import Row
@@ -98,8 +98,8 @@ class Trainer:
         self.tokenizer = self._tokenizer()
         self.encode, self.render = Encoder(self.tokenizer), Renderer(self.tokenizer)
         self.model = architecture.initial(self.tokenizer, seed)
-        if halves.supported():
-            halves.use(self.model)
+        if bf16_products.supported():
+            bf16_products.use(self.model)
         else:
             self.model.set_attn_implementation(packing.NAME)
         embeddings = list(self.model.model.embed_tokens.parameters())

@@ -19,7 +19,6 @@ from aiohttp import web
 from rich.console import Console
 
 from benchmarks import overload
-from benchmarks.messages import ORDINARY, VEILED
 from benchmarks.overload import (
     MODELS,
     PHASES,
@@ -38,7 +37,8 @@ from benchmarks.overload import (
     summary,
     turn,
 )
-from benchmarks.servers import free_port
+from tests.support.messages import ORDINARY, VEILED
+from tests.support.servers import free_port
 
 GOOD = Ended(
     status=200,

@@ -15,13 +15,13 @@ import pytest
 from ray.serve.config import AutoscalingContext
 from typer.testing import CliRunner
 
-from benchmarks import servers
-from benchmarks.servers import Server
 from psychechat.cli import commands
 from psychechat.config import Autoscaling, EngineAutoscaling, GeneratorSettings
 from psychechat.engines.base import Load
 from psychechat_ray.autoscaling import Fullness, by_fullness, gauges, options
-from tests.redis_server import RedisServer
+from tests.support import servers
+from tests.support.redis_server import RedisServer
+from tests.support.servers import Server
 
 FULL = Load(num_requests_running=10)
 

@@ -14,10 +14,10 @@ import pytest
 import typer
 from ray.util.state import list_nodes
 
-from benchmarks.ray_cluster import Cluster, ray_head, ray_worker
-from benchmarks.servers import answers, wait_until
 from psychechat_ray import drain
 from psychechat_ray.drain import busy
+from tests.support.ray_cluster import Cluster, ray_head, ray_worker
+from tests.support.servers import answers, wait_until
 
 OURS = {"num_cpus": 0, "resources": {"ours": 1}}
 SLOW = {"seconds_per_word": 0.3}

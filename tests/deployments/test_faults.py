@@ -19,8 +19,8 @@ import openai
 import psutil
 import pytest
 
-from benchmarks import servers
-from benchmarks.servers import Server
+from tests.support import servers
+from tests.support.servers import Server
 
 pytestmark = pytest.mark.e2e
 

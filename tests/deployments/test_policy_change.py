@@ -13,8 +13,8 @@ import httpx
 import pytest
 import yaml
 
-from benchmarks.ray_cluster import Cluster, ray_head
 from psychechat.policy import Policy
+from tests.support.ray_cluster import Cluster, ray_head
 
 pytestmark = pytest.mark.e2e
 

@@ -26,9 +26,9 @@ from psychechat.engines.scripted import ScriptedGenerator
 from psychechat.errors import ContextLengthExceeded, DeadlineExceeded, EngineUnavailable, ReplicaDied
 from psychechat_ray import remote
 from psychechat_ray.classifier import Classifier
-from psychechat_ray.counts import RUNNING
 from psychechat_ray.generator import Generator
 from psychechat_ray.remote import RemoteClassifier, RemoteGenerator
+from psychechat_ray.replica_counts import RUNNING
 from psychechat_ray.replicas import deployment
 from psychechat_ray.routing import STICKY
 

@@ -12,10 +12,10 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from benchmarks import servers
-from benchmarks.servers import Server
 from psychechat.cli import commands
-from tests.redis_server import RedisServer
+from tests.support import servers
+from tests.support.redis_server import RedisServer
+from tests.support.servers import Server
 
 pytestmark = pytest.mark.e2e
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import openai
 import pytest
 
-from benchmarks import servers
-from benchmarks.servers import Server
 from psychechat_ray.configurations import load
-from tests.collector import Collector, collecting, exporting_to
-from tests.receiver import SECRET, Receiver, receiving
+from tests.support import servers
+from tests.support.collector import Collector, collecting, exporting_to
+from tests.support.receiver import SECRET, Receiver, receiving
+from tests.support.servers import Server
 
 E2E = Path(__file__).parent
 

@@ -23,12 +23,12 @@ import httpx
 import pytest
 import yaml
 
-from benchmarks import servers
-from benchmarks.servers import Server
 from psychechat_ray.configurations import load
 from psychechat_ray.ports import free_from
-from tests.collector import Collector, collecting, exporting_to
-from tests.receiver import SECRET, receiving
+from tests.support import servers
+from tests.support.collector import Collector, collecting, exporting_to
+from tests.support.receiver import SECRET, receiving
+from tests.support.servers import Server
 
 LOUD = Path(__file__).with_name("loud")
 CANARY = "zanzibarquux"

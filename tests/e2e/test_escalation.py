@@ -6,8 +6,8 @@ from typing import Any
 import httpx
 import pytest
 
-from benchmarks.servers import Server
-from tests.receiver import Receiver
+from tests.support.receiver import Receiver
+from tests.support.servers import Server
 
 
 def _ask(server: Server, text: str, request_id: str, *, timeout: float = 120, **more: Any) -> httpx.Response:

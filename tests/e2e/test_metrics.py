@@ -6,7 +6,7 @@ import httpx
 import openai
 from prometheus_client.parser import text_string_to_metric_families
 
-from benchmarks.servers import Server
+from tests.support.servers import Server
 
 Samples = dict[str, dict[frozenset[tuple[str, str]], float]]
 

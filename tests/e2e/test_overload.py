@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 from benchmarks.overload import asking, opened, summary
-from benchmarks.servers import Server
+from tests.support.servers import Server
 
 RATE, SECONDS = 40.0, 60.0
 """RATE: turns a second, several times what two cores can do, and what the queue holds."""

@@ -15,7 +15,7 @@ import openai
 import pytest
 import yaml
 
-from benchmarks.servers import free_port
+from tests.support.servers import free_port
 
 HELM = Path(__file__).parents[2] / "helm"
 VARIABLES = {"$__rate_interval": "1m", "$__range": "5m"}

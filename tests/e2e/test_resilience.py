@@ -12,7 +12,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from benchmarks.overload import asking
-from benchmarks.servers import Server
+from tests.support.servers import Server
 
 HELLO: Any = {"role": "user", "content": "I had a long day at work."}
 BODY = {"model": "psychechat", "messages": [HELLO], "temperature": 0}

@@ -6,8 +6,8 @@ Memory is not looked at: in its first minute every process still grows.
 import json
 from pathlib import Path
 
-from benchmarks.servers import Server
 from benchmarks.soak.__main__ import REPORT, failures, missed, play, told
+from tests.support.servers import Server
 
 STILL = {"a process": {"mb": 100.0, "mb_an_hour": 0.0, "grown_mb": 0.0}}
 

@@ -4,7 +4,7 @@ from collections import Counter
 
 import openai
 
-from tests.collector import Collector, Span
+from tests.support.collector import Collector, Span
 
 TRACE, CALLER = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 AGENT = {"emotion", "draft", "simulation", "review"}

@@ -16,10 +16,10 @@ import openai
 import pytest
 from typer.testing import CliRunner
 
-from benchmarks.ray_cluster import Cluster, ray_head
 from psychechat_ray.cli import app as commands
 from tests.helm.charts import CHART, Helm, Manifest
-from tests.redis_server import RedisServer
+from tests.support.ray_cluster import Cluster, ray_head
+from tests.support.redis_server import RedisServer
 
 pytestmark = [pytest.mark.e2e, pytest.mark.engine]
 

@@ -8,7 +8,7 @@ from torch.nn.functional import cross_entropy
 from transformers import Qwen3ForCausalLM
 from transformers.tokenization_utils_tokenizers import TokenizersBackend
 
-from models.counselor import architecture, halves, packing
+from models.counselor import architecture, bf16_products, packing
 from models.counselor.examples import END, Encoder, Example, Mix, Renderer, stream
 from models.counselor.train import load
 from psychechat.conversation import Conversation, Utterance
@@ -67,7 +67,7 @@ def test_bf16_products_have_the_same_gradients_up_to_rounding() -> None:
 
     model.set_attn_implementation(packing.NAME)
     exact = gradients()
-    halves.use(model)
+    bf16_products.use(model)
     for full, half in zip(exact, gradients(), strict=True):
         assert (full - half).norm() < 0.08 * full.norm()
 

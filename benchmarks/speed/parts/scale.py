@@ -23,12 +23,12 @@ from typing import Any
 import orjson
 import psutil
 
-from benchmarks.servers import SCRIPTED, Server, free_port
 from benchmarks.speed import wire
 from benchmarks.speed.measure import percentiles
 from benchmarks.speed.parts.base import Bench, Found, Part
 from benchmarks.speed.peers import ours
 from benchmarks.speed.processes import Tree
+from tests.support.servers import SCRIPTED, Server, free_port
 
 PACE = 30
 """Tokens a second: what Qwen3-8B writes for each of many streams on one GPU."""

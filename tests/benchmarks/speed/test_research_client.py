@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from benchmarks.servers import free_port
 from benchmarks.speed import wire
 from benchmarks.speed.conversations import Turn
 from benchmarks.speed.research_client import STAGES, TRIES, Client, parse
 from psychechat.conversation import Conversation, Utterance
+from tests.support.servers import free_port
 
 TURN = Turn(Conversation((Utterance("seeker", "I cannot sleep before exams."),)))
 EMOTION = {"current_emotion": ["worried"], "current_analysis": "An exam."}

@@ -8,7 +8,6 @@ import httpx
 import pytest
 from opentelemetry.trace import Tracer
 
-from benchmarks.servers import free_port
 from psychechat import prompts
 from psychechat.api.app import create_app
 from psychechat.api.http.auth import Keyring
@@ -19,7 +18,8 @@ from psychechat.pipeline.services import Pipeline
 from psychechat.policy import Policy
 from psychechat.telemetry import Metrics
 from psychechat.tracing import OFF
-from tests.http_server import listening
+from tests.support.http_server import listening
+from tests.support.servers import free_port
 
 
 class Served:

@@ -16,7 +16,7 @@ from psychechat.engines.base import Call, StageName
 from psychechat.engines.scripted import Answer, ScriptedClassifier, ScriptedGenerator
 from psychechat.errors import EngineUnavailable
 from psychechat.safety.webhook import WebhookEscalations
-from tests.receiver import SECRET, receiving
+from tests.support.receiver import SECRET, receiving
 
 CANARY = "zanzibarquux"
 WANTS_TO_DIE = "I want to die"

@@ -13,9 +13,9 @@ from psychechat.config import EscalationSettings
 from psychechat.engines.base import StageName
 from psychechat.engines.scripted import ScriptedGenerator
 from psychechat.safety.webhook import WebhookEscalations
-from tests.collector import Collector, collecting, exporting_to
-from tests.receiver import SECRET, Delivery, receiving
 from tests.serving.api.conftest import Served
+from tests.support.collector import Collector, collecting, exporting_to
+from tests.support.receiver import SECRET, Delivery, receiving
 
 TRACE, CALLER = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 CANARY = "zanzibarquux"

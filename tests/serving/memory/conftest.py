@@ -4,7 +4,7 @@ from collections.abc import Iterator
 import pytest
 
 from psychechat.config import MemoryKeys
-from tests.redis_server import RedisServer
+from tests.support.redis_server import RedisServer
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from psychechat.memory.base import Memory, Unreadable
 from psychechat.memory.local import LocalMemory
 from psychechat.memory.redis import RedisMemory
 from psychechat.memory.vault import Vault
-from tests.redis_server import RedisServer
+from tests.support.redis_server import RedisServer
 
 pytestmark = pytest.mark.asyncio
 

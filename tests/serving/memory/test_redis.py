@@ -23,7 +23,7 @@ from psychechat.emotion import Group, Label
 from psychechat.memory.base import Unreadable
 from psychechat.memory.redis import RedisMemory
 from psychechat.memory.vault import Vault
-from tests.redis_server import RedisServer, programs, tls_programs
+from tests.support.redis_server import RedisServer, programs, tls_programs
 
 pytestmark = pytest.mark.asyncio
 

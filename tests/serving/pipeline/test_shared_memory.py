@@ -27,7 +27,7 @@ from psychechat.pipeline.turn import run_turn
 from psychechat.pipeline.turn_memory import forget
 from psychechat.policy import Policy
 from psychechat.telemetry import Metrics
-from tests.redis_server import RedisServer
+from tests.support.redis_server import RedisServer
 
 pytestmark = pytest.mark.asyncio
 

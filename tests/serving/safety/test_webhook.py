@@ -27,7 +27,7 @@ from psychechat.safety import webhook
 from psychechat.safety.escalation import CrisisTurn
 from psychechat.safety.webhook import BACKOFF, LONGEST_PAUSE, RETRY_WINDOW, WebhookEscalations
 from psychechat.telemetry import Metrics
-from tests.receiver import HANG, SECRET, receiving
+from tests.support.receiver import HANG, SECRET, receiving
 
 pytestmark = pytest.mark.asyncio
 

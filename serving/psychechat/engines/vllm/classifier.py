@@ -16,8 +16,8 @@ from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
 
 from psychechat.conversation import Assessment
 from psychechat.engines.base import Call
+from psychechat.engines.vllm.cpu.niceness import step_back
 from psychechat.engines.vllm.model import pooler_config
-from psychechat.engines.vllm.niceness import step_back
 from psychechat.engines.vllm.stats import stat_loggers
 from psychechat.engines.vllm.windows import Windows, assess
 from psychechat.errors import DeadlineExceeded, EngineUnavailable

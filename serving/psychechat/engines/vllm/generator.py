@@ -22,12 +22,12 @@ from psychechat.conversation import TokenLogprob
 from psychechat.engines.base import Call, Delta, FinishReason, Load, Message, Sampling, Stage, Usage
 from psychechat.engines.stopping import StopStrings
 from psychechat.engines.thinking import CLOSE, ThinkingSplitter, begun
-from psychechat.engines.vllm import jump
-from psychechat.engines.vllm import sampling as cpu_sampling
+from psychechat.engines.vllm.cpu import jump_forward
+from psychechat.engines.vllm.cpu import sparse_penalties as cpu_sampling
+from psychechat.engines.vllm.cpu.niceness import step_back
 from psychechat.engines.vllm.encoding import Encoder
 from psychechat.engines.vllm.grammar import grammar
 from psychechat.engines.vllm.logprobs import Scores
-from psychechat.engines.vllm.niceness import step_back
 from psychechat.engines.vllm.stats import Gauges, stat_loggers
 from psychechat.errors import ContextLengthExceeded, DeadlineExceeded, EngineUnavailable, InvalidRequest, Overloaded
 
@@ -43,8 +43,8 @@ DEFAULTS: Mapping[str, Any] = {
 }
 CPU_DEFAULTS: Mapping[str, Any] = {
     "block_size": 32,  # the CPU's default of 128 tokens a block leaves little of a short conversation to share
-    "scheduler_cls": "psychechat.engines.vllm.scheduler.CrisisFirst",
-    "speculative_config": jump.CONFIG,
+    "scheduler_cls": "psychechat.engines.vllm.cpu.urgent_steps.CrisisFirst",
+    "speculative_config": jump_forward.CONFIG,
     "worker_extension_cls": cpu_sampling.EXTENSION,
 }
 

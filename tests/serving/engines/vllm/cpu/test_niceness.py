@@ -12,7 +12,7 @@ from typing import Any
 import psutil
 import pytest
 
-from psychechat.engines.vllm import niceness
+from psychechat.engines.vllm.cpu import niceness
 
 _SLEEP = [sys.executable, "-c", "import time; time.sleep(60)"]
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 logger = logging.getLogger(__name__)
 
 
-class Again:
+class Periodic:
     """Does its work at once and then every so many seconds, until it is closed, whatever the work raises."""
 
     def __init__(self, work: Callable[[], None], seconds: float, name: str) -> None:

@@ -1,4 +1,4 @@
-"""What was tried to make the demo classifier better or faster: `python -m models.tried`.
+"""What was tried to make the demo classifier better or faster: `python -m models.ablations`.
 
 Three questions, each answered on a seeded sample of the sets: do previous messages help, what would a pruned vocabulary
 save, what would an encoder of four layers lose. Everything compared is trained and measured alike and in one run, so
@@ -54,7 +54,7 @@ def main(
     examples = list(sampled(load(seed), seed))
     encoder = prepare(RUNS / "encoder", heads=None, console=console)
     report = {
-        "command": f"python -m models.tried --seed {seed} --epochs {epochs}",
+        "command": f"python -m models.ablations --seed {seed} --epochs {epochs}",
         "machine": machine(),
         "history": history(encoder),
         "vocabulary": vocabulary(examples, seed),

@@ -10,8 +10,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from benchmarks.servers import free_port
-from tests.http_server import listening
+from tests.support.http_server import listening
+from tests.support.servers import free_port
 
 
 @dataclass(frozen=True)

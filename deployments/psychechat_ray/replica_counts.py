@@ -10,7 +10,7 @@ from types import MappingProxyType
 
 from ray import serve
 
-from psychechat_ray.again import Again
+from psychechat_ray.periodic import Periodic
 
 ASK_SECONDS = 10.0
 
@@ -24,7 +24,7 @@ def hear(deployment: str, replicas: int) -> None:
     _running[deployment] = replicas
 
 
-class Peers(Again):
+class Peers(Periodic):
     """Asks how many replicas a deployment has, until it is closed. Without an answer what was last heard stays."""
 
     def __init__(self, application: str, deployment: str) -> None:

@@ -2,7 +2,7 @@
 
 from vllm.v1.core.sched.output import SchedulerOutput
 
-from psychechat.engines.vllm.jump import JumpForward
+from psychechat.engines.vllm.cpu.jump_forward import JumpForward
 
 _FEW = 1 / 4
 """Of the batch. A step of more urgent sequences than that is not so much shorter than one of all."""

@@ -16,7 +16,7 @@ def test_steps_that_vllm_counts_otherwise_are_noticed(
 ) -> None:
     from vllm.v1.core.sched.scheduler import Scheduler
 
-    from psychechat.engines.vllm.scheduler import CrisisFirst
+    from psychechat.engines.vllm.cpu.urgent_steps import CrisisFirst
 
     def schedule(scheduler: Scheduler, _: bool) -> None:
         scheduler.current_step = counted

@@ -15,7 +15,7 @@ from typing import Self
 import pytest
 import redis
 
-from benchmarks.servers import free_port
+from tests.support.servers import free_port
 
 
 def programs() -> list[str]:

@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 from transformers import BertModel
 
-from models.tried import student
+from models.ablations import student
 from tests.models import tiny
 
 

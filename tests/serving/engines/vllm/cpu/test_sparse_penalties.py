@@ -38,7 +38,7 @@ def logits(rows: int) -> torch.Tensor:
 def test_sequences_are_penalised_as_by_vllm(repetition: float) -> None:
     from vllm.v1.sample.sampler import Sampler
 
-    from psychechat.engines.vllm.sampling import of_sequences
+    from psychechat.engines.vllm.cpu.sparse_penalties import of_sequences
 
     ours = of_sequences(logits(len(OUTPUTS)), metadata(repetition), OUTPUTS)
     theirs = Sampler.apply_penalties(logits(len(OUTPUTS)), metadata(repetition), OUTPUTS)
@@ -49,7 +49,7 @@ def test_sequences_are_penalised_as_by_vllm(repetition: float) -> None:
 def test_proposed_tokens_are_penalised_as_by_vllm(repetition: float) -> None:
     from vllm.v1.sample.rejection_sampler import RejectionSampler
 
-    from psychechat.engines.vllm.sampling import of_proposals
+    from psychechat.engines.vllm.cpu.sparse_penalties import of_proposals
 
     sequences = torch.tensor([0, 2, 2, 3, 4, 4, 4])
     written = [[*OUTPUTS[sequence], 7][: len(OUTPUTS[sequence]) + row % 2] for row, sequence in enumerate(sequences)]
@@ -60,7 +60,7 @@ def test_proposed_tokens_are_penalised_as_by_vllm(repetition: float) -> None:
 
 
 def test_what_vllm_fills_up_with_is_no_token() -> None:
-    from psychechat.engines.vllm.sampling import of_sequences
+    from psychechat.engines.vllm.cpu.sparse_penalties import of_sequences
 
     filled = [[*written, -1, VOCABULARY] for written in OUTPUTS]
     ours = of_sequences(logits(len(OUTPUTS)), metadata(), filled)
@@ -68,13 +68,13 @@ def test_what_vllm_fills_up_with_is_no_token() -> None:
 
 
 def test_without_penalties_nothing_changes() -> None:
-    from psychechat.engines.vllm.sampling import of_sequences
+    from psychechat.engines.vllm.cpu.sparse_penalties import of_sequences
 
     torch.testing.assert_close(of_sequences(logits(5), metadata(none=True), OUTPUTS), logits(5), rtol=0, atol=0)
 
 
 def test_a_step_without_proposals_is_sampled_as_without_any() -> None:
-    from psychechat.engines.vllm.sampling import if_proposed
+    from psychechat.engines.vllm.cpu.sparse_penalties import if_proposed
 
     def judge(*given: Any) -> str:
         return f"judged {len(given)}"

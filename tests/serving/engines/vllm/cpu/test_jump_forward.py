@@ -43,8 +43,8 @@ class World:
         from transformers import AutoTokenizer
         from vllm.v1.structured_output.backend_xgrammar import XgrammarGrammar
 
+        from psychechat.engines.vllm.cpu.jump_forward import MOST, JumpForward
         from psychechat.engines.vllm.grammar import grammar
-        from psychechat.engines.vllm.jump import MOST, JumpForward
 
         model = str(files("psychechat").joinpath("demo", "counselor"))
         self.tokenizer: Any = AutoTokenizer.from_pretrained(model)
@@ -135,7 +135,7 @@ def test_nothing_is_forced_without_a_grammar(world: World, grammar: object) -> N
 
 
 def test_no_more_is_proposed_than_the_engine_has_room_for(world: World) -> None:
-    from psychechat.engines.vllm.jump import CONFIG, MOST, Silent
+    from psychechat.engines.vllm.cpu.jump_forward import CONFIG, MOST, Silent
 
     assert len(world.scheduler._tokens_of('"current_analysis":"recent_change":"overall_trend"')) == MOST
     assert CONFIG["num_speculative_tokens"] == MOST
@@ -144,7 +144,7 @@ def test_no_more_is_proposed_than_the_engine_has_room_for(world: World) -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.int32, torch.int64])
 def test_each_proposed_token_has_its_sequences_number(dtype: torch.dtype) -> None:
-    from psychechat.engines.vllm.jump import expand
+    from psychechat.engines.vllm.cpu.jump_forward import expand
 
     numbers, ends = torch.tensor([7, 0, 3, 5], dtype=dtype), torch.tensor([2, 3, 3, 6], dtype=torch.int32)
     found = torch.zeros(6, dtype=dtype)
@@ -181,7 +181,7 @@ def test_what_was_proposed_is_drawn_as_without_it(temperature: float) -> None:
     from vllm.triton_utils.dispatcher import register_kernels
     from vllm.v1.sample import rejection_sampler
 
-    from psychechat.engines.vllm.jump import EXPAND, expand
+    from psychechat.engines.vllm.cpu.jump_forward import EXPAND, expand
 
     register_kernels({EXPAND: expand})
     torch.manual_seed(0)

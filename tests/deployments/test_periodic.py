@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from psychechat_ray.again import Again
+from psychechat_ray.periodic import Periodic
 
 CANARY = "zanzibarquux"
 
@@ -20,7 +20,7 @@ def test_work_goes_on_after_an_error(caplog: pytest.LogCaptureFixture) -> None:
         again.close()
         went_on.set()
 
-    again = Again(work, 0.01, "metrics")
+    again = Periodic(work, 0.01, "metrics")
     assert went_on.wait(10)
     assert caplog.text.count("metrics: ZeroDivisionError") == 2
     assert CANARY not in caplog.text

@@ -14,7 +14,7 @@ import httpx
 import psutil
 import yaml
 
-from benchmarks.servers import answers, free_port, free_ports
+from tests.support.servers import answers, free_port, free_ports
 
 BIN = Path(sys.executable).parent
 

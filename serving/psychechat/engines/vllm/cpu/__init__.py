@@ -1,0 +1,1 @@
+"""All that changes vLLM on a CPU."""
