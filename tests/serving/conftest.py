@@ -1,0 +1,1 @@
+from tests.support.virtual_time import pytest_asyncio_loop_factories as pytest_asyncio_loop_factories
