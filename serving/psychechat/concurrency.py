@@ -1,8 +1,11 @@
-"""Side by side, in one scope."""
+"""Time and tasks: the type of a clock, and coroutines side by side in one scope."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar, overload
+
+Clock = Callable[[], float]
+"""Seconds, from wherever its owner counts them."""
 
 A = TypeVar("A")
 B = TypeVar("B")

@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from enum import IntEnum
 
+from psychechat.concurrency import Clock
 from psychechat.errors import Overloaded
 from psychechat.policy import Policy
 from psychechat.telemetry import Metrics
@@ -51,7 +52,13 @@ class Bounds:
 class Admission:
     """Both lanes of one ingress replica. `generations`: the sequences that its engines may run for it at once, now."""
 
-    def __init__(self, generations: Callable[[], int], policy: Callable[[], Policy], metrics: Metrics) -> None:
+    def __init__(
+        self,
+        generations: Callable[[], int],
+        policy: Callable[[], Policy],
+        metrics: Metrics,
+        clock: Clock = time.monotonic,
+    ) -> None:
         def door() -> Bounds:
             limits = policy().admission
             return Bounds(limits.tokens, limits.tokens, limits.waiting, limits.door_seconds, crisis_seconds=0.0)
@@ -61,8 +68,8 @@ class Admission:
             ordinary = limits.ordinary(most)
             return Bounds(most, ordinary, limits.waiting, limits.generation_seconds, limits.crisis_seconds)
 
-        self.classification = Lane("classification", door, metrics)
-        self.generation = Lane("generation", engine, metrics)
+        self.classification = Lane("classification", door, metrics, clock)
+        self.generation = Lane("generation", engine, metrics, clock)
 
 
 def tokens(text: str) -> int:
@@ -85,11 +92,13 @@ class Lane:
     goes next.
     """
 
-    def __init__(self, name: str, bounds: Callable[[], Bounds], metrics: Metrics) -> None:
-        self._name, self._bounds = name, bounds
+    def __init__(
+        self, name: str, bounds: Callable[[], Bounds], metrics: Metrics, clock: Clock = time.monotonic
+    ) -> None:
+        self._name, self._bounds, self._clock = name, bounds, clock
         self._held = self._held_by_ordinary = self._number = 0
         self._waiting: list[_Waiter] = []
-        self._pace = _Pace()
+        self._pace = _Pace(clock)
         self._refusals, self._seconds = metrics.refusals, metrics.wait_seconds.labels(name)
         metrics.permits.labels(name, "held").set_function(lambda: self._held)
         metrics.permits.labels(name, "waiting").set_function(lambda: len(self._waiting))
@@ -129,7 +138,7 @@ class Lane:
         if rank is not Rank.CRISIS and sum(w.rank is not Rank.CRISIS for w in self._waiting) >= bounds.waiting:
             self._make_room(waiter)
         insort(self._waiting, waiter)
-        began = time.monotonic()
+        began = self._clock()
         try:
             async with asyncio.timeout(seconds):
                 await waiter.granted
@@ -139,7 +148,7 @@ class Lane:
                 raise self._refusal("late", cost) from None
             raise
         finally:
-            self._seconds.observe(time.monotonic() - began)
+            self._seconds.observe(self._clock() - began)
         return self._permit(waiter)
 
     def spare(self, cost: int) -> Permit | None:
@@ -207,19 +216,21 @@ class Lane:
 class _Pace:
     """How fast permits came back of late, and so how long it takes until a place is free."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
         self._returns: deque[tuple[float, int]] = deque(maxlen=_RETURNS)
 
     def note(self, cost: int) -> None:
-        self._returns.append((time.monotonic(), cost))
+        self._returns.append((self._clock(), cost))
 
     def seconds(self, cost: int) -> float:
         """Until this much has come back; between one second and one minute."""
-        while self._returns and time.monotonic() - self._returns[0][0] > _RECENT_SECONDS:
+        now = self._clock()
+        while self._returns and now - self._returns[0][0] > _RECENT_SECONDS:
             self._returns.popleft()
         if not self._returns:
             return _RETRY[0]
-        took = time.monotonic() - self._returns[0][0]
+        took = now - self._returns[0][0]
         returned = sum(cost for _, cost in self._returns)
         return min(max(cost * took / returned, _RETRY[0]), _RETRY[1])
 

@@ -1,16 +1,13 @@
 """What each key may ask for: turns and tokens a minute, and turns at once. Each ingress replica counts for itself."""
 
 import time
-from collections import Counter
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-from limits import RateLimitItem, RateLimitItemPerMinute
-from limits.storage import MemoryStorage
-from limits.strategies import SlidingWindowCounterRateLimiter
-
 from psychechat.admission.lanes import Permit
+from psychechat.concurrency import Clock
 from psychechat.errors import Overloaded
 from psychechat.policy import Policy, Quota
 from psychechat.telemetry import Metrics
@@ -20,9 +17,10 @@ _RETRY_SECONDS = 1.0
 
 
 class Quotas:
-    def __init__(self, policy: Callable[[], Policy], metrics: Metrics) -> None:
+    def __init__(self, policy: Callable[[], Policy], metrics: Metrics, clock: Clock = time.monotonic) -> None:
         self._policy, self._refusals = policy, metrics.refusals
-        self._limiter = SlidingWindowCounterRateLimiter(MemoryStorage())
+        self._turns: defaultdict[str, _LastMinute] = defaultdict(lambda: _LastMinute(clock))
+        self._tokens: defaultdict[str, _LastMinute] = defaultdict(lambda: _LastMinute(clock))
         self._under_way: Counter[str] = Counter()
 
     def enter(self, tenant: str) -> Permit:
@@ -40,9 +38,11 @@ class Quotas:
 
         Raises Overloaded if others began meanwhile, and that was the last of the minute.
         """
-        most = self._of(tenant).turns_per_minute
-        if most is not None and not self._limiter.hit(_a_minute(most, "turns"), tenant):
-            raise self._refusal(self._turns(tenant, most))
+        spent = self._spent_turns(tenant)
+        if spent is not None:
+            raise self._refusal(spent)
+        if self._of(tenant).turns_per_minute is not None:
+            self._turns[tenant].add(1)
 
     def exceeded(self, tenant: str) -> bool:
         """Whether a turn of this key would be refused now, unless it is a crisis."""
@@ -58,28 +58,26 @@ class Quotas:
         """What a turn has cost. It may take all that is left, but no debt is carried over."""
         most = self._of(tenant).tokens_per_minute
         if most is not None:
-            item = _a_minute(most, "tokens")
-            left = self._limiter.get_window_stats(item, tenant).remaining
-            self._limiter.hit(item, tenant, cost=min(tokens, left))
+            used = self._tokens[tenant]
+            used.add(min(tokens, most - used.sum))
 
     def _spent(self, tenant: str) -> "_Spent | None":
-        quota = self._of(tenant)
-        most = quota.turns_at_once
+        most = self._of(tenant).turns_at_once
         if most is not None and self._under_way[tenant] >= most:
             return _Spent("turns_at_once", _RETRY_SECONDS, f"{most} turns at once")
-        most = quota.turns_per_minute
-        if most is not None and not self._limiter.test(_a_minute(most, "turns"), tenant):
-            return self._turns(tenant, most)
-        return self._spent_tokens(tenant)
+        return self._spent_turns(tenant) or self._spent_tokens(tenant)
 
-    def _turns(self, tenant: str, most: int) -> "_Spent":
-        return _Spent("turns", self._wait(_a_minute(most, "turns"), tenant), f"{most} turns a minute")
+    def _spent_turns(self, tenant: str) -> "_Spent | None":
+        most, used = self._of(tenant).turns_per_minute, self._turns[tenant]
+        if most is None or used.sum < most:
+            return None
+        return _Spent("turns", used.seconds, f"{most} turns a minute")
 
     def _spent_tokens(self, tenant: str) -> "_Spent | None":
-        most = self._of(tenant).tokens_per_minute
-        if most is None or self._limiter.test(_a_minute(most, "tokens"), tenant):
+        most, used = self._of(tenant).tokens_per_minute, self._tokens[tenant]
+        if most is None or used.sum < most:
             return None
-        return _Spent("tokens", self._wait(_a_minute(most, "tokens"), tenant), f"{most} tokens a minute")
+        return _Spent("tokens", used.seconds, f"{most} tokens a minute")
 
     def _of(self, tenant: str) -> Quota:
         policy = self._policy()
@@ -90,12 +88,9 @@ class Quotas:
         if not self._under_way[tenant]:
             del self._under_way[tenant]
 
-    def _wait(self, item: RateLimitItem, tenant: str) -> float:
-        return max(_RETRY_SECONDS, self._limiter.get_window_stats(item, tenant).reset_time - time.time())
-
     def _refusal(self, spent: "_Spent") -> Overloaded:
         self._refusals.labels("key", spent.cause).inc()
-        return Overloaded(spent.seconds, f"This key's limit of {spent.limit} is reached.")
+        return Overloaded(max(spent.seconds, _RETRY_SECONDS), f"This key's limit of {spent.limit} is reached.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,5 +102,27 @@ class _Spent:
     limit: str
 
 
-def _a_minute(amount: int, unit: str) -> RateLimitItem:
-    return RateLimitItemPerMinute(amount, namespace=unit)
+class _LastMinute:
+    """What one key has used of one thing in the last sixty seconds, whenever they began."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._uses: deque[tuple[float, int]] = deque()
+        """When each is forgotten, and how much it was."""
+        self._sum = 0
+
+    @property
+    def sum(self) -> int:
+        while self._uses and self._uses[0][0] <= self._clock():
+            self._sum -= self._uses.popleft()[1]
+        return self._sum
+
+    @property
+    def seconds(self) -> float:
+        """Until it is less."""
+        return self._uses[0][0] - self._clock()
+
+    def add(self, amount: int) -> None:
+        if amount > 0:
+            self._uses.append((self._clock() + 60.0, amount))
+            self._sum += amount

@@ -1,19 +1,19 @@
 """Permits: who gets one, who waits and in which order, who is refused, and that none is ever lost."""
 
 import asyncio
-from collections.abc import Callable
 from contextlib import ExitStack
-from types import SimpleNamespace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from psychechat.admission import lanes
 from psychechat.admission.lanes import Admission, Bounds, Lane, Permit, Rank
 from psychechat.errors import Overloaded
 from psychechat.policy import Policy
 from psychechat.telemetry import Metrics
+from tests.support import virtual_time
+
+pytestmark = virtual_time.mark
 
 BOUNDS = {"most": 4, "ordinary": 3, "waiting": 2, "seconds": 0.1, "crisis_seconds": 0.1}
 
@@ -23,7 +23,8 @@ class Room:
 
     def __init__(self, **bounds: float) -> None:
         self.metrics = Metrics()
-        self.lane = Lane("generation", lambda: Bounds(**{**BOUNDS, **bounds}), self.metrics)  # type: ignore[arg-type]
+        limits = Bounds(**{**BOUNDS, **bounds})  # type: ignore[arg-type]
+        self.lane = Lane("generation", lambda: limits, self.metrics, virtual_time.clock)
 
     def permits(self, state: str) -> float:
         labels = {"lane": "generation", "state": state}
@@ -51,7 +52,6 @@ class Room:
         return task
 
 
-@pytest.mark.asyncio
 async def test_what_is_kept_for_a_crisis_is_given_to_nothing_else() -> None:
     room = Room()
     with await room.fill(ordinary=3):
@@ -63,7 +63,6 @@ async def test_what_is_kept_for_a_crisis_is_given_to_nothing_else() -> None:
     assert room.permits("held") == 0
 
 
-@pytest.mark.asyncio
 async def test_crisis_turns_may_hold_everything() -> None:
     room = Room()
     with await room.fill(ordinary=0, crisis=4), pytest.raises(Overloaded):
@@ -71,7 +70,6 @@ async def test_crisis_turns_may_hold_everything() -> None:
     assert room.refused("late") == 1
 
 
-@pytest.mark.asyncio
 async def test_waiters_go_by_rank_then_first_come_first_served() -> None:
     room = Room(waiting=9, seconds=9, crisis_seconds=9)
     order: list[Rank] = []
@@ -86,7 +84,6 @@ async def test_waiters_go_by_rank_then_first_come_first_served() -> None:
     assert order == sorted(ranks)
 
 
-@pytest.mark.asyncio
 async def test_a_newcomer_does_not_overtake_its_equals() -> None:
     """A small one would fit; the large one that came first has its turn."""
     room = Room(most=5, ordinary=4, seconds=9)
@@ -100,7 +97,6 @@ async def test_a_newcomer_does_not_overtake_its_equals() -> None:
         assert room.permits("held") == 3
 
 
-@pytest.mark.asyncio
 async def test_in_a_full_queue_low_risk_makes_room_for_raised_risk_only() -> None:
     room = Room(seconds=9)
     with await room.fill(ordinary=3):
@@ -116,7 +112,6 @@ async def test_in_a_full_queue_low_risk_makes_room_for_raised_risk_only() -> Non
             pass
 
 
-@pytest.mark.asyncio
 async def test_a_crisis_waits_although_the_queue_is_full() -> None:
     room = Room(seconds=9, crisis_seconds=9)
     with await room.fill(ordinary=3, crisis=1):
@@ -126,7 +121,6 @@ async def test_a_crisis_waits_although_the_queue_is_full() -> None:
             pass
 
 
-@pytest.mark.asyncio
 async def test_who_must_not_wait_is_let_in_over_the_bounds() -> None:
     room = Room(crisis_seconds=0)
     with await room.fill(ordinary=3, crisis=9):
@@ -134,14 +128,12 @@ async def test_who_must_not_wait_is_let_in_over_the_bounds() -> None:
     assert room.permits("held") == 0
 
 
-@pytest.mark.asyncio
 async def test_what_costs_more_than_there_is_gets_all_there_is() -> None:
     room = Room()
     with await room.lane.acquire(Rank.ORDINARY, 1_000):
         assert room.permits("held") == BOUNDS["ordinary"]
 
 
-@pytest.mark.asyncio
 async def test_what_is_spare_is_all_or_nothing_and_nothing_of_what_is_kept_for_a_crisis() -> None:
     room = Room()
     with await room.fill(ordinary=1):
@@ -156,7 +148,6 @@ async def test_what_is_spare_is_all_or_nothing_and_nothing_of_what_is_kept_for_a
     assert room.lane.spare(4) is None
 
 
-@pytest.mark.asyncio
 async def test_nothing_is_spare_while_somebody_waits() -> None:
     room = Room(most=5, ordinary=4, seconds=9)
     with await room.fill(ordinary=2):
@@ -167,7 +158,6 @@ async def test_nothing_is_spare_while_somebody_waits() -> None:
         assert room.permits("held") == 3
 
 
-@pytest.mark.asyncio
 async def test_bulk_never_shuts_the_lane_to_a_turn() -> None:
     room = Room(most=8, ordinary=8, waiting=9)
     with await room.lane.acquire(Rank.BULK, 1_000):
@@ -177,7 +167,6 @@ async def test_bulk_never_shuts_the_lane_to_a_turn() -> None:
             assert room.permits("held") == 8
 
 
-@pytest.mark.asyncio
 async def test_waiting_has_an_end_and_says_when_to_come_back() -> None:
     room = Room(seconds=0.05)
     with await room.fill(ordinary=3), pytest.raises(Overloaded) as refused:
@@ -186,7 +175,6 @@ async def test_waiting_has_an_end_and_says_when_to_come_back() -> None:
     assert (room.refused("late"), room.permits("waiting")) == (1, 0)
 
 
-@pytest.mark.asyncio
 async def test_crises_that_wait_take_no_ones_place_in_the_queue() -> None:
     room = Room(waiting=1, seconds=9, crisis_seconds=9)
     with await room.fill(ordinary=3, crisis=1):
@@ -199,20 +187,16 @@ async def test_crises_that_wait_take_no_ones_place_in_the_queue() -> None:
         permit.close()
 
 
-@pytest.mark.asyncio
-async def test_the_pace_of_ten_minutes_ago_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_pace_of_ten_minutes_ago_says_nothing() -> None:
     room = Room(seconds=0.01)
-    now = 0.0
-    monkeypatch.setattr(lanes, "time", SimpleNamespace(monotonic=lambda: now))
     with await room.lane.acquire(Rank.ORDINARY):
         pass
-    now = 600.0
+    await asyncio.sleep(600)
     with await room.fill(ordinary=3), pytest.raises(Overloaded) as refused:
         await room.lane.acquire(Rank.ORDINARY, seconds=0)
     assert refused.value.retry_after == 1
 
 
-@pytest.mark.asyncio
 async def test_retry_after_follows_the_observed_rate() -> None:
     """Ten a second come back: a newcomer behind twenty others hears of some two seconds, not of one."""
     room = Room(waiting=20, seconds=9)
@@ -229,7 +213,6 @@ async def test_retry_after_follows_the_observed_rate() -> None:
     assert 1.5 < refused.value.retry_after < 4
 
 
-@pytest.mark.asyncio
 async def test_one_that_gives_up_makes_way_and_one_that_was_just_let_in_gives_back() -> None:
     room = Room(most=2, ordinary=1, seconds=9)
     held = await room.fill(ordinary=1)
@@ -242,13 +225,12 @@ async def test_one_that_gives_up_makes_way_and_one_that_was_just_let_in_gives_ba
     assert (room.permits("held"), room.permits("waiting")) == (0, 0)
 
 
-@settings(deadline=None)  # it waits, on whatever machine
 @given(
     st.lists(
         st.tuples(st.sampled_from(Rank), st.integers(1, 3), st.sampled_from(["work", "cancel", "hurry"])), max_size=30
     )
 )
-def test_however_they_come_and_go_no_bound_is_crossed_and_no_permit_lost(
+async def test_however_they_come_and_go_no_bound_is_crossed_and_no_permit_lost(
     arrivals: list[tuple[Rank, int, str]],
 ) -> None:
     room = Room(waiting=5, seconds=0.02, crisis_seconds=0.02)
@@ -263,26 +245,22 @@ def test_however_they_come_and_go_no_bound_is_crossed_and_no_permit_lost(
         except Overloaded:
             pass
 
-    async def all_of_them() -> None:
-        tasks = []
-        for rank, cost, how in arrivals:
-            tasks.append(asyncio.create_task(one(rank, cost, how)))
-            if how == "cancel":
-                await asyncio.sleep(0)
-                tasks[-1].cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-    asyncio.run(all_of_them())
+    tasks = []
+    for rank, cost, how in arrivals:
+        tasks.append(asyncio.create_task(one(rank, cost, how)))
+        if how == "cancel":
+            await asyncio.sleep(0)
+            tasks[-1].cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
     assert most <= BOUNDS["most"]
     assert (room.permits("held"), room.permits("waiting")) == (0, 0)
 
 
-@pytest.mark.asyncio
 async def test_engines_that_come_let_waiters_in_and_those_that_go_take_nothing_back() -> None:
     """Engines of ten sequences each, eight of them for other turns than crises."""
     engines, policy = 1, Policy()
     metrics = Metrics()
-    lane = Admission(lambda: 10 * engines, lambda: policy, metrics).generation
+    lane = Admission(lambda: 10 * engines, lambda: policy, metrics, virtual_time.clock).generation
 
     def held() -> float:
         labels = {"lane": "generation", "state": "held"}
@@ -309,11 +287,10 @@ async def test_engines_that_come_let_waiters_in_and_those_that_go_take_nothing_b
         assert held() == 3
 
 
-@pytest.mark.asyncio
 async def test_one_that_came_when_there_was_more_gets_all_there_is() -> None:
     """Else it waits for what never comes, and all others behind it."""
     engines = 2
-    lane = Admission(lambda: 10 * engines, Policy, Metrics()).generation
+    lane = Admission(lambda: 10 * engines, Policy, Metrics(), virtual_time.clock).generation
     first = await lane.acquire(Rank.ORDINARY, 16)
     large = asyncio.create_task(lane.acquire(Rank.ORDINARY, 16))
     await asyncio.sleep(0)
@@ -325,10 +302,11 @@ async def test_one_that_came_when_there_was_more_gets_all_there_is() -> None:
         pass
 
 
-def test_a_policy_changes_the_bounds_of_a_lane_in_use() -> None:
+async def test_a_policy_changes_the_bounds_of_a_lane_in_use() -> None:
     policy = Policy()
+    admission = Admission(lambda: 10, lambda: policy, Metrics(), virtual_time.clock)
 
-    async def free(admission: Admission) -> int:
+    async def free() -> int:
         with ExitStack() as held:
             for taken in range(99):
                 try:
@@ -337,12 +315,6 @@ def test_a_policy_changes_the_bounds_of_a_lane_in_use() -> None:
                     return taken
         raise AssertionError
 
-    async def before_and_after() -> tuple[int, int]:
-        nonlocal policy
-        current: Callable[[], Policy] = lambda: policy  # noqa: E731
-        admission = Admission(lambda: 10, current, Metrics())
-        before = await free(admission)
-        policy = Policy.model_validate({"admission": {"crisis_share": 0.5}})
-        return before, await free(admission)
-
-    assert asyncio.run(before_and_after()) == (8, 5)
+    before = await free()
+    policy = Policy.model_validate({"admission": {"crisis_share": 0.5}})
+    assert (before, await free()) == (8, 5)

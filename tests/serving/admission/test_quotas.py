@@ -1,5 +1,6 @@
 """A key's quota: each of its three numbers, whose it is, and when it opens again."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -8,21 +9,24 @@ from psychechat.admission.quotas import Quotas
 from psychechat.errors import Overloaded
 from psychechat.policy import Policy
 from psychechat.telemetry import Metrics
+from tests.support import virtual_time
+
+pytestmark = virtual_time.mark
 
 
 def quotas(**policy: Any) -> Quotas:
     its_policy = Policy.model_validate(policy)
-    return Quotas(lambda: its_policy, Metrics())
+    return Quotas(lambda: its_policy, Metrics(), virtual_time.clock)
 
 
-def test_without_a_quota_everything_may_enter() -> None:
+async def test_without_a_quota_everything_may_enter() -> None:
     free = quotas()
     for _ in range(100):
         free.enter("intake")
         free.charge("intake", 100_000)
 
 
-def test_turns_at_once_come_back_when_they_end() -> None:
+async def test_turns_at_once_come_back_when_they_end() -> None:
     two = quotas(quota={"turns_at_once": 2})
     with two.enter("intake"), two.enter("intake"), pytest.raises(Overloaded, match="2 turns at once"):
         two.enter("intake")
@@ -30,7 +34,7 @@ def test_turns_at_once_come_back_when_they_end() -> None:
         pass
 
 
-def test_turns_a_minute_are_counted_by_key() -> None:
+async def test_turns_a_minute_are_counted_by_key() -> None:
     three = quotas(quota={"turns_per_minute": 3})
     for _ in range(3):
         with three.enter("intake"):
@@ -44,7 +48,22 @@ def test_turns_a_minute_are_counted_by_key() -> None:
         pass
 
 
-def test_a_turn_that_never_began_uses_nothing_up() -> None:
+async def test_each_turn_counts_for_a_minute_and_retry_after_is_when_the_first_is_over() -> None:
+    three = quotas(quota={"turns_per_minute": 3})
+    for seconds in (0, 20, 30):  # so at 0, 20 and 50
+        await asyncio.sleep(seconds)
+        three.count("intake")
+    waited = []
+    for _ in range(4):
+        with pytest.raises(Overloaded) as refused:
+            three.enter("intake")
+        waited.append(refused.value.retry_after)
+        await asyncio.sleep(refused.value.retry_after)
+        three.count("intake")
+    assert waited == [10, 20, 30, 10]
+
+
+async def test_a_turn_that_never_began_uses_nothing_up() -> None:
     one = quotas(quota={"turns_per_minute": 1})
     for _ in range(3):
         with one.enter("intake"):
@@ -55,7 +74,7 @@ def test_a_turn_that_never_began_uses_nothing_up() -> None:
             one.count("intake")
 
 
-def test_a_turn_that_took_more_than_was_left_holds_up_the_next_one_only() -> None:
+async def test_a_turn_that_took_more_than_was_left_holds_up_the_next_one_only() -> None:
     some = quotas(quota={"tokens_per_minute": 1_000})
     some.charge("intake", 400)
     with some.enter("intake"):
@@ -67,7 +86,30 @@ def test_a_turn_that_took_more_than_was_left_holds_up_the_next_one_only() -> Non
         pass
 
 
-def test_a_key_may_have_a_quota_of_its_own() -> None:
+async def test_tokens_come_back_as_they_went() -> None:
+    some = quotas(quota={"tokens_per_minute": 1_000})
+    some.charge("intake", 400)
+    await asyncio.sleep(40)
+    some.charge("intake", 600)
+    with pytest.raises(Overloaded) as refused:
+        some.check("intake")
+    assert refused.value.retry_after == 20
+    await asyncio.sleep(20)
+    some.charge("intake", 399)
+    some.check("intake")
+    some.charge("intake", 1)
+    assert some.exceeded("intake")
+
+
+async def test_a_policy_that_changes_forgets_nothing() -> None:
+    policy = Policy.model_validate({"quota": {"turns_per_minute": 9}})
+    some = Quotas(lambda: policy, Metrics(), virtual_time.clock)
+    some.count("intake")
+    policy = Policy.model_validate({"quota": {"turns_per_minute": 1}})
+    assert some.exceeded("intake")
+
+
+async def test_a_key_may_have_a_quota_of_its_own() -> None:
     mixed = quotas(quota={"turns_at_once": 1}, quotas={"ward": {"turns_at_once": 2}})
     with mixed.enter("intake"), mixed.enter("ward"), mixed.enter("ward"):
         for tenant in ("intake", "ward"):
