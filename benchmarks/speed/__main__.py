@@ -1,7 +1,6 @@
 """`make bench`, or `python -m benchmarks.speed --only relay --only agent`."""
 
 import asyncio
-import json
 import signal
 import time
 from pathlib import Path
@@ -12,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.provenance import RESULTS, today
+from benchmarks.report import write as write_documents
 from benchmarks.speed import conversations, report, wire
 from benchmarks.speed.measure import Objective
 from benchmarks.speed.parts import PARTS, Bench, Found, Part
@@ -41,16 +41,16 @@ def main(
         typer.Option(help="Conversations, gzipped JSON lines. [../shared/data/loadtest_mix, else messages.txt]"),
     ] = None,
     output: Annotated[Path | None, typer.Option(help="Folder for the results. [benchmarks/results/DATE]")] = None,
-    readme: Annotated[bool, typer.Option(help="Write the table into the README.")] = True,
     list_parts: Annotated[bool, typer.Option("--list", help="Say what the parts are, and end.")] = False,
 ) -> None:
     """Measure the server beside what a user would pick instead, on the same weights and the same cores.
 
     Servers are started as they are needed (a minute each) and take turns, round after round; while one is loaded the
-    others are held still. Medians and ratios go to speed.json, every row to speed.csv, plots beside them, and a table
-    into the README. Absolute figures on a small machine mean little; the ratios are what to read.
+    others are held still. Medians and ratios go to speed.json, every row to speed.csv, plots beside them, and from
+    benchmarks/results into docs/benchmarks.md. Absolute figures on a small machine mean little; the ratios are what to
+    read.
 
-    Try first: python -m benchmarks.speed --quick --only relay --rounds 1 --output /tmp/speed --no-readme
+    Try first: python -m benchmarks.speed --quick --only relay --rounds 1 --output /tmp/speed
     """
     console = Console()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that no server is left behind
@@ -94,10 +94,9 @@ def main(
     for verdict in verdicts:
         table.add_row(verdict.what, verdict.target, verdict.measured, verdict.verdict)
     console.print(table)
-    if readme:
-        source = folder.relative_to(RESULTS.parents[1]) if folder.is_relative_to(RESULTS.parents[1]) else folder
-        report.into_readme(report.markdown(verdicts, json.loads(json.dumps(results)), str(source)))
     console.print(f"Written to {folder} after {(time.monotonic() - began) / 60:.1f} minutes.")
+    if folder.resolve().is_relative_to(RESULTS):
+        write_documents()
     if failed:
         console.print(f"[red]Failed: {', '.join(failed)}[/]")
         raise typer.Exit(1)

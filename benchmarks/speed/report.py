@@ -1,4 +1,4 @@
-"""Results as files: speed.json, speed.csv, plots, and the table in the README. What is measured again is replaced."""
+"""Results as files: speed.json, speed.csv and plots, and their tables. What is measured again is replaced."""
 
 import csv
 import json
@@ -11,10 +11,7 @@ from typing import Any
 from benchmarks.provenance import provenance
 from benchmarks.speed.measure import as_rows, median
 from benchmarks.speed.parts import Found
-from benchmarks.speed.targets import Verdict, gains, hits, judge, load_reasons, plain_table
-
-README = Path(__file__).parents[2] / "README.md"
-BEGIN, END = "<!-- speed: written by make bench -->", "<!-- /speed -->"
+from benchmarks.speed.targets import Verdict, gains, hits, judge, load_reasons, named, plain_table
 
 
 def read(folder: Path) -> dict[str, Any]:
@@ -48,26 +45,20 @@ def write(folder: Path, parts: Mapping[str, Any]) -> list[Verdict]:
     return verdicts
 
 
-def markdown(verdicts: Sequence[Verdict], parts: Mapping[str, Any], source: str) -> str:
+def markdown(parts: Mapping[str, Any]) -> str:
+    """The targets, why some of them are missed, and the figures themselves."""
+    verdicts = judge(parts, load_reasons())
     lines = ["| what | target | measured | |", "| --- | --- | --- | --- |"]
-    for v in verdicts:
-        told = v.verdict if not v.reason else f"{v.verdict}: {v.reason}"
-        lines.append(f"| {v.what} | {v.target} | {v.measured or '–'} | {told} |")
+    lines += [_line([v.what, v.target, v.measured or "–", v.verdict]) for v in verdicts]
+    if missed := [v for v in verdicts if v.verdict == "missed"]:
+        lines += ["", "What is missed, and why:", ""]
+        lines += [f"- **{v.what}**, {v.measured}: {v.reason or 'not known yet.'}" for v in missed]
     table = plain_table(parts)
     lines += ["", "The figures themselves, medians of the rounds:", ""]
     lines += [_line(table[0]), _line(["---"] * len(table[0])), *map(_line, table[1:])]
     for told in (gains(parts), hits(parts)):
         lines += ["", told] if told else []
-    return "\n".join([f"From [speed.json]({source}/speed.json), `make bench`.", "", *lines])
-
-
-def into_readme(text: str, readme: Path = README) -> None:
-    """Between the two markers. Raises ValueError if the README has none."""
-    before, begin, rest = readme.read_text("utf-8").partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"{readme} has no place for the table: it needs the lines {BEGIN} and {END}")
-    readme.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}", "utf-8")
+    return "\n".join(lines)
 
 
 def _line(cells: Sequence[str]) -> str:
@@ -94,7 +85,7 @@ def _relay(plt: Any, folder: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     levels = sorted({row["at_once"] for row in rows})
     for server in dict.fromkeys(row["server"] for row in rows):
         for axis, name in zip(axes, ("tokens_s", "ttft_p50"), strict=True):
-            axis.plot(levels, [median(rows, server, level, name) for level in levels], marker="o", label=server)
+            axis.plot(levels, [median(rows, server, level, name) for level in levels], marker="o", label=named(server))
     for axis, title in zip(axes, ("tokens/s", "TTFT p50, ms"), strict=True):
         axis.set(title=title, xlabel="conversations at once", xscale="log")
         axis.set_xticks(levels, map(str, levels))
@@ -115,7 +106,7 @@ def _anatomy(plt: Any, folder: Path, facts: Mapping[str, Any]) -> None:
             left += ms
     handles, labels = axis.get_legend_handles_labels()
     once = dict(zip(labels, handles, strict=True))
-    axis.legend(once.values(), once.keys(), ncols=5, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.25))
+    axis.legend(once.values(), once.keys(), ncols=5, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.32))
     axis.set(xlabel="ms of one turn, nothing else running")
     _save(plt, figure, folder / "speed-turn.png")
 

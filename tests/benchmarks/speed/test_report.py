@@ -1,10 +1,8 @@
-"""Targets are judged line by line, parts are merged, and the README's table stays between its markers."""
+"""Targets are judged line by line, what is missed is explained, and parts are merged."""
 
 import json
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from benchmarks.speed import report
 from benchmarks.speed.driver import Load
@@ -84,12 +82,12 @@ def test_prefix_cache_hits_are_told_under_the_table() -> None:
         return {server: {"rate": rate, "computed_a_turn": 300, "of": 9} for server, rate in rates.items()}
 
     facts = {"conversations": 9, "memory_tokens": 3072, "little": hits(0.8, 0.4), "ample": hits(0.9, 0.7)}
-    text = report.markdown([], {"pressure": {"facts": facts}}, "results")
+    text = report.markdown({"pressure": {"facts": facts}})
     last = text.splitlines()[-1]
     assert "9 conversations in turn, KV memory of 3072 tokens for a quarter" in last
     assert "Agent Mode 80% of the prompt tokens, 300 computed a turn (with ample memory 90%" in last
     assert "client 40%" in last
-    assert "Prefix-cache" not in report.markdown([], {}, "results")
+    assert "Prefix-cache" not in report.markdown({})
 
 
 def test_what_our_engine_adds_is_told_under_the_table() -> None:
@@ -109,9 +107,19 @@ def test_what_our_engine_adds_is_told_under_the_table() -> None:
         row("even", 1, 0, 450.0),
         row("even-bare", 1, 0, 600.0),
     ]
-    text = report.markdown([], {"engine": {"rows": rows}}, "results")
+    text = report.markdown({"engine": {"rows": rows}})
     assert "1.5 × the turns/s at 16, 0.75 × the turn time p50 at 1" in text.splitlines()[-1]
-    assert "our engine" not in report.markdown([], {"engine": {"rows": rows[:2]}}, "results")
+    assert "our engine" not in report.markdown({"engine": {"rows": rows[:2]}})
+
+
+def test_what_is_missed_is_explained_under_the_table() -> None:
+    """A reason in a cell made the table unreadable; one without a reason must not look explained."""
+    parts = report.merged({}, "relay", relay({"vllm": 100, "relay": 70, "ray-serve-llm": 65}), "make bench")
+    text = report.markdown(parts | report.merged({}, "ready", Found(facts={"seconds": [60.0]}), "make bench"))
+    assert "| plain relay, tokens/s at 16 beside Ray Serve LLM | ≥ 1.3 × | 1.08 × | missed |" in text
+    assert "- **plain relay, tokens/s at 16 beside Ray Serve LLM**, 1.08 ×: not known yet." in text
+    assert "| ready from a warm cache | ≤ 90 s | 60 s | met |" in text
+    assert "- **ready from a warm cache**" not in text
 
 
 def test_every_reason_is_of_a_target() -> None:
@@ -129,13 +137,3 @@ def test_a_part_that_is_measured_again_replaces_itself_alone(tmp_path: Path) -> 
     assert {t["name"]: t["measured"] for t in written["targets"]}["relay-16"] == "0.9 ×"
     assert (tmp_path / "speed.csv").read_text().count("\n") == 3
     assert (tmp_path / "speed-relay.png").stat().st_size > 0
-
-
-def test_the_readme_keeps_what_is_around_the_table(tmp_path: Path) -> None:
-    readme = tmp_path / "README.md"
-    readme.write_text(f"before\n{report.BEGIN}\nold\n{report.END}\nafter\n")
-    report.into_readme("| new |", readme)
-    assert readme.read_text() == f"before\n{report.BEGIN}\n| new |\n{report.END}\nafter\n"
-    readme.write_text("nothing\n")
-    with pytest.raises(ValueError, match="needs the lines"):
-        report.into_readme("| new |", readme)
