@@ -94,7 +94,7 @@ def _measured(report: dict[str, Any]) -> str:
     first = report["first emotion is right"]
     for way in list(first["en"])[1:]:
         text += _row(f"group of the first emotion is right: {way}", first, way)
-    text += "\nTwenty fixed messages a language (`benchmarks/messages.txt`), written apart from the generator:\n\n"
+    text += "\nTwenty fixed messages a language (`tests/support/messages.txt`), written apart from the generator:\n\n"
     text += "| | en | zh |\n|---|---|---|\n"
     text += _row("first emotion is a fair reading", greedy, "first emotion is a fair reading")
     text += _row("different first emotions", greedy, "different first emotions", "{}")
