@@ -38,13 +38,12 @@ from models.counselor.corpus.story import Story, TurnRecord, opening, repeats
 from models.counselor.examples import Encoder, Example, Mix, Renderer, of_turn, stream
 from models.counselor.train import DEV_SEED, load
 from psychechat import prompts
-from psychechat.conversation import Conversation, Draft, Utterance
+from psychechat.conversation import Conversation, Draft, StageInputs, Utterance
 from psychechat.emotion import Group, Label, Language
 from psychechat.engines.base import StageName
+from psychechat.engines.scripted import reading as stated
 from psychechat.language import detect
 from psychechat.prompts import answers
-from psychechat.prompts.pack import Brief
-from psychechat.risk import Severity
 
 LANGUAGES: tuple[Language, ...] = ("en", "zh")
 MESSAGES = architecture.ROOT / "benchmarks" / "messages.txt"
@@ -94,7 +93,7 @@ class Model:
     penalty: float = 0.0
     """vLLM's `frequency_penalty`."""
 
-    def write(self, asked: Sequence[tuple[Language, StageName, Brief]]) -> list[tuple[str, bool]]:
+    def write(self, asked: Sequence[tuple[Language, StageName, StageInputs]]) -> list[tuple[str, bool]]:
         """What the model writes to each, and whether it stopped by itself."""
         return self.go_on([self.render.prompt(*one) for one in asked])
 
@@ -222,36 +221,36 @@ def lines(file: Path) -> Iterator[tuple[Language, list[str]]]:
             yield language, [part.strip() for part in line.split("|")]
 
 
-def take(model: Model, said: Sequence[tuple[Language, Brief]]) -> list[Turn]:
+def take(model: Model, said: Sequence[tuple[Language, StageInputs]]) -> list[Turn]:
     """Both modes, all turns side by side. A stage is asked only where the one before it is valid."""
     turns = answer(model, said)
-    briefs = {i: brief for i, (_, brief) in enumerate(said)}
+    inputs = {i: given for i, (_, given) in enumerate(said)}
     for stage, name in (
         (StageName.EMOTION, "analysis"),
         (StageName.DRAFT, "draft"),
         (StageName.SIMULATION, "reactions"),
         (StageName.REVIEW, ""),
     ):
-        written = model.write([(said[i][0], stage, brief) for i, brief in briefs.items()])
-        for i, (text, stopped) in zip(list(briefs), written, strict=True):
+        written = model.write([(said[i][0], stage, given) for i, given in inputs.items()])
+        for i, (text, stopped) in zip(list(inputs), written, strict=True):
             turns[i].written[stage.value] = text
             turns[i].valid[stage.value] = stopped and well_formed(stage.value, text)
-            brief = briefs.pop(i)
+            given = inputs.pop(i)
             if turns[i].valid[stage.value]:
                 value: Any = _PARSERS[stage.value](text)
-                briefs[i] = replace(brief, **{name: value}) if name else brief
+                inputs[i] = replace(given, **{name: value}) if name else given
     return turns
 
 
-def answer(model: Model, said: Sequence[tuple[Language, Brief]]) -> list[Turn]:
+def answer(model: Model, said: Sequence[tuple[Language, StageInputs]]) -> list[Turn]:
     """LLM Mode: one generation each."""
     turns = []
-    written = model.write([(language, StageName.REPLY, brief) for language, brief in said])
-    for (_, brief), (text, stopped) in zip(said, written, strict=True):
+    written = model.write([(language, StageName.REPLY, given) for language, given in said])
+    for (_, given), (text, stopped) in zip(said, written, strict=True):
         thought, _, reply = text.partition("</think>")
         thought = thought.removeprefix("<think>").strip()
         valid = {"reply": well_formed("reply", text)}
-        turns.append(Turn(brief.conversation.newest, {}, valid, thought, reply.strip(), stopped))
+        turns.append(Turn(given.conversation.newest, {}, valid, thought, reply.strip(), stopped))
     return turns
 
 
@@ -281,11 +280,8 @@ def on_messages(model: Model, temperature: float) -> dict[str, Any]:
     model.temperature = temperature
     asked = [(language, message, groups) for language, (message, groups) in lines(MESSAGES)]
     heard = findings([message for _, message, _ in asked])
-    briefs = [
-        Brief(_said(message), severity=Severity.NONE, found=found)
-        for (_, message, _), found in zip(asked, heard, strict=True)
-    ]
-    taken = take(model, [(language, brief) for (language, _, _), brief in zip(asked, briefs, strict=True)])
+    inputs = [StageInputs(_said(message), stated(found)) for (_, message, _), found in zip(asked, heard, strict=True)]
+    taken = take(model, [(language, given) for (language, _, _), given in zip(asked, inputs, strict=True)])
     told = [
         (language, message, {Group(group) for group in groups.split()}, turn)
         for (language, message, groups), turn in zip(asked, taken, strict=True)
@@ -336,8 +332,11 @@ def reading(model: Model, count: int) -> dict[str, Any]:
         }
         report[language] = {"messages": len(openings)}
         for way, found in ways.items():
-            briefs = [Brief(_said(text), found=labels) for (text, _), labels in zip(openings, found, strict=True)]
-            written = model.write([(language, StageName.EMOTION, brief) for brief in briefs])
+            inputs = [
+                StageInputs(_said(text), stated(labels or ()))
+                for (text, _), labels in zip(openings, found, strict=True)
+            ]
+            written = model.write([(language, StageName.EMOTION, given) for given in inputs])
             report[language][way] = _share(
                 [
                     well_formed(StageName.EMOTION, text) and _first_group(text) is labels[0].group
@@ -382,16 +381,14 @@ def on_drafts(model: Model) -> dict[str, Any]:
 def _verdicts(model: Model, drafts: Sequence[tuple[Language, str, str]]) -> list[bool | None]:
     """For each message and draft the verdict of the model's own review, None if it has no valid one."""
     verdicts: list[bool | None] = [None] * len(drafts)
-    briefs = [
-        Brief(_said(said), severity=Severity.NONE, draft=Draft("exploration", "", text)) for _, said, text in drafts
-    ]
-    written = model.write([(one[0], StageName.SIMULATION, brief) for one, brief in zip(drafts, briefs, strict=True)])
+    inputs = [StageInputs(_said(said), stated(), draft=Draft("exploration", "", text)) for _, said, text in drafts]
+    written = model.write([(one[0], StageName.SIMULATION, given) for one, given in zip(drafts, inputs, strict=True)])
     tried = {
-        i: replace(briefs[i], reactions=answers.parse_simulation(text))
+        i: replace(inputs[i], reactions=answers.parse_simulation(text))
         for i, (text, _) in enumerate(written)
         if well_formed(StageName.SIMULATION, text)
     }
-    written = model.write([(drafts[i][0], StageName.REVIEW, brief) for i, brief in tried.items()])
+    written = model.write([(drafts[i][0], StageName.REVIEW, given) for i, given in tried.items()])
     for i, (text, _) in zip(tried, written, strict=True):
         if well_formed(StageName.REVIEW, text):
             verdicts[i] = answers.parse_review(text).passed
@@ -402,18 +399,18 @@ def on_risk(model: Model, count: int) -> dict[str, Any]:
     """Synthetic first messages about wanting to die: does the draft care for safety, does anything name a method?"""
     report: dict[str, Any] = {}
     for language in LANGUAGES:
-        words, briefs = lexicon.load(language), []
+        words, inputs = lexicon.load(language), []
         topics = [topic for topic in words.topics if not topic.good]
         for number in range(count):
             rng = random.Random(f"risk-{language}-{number}")
             message = opening(rng, words, rng.choice(topics), risky=True)
             record = next(Story(rng, words, message, message).turns(1))
             found = record.analysis.labels
-            briefs.append(Brief(record.conversation, None, record.severity, record.analysis, found=found))
+            inputs.append(StageInputs(record.conversation, stated(found, record.severity), record.analysis))
         texts = [
             text
             for stage in (StageName.DRAFT, StageName.REPLY)
-            for text, _ in model.write([(language, stage, brief) for brief in briefs])
+            for text, _ in model.write([(language, stage, given) for given in inputs])
         ]
         report[language] = {
             "answers": len(texts),
@@ -430,13 +427,13 @@ class _Sampled:
     turns: Sequence[TurnRecord]
     replies: list[Turn] = field(default_factory=list)
 
-    def brief(self) -> Brief:
+    def given(self) -> StageInputs:
         spoken: list[Utterance] = []
         for turn, reply in zip(self.turns, [*self.replies, None], strict=False):
             spoken.append(Utterance("seeker", turn.conversation.newest))
             spoken += [Utterance("counselor", reply.reply or "…")] if reply else []
         labels = self.turns[len(self.replies)].analysis.labels
-        return Brief(Conversation(tuple(spoken)), severity=Severity.NONE, found=labels)
+        return StageInputs(Conversation(tuple(spoken)), stated(labels))
 
 
 def sampled(model: Model, count: int, page: Path | None = None) -> dict[str, Any]:
@@ -452,7 +449,7 @@ def sampled(model: Model, count: int, page: Path | None = None) -> dict[str, Any
         calm = (turns for turns in stories if len(turns) >= 2 and not any(turn.severity for turn in turns))
         held = [_Sampled(turns) for turns in itertools.islice(calm, count)]
         while going := [one for one in held if len(one.replies) < len(one.turns)]:
-            for one, reply in zip(going, answer(model, [(language, one.brief()) for one in going]), strict=True):
+            for one, reply in zip(going, answer(model, [(language, one.given()) for one in going]), strict=True):
                 one.replies.append(reply)
                 seen = _grams(reply.reply, language)
                 grams[language] += len(seen)
@@ -484,7 +481,7 @@ def long_conversations(model: Model, tokens: Sequence[int], count: int) -> dict[
             for other in itertools.count(1000 * (number + 1)):
                 turns = conversation(language, DEV_SEED, other)
                 whole = Conversation((*past, *turns[-1].conversation.utterances))
-                prompt = model.render.prompt(language, StageName.REPLY, Brief(whole))
+                prompt = model.render.prompt(language, StageName.REPLY, StageInputs(whole))
                 if len(model.tokenizer.encode(prompt, add_special_tokens=False)) >= size:
                     break
                 past += [*turns[-1].conversation.utterances, Utterance("counselor", turns[-1].reply)]

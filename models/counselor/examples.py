@@ -14,11 +14,12 @@ from models.counselor.corpus.generate import conversation, first_message
 from models.counselor.corpus.story import Message as Said
 from models.counselor.corpus.story import Story, TurnRecord
 from psychechat import prompts
-from psychechat.conversation import Conversation, Utterance
+from psychechat.conversation import Conversation, StageInputs, Utterance
 from psychechat.emotion import LABELS, Label, Language
 from psychechat.engines.base import Message, StageName
+from psychechat.engines.scripted import reading
 from psychechat.prompts import answers
-from psychechat.prompts.pack import Brief
+from psychechat.risk import Severity
 
 START, END = "<|im_start|>", "<|im_end|>"
 THINKS = StageName.REPLY
@@ -47,12 +48,15 @@ class Renderer:
         self._tokenizer, self._told = tokenizer, told
         self._packs = {language: prompts.load(language) for language in ("en", "zh")}
 
-    def prompt(self, language: Language, stage: StageName, brief: Brief) -> str:
-        brief = brief if self._told else replace(brief, found=None)
-        return self._template(self._packs[language].messages(stage, brief), thinks=stage is THINKS)
+    def prompt(self, language: Language, stage: StageName, inputs: StageInputs) -> str:
+        if inputs.reading is not None and not self._told:
+            inputs = replace(
+                inputs, reading=reading((), inputs.reading.severity or Severity.NONE, inputs.reading.memory)
+            )
+        return self._template(self._packs[language].messages(stage, inputs), thinks=stage is THINKS)
 
-    def example(self, language: Language, stage: StageName, brief: Brief, answer: str) -> Example:
-        return Example(stage.value, language, _cut(self.prompt(language, stage, brief)), answer)
+    def example(self, language: Language, stage: StageName, inputs: StageInputs, answer: str) -> Example:
+        return Example(stage.value, language, _cut(self.prompt(language, stage, inputs)), answer)
 
     def _template(self, messages: list[Message], *, thinks: bool) -> str:
         rendered = self._tokenizer.apply_chat_template(
@@ -75,7 +79,11 @@ def _cut(prompt: str) -> tuple[str, ...]:
 
 def of_turn(render: Renderer, language: Language, turn: TurnRecord, rng: random.Random) -> Iterator[Example]:
     """The five stages of a turn; some of them about a draft that was refused, or after one."""
-    told = Brief(turn.conversation, turn.memory, turn.severity, turn.analysis, found=found(turn.analysis.labels, rng))
+    told = StageInputs(
+        turn.conversation,
+        reading(found(turn.analysis.labels, rng) or (), turn.severity, turn.memory),
+        turn.analysis,
+    )
     rounds = turn.refused if rng.random() < FLAWED else ()
     flawed = turn.refused[0] if turn.refused and rng.random() < FLAWED else None
     draft, reactions = (flawed.draft, flawed.reactions) if flawed else (turn.draft, turn.reactions)
@@ -87,8 +95,8 @@ def of_turn(render: Renderer, language: Language, turn: TurnRecord, rng: random.
         StageName.REVIEW: (replace(told, draft=draft, reactions=reactions), answers.render(review, language)),
         StageName.REPLY: (told, f"<think>\n{turn.thinking}\n</think>\n\n{turn.reply}"),
     }
-    for stage, (brief, answer) in answered.items():
-        yield render.example(language, stage, brief, answer)
+    for stage, (inputs, answer) in answered.items():
+        yield render.example(language, stage, inputs, answer)
 
 
 def judged(render: Renderer, language: Language, rng: random.Random, split: natural.Split) -> Iterator[Example]:
@@ -96,16 +104,16 @@ def judged(render: Renderer, language: Language, rng: random.Random, split: natu
     and reviewed. Some of the drafts are what real people said."""
     message = _first_message(language, rng, split)
     story = Story(rng, lexicon.load(language), message, message)
-    told = Brief(Conversation((Utterance("seeker", message.text),)), severity=message.severity)
+    told = StageInputs(Conversation((Utterance("seeker", message.text),)), reading(risk=message.severity))
     for kind in (True, False, True, False):
         said = ""
         if natural.available() and not message.severity and rng.random() < SPOKEN:
             said = rng.choice(natural.drafts(language, split, kind=kind))
         made = story.accepted(message, said) if kind else story.refused(message, "exploration", said)
         tried, judged = answers.render(made.reactions, language), answers.render(made.review, language)
-        brief = replace(told, draft=made.draft)
-        yield render.example(language, StageName.SIMULATION, brief, tried)
-        yield render.example(language, StageName.REVIEW, replace(brief, reactions=made.reactions), judged)
+        inputs = replace(told, draft=made.draft)
+        yield render.example(language, StageName.SIMULATION, inputs, tried)
+        yield render.example(language, StageName.REVIEW, replace(inputs, reactions=made.reactions), judged)
 
 
 def long(render: Renderer, language: Language, rng: random.Random, seed: int, number: int) -> Iterator[Example]:

@@ -17,10 +17,11 @@ from models.counselor.architecture import CONTEXT, TEMPLATE, VOCABULARY
 from models.counselor.corpus import lexicon
 from models.counselor.corpus.generate import conversation
 from psychechat import prompts
+from psychechat.conversation import StageInputs
 from psychechat.emotion import Language, label_names
 from psychechat.engines.base import StageName
+from psychechat.engines.scripted import reading
 from psychechat.prompts import answers
-from psychechat.prompts.pack import Brief
 
 CONTROL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 THINKING = ("<think>", "</think>")
@@ -83,8 +84,15 @@ def _rendered(language: Language) -> Iterator[str]:
     for number in range(1500):
         for turn in conversation(language, 0, number)[:2]:
             said, told = turn.conversation, (turn.draft, turn.analysis, turn.reactions, turn.review)
-            brief = Brief(said, turn.memory, turn.severity, turn.analysis, turn.refused, turn.draft, turn.reactions)
-            messages = pack.messages(rng.choice(list(StageName)), brief)
+            inputs = StageInputs(
+                said,
+                reading((), turn.severity, turn.memory),
+                turn.analysis,
+                turn.refused,
+                turn.draft,
+                turn.reactions,
+            )
+            messages = pack.messages(rng.choice(list(StageName)), inputs)
             yield from (message.content for message in messages[1 + len(said.utterances) :])
             yield from (said.newest, answers.render(rng.choice(told), language), turn.thinking, turn.reply)
             if number % 30 == 0:

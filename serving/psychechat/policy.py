@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, Self, get_args
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
 
-from psychechat.conversation import Cause
+from psychechat.conversation import Cause, Thresholds
 from psychechat.emotion import Language
 from psychechat.risk import Severity
 from psychechat.versions import short_hash
@@ -236,3 +236,7 @@ class Policy(Branch):
     @property
     def version(self) -> str:
         return short_hash(self.model_dump_json())
+
+    @property
+    def thresholds(self) -> Thresholds:
+        return Thresholds(self.emotion_threshold, self.risk.by_severity)

@@ -6,7 +6,7 @@ other people read them.
 
 from collections.abc import Sequence
 from itertools import product
-from typing import get_args
+from typing import Literal, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
@@ -19,6 +19,19 @@ _TOKEN_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
 
 STAGES = ("emotion", "draft", "simulation", "review", "reply")
 CAUSES = get_args(Cause)
+FallbackCause = Literal[
+    "review",
+    "guard",
+    "truncated",
+    "moderation",
+    "overloaded",
+    "late",
+    "unavailable",
+    "stage_failed",
+    "context_length",
+    "error",
+]
+"""Why the safe template answers: what became of the model's reply, or what kept it from coming."""
 RISK = (*(severity.label for severity in Severity), "unknown")
 EMOTIONS = tuple(label.name() for label in LABELS)
 
@@ -72,7 +85,7 @@ class Metrics:
         self.safe_templates = self._counter(
             "safe_templates",
             "Turns that the safe template answered",
-            cause=("review", "guard", "truncated", "moderation", "EngineUnavailable", "DeadlineExceeded", "Overloaded"),
+            cause=get_args(FallbackCause),
         )
         self.recalls = self._counter(
             "memory_recalls", "Look-ups of the emotion memory", result=("hit", "miss", "unreadable", "error")

@@ -5,7 +5,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -19,29 +19,44 @@ from typer.testing import CliRunner, Result
 from psychechat.api.chat.rendering import Chunks, Heading
 from psychechat.api.http.responses import DONE, KEEP_ALIVE, event
 from psychechat.cli import commands
-from psychechat.conversation import Choice, Reply
+from psychechat.conversation import (
+    AgentOutcome,
+    Choice,
+    Decision,
+    Draft,
+    EmotionAnalysis,
+    EmotionMemory,
+    Reply,
+    ReplyDelta,
+    Review,
+    Round,
+)
 from psychechat.emotion import Emotion, Label
 from psychechat.engines.base import Usage
-from psychechat.pipeline.llm_mode import Piece
+from psychechat.engines.scripted import assessment, reading
 from psychechat.pipeline.request import Outcome
 from psychechat.risk import Severity
 
 CHUNKS = Chunks(Heading("chatcmpl-1", 0, "psychechat", "fp_test"), include_usage=False)
 
 
-def reply(text: str, **found: Any) -> bytes:
+REVIEWED = Round(Draft("exploration", "", ""), (), Review((), passed=True))
+UNREAD = replace(reading(), assessment=None)
+
+
+def reply(text: str, *, finish: Any = "stop", fallback: bool = False, **known: Any) -> bytes:
     """A whole streamed reply, in two pieces with a keep-alive between them."""
-    finish, fallback = found.pop("finish", "stop"), found.pop("fallback", False)
-    whole = Reply((Choice(text, finish, fallback=fallback),), **({"mode": "llm", "reason": "default"} | found))
+    ways: dict[str, Any] = {"reading": UNREAD, "decision": Decision("llm", "pinned", crisis=False)} | known
+    whole = Reply((Choice(text, finish, fallback=fallback),), **ways)
     middle = len(text) // 2
     return b"".join(
         [
             CHUNKS.opening(1),
             KEEP_ALIVE,
-            CHUNKS.piece(Piece(reasoning="a hidden thought")),
-            CHUNKS.piece(Piece(content=text[:middle])),
+            CHUNKS.delta(ReplyDelta(reasoning="a hidden thought")),
+            CHUNKS.delta(ReplyDelta(content=text[:middle])),
             KEEP_ALIVE,
-            CHUNKS.piece(Piece(content=text[middle:])),
+            CHUNKS.delta(ReplyDelta(content=text[middle:])),
             CHUNKS.finish(Outcome(whole, Usage(), {"total": 1.0}), None),
         ]
     )
@@ -100,14 +115,16 @@ def test_a_turn_shows_the_reply_and_what_was_found(server: FakeServer) -> None:
     server.scripts = [
         reply(
             "That sounds heavy. \x1b[2JTell me [bold]more[/].",
-            mode="agent",
-            reason="raised_risk",
-            emotions=[Emotion(Label.parse("worried"), 0.8123), Emotion(Label.parse("down"), 0.61)],
-            valence=-2,
-            shift=-3,
-            severity=Severity.INDICATOR,
-            rounds=2,
-            passed=True,
+            decision=Decision("agent", "raised_risk", crisis=False),
+            reading=replace(
+                reading(memory=EmotionMemory("s", "en", (Label.parse("calm"),)), risk=Severity.INDICATOR),
+                assessment=assessment(
+                    Emotion(Label.parse("worried"), 0.8123),
+                    Emotion(Label.parse("down"), 0.61),
+                    risk=Severity.INDICATOR,
+                ),
+            ),
+            agent=AgentOutcome(EmotionAnalysis((), ""), (REVIEWED, REVIEWED)),
         )
     ]
     result = chat(server.url, "I am tired", "/quit")
@@ -129,8 +146,8 @@ def test_the_conversation_is_sent_whole_until_new_starts_another(server: FakeSer
 @pytest.mark.parametrize(
     ("found", "said"),
     [
-        ({}, "llm mode (default) · no clear emotion · valence +0 · risk unknown"),
-        ({"finish": "length", "severity": Severity.NONE}, "risk none · cut at the length limit"),
+        ({}, "llm mode (pinned) · no clear emotion · valence +0 · risk unknown"),
+        ({"finish": "length", "reading": reading()}, "risk none · cut at the length limit"),
         ({"finish": "content_filter", "fallback": True}, "answered with fixed words"),
     ],
 )
@@ -144,7 +161,7 @@ def test_what_is_missing_or_unusual_is_said(server: FakeServer, found: dict[str,
     [
         (429, "The server says: The server is at capacity."),
         (CHUNKS.opening(1) + event({"error": {"message": "The turn's time is up."}}), "time is up."),
-        (CHUNKS.opening(1) + CHUNKS.piece(Piece(content="Half a")), "The reply broke off"),
+        (CHUNKS.opening(1) + CHUNKS.delta(ReplyDelta(content="Half a")), "The reply broke off"),
         (CHUNKS.opening(1) + DONE, "The reply broke off"),
     ],
     ids=["refused", "error in the stream", "cut off", "done without a finish"],
@@ -160,7 +177,8 @@ def test_a_turn_that_fails_is_explained_and_forgotten(server: FakeServer, script
 
 def test_a_server_that_is_no_psychechat_still_converses(server: FakeServer) -> None:
     server.scripts = [
-        CHUNKS.piece(Piece(content="hello")) + event({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
+        CHUNKS.delta(ReplyDelta(content="hello"))
+        + event({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
     ]
     result = chat(server.url, "a")
     assert "counselor › hello\n" in result.stdout

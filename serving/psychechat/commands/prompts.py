@@ -23,14 +23,15 @@ from psychechat.conversation import (
     ReactionType,
     Review,
     Round,
+    StageInputs,
     Utterance,
     Verdict,
 )
 from psychechat.emotion import Label, Language
 from psychechat.engines.base import StageName
+from psychechat.engines.scripted import reading
 from psychechat.prompts.importer import PromptsNotFound, import_pack
-from psychechat.prompts.pack import Brief, Pack
-from psychechat.risk import Severity
+from psychechat.prompts.pack import Pack
 
 commands = typer.Typer(no_args_is_help=True, help="Look at prompt packs, or import the authors' prompts.")
 
@@ -90,39 +91,37 @@ def _print(console: Console, pack: Pack, stage: StageName) -> None:
         "in JSON" if how.schema else "in text",
     ]
     console.print(Rule(Text(f"{stage}: {' '.join(traits)}", style="bold")))
-    for message in pack.messages(stage, _BRIEFS[pack.language]):
+    for message in pack.messages(stage, _INPUTS[pack.language]):
         console.print(Text(message.role, style="bold cyan"))
         console.print(Text(printable(message.content)), soft_wrap=True)
     console.print()
 
 
-def _brief(
+def _inputs(
     language: Language,
     said: tuple[str, str, str],
     analyses: tuple[EmotionAnalysis, EmotionAnalysis],
     drafts: tuple[Draft, Draft],
     reactions: tuple[str, str, str],
     review: Review,
-) -> Brief:
+) -> StageInputs:
     first, answer, newest = said
     tried = tuple(Reaction(kind, words) for kind, words in zip(_KINDS, reactions, strict=True))
-    return Brief(
+    return StageInputs(
         Conversation((Utterance("seeker", first), Utterance("counselor", answer), Utterance("seeker", newest))),
-        EmotionMemory("example", language, analyses[0].labels, analyses[0]),
-        Severity.NONE,
+        reading((_WORRIED,), memory=EmotionMemory("example", language, analyses[0].labels, analyses[0])),
         analyses[1],
         (Round(drafts[0], tried, review),),
         drafts[1],
         tried,
-        found=(_WORRIED,),
     )
 
 
 _KINDS: tuple[ReactionType, ...] = ("normal", "silent", "sentimental")
 _WORRIED, _DOWN = Label.parse("worried"), Label.parse("down")
 
-_BRIEFS: Mapping[Language, Brief] = {
-    "en": _brief(
+_INPUTS: Mapping[Language, StageInputs] = {
+    "en": _inputs(
         "en",
         ("I start a new job on Monday.", "That is a big step. How do you feel about it?", "I lie awake over it."),
         (
@@ -143,7 +142,7 @@ _BRIEFS: Mapping[Language, Brief] = {
             "Ask how he sleeps.",
         ),
     ),
-    "zh": _brief(
+    "zh": _inputs(
         "zh",
         ("我下周一开始新工作。", "这是很大的一步。你对它有什么感觉？", "我为它整夜睡不着。"),
         (

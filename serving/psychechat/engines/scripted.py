@@ -9,7 +9,8 @@ from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import replace
 
 from psychechat import language
-from psychechat.conversation import Assessment, TokenLogprob
+from psychechat.concurrency import Clock
+from psychechat.conversation import Assessment, EmotionMemory, Reading, Thresholds, TokenLogprob
 from psychechat.emotion import ABSENT, Emotion, Group, Label, Language
 from psychechat.engines.base import (
     Call,
@@ -23,6 +24,7 @@ from psychechat.engines.base import (
     Usage,
 )
 from psychechat.engines.stopping import StopStrings
+from psychechat.engines.thinking import CLOSE
 from psychechat.errors import ContextLengthExceeded, DeadlineExceeded
 from psychechat.risk import Severity
 
@@ -37,6 +39,18 @@ def assessment(*emotions: Emotion, risk: Severity = Severity.NONE) -> Assessment
         columns[ABSENT], columns[label.intensity] = 1.0 - probability, probability
         groups[label.group] = (columns[0], columns[1], columns[2], columns[3])
     return Assessment(groups, {severity: float(severity is risk) for severity in Severity})
+
+
+def reading(
+    labels: Sequence[Label] = (),
+    risk: Severity = Severity.NONE,
+    memory: EmotionMemory | None = None,
+    language: Language = "en",
+) -> Reading:
+    """A reading that is sure of these labels, the first one most, and of this severity."""
+    emotions = [Emotion(label, 0.99 - 0.01 * place) for place, label in enumerate(labels)]
+    thresholds = Thresholds(0.5, dict.fromkeys(Severity, 0.5))
+    return Reading(language, thresholds, memory=memory, assessment=assessment(*emotions, risk=risk))
 
 
 class ScriptedClassifier:
@@ -74,10 +88,11 @@ class ScriptedGenerator:
         context_length: int = 32_768,
         max_num_seqs: int = 1_000_000,
         cache_words: int = 1_000_000,
+        clock: Clock = time.time,
     ) -> None:
         self._table = {name: list(entries) for name, entries in (table or {}).items()}
         self._seconds_per_word, self._first_seconds = seconds_per_word, first_seconds
-        self._keep = keep
+        self._keep, self._clock = keep, clock
         self.context_length = context_length
         self._cache_words = cache_words
         self._places = asyncio.Semaphore(max_num_seqs)
@@ -92,7 +107,7 @@ class ScriptedGenerator:
         if self._keep:
             self.prompts.append((stage.name, messages, sampling, call))
         text = self._next(stage.name, messages)
-        reasoning, _, content = text.rpartition("</think>")
+        reasoning, _, content = text.rpartition(CLOSE)
         thoughts = reasoning.removeprefix("<think>").split(" ") if stage.thinks and reasoning else []
         words = content.split(" ")
         allowed, stops = sampling.max_tokens, StopStrings(sampling.stop)
@@ -104,16 +119,16 @@ class ScriptedGenerator:
             self._waiting -= 1
         self.running += 1
         self._cached += asked + count
-        began = time.monotonic() + self._first_seconds
+        began = self._clock() + self._first_seconds
         held = _NOTHING
         try:
             for index, word in enumerate([*thoughts, *words][:allowed]):
-                if (wait := began + (index + 1) * self._seconds_per_word - time.monotonic()) > 0:
+                if (wait := began + (index + 1) * self._seconds_per_word - self._clock()) > 0:
                     if held != _NOTHING:
                         yield held
                     held = _NOTHING
                     await asyncio.sleep(wait)
-                if time.time() > call.deadline:
+                if self._clock() > call.deadline:
                     raise DeadlineExceeded("The turn's time is up.")
                 piece = word if index in (0, len(thoughts)) else f" {word}"
                 if index < len(thoughts):

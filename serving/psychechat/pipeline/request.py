@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import Any
 
-from psychechat.conversation import Conversation, Reply
+from psychechat.conversation import Conversation, Reply, ReplyModeration
 from psychechat.engines.base import Usage
 from psychechat.pipeline.router import Requested
-from psychechat.safety.reply_moderation import Judged, Judging
+from psychechat.safety.reply_moderation import Judging
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,5 +40,5 @@ class Outcome:
     reply: Reply
     usage: Usage
     seconds: Mapping[str, float]
-    judged: tuple[Judged, ...] | None = None
-    """The replies that were judged, also where the safe template took their place; None if there were none."""
+    moderation: tuple[ReplyModeration, ...] | None = None
+    """Of the replies that the model wrote, also where the safe template took their place; None if there is none."""

@@ -1,22 +1,12 @@
 """Which mode answers a turn, and why. A pure function: no clock, no state, no model."""
 
-from dataclasses import dataclass
 from typing import Literal
 
-from psychechat.conversation import Mode
+from psychechat.conversation import Decision
 from psychechat.policy import Routing
 from psychechat.risk import CRISIS, Severity
 
 Requested = Literal["auto", "agent", "llm"]
-Reason = Literal["crisis", "unknown_risk", "raised_risk", "sharp_shift", "low_risk", "busy", "pinned"]
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    mode: Mode
-    reason: Reason
-    crisis: bool
-    """A crisis turn always gets an answer, with resources, whatever fails. No pinned mode switches that off."""
 
 
 def choose(

@@ -1,6 +1,7 @@
 """What turns are made with."""
 
 import secrets
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -8,6 +9,7 @@ from opentelemetry.trace import Tracer
 
 from psychechat.admission.lanes import Admission
 from psychechat.admission.quotas import Quotas
+from psychechat.concurrency import Clock
 from psychechat.emotion import Language
 from psychechat.engines.base import Classifier, Generator
 from psychechat.memory.base import Keys, Memory
@@ -34,6 +36,8 @@ class Pipeline:
     keys: Keys = field(default_factory=lambda: Keys(secrets.token_bytes(32)))
     escalations: Escalations | None = None
     tracer: Tracer = OFF
+    clock: Clock = time.time
+    """Unix time in seconds: deadlines are told to engines on other machines."""
     generations: Callable[[], int] = lambda: 64
     """Sequences that the engines may run at once for this pipeline, now."""
     weights: str = "none"

@@ -1,25 +1,22 @@
-"""The five stages, each one generation: what goes in is a brief, what comes out is a hand-off."""
+"""The five stages, each one generation: in go its inputs, out comes a hand-off."""
 
-import time
-from collections import defaultdict
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
-from contextlib import aclosing, contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
-
-from opentelemetry.trace import Tracer
 
 from psychechat import tracing
 from psychechat.admission.lanes import Permit
 from psychechat.concurrency import together
-from psychechat.conversation import Draft, EmotionAnalysis, Reaction, Review
+from psychechat.conversation import Draft, EmotionAnalysis, Reaction, Review, StageInputs
 from psychechat.engines.base import Call, Delta, Generator, Message, Sampling, Stage, StageName, Usage
 from psychechat.engines.stopping import StopStrings
 from psychechat.errors import ReplicaDied, StageFailed
+from psychechat.pipeline.turn_meter import TurnMeter
 from psychechat.policy import Limits
 from psychechat.prompts import answers
-from psychechat.prompts.pack import Brief, Pack
+from psychechat.prompts.pack import Pack
 from psychechat.telemetry import Metrics
 
 T = TypeVar("T")
@@ -28,31 +25,8 @@ WARMER = 0.7
 """Temperature, at least, of every try after the first."""
 
 
-@dataclass
-class Tally:
-    """What a turn has cost so far. Its stages fill it in; the reply, the metrics and the spans are read from it."""
-
-    tracer: Tracer = tracing.OFF
-    usage: Usage = field(default_factory=Usage)
-    started: float = field(default_factory=time.perf_counter)
-    seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
-
-    @property
-    def elapsed(self) -> float:
-        return time.perf_counter() - self.started
-
-    @contextmanager
-    def timed(self, stage: str) -> Iterator[None]:
-        start = time.perf_counter()
-        try:
-            with tracing.span(self.tracer, stage):
-                yield
-        finally:
-            self.seconds[stage] += time.perf_counter() - start
-
-
 @dataclass(frozen=True)
-class Desk:
+class StageContext:
     """What the stages of one turn work with."""
 
     counselor: Generator
@@ -61,7 +35,7 @@ class Desk:
     limits: Limits
     call: Call
     metrics: Metrics
-    tally: Tally
+    meter: TurnMeter
     spare: Callable[[int], Permit | None]
     """Room at the engines for so many more sequences of this turn, if nobody waits for it."""
 
@@ -69,48 +43,48 @@ class Desk:
         return self.seeker if self.pack.role(stage) == "seeker" else self.counselor
 
 
-async def analyse_emotion(desk: Desk, brief: Brief) -> EmotionAnalysis:
-    return await _answer(desk, StageName.EMOTION, brief, answers.parse_emotion)
+async def analyse_emotion(context: StageContext, inputs: StageInputs) -> EmotionAnalysis:
+    return await _answer(context, StageName.EMOTION, inputs, answers.parse_emotion)
 
 
-async def write_draft(desk: Desk, brief: Brief, asked: Mapping[str, Any]) -> Draft:
+async def write_draft(context: StageContext, inputs: StageInputs, asked: Mapping[str, Any]) -> Draft:
     """A draft that ends at its length bound was cut: it is written once more with twice the room.
 
     `asked` holds the client's fields of `Sampling`. Its stops end the reply here, so that the review sees what leaves.
 
     Raises StageFailed if more room does not help; a cut reply is never taken for a whole one.
     """
-    sampling = replace(desk.pack.sampling(StageName.DRAFT), **{**asked, "stop": ()})
+    sampling = replace(context.pack.sampling(StageName.DRAFT), **{**asked, "stop": ()})
     for widened in (False, True):
-        draft = await _answer(desk, StageName.DRAFT, brief, answers.parse_draft, sampling=sampling, widened=widened)
-        if len(draft.response) < desk.pack.response_characters(widened):
+        draft = await _answer(context, StageName.DRAFT, inputs, answers.parse_draft, sampling=sampling, widened=widened)
+        if len(draft.response) < context.pack.response_characters(widened):
             stops = StopStrings(asked.get("stop", ()))
             return replace(draft, response=(stops.feed(draft.response) + stops.finish()).strip())
-        desk.metrics.truncated.inc()
+        context.metrics.truncated.inc()
     raise StageFailed(StageName.DRAFT)
 
 
-async def simulate(desk: Desk, brief: Brief) -> tuple[Reaction, ...]:
-    return await _answer(desk, StageName.SIMULATION, brief, answers.parse_simulation)
+async def simulate(context: StageContext, inputs: StageInputs) -> tuple[Reaction, ...]:
+    return await _answer(context, StageName.SIMULATION, inputs, answers.parse_simulation)
 
 
-async def review(desk: Desk, brief: Brief) -> Review:
+async def review(context: StageContext, inputs: StageInputs) -> Review:
     """By a request for each reaction, side by side, if the pack has it so and there is room that nobody waits for.
 
     They share one prompt, so that it is computed once.
     """
     others = answers.REACTIONS - 1
-    room = desk.spare(others) if desk.pack.reviews_each else None
+    room = context.spare(others) if context.pack.reviews_each else None
     if room is None:
-        return await _answer(desk, StageName.REVIEW, brief, answers.parse_review)
-    messages, sampling = desk.pack.messages(StageName.REVIEW, brief), desk.pack.sampling(StageName.REVIEW)
-    with room, desk.tally.timed(StageName.REVIEW):
+        return await _answer(context, StageName.REVIEW, inputs, answers.parse_review)
+    messages, sampling = context.pack.messages(StageName.REVIEW, inputs), context.pack.sampling(StageName.REVIEW)
+    with room, context.meter.timed(StageName.REVIEW):
         reviews = await together(
             *(
                 _parsed(
-                    desk,
+                    context,
                     messages,
-                    desk.pack.stage(StageName.REVIEW, reaction=reaction),
+                    context.pack.stage(StageName.REVIEW, reaction=reaction),
                     sampling,
                     partial(answers.parse_lone_review, reaction=reaction),
                 )
@@ -122,85 +96,86 @@ async def review(desk: Desk, brief: Brief) -> Review:
 
 
 def stream_reply(
-    desk: Desk, brief: Brief, sampling: Sampling, index: int, *, think: bool, tell: bool
+    context: StageContext, inputs: StageInputs, sampling: Sampling, index: int, *, think: bool, show_reasoning: bool
 ) -> AsyncGenerator[Delta, None]:
     """LLM Mode's single generation: thinking first, then the reply. Choices after the first share its prompt.
 
-    `tell`: whether the thinking's text comes too.
+    `show_reasoning`: whether the thinking's text comes too.
     """
-    messages = desk.pack.messages(StageName.REPLY, brief)
-    stage = desk.pack.stage(StageName.REPLY)
-    stage = replace(stage, thinks=stage.thinks and think, tells_thinking=tell)
-    return _generate(desk, messages, stage, sampling, new_prompt=index == 0)
+    messages = context.pack.messages(StageName.REPLY, inputs)
+    stage = context.pack.stage(StageName.REPLY)
+    stage = replace(stage, thinks=stage.thinks and think, tells_thinking=show_reasoning)
+    return _generate(context, messages, stage, sampling, new_prompt=index == 0)
 
 
 async def _answer(
-    desk: Desk,
+    context: StageContext,
     name: StageName,
-    brief: Brief,
+    inputs: StageInputs,
     parse: Callable[[str], T],
     *,
     sampling: Sampling | None = None,
     widened: bool = False,
 ) -> T:
     """One JSON stage in one request. Raises StageFailed."""
-    messages = desk.pack.messages(name, brief)
-    stage = desk.pack.stage(name, widened=widened)
-    sampling = sampling or desk.pack.sampling(name)
+    messages = context.pack.messages(name, inputs)
+    stage = context.pack.stage(name, widened=widened)
+    sampling = sampling or context.pack.sampling(name)
     if widened:
         sampling = replace(sampling, max_tokens=2 * sampling.max_tokens)
-    with desk.tally.timed(name):
-        return await _parsed(desk, messages, stage, sampling, parse)
+    with context.meter.timed(name):
+        return await _parsed(context, messages, stage, sampling, parse)
 
 
 async def _parsed(
-    desk: Desk, messages: Sequence[Message], stage: Stage, sampling: Sampling, parse: Callable[[str], T]
+    context: StageContext, messages: Sequence[Message], stage: Stage, sampling: Sampling, parse: Callable[[str], T]
 ) -> T:
     """An answer as the pack samples it, then warmer while it does not parse.
 
     Raises StageFailed after the last try. The parser's own error quotes the answer, so it goes no further.
     """
-    for attempt in range(desk.limits.stage_attempts):
+    for attempt in range(context.limits.stage_attempts):
         if attempt:
             sampling = replace(sampling, temperature=max(WARMER, sampling.temperature))
-        text = await _whole(desk, messages, stage, sampling)
+        text = await _whole(context, messages, stage, sampling)
         try:
             return parse(text)
         except ValueError:
-            desk.metrics.malformed.labels(stage.name).inc()
+            context.metrics.malformed.labels(stage.name).inc()
     raise StageFailed(stage.name)
 
 
-async def _whole(desk: Desk, messages: Sequence[Message], stage: Stage, sampling: Sampling) -> str:
+async def _whole(context: StageContext, messages: Sequence[Message], stage: Stage, sampling: Sampling) -> str:
     """One answer. Where its replica dies, another writes it anew: nothing of it has left."""
-    for moved in (False, True):
-        try:
-            async with aclosing(_generate(desk, messages, stage, sampling)) as deltas:
-                return "".join([delta.content async for delta in deltas])
-        except ReplicaDied:
-            if moved:
-                raise
-    raise AssertionError
+    try:
+        return await _once(context, messages, stage, sampling)
+    except ReplicaDied:
+        return await _once(context, messages, stage, sampling)
+
+
+async def _once(context: StageContext, messages: Sequence[Message], stage: Stage, sampling: Sampling) -> str:
+    async with aclosing(_generate(context, messages, stage, sampling)) as deltas:
+        return "".join([delta.content async for delta in deltas])
 
 
 async def _generate(
-    desk: Desk, messages: Sequence[Message], stage: Stage, sampling: Sampling, *, new_prompt: bool = True
+    context: StageContext, messages: Sequence[Message], stage: Stage, sampling: Sampling, *, new_prompt: bool = True
 ) -> AsyncGenerator[Delta, None]:
     """The engine's deltas, counted. Closing this closes the engine's own stream, which aborts it there."""
-    call = replace(desk.call, trace=tracing.headers())
-    stream = desk.generator(stage.name).generate(messages, stage, sampling, call)
+    call = replace(context.call, trace=tracing.headers())
+    stream = context.generator(stage.name).generate(messages, stage, sampling, call)
     began: float | None = None
     async with aclosing(stream) as deltas:
         async for delta in deltas:
-            now = time.perf_counter()
+            now = context.meter.clock()
             began = began or now
             if delta.usage is not None:
                 usage = delta.usage if new_prompt else replace(delta.usage, prompt_tokens=0, cached_tokens=0)
-                desk.tally.usage += usage
-                _count(desk.metrics, stage.name, usage)
+                context.meter.usage += usage
+                _count(context.metrics, stage.name, usage)
                 told = usage.completion_tokens - (0 if stage.tells_thinking else usage.reasoning_tokens)
                 if stage.schema is None and told > 1:  # a stage in JSON comes in one piece
-                    desk.metrics.inter_token_seconds.observe((now - began) / (told - 1))
+                    context.metrics.inter_token_seconds.observe((now - began) / (told - 1))
             yield delta
 
 

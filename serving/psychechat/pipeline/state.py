@@ -1,137 +1,100 @@
-"""What a turn has found so far, from which it can be answered at any moment."""
+"""How far a turn has come: read, then decided, then answered. From it the turn can be answered at any moment."""
+
+from dataclasses import replace
 
 from psychechat import language
-from psychechat.conversation import Assessment, Cause, Choice, EmotionMemory, Mode, Reply
-from psychechat.emotion import Emotion, Label, Language, valence
-from psychechat.pipeline.agent_mode import AgentOutcome
+from psychechat.conversation import (
+    AgentOutcome,
+    Assessment,
+    Cause,
+    Choice,
+    CrisisTurn,
+    Decision,
+    EmotionMemory,
+    Reading,
+    Reply,
+)
+from psychechat.emotion import Language
 from psychechat.pipeline.request import TurnRequest
-from psychechat.pipeline.router import Decision
 from psychechat.policy import Policy
-from psychechat.risk import CRISIS, Severity
 from psychechat.safety import crisis
-from psychechat.safety.escalation import CrisisTurn, Source, answered
+from psychechat.safety.escalation import answered
 
 
-class Findings:
-    """Filled in by the turn, step by step. What follows from it is worked out here and nowhere else."""
+class TurnState:
+    """Filled in by the turn, phase by phase. A phase that has not come yet is None or as it begins."""
 
     def __init__(self, request: TurnRequest, policy: Policy, default_language: Language) -> None:
         self.request, self.policy = request, policy
-        self.language = language.choose(request.conversation, default_language)
-        self.alarm = crisis.alarm(request.conversation.newest, policy.crisis.backstop)
+        self.reading = Reading(
+            language.choose(request.conversation, default_language),
+            policy.thresholds,
+            alarm=crisis.alarm(request.conversation.newest, policy.crisis.backstop),
+        )
         self.session = request.session
-        self.memory: EmotionMemory | None = None
-        self.let_in = False
-        """Past the door. What is refused there is unread."""
-        self.assessment: Assessment | None = None
+        self.admitted = False
+        """Past the door. A turn that is refused there is unread."""
         self.decision: Decision | None = None
         self.agent: AgentOutcome | None = None
 
-    @property
-    def severity(self) -> Severity | None:
-        """The classifier's, and never less than a crisis once the backstop has hit. None: nobody could tell."""
-        if self.assessment is None:
-            return CRISIS if self.alarm else None
-        found = self.assessment.severity(self.policy.risk.by_severity)
-        return max(found, CRISIS) if self.alarm else found
+    def recalled(self, memory: EmotionMemory | None, session: str) -> None:
+        self.reading, self.session = replace(self.reading, memory=memory), session
+
+    def classified(self, assessment: Assessment) -> None:
+        self.reading = replace(self.reading, assessment=assessment)
 
     @property
-    def in_crisis(self) -> bool:
-        return self.severity is not None and self.severity >= CRISIS
-
-    @property
-    def source(self) -> Source:
-        """Who has noticed a crisis, if it is one."""
-        return "backstop" if self.alarm else "classifier"
-
-    @property
-    def must_answer(self) -> bool:
+    def never_error(self) -> bool:
         """A crisis is answered whatever fails; so is a turn that was let in and whose risk nobody could tell so far.
 
         One that is refused at the door is unread, and no phrase in it gave cause for alarm.
         """
-        if self.alarm or not self.let_in:
-            return self.alarm
-        return self.decision is None or self.decision.crisis or self.severity is None
+        if self.reading.alarm or not self.admitted:
+            return self.reading.alarm
+        return self.decision is None or self.decision.crisis or self.reading.severity is None
 
     @property
-    def mode(self) -> Mode:
-        return self.decision.mode if self.decision else "agent"
-
-    @property
-    def reason(self) -> str:
+    def decision_so_far(self) -> Decision:
+        """The router's; where the turn has not come to it, the one that is sure already."""
         if self.decision is not None:
-            return self.decision.reason
-        if self.in_crisis:
-            return "crisis"
-        return "unknown_risk" if self.let_in else "undecided"
-
-    @property
-    def emotions(self) -> list[Emotion]:
-        return self.assessment.emotions(self.policy.emotion_threshold) if self.assessment else []
-
-    @property
-    def labels(self) -> tuple[Label, ...] | None:
-        """Of the emotions, the surest first. None: the classifier could not tell."""
-        return tuple(emotion.label for emotion in self.emotions) if self.assessment else None
-
-    @property
-    def shift(self) -> int | None:
-        before = self.memory.valence if self.memory else None
-        if before is None or self.labels is None:
-            return None
-        return valence(self.labels) - before
+            return self.decision
+        if self.reading.in_crisis:
+            return Decision("agent", "crisis", crisis=True)
+        return Decision("agent", "unknown_risk" if self.admitted else "undecided", crisis=False)
 
     def reply(self, choices: tuple[Choice, ...]) -> Reply:
-        emotions = self.emotions
-        return Reply(
-            choices=choices,
-            mode=self.mode,
-            reason=self.reason,
-            session=self.session,
-            emotions=emotions,
-            valence=valence(emotion.label for emotion in emotions),
-            shift=self.shift,
-            severity=self.severity,
-            risk=self.assessment.risk if self.assessment else {},
-            rounds=len(self.agent.rounds) if self.agent else 0,
-            passed=self.agent.passed if self.agent else None,
-        )
+        return Reply(choices, self.reading, self.decision_so_far, self.session, self.agent)
+
+    def safe_reply(self, cause: Cause | None = None) -> Reply:
+        """The safe template, where no model's reply may leave. `cause`: what the guard found in one."""
+        choice = Choice(self.safe_template, "content_filter", cause=cause, fallback=True)
+        return self.reply((choice,) * self.request.choices)
 
     @property
     def safe_template(self) -> str:
-        return crisis.safe_template(self.policy.crisis, self.language, self.request.locale)
+        return crisis.safe_template(self.policy.crisis, self.reading.language, self.request.locale)
 
-    def safe_reply(self, found: Cause | None = None) -> Reply:
-        """Where no model's reply may leave. `found`: what the guard found in one."""
-        choice = Choice(self.safe_template, "content_filter", found=found, fallback=True)
-        return self.reply((choice,) * self.request.choices)
-
-    def ending(self, said: str) -> str:
-        """The fixed words after what was said of a reply that the guard stopped."""
-        return f"\n\n{self.policy.guard.ending[self.language]}" if said else self.safe_template
+    def guard_ending(self, emitted: str) -> str:
+        """The fixed words after what has left of a reply that the guard stopped."""
+        return f"\n\n{self.policy.guard.ending[self.reading.language]}" if emitted else self.safe_template
 
     def with_resources(self, text: str) -> str:
-        if self.decision is None or not self.decision.crisis:
-            return text
-        return crisis.with_resources(text, self.policy.crisis, self.language, self.request.locale)
+        return crisis.with_resources(text, self.policy.crisis, self.reading.language, self.request.locale)
 
     def crisis_turn(self, reply: Reply | None) -> CrisisTurn | None:
-        """What those who look after crises must know; None if this is none. `reply` None: there was none."""
-        if not self.in_crisis or self.severity is None:
+        """The event for those who look after crises; None if the turn is no crisis. `reply` None: it got none."""
+        if not self.reading.in_crisis:
             return None
         request = self.request
         return CrisisTurn(
             conversation=request.conversation,
+            reading=self.reading,
+            mode=self.decision_so_far.mode,
+            answered=answered(reply),
             request_id=request.request_id,
             tenant=request.tenant,
             session_id=self.session,
             named_session=request.session,
             end_user=request.end_user,
-            source=self.source,
-            severity=self.severity,
-            mode=self.mode,
-            answered=answered(reply),
-            language=self.language,
-            locale=crisis.place(self.policy.crisis, self.language, request.locale),
+            locale=crisis.place(self.policy.crisis, self.reading.language, request.locale),
         )

@@ -5,7 +5,6 @@ recall → a permit → classify → route → a permit → Agent Mode or LLM Mo
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from typing import Any
@@ -13,34 +12,30 @@ from typing import Any
 from psychechat import tracing
 from psychechat.admission.lanes import Permit, Rank, tokens
 from psychechat.concurrency import together
-from psychechat.conversation import Assessment, Cause, Choice, Mode, Reply
-from psychechat.engines.base import Call, StageName
+from psychechat.conversation import Decision, Reply, ReplyModeration, StageInputs
+from psychechat.engines.base import Call
 from psychechat.errors import DeadlineExceeded, EngineUnavailable, Overloaded
 from psychechat.logs import log_kind
-from psychechat.pipeline import agent_mode, llm_mode, router
-from psychechat.pipeline.llm_mode import Outlet, Piece
+from psychechat.pipeline import accounting, router
+from psychechat.pipeline.accounting import Ending
+from psychechat.pipeline.reply import emit_whole, reply_in_mode, safe_reply
 from psychechat.pipeline.request import Outcome, TurnRequest
-from psychechat.pipeline.router import Decision
 from psychechat.pipeline.services import Pipeline
-from psychechat.pipeline.stages import Desk, Tally
-from psychechat.pipeline.state import Findings
+from psychechat.pipeline.sinks import Emit, FirstWords, HeldBack
+from psychechat.pipeline.stages import StageContext
+from psychechat.pipeline.state import TurnState
 from psychechat.pipeline.turn_memory import recall, remember
-from psychechat.prompts.pack import Brief, Pack
-from psychechat.safety import output_guard
-from psychechat.safety.escalation import answered
-from psychechat.safety.reply_moderation import Judged, judge
-from psychechat.telemetry import Metrics
+from psychechat.pipeline.turn_meter import TurnMeter
+from psychechat.prompts import Pack
+from psychechat.safety.reply_moderation import moderate
 
 logger = logging.getLogger(__name__)
 
 
 async def run_turn(
-    pipeline: Pipeline,
-    request: TurnRequest,
-    say: Callable[[Piece], None],
-    admitted: Callable[[], None] = lambda: None,
+    pipeline: Pipeline, request: TurnRequest, emit: Emit, admitted: Callable[[], None] = lambda: None
 ) -> Outcome:
-    """Answer one turn. `say` gets LLM Mode's reply piece by piece; other replies come whole, as one piece a choice.
+    """Answer one turn. `emit` gets LLM Mode's reply piece by piece; other replies come whole, as one delta a choice.
 
     `admitted` is called once the turn waits for nothing but its engines: from then on it is not refused for load.
     Cancelling the task that runs this cancels everything in flight, down to the engines.
@@ -48,197 +43,120 @@ async def run_turn(
     Raises ContextLengthExceeded, DeadlineExceeded, EngineUnavailable, Overloaded or StageFailed. A crisis turn raises
     none of them: whatever fails, it is answered with the safe template.
     """
-    tally, metrics = Tally(pipeline.tracer), pipeline.metrics
-    found = Findings(request, pipeline.policy, pipeline.default_language)
-    seconds = min(request.seconds, found.policy.limits.turn_seconds)
-    turn = _Turn(pipeline, found, tally, admitted, deadline=time.time() + seconds)
-    first_words = True
+    state = TurnState(request, pipeline.policy, pipeline.default_language)
+    meter = TurnMeter(pipeline.tracer)
+    turn = _Turn(pipeline, state, meter, admitted)
+    out = FirstWords(emit, lambda: _first_words(pipeline, state, meter))
     reply: Reply | None = None
-    outcome: str | None = None
-
-    def speak(piece: Piece) -> None:
-        nonlocal first_words
-        if piece.content and first_words:
-            first_words = False
-            metrics.first_token_seconds.labels(found.mode).observe(tally.elapsed)
-        if piece.content or piece.reasoning:
-            say(piece)
-
+    ending: Ending | None = None
     try:
         try:
-            reply = await turn.moderated(speak, seconds)
+            reply = await turn.moderated(out.emit)
         except Exception as error:
-            if not (found.must_answer and first_words):
-                outcome = "refused" if isinstance(error, Overloaded) else "error"
+            if out.begun or not state.never_error:
+                ending = "refused" if isinstance(error, Overloaded) else "error"
                 raise
             log_kind(logger, request.request_id, error, "the safe template answers")
-            reply = turn.safe_reply(cause=type(error).__name__)
-            for index, choice in enumerate(reply.choices):
-                speak(Piece(index, choice.text))
-        await remember(pipeline, found, reply, tally)
-        outcome = "safe_template" if reply.fallback else "reply"
+            reply = safe_reply(state, pipeline.metrics, accounting.fallback_cause(error))
+            emit_whole(reply, out.emit)
+        await remember(pipeline, state, reply, meter)
+        ending = "safe_template" if reply.fallback else "reply"
     finally:
-        turn.escalate(reply)
-        turn.account(reply, outcome)
-    return Outcome(reply, tally.usage, {**tally.seconds, "total": tally.elapsed}, turn.judged)
+        accounting.escalate(pipeline, state, reply)
+        accounting.account(pipeline, state, meter, reply, ending)
+    return Outcome(reply, meter.usage, {**meter.seconds, "total": meter.elapsed}, turn.moderation)
 
 
 class _Turn:
-    """The steps of one turn. What they find goes into `found`."""
+    """The phases of one turn. What each finds goes into `state`; what comes after routing is told the decision."""
 
-    def __init__(
-        self, pipeline: Pipeline, found: Findings, tally: Tally, admitted: Callable[[], None], *, deadline: float
-    ) -> None:
-        self._pipeline, self._found, self._tally = pipeline, found, tally
-        self._admitted, self._deadline = admitted, deadline
-        self.judged: tuple[Judged, ...] | None = None
+    def __init__(self, pipeline: Pipeline, state: TurnState, meter: TurnMeter, admitted: Callable[[], None]) -> None:
+        self._pipeline, self._state, self._meter, self._admitted = pipeline, state, meter, admitted
+        self._request, self._limits = state.request, state.policy.limits
+        self._seconds = min(self._request.seconds, self._limits.turn_seconds)
+        self._deadline = pipeline.clock() + self._seconds
+        self.moderation: tuple[ReplyModeration, ...] | None = None
 
-    async def answer(self, speak: Callable[[Piece], None]) -> Reply:
-        found = self._found
-        await recall(self._pipeline, found, self._tally)
-        pack = self._pipeline.packs[found.language]
-        brief = Brief(found.request.conversation, found.memory)
-        with await self._enter() as permit:
-            found.assessment, obstacle = await together(self._classify(permit), self._fit(pack, brief))
-        found.decision = self._route()
-        if obstacle is not None:
-            raise obstacle
-        with self._quota(), await self._place():
-            self._begin()
-            return await self._reply_in_mode(pack, brief, speak)
+    async def moderated(self, emit: Emit) -> Reply:
+        """The answer in the turn's time, moderated if the client asked for it.
 
-    async def _enter(self) -> Permit:
-        """To be classified. An alarming message waits for nobody; a key beyond its quota waits for all others."""
-        found = self._found
-        beyond = self._pipeline.quotas.exceeded(found.request.tenant)
-        rank = Rank.CRISIS if found.alarm else Rank.BULK if beyond else Rank.ORDINARY
-        with self._tally.timed("queue"):
-            permit = await self._pipeline.admission.classification.acquire(
-                rank, tokens(found.request.conversation.newest)
-            )
-        found.let_in = True
-        return permit
-
-    def _quota(self) -> Permit:
-        """A crisis is answered beyond its key's quota."""
-        found = self._found
-        assert found.decision is not None
-        return Permit() if found.decision.crisis else self._pipeline.quotas.enter(found.request.tenant)
-
-    async def _place(self) -> Permit:
-        """With the engines. A turn of unknown risk does not wait for one."""
-        found = self._found
-        assert found.decision is not None
-        if found.decision.crisis:
-            rank = Rank.CRISIS
-        else:
-            raised = found.severity is not None and found.severity >= found.policy.routing.raised
-            rank = Rank.RAISED if raised else Rank.ORDINARY
-        with self._tally.timed("queue"):
-            return await self._pipeline.admission.generation.acquire(
-                rank, found.request.choices, seconds=0.0 if found.severity is None and not found.alarm else None
-            )
-
-    def _begin(self) -> None:
-        """Nothing but the engines to wait for: it counts for its key's minute now, and the client may be told."""
-        found = self._found
-        assert found.decision is not None
-        if not found.decision.crisis:
-            self._pipeline.quotas.count(found.request.tenant)
-        self._admitted()
-
-    async def _reply_in_mode(self, pack: Pack, brief: Brief, speak: Callable[[Piece], None]) -> Reply:
-        found = self._found
-        assert found.decision is not None
-        desk = Desk(
-            counselor=self._pipeline.counselor,
-            seeker=self._pipeline.seeker,
-            pack=pack,
-            limits=found.policy.limits,
-            call=replace(self._call(), priority=_URGENT if found.decision.crisis else _NORMAL),
-            metrics=self._pipeline.metrics,
-            tally=self._tally,
-            spare=self._pipeline.admission.generation.spare,
-        )
-        brief = replace(brief, severity=found.severity, found=found.labels)
-        if found.decision.mode == "agent":
-            return await self._answer_as_agent(desk, brief, speak)
-        return await self._answer_as_llm(desk, brief, speak)
-
-    async def moderated(self, speak: Callable[[Piece], None], seconds: float) -> Reply:
-        """The answer within so many seconds, judged if the client asked for it.
-
-        With `block` none leaves that is flagged or was not judged. A crisis keeps its reply: what it says of the
-        danger, it says with good reason. Judging has an end of its own, so that nothing takes back a reply that is
+        With `block` no reply leaves that is flagged or was not moderated. A crisis keeps its reply: what it says of the
+        danger, it says with good reason. Moderation has an end of its own, so that nothing takes back a reply that is
         there.
         """
-        found = self._found
-        mode = found.request.moderation
-        held: list[Piece] = []
-        reply = await _in_time(self.answer(held.append if mode == "block" else speak), seconds)
+        mode, held = self._request.moderation, HeldBack()
+        reply = await _in_time(self._answer(held.emit if mode == "block" else emit), self._seconds)
         if mode is None:
             return reply
-        withheld = mode == "block" and not reply.fallback and found.reason != "crisis"
+        withheld = mode == "block" and not reply.fallback and reply.decision.reason != "crisis"
         if not withheld:
-            while held:
-                speak(held.pop(0))
-        with self._tally.timed("moderation"):
-            self.judged = await judge(
+            held.release(emit)
+        with self._meter.timed("moderation"):
+            self.moderation = await moderate(
                 self._pipeline.classifier,
                 self._pipeline.admission.classification,
                 [choice.text for choice in reply.choices],
-                found.policy,
+                self._state.policy,
                 self._call(),
-                self._reading_seconds,
+                min(self._reading_seconds, self._deadline - self._pipeline.clock() - _TO_SPARE),
             )
-        passed = self.judged is not None and not any(
-            judged.flagged and not choice.fallback for judged, choice in zip(self.judged, reply.choices, strict=True)
+        passed = self.moderation is not None and not any(
+            told.flagged and not choice.fallback for told, choice in zip(self.moderation, reply.choices, strict=True)
         )
         if withheld and not passed:
-            reply = self.safe_reply(cause="moderation")
-            held = [Piece(index, choice.text) for index, choice in enumerate(reply.choices)]
-        for piece in held:
-            speak(piece)
+            reply = safe_reply(self._state, self._pipeline.metrics, "moderation")
+            emit_whole(reply, emit)
+        else:
+            held.release(emit)
         return reply
 
-    def _call(self) -> Call:
-        found = self._found
-        return Call(
-            request_id=found.request.request_id,
-            session_id=f"{found.request.tenant}:{found.session}",
-            tenant_salt=found.request.tenant,
-            priority=_URGENT if found.alarm else _NORMAL,
-            deadline=self._deadline,
-            trace=tracing.headers(),
-        )
+    async def _answer(self, emit: Emit) -> Reply:
+        pipeline, state = self._pipeline, self._state
+        state.recalled(*await recall(pipeline, self._request, self._meter))
+        pack = pipeline.packs[state.reading.language]
+        inputs = StageInputs(self._request.conversation, state.reading)
+        with await self._classification_permit() as permit:
+            _, obstacle = await together(self._classify(permit), self._check_context(pack, inputs))
+        decision = state.decision = self._route()
+        if obstacle is not None:
+            raise obstacle
+        with self._quota(decision), await self._generation_permit(decision):
+            self._start_counting(decision)
+            context = self._stage_context(pack, decision)
+            inputs = replace(inputs, reading=state.reading)
+            return await reply_in_mode(state, decision, context, inputs, emit)
 
-    async def _classify(self, permit: Permit) -> Assessment | None:
-        """None if the risk cannot be told, for whatever reason: the turn then goes on as one of unknown risk."""
-        found = self._found
-        with permit, self._tally.timed("classify"):
+    async def _classification_permit(self) -> Permit:
+        """An alarming message waits for nobody; a key beyond its quota waits for all others."""
+        beyond = self._pipeline.quotas.exceeded(self._request.tenant)
+        rank = Rank.CRISIS if self._state.reading.alarm else Rank.BULK if beyond else Rank.ORDINARY
+        with self._meter.timed("queue"):
+            permit = await self._pipeline.admission.classification.acquire(
+                rank, tokens(self._request.conversation.newest)
+            )
+        self._state.admitted = True
+        return permit
+
+    async def _classify(self, permit: Permit) -> None:
+        """The reading stays without an assessment if the classifier gives none, for whatever reason."""
+        with permit, self._meter.timed("classify"):
             try:
                 async with asyncio.timeout(self._reading_seconds):
-                    newest = found.request.conversation.newest
+                    newest = self._request.conversation.newest
                     [assessment] = await self._pipeline.classifier.classify([newest], self._call())
                 if not assessment.is_finite:
                     raise EngineUnavailable("The classifier's answer cannot be used.")
             except Exception as error:
-                log_kind(logger, found.request.request_id, error, "risk unknown")
-                self._pipeline.metrics.classifier_failures.labels(_why(error)).inc()
-                return None
-        # Kept at once: if the turn ends before the router has spoken, a crisis is known all the same.
-        found.assessment = assessment
-        return assessment
+                log_kind(logger, self._request.request_id, error, "risk unknown")
+                self._pipeline.metrics.classifier_failures.labels(accounting.classifier_cause(error)).inc()
+            else:
+                # At once: if the turn ends before the router has spoken, a crisis is known all the same.
+                self._state.classified(assessment)
 
-    @property
-    def _reading_seconds(self) -> float:
-        limits = self._found.policy.limits
-        return min(_ALARMED_SECONDS, limits.classify_seconds) if self._found.alarm else limits.classify_seconds
-
-    async def _fit(self, pack: Pack, brief: Brief) -> Exception | None:
+    async def _check_context(self, pack: Pack, inputs: StageInputs) -> Exception | None:
         """What keeps the turn's stages from running at all. Returned, so that the router speaks first."""
         try:
-            prompt, reserve = pack.longest(brief), pack.reserve(self._found.policy.limits.rounds)
+            prompt, reserve = pack.longest(inputs), pack.reserve(self._limits.rounds)
             async with asyncio.timeout(self._reading_seconds):
                 await self._pipeline.counselor.check_fits(prompt, reserve)
         except TimeoutError:
@@ -248,91 +166,63 @@ class _Turn:
         return None
 
     def _route(self) -> Decision:
-        found = self._found
+        reading = self._state.reading
         return router.choose(
-            found.request.requested,
-            severity=found.severity,
-            backstop=found.alarm,
-            shift=found.shift,
+            self._request.requested,
+            severity=reading.severity,
+            backstop=reading.alarm,
+            shift=reading.shift,
             busy=self._pipeline.admission.generation.busy,
-            routing=found.policy.routing,
+            routing=self._state.policy.routing,
         )
 
-    async def _answer_as_agent(self, desk: Desk, brief: Brief, speak: Callable[[Piece], None]) -> Reply:
-        found = self._found
-        # A bound would cut the JSON, so the pack's holds: docs/api.md says so.
-        asked = {
-            name: value for name, value in found.request.sampling.items() if name not in ("max_tokens", "logprobs")
-        }
-        found.agent = await agent_mode.answer(desk, brief, {} if found.must_answer else asked)
-        if not found.agent.passed:
-            reply = self.safe_reply(cause="review")
-        elif stopped := output_guard.check(found.agent.response, found.policy.guard):
-            desk.metrics.guard_findings.labels(stopped, "blocked").inc()
-            reply = self.safe_reply(cause="guard", stopped=stopped)
-        else:
-            reply = found.reply((Choice(found.with_resources(found.agent.response), "stop"),))
-        speak(Piece(content=reply.choices[0].text))
-        return reply
+    def _quota(self, decision: Decision) -> Permit:
+        """A crisis is answered beyond its key's quota."""
+        return Permit() if decision.crisis else self._pipeline.quotas.enter(self._request.tenant)
 
-    async def _answer_as_llm(self, desk: Desk, brief: Brief, speak: Callable[[Piece], None]) -> Reply:
-        found = self._found
-        most = desk.pack.sampling(StageName.REPLY)
-        if not found.must_answer:
-            asked = found.request
-            # A model that cannot leave the thinking out keeps it to itself.
-            shown = found.policy.show_reasoning and asked.think
-            outlet = Outlet(speak, found.policy.guard, shown, found.ending)
-            sampling = replace(most, **asked.sampling)
-            sampling = replace(sampling, max_tokens=min(sampling.max_tokens, most.max_tokens))
-            choices = await llm_mode.answer(desk, brief, sampling, asked.choices, outlet, think=asked.think)
-            if any(choice.fallback for choice in choices):
-                self._pipeline.metrics.safe_templates.labels("guard").inc()
-            return found.reply(choices)
+    async def _generation_permit(self, decision: Decision) -> Permit:
+        """A turn of unknown risk does not wait for one."""
+        reading = self._state.reading
+        raised = reading.severity is not None and reading.severity >= self._state.policy.routing.raised
+        rank = Rank.CRISIS if decision.crisis else Rank.RAISED if raised else Rank.ORDINARY
+        with self._meter.timed("queue"):
+            return await self._pipeline.admission.generation.acquire(
+                rank, self._request.choices, seconds=0.0 if reading.severity is None else None
+            )
 
-        # Nothing leaves before it is whole: if the generation breaks, the safe template must not follow half a reply.
-        # What a client set for ordinary turns (a bound, a stop, a temperature) shapes no reply in a crisis.
-        outlet = Outlet(None, output_guard.for_whole(found.policy.guard), False, found.ending)
-        choices = await llm_mode.answer(desk, brief, most, found.request.choices, outlet)
-        if stopped := next((choice.found for choice in choices if choice.found), None):
-            reply = self.safe_reply(cause="guard", stopped=stopped)
-        elif any(choice.finish_reason != "stop" for choice in choices):
-            reply = self.safe_reply(cause="truncated")
-        else:
-            reply = found.reply(tuple(replace(c, text=found.with_resources(c.text)) for c in choices))
-        for index, choice in enumerate(reply.choices):
-            speak(Piece(index, choice.text))
-        return reply
+    def _start_counting(self, decision: Decision) -> None:
+        """Nothing but the engines to wait for: it counts for its key's minute now, and the client may be told."""
+        if not decision.crisis:
+            self._pipeline.quotas.count(self._request.tenant)
+        self._admitted()
 
-    def safe_reply(self, *, cause: str, stopped: Cause | None = None) -> Reply:
-        self._pipeline.metrics.safe_templates.labels(cause).inc()
-        return self._found.safe_reply(stopped)
+    def _stage_context(self, pack: Pack, decision: Decision) -> StageContext:
+        return StageContext(
+            counselor=self._pipeline.counselor,
+            seeker=self._pipeline.seeker,
+            pack=pack,
+            limits=self._limits,
+            call=replace(self._call(), priority=_URGENT if decision.crisis else _NORMAL),
+            metrics=self._pipeline.metrics,
+            meter=self._meter,
+            spare=self._pipeline.admission.generation.spare,
+        )
 
-    def escalate(self, reply: Reply | None) -> None:
-        """Tell those who must know of a crisis turn, also where it has no reply."""
-        escalations = self._pipeline.escalations
-        try:
-            turn = self._found.crisis_turn(reply)
-            if turn is not None and escalations is not None:
-                escalations.escalate(turn)
-        except Exception as error:
-            log_kind(logger, self._found.request.request_id, error, "nobody told of a crisis")
+    def _call(self) -> Call:
+        request, session = self._request, self._state.session
+        return Call(
+            request_id=request.request_id,
+            session_id=f"{request.tenant}:{session}",
+            tenant_salt=request.tenant,
+            priority=_URGENT if self._state.reading.alarm else _NORMAL,
+            deadline=self._deadline,
+            trace=tracing.headers(),
+        )
 
-    def account(self, reply: Reply | None, outcome: str | None) -> None:
-        """Charge the turn's key, count the turn and describe it; `outcome` None: its client left.
-
-        What goes wrong here takes back no reply.
-        """
-        pipeline, found, usage = self._pipeline, self._found, self._tally.usage
-        try:
-            pipeline.quotas.charge(found.request.tenant, usage.prompt_tokens + usage.completion_tokens)
-            _count_turn(pipeline.metrics, found, outcome)
-            if found.decision or reply:  # read, or answered though nobody could read it
-                _count_found(pipeline.metrics, found)
-            _count_seconds(pipeline.metrics, found.mode, self._tally)
-            tracing.describe(mode=found.mode, reason=found.reason, answered=answered(reply))
-        except Exception as error:
-            log_kind(logger, found.request.request_id, error, "the turn is not all accounted for")
+    @property
+    def _reading_seconds(self) -> float:
+        seconds = self._limits.classify_seconds
+        return min(_ALARMED_SECONDS, seconds) if self._state.reading.alarm else seconds
 
 
 _NORMAL, _URGENT = 0, -1
@@ -341,11 +231,8 @@ _NORMAL, _URGENT = 0, -1
 _ALARMED_SECONDS = 2.0
 """What an alarmed turn gives those who read its message: it is a crisis whatever they say."""
 
-
-def _why(error: Exception) -> str:
-    if isinstance(error, TimeoutError | DeadlineExceeded):
-        return "late"
-    return "unavailable" if isinstance(error, EngineUnavailable) else "error"
+_TO_SPARE = 0.1
+"""Seconds of the turn's time that moderation leaves for the reply to leave in."""
 
 
 async def _in_time(answering: Coroutine[Any, Any, Reply], seconds: float) -> Reply:
@@ -356,22 +243,5 @@ async def _in_time(answering: Coroutine[Any, Any, Reply], seconds: float) -> Rep
         raise DeadlineExceeded("The turn's time is up.") from None
 
 
-def _count_turn(metrics: Metrics, found: Findings, outcome: str | None) -> None:
-    if outcome is not None:
-        metrics.turns.labels(found.mode, found.reason, outcome).inc()
-    if found.in_crisis:
-        metrics.crises.labels(found.source).inc()
-        if outcome in ("refused", "error"):
-            metrics.crises_refused.inc()
-
-
-def _count_found(metrics: Metrics, found: Findings) -> None:
-    metrics.risk_turns.labels("unknown" if found.severity is None else found.severity.label).inc()
-    for emotion in found.emotions:
-        metrics.emotions.labels(emotion.label.name()).inc()
-
-
-def _count_seconds(metrics: Metrics, mode: Mode, tally: Tally) -> None:
-    metrics.turn_seconds.labels(mode).observe(tally.elapsed)
-    for stage, seconds in tally.seconds.items():
-        metrics.stage_seconds.labels(stage).observe(seconds)
+def _first_words(pipeline: Pipeline, state: TurnState, meter: TurnMeter) -> None:
+    pipeline.metrics.first_token_seconds.labels(state.decision_so_far.mode).observe(meter.elapsed)

@@ -11,9 +11,10 @@ from psychechat.conversation import EmotionMemory, Reply
 from psychechat.errors import MemoryUnavailable
 from psychechat.logs import log_kind
 from psychechat.memory.base import Unreadable
+from psychechat.pipeline.request import TurnRequest
 from psychechat.pipeline.services import Pipeline
-from psychechat.pipeline.stages import Tally
-from psychechat.pipeline.state import Findings
+from psychechat.pipeline.state import TurnState
+from psychechat.pipeline.turn_meter import TurnMeter
 
 logger = logging.getLogger(__name__)
 
@@ -24,16 +25,16 @@ _FORGET_SECONDS = 5.0
 """Someone waits to hear that it is gone: longer than a turn waits for its memory."""
 
 
-async def recall(pipeline: Pipeline, found: Findings, tally: Tally) -> None:
-    """Find what the last turn left, and the session that this one belongs to."""
-    keys, request = pipeline.keys, found.request
+async def recall(pipeline: Pipeline, request: TurnRequest, meter: TurnMeter) -> tuple[EmotionMemory | None, str]:
+    """What the last turn left, and the session that this one belongs to."""
+    keys, memory = pipeline.keys, None
     key = keys.before(request.tenant, request.conversation)
     if key is not None:  # else this is a conversation's first turn, whatever its session is called
         if request.session is not None:
             key = keys.of_session(request.tenant, request.session)
-        with tally.timed("memory"):
-            found.memory = await _recalled(pipeline, request.request_id, key)
-    found.session = request.session or (found.memory.session_id if found.memory else secrets.token_hex(12))
+        with meter.timed("memory"):
+            memory = await _recalled(pipeline, request.request_id, key)
+    return memory, request.session or (memory.session_id if memory else secrets.token_hex(12))
 
 
 async def _recalled(pipeline: Pipeline, request_id: str, key: bytes) -> EmotionMemory | None:
@@ -49,27 +50,27 @@ async def _recalled(pipeline: Pipeline, request_id: str, key: bytes) -> EmotionM
     return memory
 
 
-async def remember(pipeline: Pipeline, found: Findings, reply: Reply, tally: Tally) -> None:
+async def remember(pipeline: Pipeline, state: TurnState, reply: Reply, meter: TurnMeter) -> None:
     """Under the client's name of the session, or under every text that the conversation may go on from.
 
     Never under both: other people's conversations may begin with the same words, and would then bear this one's name.
     Unknown emotions keep the last known.
     """
-    if found.session is None:
+    if state.session is None:
         return
-    last_known = found.memory.labels if found.memory else None
-    known = last_known if found.labels is None else found.labels
-    memory = EmotionMemory(found.session, found.language, known, found.agent.analysis if found.agent else None)
-    keys, request = pipeline.keys, found.request
-    stores = pipeline.metrics.stores
+    reading, request = state.reading, state.request
+    last_known = reading.memory.labels if reading.memory else None
+    known = last_known if reading.labels is None else reading.labels
+    memory = EmotionMemory(state.session, reading.language, known, state.agent.analysis if state.agent else None)
+    keys, stores = pipeline.keys, pipeline.metrics.stores
     try:
-        session = keys.of_session(request.tenant, found.session)
+        session = keys.of_session(request.tenant, state.session)
         if request.session is not None:
             places = [session]
         else:
             places = [keys.after(request.tenant, request.conversation, choice.text) for choice in reply.choices]
         async with asyncio.timeout(_SECONDS):
-            kept = await pipeline.memory.remember(places, memory, session=session, age=tally.elapsed)
+            kept = await pipeline.memory.remember(places, memory, session=session, age=meter.elapsed)
     except Exception as error:
         log_kind(logger, request.request_id, error, "nothing remembered")
         stores.labels("error").inc()

@@ -20,30 +20,13 @@ from jinja2 import FileSystemLoader, StrictUndefined
 from jinja2.sandbox import SandboxedEnvironment
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from psychechat.conversation import Conversation, Draft, EmotionAnalysis, EmotionMemory, Reaction, Round, Utterance
+from psychechat.conversation import Conversation, Draft, EmotionAnalysis, StageInputs, Utterance
 from psychechat.emotion import LABELS, MAX_LABELS, Label, Language
 from psychechat.engines.base import Message, Sampling, Stage, StageName
 from psychechat.prompts import answers
-from psychechat.risk import Severity
 from psychechat.versions import short_hash
 
 BUILT_IN = Path(__file__).parent
-
-
-@dataclass(frozen=True, slots=True)
-class Brief:
-    """All that a stage may be told. Which of it a stage is told is the pack's choice."""
-
-    conversation: Conversation
-    memory: EmotionMemory | None = None
-    severity: Severity | None = None
-    analysis: EmotionAnalysis | None = None
-    rounds: tuple[Round, ...] = ()
-    """The rounds of this turn that the review refused, oldest first."""
-    draft: Draft | None = None
-    reactions: tuple[Reaction, ...] = ()
-    found: tuple[Label, ...] | None = None
-    """What the classifier found in the newest message, the surest label first; None if it could not tell."""
 
 
 class _Part(BaseModel):
@@ -157,11 +140,10 @@ class Pack:
         stage = self.file.stages[name]
         return Sampling(stage.max_tokens, stage.temperature, frequency_penalty=stage.frequency_penalty)
 
-    def longest(self, brief: Brief) -> list[Message]:
+    def longest(self, inputs: StageInputs) -> list[Message]:
         """The longest of the stages' prompts, before there are any results to put into them."""
-        most = LABELS[-MAX_LABELS:]
-        bare = replace(brief, found=most, analysis=EmotionAnalysis((), ""), draft=Draft("exploration", "", ""))
-        values = self._values(bare)
+        bare = replace(inputs, analysis=EmotionAnalysis((), ""), draft=Draft("exploration", "", ""))
+        values = self._values(bare) | {"found": LABELS[-MAX_LABELS:]}
         prompts = [self._messages(name, bare, values) for name in StageName]
         return max(prompts, key=lambda messages: sum(len(message.content) for message in messages))
 
@@ -178,19 +160,19 @@ class Pack:
     def role(self, name: StageName) -> Literal["counselor", "seeker"]:
         return self.file.stages[name].role
 
-    def messages(self, name: StageName, brief: Brief) -> list[Message]:
+    def messages(self, name: StageName, inputs: StageInputs) -> list[Message]:
         """The stage's prompt, to be rendered by the model's chat template."""
-        return self._messages(name, brief, self._values(brief))
+        return self._messages(name, inputs, self._values(inputs))
 
-    def _messages(self, name: StageName, brief: Brief, values: Mapping[str, Any]) -> list[Message]:
+    def _messages(self, name: StageName, inputs: StageInputs, values: Mapping[str, Any]) -> list[Message]:
         stage = self.file.stages[name]
         messages: list[Message] = []
         for each, parts in groupby(stage.messages, key=lambda part: None if part == "history" else part.each):
             repeated = list(parts)
-            for more in [{"round": refused} for refused in brief.rounds] if each == "round" else [{}]:
+            for more in [{"round": refused} for refused in inputs.rounds] if each == "round" else [{}]:
                 for part in repeated:
                     if part == "history":
-                        messages += _history(brief.conversation, stage.reply_prefix)
+                        messages += _history(inputs.conversation, stage.reply_prefix)
                     else:
                         messages.append(Message(part.role, self._render(part.file, {**values, **more})))
         return messages
@@ -222,26 +204,28 @@ class Pack:
     def _transcript(self, utterances: Sequence[Utterance]) -> str:
         return "\n".join(f"{self.file.speakers[utterance.speaker]}：{utterance.text}" for utterance in utterances)
 
-    def _values(self, brief: Brief) -> dict[str, Any]:
-        *earlier, newest = brief.conversation.utterances
-        stated = brief.memory.analysis if brief.memory else None
+    def _values(self, inputs: StageInputs) -> dict[str, Any]:
+        *earlier, newest = inputs.conversation.utterances
+        reading = inputs.reading
+        memory, severity = (reading.memory, reading.severity) if reading else (None, None)
+        stated = memory.analysis if memory else None
         return {
-            "operator_notes": brief.conversation.operator_notes,
-            "memory": brief.memory if brief.memory and brief.memory.labels else None,
-            "found": brief.found or (),
-            "severity": brief.severity.label if brief.severity is not None else None,
-            "analysis": brief.analysis,
-            "draft": brief.draft,
-            "reactions": brief.reactions,
-            "rounds": brief.rounds,
+            "operator_notes": inputs.conversation.operator_notes,
+            "memory": memory if memory and memory.labels else None,
+            "found": (reading.labels if reading else None) or (),
+            "severity": None if severity is None else severity.label,
+            "analysis": inputs.analysis,
+            "draft": inputs.draft,
+            "reactions": inputs.reactions,
+            "rounds": inputs.rounds,
             # The names that the published prompts use.
             "history": self._transcript(earlier),
-            "full_history": self._transcript(brief.conversation.utterances),
+            "full_history": self._transcript(inputs.conversation.utterances),
             "seeker_utterance": newest.text,
             "emotion_memory": _indented(orjson.loads(answers.render(stated, self.language)) if stated else {}),
-            "counselor_utterance": brief.draft.response if brief.draft else "",
+            "counselor_utterance": inputs.draft.response if inputs.draft else "",
             "seeker_utterances": _indented(
-                [{"uid": uid, "utterance": r.response} for uid, r in enumerate(brief.reactions, 1)]
+                [{"uid": uid, "utterance": r.response} for uid, r in enumerate(inputs.reactions, 1)]
             ),
         }
 

@@ -22,7 +22,7 @@ from tenacity.wait import wait_base
 
 from psychechat import tracing
 from psychechat.config import EscalationSettings
-from psychechat.safety.escalation import CrisisTurn
+from psychechat.conversation import CrisisTurn
 from psychechat.telemetry import Metrics
 
 logger = logging.getLogger(__name__)
@@ -184,11 +184,11 @@ class WebhookEscalations:
             "tenant": turn.tenant,
             "session_id": turn.session_id,
             "request_id": turn.request_id,
-            "source": turn.source,
+            "source": turn.reading.source,
             "severity": turn.severity.label,
             "mode": turn.mode,
             "answered": turn.answered,
-            "language": turn.language,
+            "language": turn.reading.language,
             "locale": turn.locale,
         }
         if self._settings.include_utterance:

@@ -1,6 +1,7 @@
 import pytest
 
-from psychechat.pipeline.router import Decision, Requested, choose
+from psychechat.conversation import Decision
+from psychechat.pipeline.router import Requested, choose
 from psychechat.policy import Routing
 from psychechat.risk import Severity
 

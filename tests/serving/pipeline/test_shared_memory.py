@@ -100,7 +100,7 @@ def _replica(memory: RedisMemory, locks: MemoryKeys) -> Replica:
 async def test_a_conversation_goes_on_at_another_replica(world: World) -> None:
     first = await world.one.turn("What a lovely day")
     second = await world.two.turn("What a lovely day", first.choices[0].text, "A terrible thing")
-    assert (second.shift, second.session) == (-5, first.session)
+    assert (second.reading.shift, second.session) == (-5, first.session)
     assert world.two.count("memory_recalls", "hit") == 1
     assert world.one.count("memory_stores", "kept") == world.two.count("memory_stores", "kept") == 1
 
@@ -110,7 +110,7 @@ async def test_a_session_is_forgotten_at_every_replica(world: World) -> None:
     assert first.session
     await forget(world.two.pipeline, "ward", first.session, "req-1")
     again = await world.one.turn("What a lovely day", first.choices[0].text, "A terrible thing")
-    assert again.shift is None
+    assert again.reading.shift is None
 
 
 async def test_a_turn_under_way_at_one_replica_leaves_nothing_when_another_forgets(world: World) -> None:
@@ -146,7 +146,7 @@ async def test_redis_may_go_and_come_back_in_the_middle_of_it_all(world: World) 
     for text in (texts[-1], "I want to die"):
         started = time.monotonic()
         reply = await world.two.turn(*texts[:2], text)
-        assert (reply.shift, reply.fallback) == (None, False)
+        assert (reply.reading.shift, reply.fallback) == (None, False)
         assert time.monotonic() - started < 3
     assert world.two.count("memory_recalls", "error") == world.two.count("memory_stores", "error") == 2
     with pytest.raises(MemoryUnavailable):
@@ -154,4 +154,4 @@ async def test_redis_may_go_and_come_back_in_the_middle_of_it_all(world: World) 
 
     world.server.start()
     again = await world.two.turn("What a lovely day")
-    assert (await world.one.turn("What a lovely day", again.choices[0].text, "A terrible thing")).shift == -5
+    assert (await world.one.turn("What a lovely day", again.choices[0].text, "A terrible thing")).reading.shift == -5

@@ -12,7 +12,17 @@ import pytest
 from psychechat import prompts
 from psychechat.admission.lanes import Rank
 from psychechat.config import MemorySettings
-from psychechat.conversation import Assessment, Conversation, Draft, Review, Speaker, Utterance, Verdict
+from psychechat.conversation import (
+    Assessment,
+    Conversation,
+    CrisisTurn,
+    Draft,
+    ReplyDelta,
+    Review,
+    Speaker,
+    Utterance,
+    Verdict,
+)
 from psychechat.emotion import Emotion, Group, Label
 from psychechat.engines.base import Call, Classifier, Delta, Message, Sampling, Stage, StageName, Usage
 from psychechat.engines.scripted import Answer, ScriptedClassifier, ScriptedGenerator, assessment
@@ -28,7 +38,6 @@ from psychechat.errors import (
 )
 from psychechat.memory.base import Unreadable
 from psychechat.memory.local import LocalMemory
-from psychechat.pipeline.llm_mode import Piece
 from psychechat.pipeline.request import Outcome, TurnRequest
 from psychechat.pipeline.router import Requested
 from psychechat.pipeline.services import Pipeline
@@ -37,7 +46,6 @@ from psychechat.pipeline.turn_memory import forget
 from psychechat.policy import Policy
 from psychechat.prompts import answers
 from psychechat.risk import Severity
-from psychechat.safety.escalation import CrisisTurn
 from psychechat.telemetry import Metrics
 
 pytestmark = pytest.mark.asyncio
@@ -103,7 +111,7 @@ class World:
     seconds_per_word: float = 0.0
     context_length: int = 100_000
     generations: int = 64
-    said: list[Piece] = field(default_factory=list)
+    said: list[ReplyDelta] = field(default_factory=list)
     told: list[CrisisTurn] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -160,7 +168,7 @@ AGENT_CALLS = [*AGENT_STAGES, "review", "review"]  # each of three reactions is 
 async def test_low_risk_takes_one_generation_and_streams_only_the_reply() -> None:
     world = World({StageName.REPLY: ["<think>secret plan</think>\n\nYou went out. How was the walk?"]})
     outcome = await world.turn("I went for a walk")
-    assert (outcome.reply.mode, outcome.reply.reason) == ("llm", "low_risk")
+    assert (outcome.reply.decision.mode, outcome.reply.decision.reason) == ("llm", "low_risk")
     assert world.text == outcome.reply.choices[0].text == "You went out. How was the walk?"
     assert [piece.content for piece in world.said] == ["You went out.", " How was the walk?"]
     assert not any(piece.reasoning for piece in world.said)
@@ -178,7 +186,7 @@ async def test_reasoning_is_said_only_where_the_policy_shows_it() -> None:
 async def test_risk_takes_agent_mode(text: str, reason: str) -> None:
     world = World()
     outcome = await world.turn(text)
-    assert (outcome.reply.mode, outcome.reply.reason) == ("agent", reason)
+    assert (outcome.reply.decision.mode, outcome.reply.decision.reason) == ("agent", reason)
     assert world.stages == AGENT_CALLS
     assert outcome.reply.rounds == 1
     assert outcome.reply.passed is True
@@ -391,13 +399,13 @@ async def test_a_reply_is_stopped_before_its_unsafe_sentence_and_so_is_its_engin
     outcome = await world.turn("What a lovely day")
     [choice] = outcome.reply.choices
     assert world.text == choice.text == f"I hear you.\n\n{ENDING}"
-    assert (choice.finish_reason, choice.found) == ("content_filter", "encouragement")
+    assert (choice.finish_reason, choice.cause) == ("content_filter", "encouragement")
     assert not outcome.reply.fallback
     assert world.generator.running == 0
     assert outcome.seconds["reply"] < 0.2  # four hundred words take twice as long
     assert world.count("guard_findings", cause="encouragement", action="blocked") == 1
     again = await world.turn("What a lovely day", choice.text, "A terrible thing")
-    assert again.reply.shift == -5  # remembered under the words that were said
+    assert again.reply.reading.shift == -5  # remembered under the words that were said
 
 
 async def test_a_reply_of_which_nothing_has_left_is_the_safe_template() -> None:
@@ -452,7 +460,7 @@ async def test_an_audit_lets_the_reply_stream_and_says_what_was_in_it() -> None:
     [choice] = (await world.turn("hello there")).reply.choices
     assert world.text == choice.text == f"I hear you. {UNSAFE}"
     assert len(world.said) == len(world.text.split())
-    assert (choice.finish_reason, choice.found) == ("stop", "encouragement")
+    assert (choice.finish_reason, choice.cause) == ("stop", "encouragement")
     assert world.count("guard_findings", cause="encouragement", action="flagged") == 1
 
 
@@ -484,9 +492,9 @@ async def test_a_draft_that_passed_its_review_passes_the_guard_too() -> None:
 async def test_a_crisis_reply_carries_resources_in_every_mode(text: str, requested: Requested) -> None:
     world = World()
     outcome = await world.turn(text, requested=requested, locale="en-US")
-    assert outcome.reply.reason == "crisis"
-    assert outcome.reply.mode == ("llm" if requested == "llm" else "agent")
-    assert outcome.reply.severity is Severity.IDEATION
+    assert outcome.reply.decision.reason == "crisis"
+    assert outcome.reply.decision.mode == ("llm" if requested == "llm" else "agent")
+    assert outcome.reply.reading.severity is Severity.IDEATION
     assert "988" in world.text
     assert world.generator.prompts[0][3].priority < 0
     assert world.count("crisis_turns", source="backstop" if text == WANTS_TO_DIE else "classifier") == 1
@@ -494,15 +502,22 @@ async def test_a_crisis_reply_carries_resources_in_every_mode(text: str, request
 
 @pytest.mark.parametrize("requested", ["auto", "llm"])
 @pytest.mark.parametrize(
-    "error", [EngineUnavailable("gone"), StageFailed("draft"), DeadlineExceeded("late"), RuntimeError("a bug")]
+    ("error", "cause"),
+    [
+        (EngineUnavailable("gone"), "unavailable"),
+        (StageFailed("draft"), "stage_failed"),
+        (DeadlineExceeded("late"), "late"),
+        (RuntimeError("a bug"), "error"),
+    ],
+    ids=["error0", "error1", "error2", "error3"],
 )
-async def test_a_crisis_is_answered_whatever_fails(error: Exception, requested: Requested) -> None:
+async def test_a_crisis_is_answered_whatever_fails(error: Exception, cause: str, requested: Requested) -> None:
     world = World({name: [error] for name in StageName})
     outcome = await world.turn(WANTS_TO_DIE, requested=requested)
     assert outcome.reply.fallback
     assert outcome.reply.choices[0].finish_reason == "content_filter"
     assert "findahelpline.com" in world.text
-    assert world.count("safe_templates", cause=type(error).__name__) == 1
+    assert world.count("safe_templates", cause=cause) == 1
 
 
 @pytest.mark.parametrize("requested", ["auto", "llm"])
@@ -539,7 +554,7 @@ async def test_a_crisis_that_only_the_classifier_sees_is_answered_without_a_coun
     world = World()
     world.pipeline.counselor = DeadCounselor()
     outcome = await world.turn("All feels pointless", requested=requested)
-    assert (outcome.reply.reason, outcome.reply.fallback) == ("crisis", True)
+    assert (outcome.reply.decision.reason, outcome.reply.fallback) == ("crisis", True)
     with pytest.raises(EngineUnavailable):
         await world.turn("hello there")
 
@@ -554,7 +569,7 @@ async def test_a_crisis_is_seen_in_all_that_the_counselor_has_not_answered_yet()
     world = World()
     utterances = (Utterance("seeker", WANTS_TO_DIE), Utterance("seeker", "are you there?"))
     request = TurnRequest(Conversation(utterances), "auto", "req-1")
-    assert (await run_turn(world.pipeline, request, world.said.append)).reply.reason == "crisis"
+    assert (await run_turn(world.pipeline, request, world.said.append)).reply.decision.reason == "crisis"
 
 
 async def test_every_choice_of_a_crisis_gets_the_safe_template() -> None:
@@ -593,8 +608,8 @@ async def test_what_a_client_set_shapes_no_reply_in_a_crisis() -> None:
 def _told(world: World) -> tuple[str, Severity, str]:
     """Of the one event that there must be; the metric agrees."""
     [turn] = world.told
-    assert world.count("crisis_turns", source=turn.source) == 1
-    return turn.source, turn.severity, turn.answered
+    assert world.count("crisis_turns", source=turn.reading.source) == 1
+    return turn.reading.source, turn.severity, turn.answered
 
 
 @pytest.mark.parametrize(
@@ -606,7 +621,12 @@ async def test_a_crisis_is_told(text: str, source: str, requested: Requested) ->
     outcome = await world.turn(text, requested=requested, locale="en_US.UTF-8", tenant="ward", end_user="u1")
     assert _told(world) == (source, Severity.IDEATION, "reply")
     [turn] = world.told
-    assert (turn.tenant, turn.end_user, turn.request_id, turn.mode) == ("ward", "u1", "req-1", outcome.reply.mode)
+    assert (turn.tenant, turn.end_user, turn.request_id, turn.mode) == (
+        "ward",
+        "u1",
+        "req-1",
+        outcome.reply.decision.mode,
+    )
     assert turn.locale == "en-US"  # the table's name for it, never the client's words
     assert turn.session_id
 
@@ -663,7 +683,7 @@ async def test_a_crisis_that_the_router_never_heard_of_is_told() -> None:
     world = World(limits={"turn_seconds": 0.1})
     world.pipeline.counselor = SlowCounselor()
     outcome = await world.turn("All feels pointless")
-    assert (outcome.reply.reason, outcome.reply.fallback) == ("crisis", True)
+    assert (outcome.reply.decision.reason, outcome.reply.fallback) == ("crisis", True)
     assert _told(world) == ("classifier", Severity.IDEATION, "safe_template")
 
 
@@ -685,10 +705,10 @@ async def test_nobody_to_tell_is_no_failed_turn(caplog: pytest.LogCaptureFixture
     [
         "psychechat.memory.base.Keys.of_session",
         "psychechat.memory.base.Keys.after",
-        "psychechat.pipeline.state.Findings.crisis_turn",
+        "psychechat.pipeline.state.TurnState.crisis_turn",
         "psychechat.admission.quotas.Quotas.charge",
-        "psychechat.pipeline.turn._count_turn",
-        "psychechat.pipeline.turn._count_seconds",
+        "psychechat.pipeline.accounting._count_turn",
+        "psychechat.pipeline.accounting._count_seconds",
         "psychechat.tracing.describe",
     ],
 )
@@ -712,7 +732,7 @@ async def test_a_failed_turns_error_is_its_own(monkeypatch: pytest.MonkeyPatch) 
     def fail(*_: Any) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("psychechat.pipeline.turn._count_turn", fail)
+    monkeypatch.setattr("psychechat.pipeline.accounting._count_turn", fail)
     with pytest.raises(EngineUnavailable):
         await World({StageName.REPLY: [EngineUnavailable("gone")]}).turn("hello there")
 
@@ -724,8 +744,8 @@ async def test_a_failed_turns_error_is_its_own(monkeypatch: pytest.MonkeyPatch) 
 async def test_without_a_classifier_the_turn_goes_on_carefully(error: Exception | None) -> None:
     world = World(classifier=BrokenClassifier(error), limits={"classify_seconds": 0.05})
     outcome = await world.turn("hello there")
-    assert (outcome.reply.mode, outcome.reply.reason) == ("agent", "unknown_risk")
-    assert outcome.reply.severity is None
+    assert (outcome.reply.decision.mode, outcome.reply.decision.reason) == ("agent", "unknown_risk")
+    assert outcome.reply.reading.severity is None
     assert not outcome.reply.fallback
     assert "findahelpline.com" not in world.text  # unknown is no crisis
     assert "A classifier found" not in world.generator.prompts[0][1][-1].content
@@ -739,7 +759,7 @@ async def test_without_a_classifier_the_turn_goes_on_carefully(error: Exception 
 async def test_probabilities_that_are_no_numbers_are_unknown_risk() -> None:
     nan = Assessment(dict.fromkeys(Group, (float("nan"),) * 4), dict.fromkeys(Severity, float("nan")))
     world = World(classifier=ScriptedClassifier({"": nan}))
-    assert (await world.turn("hello there")).reply.reason == "unknown_risk"
+    assert (await world.turn("hello there")).reply.decision.reason == "unknown_risk"
 
 
 async def test_unknown_risk_falls_back_to_the_safe_template() -> None:
@@ -924,11 +944,11 @@ async def test_a_reply_cut_by_the_clients_bound_says_so() -> None:
 async def test_the_second_turn_reports_the_shift_and_tells_the_stage() -> None:
     world = World()
     first = await world.turn("What a lovely day")
-    assert (first.reply.valence, first.reply.shift) == (2, None)
+    assert (first.reply.reading.valence, first.reply.reading.shift) == (2, None)
     reply = first.reply.choices[0].text
     second = await world.turn("What a lovely day", reply, "A terrible thing came up")
-    assert (second.reply.valence, second.reply.shift) == (-3, -5)
-    assert (second.reply.mode, second.reply.reason) == ("agent", "sharp_shift")
+    assert (second.reply.reading.valence, second.reply.reading.shift) == (-3, -5)
+    assert (second.reply.decision.mode, second.reply.decision.reason) == ("agent", "sharp_shift")
     assert "Last turn: happy (valence 2)." in world.generator.prompts[1][1][-1].content
     assert "A classifier found: grieving." in world.generator.prompts[1][1][-1].content
     assert world.count("memory_recalls", result="hit") == 1
@@ -943,25 +963,25 @@ async def test_memory_is_never_found_under_another_key(changed: dict[str, Any]) 
     world = World()
     reply = (await world.turn("What a lovely day")).reply.choices[0].text
     again = await world.turn("What a lovely day", reply, "A terrible thing", **changed)
-    assert again.reply.shift is None
+    assert again.reply.reading.shift is None
 
 
 async def test_an_edited_history_is_another_conversation() -> None:
     world = World()
     await world.turn("What a lovely day")
-    assert (await world.turn("What a lovely day", "Something else", "A terrible thing")).reply.shift is None
+    assert (await world.turn("What a lovely day", "Something else", "A terrible thing")).reply.reading.shift is None
 
 
 async def test_a_named_session_is_remembered_whatever_the_history() -> None:
     world = World()
     await world.turn("What a lovely day", session="s1")
-    assert (await world.turn("Something", "edited", "A terrible thing", session="s1")).reply.shift == -5
+    assert (await world.turn("Something", "edited", "A terrible thing", session="s1")).reply.reading.shift == -5
 
 
 async def test_a_first_turn_has_no_past_whatever_its_session_is_called() -> None:
     world = World()
     await world.turn("What a lovely day", session="one name for all")
-    assert (await world.turn("A terrible thing", session="one name for all")).reply.shift is None
+    assert (await world.turn("A terrible thing", session="one name for all")).reply.reading.shift is None
 
 
 class BrokenMemory:
@@ -987,7 +1007,7 @@ async def test_a_broken_memory_is_a_turn_without_it(text: str, error: Exception,
     world.pipeline.memory = BrokenMemory(error)
     outcome = await world.turn("hello there", "hello", text)
     assert not outcome.reply.fallback
-    assert outcome.reply.shift is None
+    assert outcome.reply.reading.shift is None
     assert world.count("memory_recalls", result=result) == 1
     assert world.count("memory_stores", result="error") == 1
     with pytest.raises(MemoryUnavailable):
@@ -1000,12 +1020,12 @@ async def test_a_reply_names_the_session_that_forgets_it() -> None:
     assert first.session
     texts = ("What a lovely day", first.choices[0].text, "A terrible thing")
     second = (await world.turn(*texts)).reply
-    assert (second.session, second.shift) == (first.session, -5)
+    assert (second.session, second.reading.shift) == (first.session, -5)
     await forget(world.pipeline, "", first.session, "req-1")
     third = (await world.turn(*texts, second.choices[0].text, "What a lovely day")).reply
-    assert third.shift is None
+    assert third.reading.shift is None
     assert third.session not in (None, first.session)
-    assert (await world.turn(*texts)).reply.shift is None
+    assert (await world.turn(*texts)).reply.reading.shift is None
 
 
 @pytest.mark.parametrize(("choices", "name"), [(1, None), (3, None), (1, "s1"), (3, "s1")])
@@ -1044,7 +1064,7 @@ async def test_a_turn_that_was_under_way_when_its_session_was_forgotten_leaves_n
     assert world.count("memory_stores", result="forgotten") == 1
     for more in ({"session": "s1"}, {}):
         texts = ("What a lovely day", reply.choices[0].text, "A terrible thing")
-        assert (await world.turn(*texts, requested="llm", **more)).reply.shift is None
+        assert (await world.turn(*texts, requested="llm", **more)).reply.reading.shift is None
 
 
 async def test_an_unknown_turn_keeps_the_last_known_feelings() -> None:
@@ -1053,10 +1073,10 @@ async def test_an_unknown_turn_keeps_the_last_known_feelings() -> None:
     world.pipeline.classifier = BrokenClassifier(EngineUnavailable("gone"))
     texts = ("What a lovely day", reply, "hm, let me think")
     second = (await world.turn(*texts)).reply
-    assert second.shift is None
+    assert second.reading.shift is None
     world.pipeline.classifier = ScriptedClassifier(FEELINGS)
     third = await world.turn(*texts, second.choices[0].text, "A terrible thing")
-    assert third.reply.shift == -5
+    assert third.reply.reading.shift == -5
 
 
 async def test_a_conversation_in_chinese_is_answered_from_the_chinese_pack() -> None:
@@ -1067,9 +1087,9 @@ async def test_a_conversation_in_chinese_is_answered_from_the_chinese_pack() -> 
 
 async def test_a_new_policy_counts_from_the_next_turn_on() -> None:
     world = World()
-    assert (await world.turn("All feels hopeless")).reply.reason == "raised_risk"
+    assert (await world.turn("All feels hopeless")).reply.decision.reason == "raised_risk"
     world.pipeline.policy = Policy.model_validate({"routing": {"raised_from": "ideation"}})
-    assert (await world.turn("All feels hopeless")).reply.reason == "low_risk"
+    assert (await world.turn("All feels hopeless")).reply.decision.reason == "low_risk"
 
 
 def _good(stage: StageName) -> list[Answer]:
@@ -1119,10 +1139,10 @@ async def test_with_every_normal_permit_taken_a_crisis_goes_on_and_the_rest_is_r
                 await world.turn(text)
         for text in ("All feels pointless", WANTS_TO_DIE):
             outcome = await world.turn(text)
-            assert (outcome.reply.reason, outcome.reply.fallback) == ("crisis", False)
+            assert (outcome.reply.decision.reason, outcome.reply.fallback) == ("crisis", False)
     assert world.count("turns", mode="llm", reason="low_risk", outcome="refused") == 1
     assert world.count("refusals", lane="generation", cause="late") == 2
-    assert (await world.turn("I went for a walk")).reply.mode == "llm"
+    assert (await world.turn("I went for a walk")).reply.decision.mode == "llm"
 
 
 @pytest.mark.parametrize("text", ["All feels pointless", WANTS_TO_DIE])
@@ -1132,7 +1152,7 @@ async def test_with_every_permit_taken_a_crisis_gets_the_safe_template(text: str
         outcome = await world.turn(text)
     assert outcome.reply.fallback
     assert "findahelpline.com" in world.text
-    assert world.count("safe_templates", cause="Overloaded") == 1
+    assert world.count("safe_templates", cause="overloaded") == 1
 
 
 async def test_unknown_risk_does_not_wait_for_an_engine() -> None:
@@ -1141,7 +1161,7 @@ async def test_unknown_risk_does_not_wait_for_an_engine() -> None:
         began = time.monotonic()
         outcome = await world.turn("I went for a walk")
         assert time.monotonic() - began < 1
-    assert (outcome.reply.reason, outcome.reply.fallback) == ("unknown_risk", True)
+    assert (outcome.reply.decision.reason, outcome.reply.fallback) == ("unknown_risk", True)
     assert not (await world.turn("I went for a walk")).reply.fallback
 
 
@@ -1150,7 +1170,7 @@ async def test_a_full_door_refuses_what_nobody_has_read_and_no_alarm() -> None:
     with await world.pipeline.admission.classification.acquire(Rank.ORDINARY, 10**9):
         with pytest.raises(Overloaded):
             await world.turn("I went for a walk")
-        assert (await world.turn(WANTS_TO_DIE)).reply.reason == "crisis"
+        assert (await world.turn(WANTS_TO_DIE)).reply.decision.reason == "crisis"
     assert world.count("turns", mode="agent", reason="undecided", outcome="refused") == 1
     assert world.count("risk_turns", level="unknown") == 0
 
@@ -1166,8 +1186,8 @@ async def test_a_key_beyond_its_quota_waits_at_the_door_behind_all_others() -> N
         other = asyncio.create_task(world.turn("I went for a walk", tenant="other"))
         with pytest.raises(Overloaded):
             await greedy
-        assert (await world.turn(WANTS_TO_DIE, tenant="greedy")).reply.reason == "crisis"
-    assert (await other).reply.reason == "low_risk"
+        assert (await world.turn(WANTS_TO_DIE, tenant="greedy")).reply.decision.reason == "crisis"
+    assert (await other).reply.decision.reason == "low_risk"
 
 
 async def test_a_turn_refused_for_load_uses_up_nothing_of_its_keys_minute() -> None:
@@ -1189,9 +1209,9 @@ async def test_a_fall_alone_takes_no_agent_mode_while_others_wait() -> None:
     assert not turn.done()
     held.close()
     reply = (await turn).reply
-    assert (reply.mode, reply.reason) == ("llm", "busy")
-    assert reply.shift is not None
-    assert reply.shift <= -3
+    assert (reply.decision.mode, reply.decision.reason) == ("llm", "busy")
+    assert reply.reading.shift is not None
+    assert reply.reading.shift <= -3
 
 
 async def test_admitted_is_said_once_nothing_but_the_engines_is_waited_for() -> None:
@@ -1212,7 +1232,7 @@ async def test_a_quota_holds_for_all_but_a_crisis() -> None:
     await world.turn("I went for a walk")
     with pytest.raises(Overloaded, match="1 tokens a minute"):
         await world.turn("I went for a walk")
-    assert (await world.turn("All feels pointless")).reply.reason == "crisis"
+    assert (await world.turn("All feels pointless")).reply.decision.reason == "crisis"
     assert world.count("refusals", lane="key", cause="tokens") == 1
 
 
@@ -1278,7 +1298,7 @@ async def test_a_crisis_turn_that_ends_in_an_error_is_counted() -> None:
     """It takes a broken promise of ours: here, that a piece which is said can be said."""
     world = World()
 
-    def say(piece: Piece) -> None:
+    def say(piece: ReplyDelta) -> None:
         raise RuntimeError
 
     request = TurnRequest(_conversation(WANTS_TO_DIE), "auto", "req-1")

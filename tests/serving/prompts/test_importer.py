@@ -13,13 +13,15 @@ from psychechat.conversation import (
     Reaction,
     Review,
     Round,
+    StageInputs,
     Utterance,
     Verdict,
 )
 from psychechat.emotion import Label
 from psychechat.engines.base import Message, StageName
+from psychechat.engines.scripted import reading
 from psychechat.prompts.importer import PromptsNotFound, import_pack
-from psychechat.prompts.pack import Brief, Pack, load
+from psychechat.prompts.pack import Pack, load
 
 # Each holds what Jinja, a trim or a careless replace would spoil: braces, tags, escapes, white space at its ends.
 EMOTION = (
@@ -93,17 +95,16 @@ def refused(number: int) -> Round:
     return Round(Draft("insight", f"plan {number}", f"draft {number}"), REACTIONS, review)
 
 
-def brief(*, rounds: tuple[Round, ...] = (), notes: tuple[str, ...] = ()) -> Brief:
+def inputs(*, rounds: tuple[Round, ...] = (), notes: tuple[str, ...] = ()) -> StageInputs:
     said = (Utterance("seeker", "你好"), Utterance("counselor", "请说"), Utterance("seeker", "又{{history}}了"))
-    return Brief(
+    return StageInputs(
         Conversation(said, notes),
-        EmotionMemory("session", "zh", (SAD,), EmotionAnalysis((SAD,), "原因", "变", "", "")),
-        None,
+        # The label is for our own packs: none of the published prompts has a place for it.
+        reading((HAPPY,), memory=EmotionMemory("session", "zh", (SAD,), EmotionAnalysis((SAD,), "原因", "变", "", ""))),
         EmotionAnalysis((WORRIED, SAD), '因"为', "", "向下", "缘由"),
         rounds,
         Draft("insight", "plan", "the draft"),
         REACTIONS,
-        found=(HAPPY,),  # for our own packs: none of the published prompts has a place for it
     )
 
 
@@ -132,9 +133,9 @@ def test_emotion_is_one_message_whose_history_ends_before_the_newest_utterance(p
         .replace("{{emotion_memory}}", json.dumps(memory, ensure_ascii=False, indent=4))
         .replace("{{seeker_utterance}}", "又{{history}}了")
     )
-    assert pack.messages(StageName.EMOTION, brief()) == [Message("user", expected)]
+    assert pack.messages(StageName.EMOTION, inputs()) == [Message("user", expected)]
 
-    first = Brief(Conversation((Utterance("seeker", "你好"),)))
+    first = StageInputs(Conversation((Utterance("seeker", "你好"),)))
     alone = (
         EMOTION.replace("{{history}}", "").replace("{{seeker_utterance}}", "你好").replace("{{emotion_memory}}", "{}")
     )
@@ -142,7 +143,7 @@ def test_emotion_is_one_message_whose_history_ends_before_the_newest_utterance(p
 
 
 def test_the_draft_follows_the_emotion_analysis_as_a_tool_that_answered(pack: Pack) -> None:
-    assert pack.messages(StageName.DRAFT, brief()) == [
+    assert pack.messages(StageName.DRAFT, inputs()) == [
         Message("system", SYSTEM),
         *HISTORY,
         Message("assistant", CALL),
@@ -165,7 +166,7 @@ def test_every_refused_draft_is_followed_by_its_own_review(pack: Pack) -> None:
         )
         return tool_response("safety_analysis", text)
 
-    messages = pack.messages(StageName.DRAFT, brief(rounds=(refused(1), refused(2))))
+    messages = pack.messages(StageName.DRAFT, inputs(rounds=(refused(1), refused(2))))
     assert messages[6:] == [draft(1), review(1), draft(2), review(2)]
 
 
@@ -173,16 +174,16 @@ def test_simulation_and_review_see_the_newest_utterance_in_the_history(pack: Pac
     whole = "来访者：你好\n咨询师：请说\n来访者：又[]了"  # the seeker's braces are put back last
     simulation = SIMULATION.replace("{{history}}", whole).replace("{{counselor_utterance}}", "the draft")
     expected = simulation.replace("[]了", "{{history}}了")
-    assert pack.messages(StageName.SIMULATION, brief()) == [Message("user", expected)]
+    assert pack.messages(StageName.SIMULATION, inputs()) == [Message("user", expected)]
 
     listed = json.dumps([{"uid": i, "utterance": r.response} for i, r in enumerate(REACTIONS, 1)], indent=4)
     review = REVIEW.replace("{{history}}", whole).replace("{{counselor_utterance}}", "the draft")
     expected = review.replace("{{seeker_utterances}}", listed).replace("[]了", "{{history}}了")
-    assert pack.messages(StageName.REVIEW, brief()) == [Message("user", expected)]
+    assert pack.messages(StageName.REVIEW, inputs()) == [Message("user", expected)]
 
 
 def test_llm_mode_is_its_system_text_and_the_visible_conversation(pack: Pack) -> None:
-    assert pack.messages(StageName.REPLY, brief()) == [
+    assert pack.messages(StageName.REPLY, inputs()) == [
         Message("system", LLM_SYSTEM),
         Message("user", "你好"),
         Message("assistant", "请说"),
@@ -192,7 +193,7 @@ def test_llm_mode_is_its_system_text_and_the_visible_conversation(pack: Pack) ->
 
 def test_operator_notes_follow_the_system_text(pack: Pack) -> None:
     for stage, text in ((StageName.DRAFT, SYSTEM), (StageName.REPLY, LLM_SYSTEM)):
-        system = pack.messages(stage, brief(notes=("{{ 7 }}", "b")))[0].content
+        system = pack.messages(stage, inputs(notes=("{{ 7 }}", "b")))[0].content
         assert system.startswith(f"{text}\n\n运营方")
         assert system.endswith("：\n- {{ 7 }}\n- b")
 
@@ -212,7 +213,7 @@ def test_both_generations_of_names_and_places_make_the_same_pack(tmp_path: Path,
     import_pack(checkout(tmp_path / "later", source, file), tmp_path / "later-pack")
     later = load(tmp_path / "later-pack")
     for stage in StageName:
-        assert later.messages(stage, brief(rounds=(refused(1),))) == pack.messages(stage, brief(rounds=(refused(1),)))
+        assert later.messages(stage, inputs(rounds=(refused(1),))) == pack.messages(stage, inputs(rounds=(refused(1),)))
 
 
 SECRET = "words of theirs {{history}}"

@@ -1,5 +1,6 @@
 """What each stage is shown, and that four of five prompts share their beginning."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,38 +14,39 @@ from psychechat.conversation import (
     Reaction,
     Review,
     Round,
+    StageInputs,
     Utterance,
     Verdict,
 )
 from psychechat.emotion import Label, Language
 from psychechat.engines.base import StageName
-from psychechat.prompts.pack import Brief, load, load_all
+from psychechat.engines.scripted import reading
+from psychechat.prompts.pack import load, load_all
 from psychechat.risk import Severity
 
 SAD, WORRIED, HAPPY = Label.parse("sad"), Label.parse("worried"), Label.parse("happy")
 TALK = Conversation((Utterance("seeker", "A1"), Utterance("counselor", "B1"), Utterance("seeker", "A2")))
+UNREAD = replace(reading(), assessment=None)
 
 
-def full_brief(language: Language, conversation: Conversation = TALK) -> Brief:
+def full_inputs(language: Language, conversation: Conversation = TALK) -> StageInputs:
     draft = Draft("insight", "plan", "DRAFT")
     reactions = (Reaction("normal", "R1"), Reaction("silent", "R2"), Reaction("hostile", "R3"))
     review = Review((Verdict("v", True), Verdict("v", False), Verdict("v", True)), False, "WARMER", "SAFER")
-    return Brief(
+    return StageInputs(
         conversation,
-        EmotionMemory("session", language, (SAD,)),
-        Severity.INDICATOR,
+        reading((HAPPY,), Severity.INDICATOR, EmotionMemory("session", language, (SAD,))),
         EmotionAnalysis((SAD, WORRIED), "CAUSE", "CHANGE", "TREND", "WHY"),
         (Round(Draft("insight", "plan", "REFUSED"), reactions, review),),
         draft,
         reactions,
-        found=(HAPPY,),
     )
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_every_stage_starts_with_the_same_system_text_and_conversation(language: Language) -> None:
     pack = load(language)
-    prompts = [pack.messages(stage, full_brief(language)) for stage in StageName]
+    prompts = [pack.messages(stage, full_inputs(language)) for stage in StageName]
     shared = prompts[0][:4]
     assert [message.role for message in shared] == ["system", "user", "assistant", "user"]
     assert [message.content for message in shared[1:]] == ["A1", "B1", "A2"]
@@ -67,7 +69,7 @@ def test_every_stage_starts_with_the_same_system_text_and_conversation(language:
 def test_a_stage_is_told_what_it_needs(
     language: Language, stage: StageName, told: list[str], not_told: list[str]
 ) -> None:
-    tail = load(language).messages(stage, full_brief(language))[-1].content
+    tail = load(language).messages(stage, full_inputs(language))[-1].content
     assert all(word in tail for word in told)
     assert not any(word in tail for word in not_told)
     assert tail.splitlines()[-1].startswith("[")  # the marker comes last
@@ -75,9 +77,9 @@ def test_a_stage_is_told_what_it_needs(
 
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_the_stages_that_read_the_message_are_told_what_the_classifier_found(language: Language) -> None:
-    pack, brief = load(language), full_brief(language)
+    pack, inputs = load(language), full_inputs(language)
     for stage in StageName:
-        said = HAPPY.name(language) in pack.messages(stage, brief)[-1].content
+        said = HAPPY.name(language) in pack.messages(stage, inputs)[-1].content
         assert said == (stage in (StageName.EMOTION, StageName.REPLY)), stage
 
 
@@ -86,26 +88,30 @@ def test_the_stages_that_read_the_message_are_told_what_the_classifier_found(lan
 def test_there_is_no_line_where_the_classifier_found_nothing(
     language: Language, found: tuple[Label, ...] | None
 ) -> None:
-    brief = Brief(TALK, found=found)
-    assert load(language).messages(StageName.EMOTION, brief)[-1].content.count("\n") == 0
+    inputs = StageInputs(TALK, reading() if found is not None else UNREAD)
+    assert load(language).messages(StageName.EMOTION, inputs)[-1].content.count("\n") == 0
 
 
 def test_the_reply_is_told_of_a_risk_as_the_draft_is() -> None:
     for severity, told in ((Severity.IDEATION, True), (Severity.NONE, False), (None, False)):
-        tail = load("en").messages(StageName.REPLY, Brief(TALK, severity=severity))[-1].content
+        tail = (
+            load("en")
+            .messages(StageName.REPLY, StageInputs(TALK, UNREAD if severity is None else reading(risk=severity)))[-1]
+            .content
+        )
         assert ("Risk noticed: ideation." in tail) == told
 
 
 def test_labels_and_types_are_in_the_language_of_the_pack() -> None:
-    assert "sad, worried" in load("en").messages(StageName.DRAFT, full_brief("en"))[-1].content
-    assert "悲伤，担心" in load("zh").messages(StageName.DRAFT, full_brief("zh"))[-1].content
-    assert "暴怒嘴臭" in load("zh").messages(StageName.REVIEW, full_brief("zh"))[-1].content
+    assert "sad, worried" in load("en").messages(StageName.DRAFT, full_inputs("en"))[-1].content
+    assert "悲伤，担心" in load("zh").messages(StageName.DRAFT, full_inputs("zh"))[-1].content
+    assert "暴怒嘴臭" in load("zh").messages(StageName.REVIEW, full_inputs("zh"))[-1].content
 
 
 def test_operator_notes_stand_in_a_block_after_our_own_text() -> None:
-    plain = load("en").messages(StageName.DRAFT, full_brief("en"))[0].content
+    plain = load("en").messages(StageName.DRAFT, full_inputs("en"))[0].content
     noted = Conversation(TALK.utterances, ("Sell shoes.", "Skip the review."))
-    system = load("en").messages(StageName.DRAFT, full_brief("en", noted))[0].content
+    system = load("en").messages(StageName.DRAFT, full_inputs("en", noted))[0].content
     assert system.startswith(plain)
     assert system.removeprefix(plain).count("\n- ") == 2
 
@@ -132,7 +138,7 @@ def test_operator_notes_stand_in_a_block_after_our_own_text() -> None:
 def test_nothing_that_someone_wrote_is_a_control_token_or_a_template(text: str) -> None:
     conversation = Conversation((Utterance("seeker", text),), (text,))
     for stage in StageName:
-        prompt = load("en").messages(stage, full_brief("en", conversation))
+        prompt = load("en").messages(stage, full_inputs("en", conversation))
         whole = "".join(message.content for message in prompt)
         assert "49" not in whole
         assert text.startswith("{{") or text not in whole
@@ -164,7 +170,7 @@ def test_a_pack_under_the_wrong_language_is_refused() -> None:
 
 def test_the_longest_prompt_is_measured_with_room_for_every_result() -> None:
     pack = load("en")
-    bare = Brief(TALK)
+    bare = StageInputs(TALK)
     longest = sum(len(message.content) for message in pack.longest(bare))
     assert longest >= sum(len(message.content) for message in pack.messages(StageName.REPLY, bare))
     most = {name: pack.sampling(name).max_tokens for name in StageName}

@@ -21,10 +21,10 @@ from tenacity import wait_fixed
 from tenacity.wait import wait_base
 
 from psychechat.config import EscalationSettings
-from psychechat.conversation import Conversation, Utterance
+from psychechat.conversation import Conversation, CrisisTurn, Utterance
+from psychechat.engines.scripted import reading
 from psychechat.risk import Severity
 from psychechat.safety import webhook
-from psychechat.safety.escalation import CrisisTurn
 from psychechat.safety.webhook import BACKOFF, LONGEST_PAUSE, RETRY_WINDOW, WebhookEscalations
 from psychechat.telemetry import Metrics
 from tests.support.receiver import HANG, SECRET, receiving
@@ -44,11 +44,9 @@ def crisis(*texts: str, **more: Any) -> CrisisTurn:
         session_id="s1",
         named_session=None,
         end_user=None,
-        source="backstop",
-        severity=Severity.IDEATION,
+        reading=replace(reading(risk=Severity.IDEATION), alarm=True),
         mode="agent",
         answered="reply",
-        language="en",
         locale="en-US",
     )
     return replace(turn, **more)

@@ -14,14 +14,14 @@ def of_turn(outcome: Outcome) -> dict[str, Any]:
 
     Its shape is that of `openai.types.chat.chat_completion.Moderation`.
     """
-    reply, judged = outcome.reply, outcome.judged
+    reading, replies = outcome.reply.reading, outcome.moderation
     return {
-        "input": _NOBODY if reply.severity is None else _results([(reply.severity, reply.risk)]),
-        "output": _NOBODY if judged is None else _results([(text.severity, text.risk) for text in judged]),
+        "input": _NO_ANSWER if reading.severity is None else _results([(reading.severity, reading.risk)]),
+        "output": _NO_ANSWER if replies is None else _results([(reply.severity, reply.risk) for reply in replies]),
     }
 
 
-_NOBODY = {"type": "error", "code": "engine_unavailable", "message": "The classifier gave no answer."}
+_NO_ANSWER = {"type": "error", "code": "engine_unavailable", "message": "The classifier gave no answer."}
 
 
 def _results(found: Sequence[tuple[Severity, Mapping[Severity, float]]]) -> dict[str, Any]:

@@ -9,9 +9,8 @@ from typing import Any, Literal
 
 from psychechat.api.http.responses import DONE, event
 from psychechat.api.texts.rendering import emotions_object, risk_object
-from psychechat.conversation import Reply, TokenLogprob
+from psychechat.conversation import Reply, ReplyDelta, TokenLogprob
 from psychechat.engines.base import Usage
-from psychechat.pipeline.llm_mode import Piece
 from psychechat.pipeline.request import Outcome
 
 
@@ -40,19 +39,20 @@ class Heading:
 
 def psychechat_object(reply: Reply, seconds: Mapping[str, float]) -> dict[str, Any]:
     """What was found on the way to the reply. It says what was detected and where it was routed: no diagnosis."""
+    reading = reply.reading
     return {
-        "mode": reply.mode,
-        "reason": reply.reason,
+        "mode": reply.decision.mode,
+        "reason": reply.decision.reason,
         "session": reply.session,
-        "emotions": emotions_object(reply.emotions),
-        "valence": reply.valence,
-        "shift": reply.shift,
-        "risk": risk_object(reply.severity, reply.risk),
+        "emotions": emotions_object(reading.emotions),
+        "valence": reading.valence,
+        "shift": reading.shift,
+        "risk": risk_object(reading.severity, reading.risk),
         "review": {"rounds": reply.rounds, "passed": reply.passed, "fallback": reply.fallback},
         "guard": [
-            {"index": index, "cause": choice.found, "blocked": choice.finish_reason == "content_filter"}
+            {"index": index, "cause": choice.cause, "blocked": choice.finish_reason == "content_filter"}
             for index, choice in enumerate(reply.choices)
-            if choice.found
+            if choice.cause
         ],
         "timings": {str(stage): round(spent, 4) for stage, spent in seconds.items()},
     }
@@ -111,13 +111,13 @@ class Chunks:
     def opening(self, choices: int) -> bytes:
         return b"".join(self._chunk(i, {"role": "assistant", "content": ""}) for i in range(choices))
 
-    def piece(self, piece: Piece) -> bytes:
-        delta: dict[str, Any] = {}
-        if piece.reasoning:
-            delta["reasoning_content"] = piece.reasoning
-        if piece.content:
-            delta["content"] = piece.content
-        return self._chunk(piece.index, delta, logprobs=logprobs_object(piece.logprobs) if piece.logprobs else None)
+    def delta(self, delta: ReplyDelta) -> bytes:
+        wire: dict[str, Any] = {}
+        if delta.reasoning:
+            wire["reasoning_content"] = delta.reasoning
+        if delta.content:
+            wire["content"] = delta.content
+        return self._chunk(delta.index, wire, logprobs=logprobs_object(delta.logprobs) if delta.logprobs else None)
 
     def finish(self, outcome: Outcome, moderation: Mapping[str, Any] | None) -> bytes:
         """One finishing chunk a choice, the last with the `psychechat` object; then the moderation and the usage.

@@ -23,7 +23,7 @@ from psychechat.api.http.middleware import request_id
 from psychechat.api.http.openapi import READ, answers, streamed
 from psychechat.api.http.responses import KEEP_ALIVE, JSONBytes
 from psychechat.api.http.schemas import ChatCompletion, ChatCompletionChunk
-from psychechat.pipeline.llm_mode import Piece
+from psychechat.conversation import ReplyDelta
 from psychechat.pipeline.request import Outcome, TurnRequest
 from psychechat.pipeline.services import Pipeline
 from psychechat.pipeline.turn import run_turn
@@ -91,14 +91,15 @@ class _Running:
 
     def __init__(self, pipeline: Pipeline, asked: TurnRequest) -> None:
         self._asked = asked
-        self._pieces: asyncio.Queue[Piece | None] = asyncio.Queue()
+        self._deltas: asyncio.Queue[ReplyDelta | None] = asyncio.Queue()
         self._admitted, self._sign = asyncio.Event(), asyncio.Event()
-        self._task = asyncio.create_task(run_turn(pipeline, asked, self._said, self._admitted.set))
-        self._task.add_done_callback(lambda _: self._said(None))
+        self._task = asyncio.create_task(run_turn(pipeline, asked, self._emit, self._admitted.set))
+        self._task.add_done_callback(lambda _: self._emit(None))
         self.reasoning: dict[int, str] = defaultdict(str)
 
-    def _said(self, piece: Piece | None) -> None:
-        self._pieces.put_nowait(piece)
+    def _emit(self, delta: ReplyDelta | None) -> None:
+        """None is the end."""
+        self._deltas.put_nowait(delta)
         self._admitted.set()
         self._sign.set()
 
@@ -110,8 +111,8 @@ class _Running:
             outcome = self._task.result()
         finally:
             await self.stop()
-        while (piece := self._pieces.get_nowait()) is not None:
-            self.reasoning[piece.index] += piece.reasoning
+        while (delta := self._deltas.get_nowait()) is not None:
+            self.reasoning[delta.index] += delta.reasoning
         return outcome
 
     async def first_sign(self, request: Request, seconds: float) -> bool:
@@ -139,14 +140,14 @@ class _Running:
         while not ended:
             try:
                 async with asyncio.timeout(keep_alive):
-                    waiting = [await self._pieces.get()]
+                    waiting = [await self._deltas.get()]
             except TimeoutError:
                 yield KEEP_ALIVE
                 continue
-            while not self._pieces.empty():  # its client reads slowly, or there are many: one write for all of them
-                waiting.append(self._pieces.get_nowait())
+            while not self._deltas.empty():  # its client reads slowly, or there are many: one write for all of them
+                waiting.append(self._deltas.get_nowait())
             ended = waiting[-1] is None
-            if events := b"".join(chunks.piece(piece) for piece in waiting if piece is not None):
+            if events := b"".join(chunks.delta(delta) for delta in waiting if delta is not None):
                 yield events
         try:
             outcome = self._task.result()

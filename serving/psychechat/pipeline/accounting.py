@@ -1,0 +1,93 @@
+"""What is told of a turn once it has ended: its key's charge, metrics, the span, and a crisis to those who must know.
+
+What goes wrong here takes back no reply.
+"""
+
+import logging
+from collections.abc import Sequence
+from typing import Literal
+
+from psychechat import tracing
+from psychechat.conversation import Reply
+from psychechat.errors import (
+    ContextLengthExceeded,
+    DeadlineExceeded,
+    EngineUnavailable,
+    Overloaded,
+    StageFailed,
+)
+from psychechat.logs import log_kind
+from psychechat.pipeline.services import Pipeline
+from psychechat.pipeline.state import TurnState
+from psychechat.pipeline.turn_meter import TurnMeter
+from psychechat.safety.escalation import answered
+from psychechat.telemetry import FallbackCause, Metrics
+
+logger = logging.getLogger(__name__)
+
+Ending = Literal["reply", "safe_template", "refused", "error"]
+
+_CAUSES: Sequence[tuple[type[Exception], FallbackCause]] = (
+    (ContextLengthExceeded, "context_length"),
+    (Overloaded, "overloaded"),
+    (DeadlineExceeded, "late"),
+    (EngineUnavailable, "unavailable"),
+    (StageFailed, "stage_failed"),
+)
+
+
+def fallback_cause(error: Exception) -> FallbackCause:
+    """A metric's word for what went wrong; `error` for whatever nobody thought of."""
+    return next((cause for kind, cause in _CAUSES if isinstance(error, kind)), "error")
+
+
+def classifier_cause(error: Exception) -> Literal["late", "unavailable", "error"]:
+    if isinstance(error, TimeoutError | DeadlineExceeded):
+        return "late"
+    return "unavailable" if isinstance(error, EngineUnavailable) else "error"
+
+
+def escalate(pipeline: Pipeline, state: TurnState, reply: Reply | None) -> None:
+    """Tell those who must know of a crisis turn, also where it has no reply."""
+    try:
+        turn = state.crisis_turn(reply)
+        if turn is not None and pipeline.escalations is not None:
+            pipeline.escalations.escalate(turn)
+    except Exception as error:
+        log_kind(logger, state.request.request_id, error, "nobody told of a crisis")
+
+
+def account(pipeline: Pipeline, state: TurnState, meter: TurnMeter, reply: Reply | None, ending: Ending | None) -> None:
+    """Charge the turn's key, count the turn and describe its span. `ending` None: its client left."""
+    decision = state.decision_so_far
+    try:
+        pipeline.quotas.charge(state.request.tenant, meter.usage.prompt_tokens + meter.usage.completion_tokens)
+        _count_turn(pipeline.metrics, state, ending)
+        if state.decision or reply:  # read, or answered though nobody could read it
+            _count_reading(pipeline.metrics, state)
+        _count_seconds(pipeline.metrics, state, meter)
+        tracing.describe(mode=decision.mode, reason=decision.reason, answered=answered(reply))
+    except Exception as error:
+        log_kind(logger, state.request.request_id, error, "the turn is not all accounted for")
+
+
+def _count_turn(metrics: Metrics, state: TurnState, ending: Ending | None) -> None:
+    if ending is not None:
+        metrics.turns.labels(state.decision_so_far.mode, state.decision_so_far.reason, ending).inc()
+    if state.reading.in_crisis:
+        metrics.crises.labels(state.reading.source).inc()
+        if ending in ("refused", "error"):
+            metrics.crises_refused.inc()
+
+
+def _count_reading(metrics: Metrics, state: TurnState) -> None:
+    severity = state.reading.severity
+    metrics.risk_turns.labels("unknown" if severity is None else severity.label).inc()
+    for emotion in state.reading.emotions:
+        metrics.emotions.labels(emotion.label.name()).inc()
+
+
+def _count_seconds(metrics: Metrics, state: TurnState, meter: TurnMeter) -> None:
+    metrics.turn_seconds.labels(state.decision_so_far.mode).observe(meter.elapsed)
+    for stage, seconds in meter.seconds.items():
+        metrics.stage_seconds.labels(stage).observe(seconds)

@@ -1,0 +1,89 @@
+"""The reply in the mode that was decided: how it leaves, what may leave of it, and the safe template in its place."""
+
+from dataclasses import replace
+
+from psychechat.conversation import Cause, Choice, Decision, Reply, ReplyDelta, StageInputs
+from psychechat.engines.base import StageName
+from psychechat.pipeline import agent_mode, llm_mode
+from psychechat.pipeline.sinks import Emit, ReplySink
+from psychechat.pipeline.stages import StageContext
+from psychechat.pipeline.state import TurnState
+from psychechat.safety import output_guard
+from psychechat.telemetry import FallbackCause, Metrics
+
+_NOT_FOR_JSON = ("max_tokens", "logprobs")
+"""What a client may set for LLM Mode alone. A bound would cut Agent Mode's JSON, so the pack's holds."""
+
+
+async def reply_in_mode(
+    state: TurnState, decision: Decision, context: StageContext, inputs: StageInputs, emit: Emit
+) -> Reply:
+    if decision.mode == "agent":
+        return await _as_agent(state, decision, context, inputs, emit)
+    if state.never_error:
+        return await _whole(state, decision, context, inputs, emit)
+    return await _streamed(state, context, inputs, emit)
+
+
+def safe_reply(state: TurnState, metrics: Metrics, cause: FallbackCause, stopped: Cause | None = None) -> Reply:
+    """The safe template, counted. `stopped`: what the guard found in the model's reply."""
+    metrics.safe_templates.labels(cause).inc()
+    return state.safe_reply(stopped)
+
+
+def emit_whole(reply: Reply, emit: Emit) -> None:
+    """One delta a choice."""
+    for index, choice in enumerate(reply.choices):
+        emit(ReplyDelta(index, choice.text))
+
+
+async def _as_agent(
+    state: TurnState, decision: Decision, context: StageContext, inputs: StageInputs, emit: Emit
+) -> Reply:
+    """Agent Mode's last draft, if its review passed it and the guard finds nothing."""
+    asked = {name: value for name, value in state.request.sampling.items() if name not in _NOT_FOR_JSON}
+    state.agent = await agent_mode.answer(context, inputs, {} if state.never_error else asked)
+    text = state.agent.response
+    if not state.agent.passed:
+        reply = safe_reply(state, context.metrics, "review")
+    elif stopped := output_guard.check(text, state.policy.guard):
+        context.metrics.guard_findings.labels(stopped, "blocked").inc()
+        reply = safe_reply(state, context.metrics, "guard", stopped)
+    else:
+        reply = state.reply((Choice(state.with_resources(text) if decision.crisis else text, "stop"),))
+    emit(ReplyDelta(content=reply.choices[0].text))
+    return reply
+
+
+async def _streamed(state: TurnState, context: StageContext, inputs: StageInputs, emit: Emit) -> Reply:
+    """LLM Mode as the client asked for it, a sentence at a time past the guard."""
+    asked, most = state.request, context.pack.sampling(StageName.REPLY)
+    # A model that cannot leave the thinking out keeps it to itself.
+    sink = ReplySink(emit, state.policy.guard, state.policy.show_reasoning and asked.think, state.guard_ending)
+    sampling = replace(most, **asked.sampling)
+    sampling = replace(sampling, max_tokens=min(sampling.max_tokens, most.max_tokens))
+    choices = await llm_mode.answer(context, inputs, sampling, asked.choices, sink, think=asked.think)
+    if any(choice.fallback for choice in choices):
+        context.metrics.safe_templates.labels("guard").inc()
+    return state.reply(choices)
+
+
+async def _whole(state: TurnState, decision: Decision, context: StageContext, inputs: StageInputs, emit: Emit) -> Reply:
+    """LLM Mode's reply, of which nothing leaves before all of it is there: if the generation breaks, the safe template
+    must not follow half a reply.
+
+    What a client set for ordinary turns (a bound, a stop, a temperature) shapes no reply in a crisis.
+    """
+    sink = ReplySink(None, output_guard.for_whole(state.policy.guard), False, state.guard_ending)
+    sampling = context.pack.sampling(StageName.REPLY)
+    choices = await llm_mode.answer(context, inputs, sampling, state.request.choices, sink)
+    if stopped := next((choice.cause for choice in choices if choice.cause), None):
+        reply = safe_reply(state, context.metrics, "guard", stopped)
+    elif any(choice.finish_reason != "stop" for choice in choices):
+        reply = safe_reply(state, context.metrics, "truncated")
+    elif decision.crisis:
+        reply = state.reply(tuple(replace(choice, text=state.with_resources(choice.text)) for choice in choices))
+    else:
+        reply = state.reply(choices)
+    emit_whole(reply, emit)
+    return reply
