@@ -38,6 +38,8 @@ class Pipeline:
     tracer: Tracer = OFF
     clock: Clock = time.time
     """Unix time in seconds: deadlines are told to engines on other machines."""
+    timer: Clock = time.monotonic
+    """Seconds that never jump, for how long something takes."""
     generations: Callable[[], int] = lambda: 64
     """Sequences that the engines may run at once for this pipeline, now."""
     weights: str = "none"
@@ -48,8 +50,8 @@ class Pipeline:
     """The policy in use and the fingerprint with it: to hash a whole policy takes too long for every request."""
 
     def __post_init__(self) -> None:
-        self.admission = Admission(self.generations, lambda: self.policy, self.metrics)
-        self.quotas = Quotas(lambda: self.policy, self.metrics)
+        self.admission = Admission(self.generations, lambda: self.policy, self.metrics, self.timer)
+        self.quotas = Quotas(lambda: self.policy, self.metrics, self.timer)
 
     @property
     def fingerprint(self) -> str:

@@ -44,7 +44,7 @@ async def run_turn(
     none of them: whatever fails, it is answered with the safe template.
     """
     state = TurnState(request, pipeline.policy, pipeline.default_language)
-    meter = TurnMeter(pipeline.tracer)
+    meter = TurnMeter(pipeline.tracer, pipeline.timer)
     turn = _Turn(pipeline, state, meter, admitted)
     out = FirstWords(emit, lambda: _first_words(pipeline, state, meter))
     reply: Reply | None = None

@@ -18,8 +18,7 @@ class TurnMeter:
     """Filled in by the turn's stages. The reply's timings, the metrics and the spans are read from it."""
 
     tracer: Tracer = tracing.OFF
-    clock: Clock = time.perf_counter
-    """Seconds, from wherever."""
+    clock: Clock = time.monotonic
     usage: Usage = field(default_factory=Usage)
     seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     """By stage. A stage that runs several times adds up."""

@@ -1,7 +1,6 @@
 """Every way through a turn, against scripted engines."""
 
 import asyncio
-import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -47,8 +46,9 @@ from psychechat.policy import Policy
 from psychechat.prompts import answers
 from psychechat.risk import Severity
 from psychechat.telemetry import Metrics
+from tests.support import virtual_time
 
-pytestmark = pytest.mark.asyncio
+pytestmark = virtual_time.mark
 
 WANTS_TO_DIE = "I want to die"  # the backstop's words, nobody's
 REFUSED = answers.render(
@@ -74,7 +74,12 @@ class BrokenClassifier:
         raise self._error
 
 
-class _ThinksAlways(ScriptedGenerator):
+class Scripted(ScriptedGenerator):
+    def __init__(self, table: Mapping[StageName, Sequence[Answer]] | None = None, **more: Any) -> None:
+        super().__init__(table, clock=virtual_time.clock, **more)
+
+
+class _ThinksAlways(Scripted):
     """Weights whose template opens the thinking, whatever is asked."""
 
     def generate(
@@ -83,7 +88,7 @@ class _ThinksAlways(ScriptedGenerator):
         return super().generate(messages, replace(stage, thinks=True), sampling, call)
 
 
-class _Dying(ScriptedGenerator):
+class _Dying(Scripted):
     """So many replicas die one after the other, each in the middle of the answer that it writes."""
 
     deaths, words = 1, 3
@@ -115,8 +120,10 @@ class World:
     told: list[CrisisTurn] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.generator = ScriptedGenerator(
-            self.table, seconds_per_word=self.seconds_per_word, context_length=self.context_length
+        self.generator = Scripted(
+            self.table,
+            seconds_per_word=self.seconds_per_word,
+            context_length=self.context_length,
         )
         self.metrics = Metrics()
         self.pipeline = Pipeline(
@@ -129,6 +136,8 @@ class World:
             Policy.model_validate({"limits": dict(self.limits), **self.policy}),
             generations=lambda: self.generations,
             escalations=self,
+            clock=virtual_time.clock,
+            timer=virtual_time.clock,
         )
 
     def escalate(self, turn: CrisisTurn) -> None:
@@ -359,7 +368,7 @@ async def test_a_counselor_that_ends_within_its_thinking_is_asked_for_a_reply_wi
     assert world.count("stage_malformed", stage="reply") == 1
 
 
-class _EndsInThought(ScriptedGenerator):
+class _EndsInThought(Scripted):
     """Replies only where it is not to think before."""
 
     async def generate(self, _messages: object, stage: Stage, *_: object) -> AsyncGenerator[Delta, None]:
@@ -375,7 +384,7 @@ async def test_a_reply_that_thinks_again_is_no_reply() -> None:
         await world.turn("hello there")
 
 
-class _Verbatim(ScriptedGenerator):
+class _Verbatim(Scripted):
     """Streams this text as the reply, tags and all."""
 
     def __init__(self, text: str) -> None:
@@ -542,7 +551,7 @@ async def test_a_crisis_too_long_for_the_model_is_answered() -> None:
     assert (await world.turn(WANTS_TO_DIE)).reply.fallback
 
 
-class DeadCounselor(ScriptedGenerator):
+class DeadCounselor(Scripted):
     """Its engine is gone for every question, also for whether a prompt fits."""
 
     async def check_fits(self, messages: Sequence[Message], reserve: int) -> None:
@@ -672,7 +681,7 @@ async def test_a_crisis_whose_deadline_passes_is_told() -> None:
     assert _told(world)[2] == "safe_template"
 
 
-class SlowCounselor(ScriptedGenerator):
+class SlowCounselor(Scripted):
     """Never says whether a prompt fits."""
 
     async def check_fits(self, messages: Sequence[Message], reserve: int) -> None:
@@ -719,7 +728,7 @@ async def test_what_goes_wrong_after_a_reply_takes_nothing_back(
         raise ZeroDivisionError(text)
 
     monkeypatch.setattr(broken, fail)
-    world = World()
+    world = World(seconds_per_word=0.001)
     outcome = await world.turn(text)
     assert not outcome.reply.fallback
     assert world.text == outcome.reply.choices[0].text
@@ -795,7 +804,7 @@ async def test_the_deadline_travels_with_every_call() -> None:
     await world.turn("hello there", requested="agent")
     deadlines = {call.deadline for *_, call in world.generator.prompts}
     assert len(deadlines) == 1
-    assert 25 < deadlines.pop() - time.time() <= 30
+    assert 25 < deadlines.pop() - virtual_time.clock() <= 30
 
 
 @pytest.mark.parametrize("error", [EngineUnavailable("gone"), StageFailed("reply")])
@@ -1093,7 +1102,7 @@ async def test_a_new_policy_counts_from_the_next_turn_on() -> None:
 
 
 def _good(stage: StageName) -> list[Answer]:
-    generator = ScriptedGenerator()
+    generator = Scripted()
     return [lambda messages: generator._next(stage, messages)]
 
 
@@ -1158,9 +1167,9 @@ async def test_with_every_permit_taken_a_crisis_gets_the_safe_template(text: str
 async def test_unknown_risk_does_not_wait_for_an_engine() -> None:
     world = World(classifier=BrokenClassifier(RuntimeError()), generations=4)  # the waits are seconds long
     with await all_taken(world):
-        began = time.monotonic()
+        began = virtual_time.clock()
         outcome = await world.turn("I went for a walk")
-        assert time.monotonic() - began < 1
+        assert virtual_time.clock() - began < 1
     assert (outcome.reply.decision.reason, outcome.reply.fallback) == ("unknown_risk", True)
     assert not (await world.turn("I went for a walk")).reply.fallback
 
@@ -1252,16 +1261,16 @@ async def test_a_turn_that_is_cancelled_while_it_waits_leaves_no_permit_behind()
 
 
 async def test_a_counselor_that_hangs_before_the_turn_is_routed_costs_a_crisis_two_seconds() -> None:
-    class Hanging(ScriptedGenerator):
+    class Hanging(Scripted):
         async def check_fits(self, messages: Sequence[Message], reserve: int) -> None:
             await asyncio.sleep(3600)
 
     world = World()
     world.pipeline.counselor = Hanging()
-    began = time.monotonic()
+    began = virtual_time.clock()
     outcome = await world.turn(WANTS_TO_DIE)
     assert outcome.reply.fallback
-    assert time.monotonic() - began < 4
+    assert virtual_time.clock() - began < 4
 
 
 async def test_risk_emotions_rounds_and_tokens_are_counted() -> None:
