@@ -49,7 +49,7 @@ def deployment(
             "resources": dict(replicas.resources),
             "runtime_env": {"env_vars": dict(replicas.env)},
         },
-        health_check_period_s=5,
+        health_check_period_s=replicas.health_check_seconds,
         # An engine that cannot start says so soon, instead of being tried twenty times.
         max_constructor_retry_count=2,
         **more,

@@ -90,6 +90,9 @@ class Replicas(Branch):
     """Ray's custom resources: only nodes that have them run the replica, e.g. `{"accelerator_type:A100": 0.001}`."""
     env: Mapping[str, str] = {}
     """Environment of the replica's processes, e.g. `VLLM_CPU_OMP_THREADS_BIND`."""
+    health_check_seconds: PositiveFloat = 5.0
+    """Between two of Serve's health checks. A replica that died is replaced after the next one, one whose engine died
+    after the third."""
 
     @model_validator(mode="after")
     def _one_number(self) -> Self:

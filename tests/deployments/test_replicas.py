@@ -1,0 +1,15 @@
+"""How a replica is run, as Serve is told it."""
+
+import pytest
+
+from psychechat.config import Replicas
+from psychechat_ray.replicas import deployment
+
+
+class Nothing:
+    """Stands where a replica stands."""
+
+
+@pytest.mark.parametrize(("replicas", "seconds"), [(Replicas(), 5.0), (Replicas(health_check_seconds=1.5), 1.5)])
+def test_serve_asks_for_a_replicas_health_as_often_as_the_settings_say(replicas: Replicas, seconds: float) -> None:
+    assert deployment(Nothing, "nothing", replicas)._deployment_config.health_check_period_s == seconds
