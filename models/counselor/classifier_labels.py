@@ -12,7 +12,7 @@ from psychechat.engines.vllm.windows import Windows
 from psychechat.policy import Policy
 
 
-def findings(texts: Sequence[str]) -> list[tuple[Label, ...]]:
+def labels_of(texts: Sequence[str]) -> list[tuple[Label, ...]]:
     """The labels above the policy's threshold in each text's first window, the surest first."""
     folder = prepare(architecture.RUNS / "encoder")
     windows = Windows.of(folder, MAX_LEN)

@@ -31,7 +31,7 @@ from transformers import LogitsProcessor, LogitsProcessorList, Qwen3ForCausalLM
 from transformers.tokenization_utils_tokenizers import TokenizersBackend
 
 from models.counselor import architecture, card, natural, packing
-from models.counselor.classifier_labels import findings
+from models.counselor.classifier_labels import labels_of
 from models.counselor.corpus import lexicon
 from models.counselor.corpus.generate import conversation
 from models.counselor.corpus.story import Story, TurnRecord, opening, repeats
@@ -279,7 +279,7 @@ def replies(turns: Sequence[tuple[Language, Turn]]) -> dict[str, float]:
 def on_messages(model: Model, temperature: float) -> dict[str, Any]:
     model.temperature = temperature
     asked = [(language, message, groups) for language, (message, groups) in lines(MESSAGES)]
-    heard = findings([message for _, message, _ in asked])
+    heard = labels_of([message for _, message, _ in asked])
     inputs = [StageInputs(_said(message), stated(found)) for (_, message, _), found in zip(asked, heard, strict=True)]
     taken = take(model, [(language, given) for (language, _, _), given in zip(asked, inputs, strict=True)])
     told = [
@@ -324,7 +324,7 @@ def reading(model: Model, count: int) -> dict[str, Any]:
         openings = [(turn.conversation.newest, turn.analysis.labels) for turn in told]
         if natural.available():
             openings += [(said.text, said.labels) for said in natural.openings(language, "dev")[:count]]
-        heard = findings([text for text, _ in openings])
+        heard = labels_of([text for text, _ in openings])
         ways: dict[str, list[tuple[Label, ...] | None]] = {
             "told nothing": [None] * len(openings),
             "told what is true": [labels for _, labels in openings],

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Literal, NamedTuple
 
 Language = Literal["en", "zh"]
+Intensity = Literal[1, 2, 3]
 
 MAX_LABELS = 3
 """A turn carries one to three labels, all of different groups."""
@@ -32,7 +33,7 @@ class Label(NamedTuple):
     """One of the 24: a group at an intensity of 1 (low), 2 (mid) or 3 (high)."""
 
     group: Group
-    intensity: int
+    intensity: Intensity
 
     def name(self, language: Language = "en") -> str:
         return _NAMES[language][self.group][self.intensity - 1]

@@ -3,8 +3,12 @@
 The server detects and routes. A severity is a reason to take more care, never a diagnosis.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import IntEnum
+from typing import Literal, get_args
+
+SeverityName = Literal["none", "indicator", "ideation", "behavior", "attempt"]
+_NAMES: Sequence[SeverityName] = get_args(SeverityName)
 
 
 class Severity(IntEnum):
@@ -17,8 +21,8 @@ class Severity(IntEnum):
     ATTEMPT = 4
 
     @property
-    def label(self) -> str:
-        return self.name.lower()
+    def label(self) -> SeverityName:
+        return _NAMES[self]
 
 
 CRISIS = Severity.IDEATION

@@ -100,13 +100,13 @@ class Talk:
     def turn(self, text: str) -> None:
         """Send the message and print the reply as it comes. Raises BrokenOff or what the client raises."""
         asked: list[ChatCompletionMessageParam] = [*self._messages, {"role": "user", "content": text}]
-        reply, finish, found = "", None, None
+        reply, finish, detected = "", None, None
         with (
             self._console.status("thinking…") as waiting,
             self._client.chat.completions.create(model=self._model, messages=asked, stream=True) as stream,
         ):
             for chunk in _whole(stream):
-                found = (chunk.model_extra or {}).get("psychechat", found)
+                detected = (chunk.model_extra or {}).get("psychechat", detected)
                 for choice in chunk.choices:
                     finish = choice.finish_reason or finish
                     if content := choice.delta.content:
@@ -118,8 +118,8 @@ class Talk:
         if finish is None:
             raise BrokenOff
         self._console.print()
-        if isinstance(found, Mapping):
-            self._console.print(findings(found, finish))
+        if isinstance(detected, Mapping):
+            self._console.print(summary(detected, finish))
         self._messages = [*asked, {"role": "assistant", "content": reply}]
 
     def _say(self, piece: str) -> None:
@@ -134,19 +134,19 @@ def _whole(stream: Iterable[ChatCompletionChunk]) -> Iterator[ChatCompletionChun
         raise BrokenOff from None
 
 
-def findings(found: Mapping[str, Any], finish: str) -> Text:
+def summary(detected: Mapping[str, Any], finish: str) -> Text:
     """The reply's `psychechat` object as one dim line."""
-    emotions = ", ".join(f"{emotion['label']} {emotion['probability']:.2f}" for emotion in found["emotions"])
-    shift = "" if found["shift"] is None else f", shift {found['shift']:+d}"
+    emotions = ", ".join(f"{emotion['label']} {emotion['probability']:.2f}" for emotion in detected["emotions"])
+    shift = "" if detected["shift"] is None else f", shift {detected['shift']:+d}"
     parts = [
-        f"{found['mode']} mode ({found['reason'].replace('_', ' ')})",
+        f"{detected['mode']} mode ({detected['reason'].replace('_', ' ')})",
         emotions or "no clear emotion",
-        f"valence {found['valence']:+d}{shift}",
-        f"risk {found['risk']['level'] or 'unknown'}",
+        f"valence {detected['valence']:+d}{shift}",
+        f"risk {detected['risk']['level'] or 'unknown'}",
     ]
-    if rounds := found["review"]["rounds"]:
-        parts.append(f"review {'passed' if found['review']['passed'] else 'not passed'} after {rounds}")
-    if found["review"]["fallback"]:
+    if rounds := detected["review"]["rounds"]:
+        parts.append(f"review {'passed' if detected['review']['passed'] else 'not passed'} after {rounds}")
+    if detected["review"]["fallback"]:
         parts.append("answered with fixed words")
     if finish == "length":
         parts.append("cut at the length limit")

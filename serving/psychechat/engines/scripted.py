@@ -61,7 +61,7 @@ class ScriptedClassifier:
 
     async def classify(self, utterances: Sequence[str], call: Call) -> list[Assessment]:
         return [
-            next((found for phrase, found in self._table.items() if phrase in utterance.casefold()), assessment())
+            next((entry for phrase, entry in self._table.items() if phrase in utterance.casefold()), assessment())
             for utterance in utterances
         ]
 

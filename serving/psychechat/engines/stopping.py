@@ -16,10 +16,10 @@ class StopStrings:
     def feed(self, piece: str) -> str:
         """What may leave now."""
         text = self._held + piece
-        found = [at for stop in self._stops if (at := text.find(stop)) >= 0]
-        if found:
+        places = [at for stop in self._stops if (at := text.find(stop)) >= 0]
+        if places:
             self.hit, self._held = True, ""
-            return text[: min(found)]
+            return text[: min(places)]
         ready = max(0, len(text) - self._keep)
         self._held = text[ready:]
         return text[:ready]

@@ -35,8 +35,8 @@ async def classify_all(
             raise
         with permit:
             begun = True
-            found = await classifier.classify(batch, its_call)
-        for assessment in found:
+            assessments = await classifier.classify(batch, its_call)
+        for assessment in assessments:
             if not assessment.is_finite:
                 raise EngineUnavailable("The classifier's answer cannot be used.")
             yield assessment

@@ -62,6 +62,6 @@ class Pipeline:
         return self._named[1]
 
     @property
-    def least_tokens(self) -> int:
+    def min_reply_tokens(self) -> int:
         """The fewest in which any pack's reply may come."""
-        return max(pack.least_tokens for pack in self.packs.values())
+        return max(pack.min_reply_tokens for pack in self.packs.values())

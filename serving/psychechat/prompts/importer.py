@@ -141,7 +141,7 @@ PACK: Mapping[str, Any] = {
         "reply": {
             "thinks": True,
             "max_tokens": 2048,
-            "least_tokens": 256,
+            "min_reply_tokens": 256,
             "messages": [{"role": "system", "file": "system_llm.txt"}, "history"],
         },
     },
@@ -212,14 +212,14 @@ def _parsed(path: Path, file: str) -> ast.Module:
 def _literal(classes: Mapping[str, _Class], prompt: _Prompt) -> str:
     """The string that the class's `__call__` assigns to the prompt's variable: one plain literal, assigned once."""
     names = " or ".join(prompt.classes)
-    found = next((classes[name] for name in prompt.classes if name in classes), None)
-    if found is None:
+    stage = next((classes[name] for name in prompt.classes if name in classes), None)
+    if stage is None:
         raise PromptsNotFound(
             f"no class {names} in {', '.join(PLACES)}: is this a checkout of the authors' repository?"
         )
-    where = f"{found.node.name}.__call__ ({found.file})"
+    where = f"{stage.node.name}.__call__ ({stage.file})"
     call = next(
-        (node for node in found.node.body if isinstance(node, ast.FunctionDef) and node.name == "__call__"), None
+        (node for node in stage.node.body if isinstance(node, ast.FunctionDef) and node.name == "__call__"), None
     )
     if call is None:
         raise PromptsNotFound(f"no method {where}, which should assign {prompt.variable!r}")

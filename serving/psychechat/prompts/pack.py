@@ -18,7 +18,7 @@ import orjson
 import yaml
 from jinja2 import FileSystemLoader, StrictUndefined
 from jinja2.sandbox import SandboxedEnvironment
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, model_validator
 
 from psychechat.conversation import Conversation, Draft, EmotionAnalysis, StageInputs, Utterance
 from psychechat.emotion import LABELS, MAX_LABELS, Label, Language
@@ -47,8 +47,9 @@ class StageFile(_Part):
     frequency_penalty: Annotated[float, Field(ge=-2, le=2)] = 0.0
     """Above 0 keeps small models from going round in circles."""
     max_tokens: Annotated[int, Field(gt=0)]
-    least_tokens: Annotated[int, Field(gt=0)] = 1
-    """Of `reply`: the fewest in which it may come, its thinking included. A client's bound below this is refused."""
+    min_reply_tokens: Annotated[int, Field(gt=0, validation_alias=AliasChoices("min_reply_tokens", "least_tokens"))] = 1
+    """Of `reply`: the fewest in which it may come, its thinking included. A client's bound below this is refused.
+    Packs of before 0.2 call it `least_tokens`."""
     messages: list[Literal["history"] | MessageTemplate]
     """In order; `history` stands for the conversation as user and assistant messages."""
     each: Literal["reaction"] | None = None
@@ -97,8 +98,8 @@ class Pack:
         return short_hash(*(part for file in files for part in (file.name, file.read_bytes())))
 
     @property
-    def least_tokens(self) -> int:
-        return self.file.stages[StageName.REPLY].least_tokens
+    def min_reply_tokens(self) -> int:
+        return self.file.stages[StageName.REPLY].min_reply_tokens
 
     @property
     def reviews_each(self) -> bool:
@@ -270,7 +271,7 @@ def _inert(text: str) -> str:
 
     That is `<|...|>` in both widths, `<word>` and `</word>`, `<<SYS>>` and `[INST]`.
     """
-    return _CONTROL.sub(lambda found: found[0] + " ", text)
+    return _CONTROL.sub(lambda mark: mark[0] + " ", text)
 
 
 def _indented(value: object) -> str:

@@ -142,8 +142,8 @@ class _Finder:
         if self.refusals.search(text, sentence, end):
             return True
         asides = [(clause, match.start()), *map(match.span, range(1, len(match.groups()) + 1))]
-        found = [excuse.start() for excuse in self.excuses[cause].finditer(text, clause, match.end())]
-        return any(start <= at < stop for at in found for start, stop in asides)
+        starts = [excuse.start() for excuse in self.excuses[cause].finditer(text, clause, match.end())]
+        return any(start <= at < stop for at in starts for start, stop in asides)
 
 
 @lru_cache(maxsize=8)  # a policy is swapped rarely

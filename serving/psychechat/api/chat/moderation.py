@@ -1,15 +1,15 @@
 """Chat's `moderation` object, for clients that ask for it beside the turn."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
+from psychechat.api.http import schemas
 from psychechat.api.texts.protocol import MODEL
 from psychechat.api.texts.rendering import verdict
 from psychechat.pipeline.request import Outcome
 from psychechat.risk import Severity
 
 
-def of_turn(outcome: Outcome) -> dict[str, Any]:
+def of_turn(outcome: Outcome) -> schemas.TurnModeration:
     """Chat's `moderation` object: the seeker's newest message, and the reply that was written.
 
     Its shape is that of `openai.types.chat.chat_completion.Moderation`.
@@ -21,9 +21,15 @@ def of_turn(outcome: Outcome) -> dict[str, Any]:
     }
 
 
-_NO_ANSWER = {"type": "error", "code": "engine_unavailable", "message": "The classifier gave no answer."}
+_NO_ANSWER: schemas.ModerationError = {
+    "type": "error",
+    "code": "engine_unavailable",
+    "message": "The classifier gave no answer.",
+}
 
 
-def _results(found: Sequence[tuple[Severity, Mapping[Severity, float]]]) -> dict[str, Any]:
-    results = [{"type": "moderation_result", "model": MODEL} | verdict(severity, risk) for severity, risk in found]
+def _results(read: Sequence[tuple[Severity, Mapping[Severity, float]]]) -> schemas.ModerationResults:
+    results: list[schemas.ModerationResult] = [
+        {"type": "moderation_result", "model": MODEL, **verdict(severity, risk)} for severity, risk in read
+    ]
     return {"type": "moderation_results", "model": MODEL, "results": results}

@@ -5,13 +5,16 @@ https://platform.openai.com/docs/api-reference/chat/object and /chat/streaming
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
+from psychechat.api.http import schemas
 from psychechat.api.http.responses import DONE, event
 from psychechat.api.texts.rendering import emotions_object, risk_object
-from psychechat.conversation import Reply, ReplyDelta, TokenLogprob
+from psychechat.conversation import Choice, Reply, ReplyDelta, TokenLogprob
 from psychechat.engines.base import Usage
 from psychechat.pipeline.request import Outcome
+
+FinishReason = Literal["stop", "length", "content_filter"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,20 +28,9 @@ class Heading:
     service_tier: Literal["default"] | None = None
     """The only one there is, told to those who named one."""
 
-    def of(self, kind: str) -> dict[str, Any]:
-        tier = {} if self.service_tier is None else {"service_tier": self.service_tier}
-        return {
-            "id": self.id,
-            "object": kind,
-            "created": self.created,
-            "model": self.model,
-            "system_fingerprint": self.fingerprint,
-            **tier,
-        }
 
-
-def psychechat_object(reply: Reply, seconds: Mapping[str, float]) -> dict[str, Any]:
-    """What was found on the way to the reply. It says what was detected and where it was routed: no diagnosis."""
+def psychechat_object(reply: Reply, seconds: Mapping[str, float]) -> schemas.PsycheChat:
+    """What was detected on the way to the reply. It says what was detected and where it was routed: no diagnosis."""
     reading = reply.reading
     return {
         "mode": reply.decision.mode,
@@ -58,17 +50,20 @@ def psychechat_object(reply: Reply, seconds: Mapping[str, float]) -> dict[str, A
     }
 
 
-def logprobs_object(tokens: Sequence[TokenLogprob]) -> dict[str, Any]:
+def logprobs_object(tokens: Sequence[TokenLogprob]) -> schemas.Logprobs:
     """https://platform.openai.com/docs/api-reference/chat/object#chat-object-choices-logprobs"""
 
-    def one(token: TokenLogprob) -> dict[str, Any]:
-        return {"token": token.text, "logprob": token.logprob, "bytes": list(token.bytes) or None}
-
-    content = [one(token) | {"top_logprobs": [one(other) for other in token.top]} for token in tokens]
+    content: list[schemas.Token] = [
+        {**_likely(token), "top_logprobs": [_likely(other) for other in token.top]} for token in tokens
+    ]
     return {"content": content, "refusal": None}
 
 
-def usage_object(usage: Usage) -> dict[str, Any]:
+def _likely(token: TokenLogprob) -> schemas.Likely:
+    return {"token": token.text, "logprob": token.logprob, "bytes": list(token.bytes) or None}
+
+
+def usage_object(usage: Usage) -> schemas.Usage:
     """Tokens of all stages of the turn together."""
     return {
         "prompt_tokens": usage.prompt_tokens,
@@ -80,23 +75,35 @@ def usage_object(usage: Usage) -> dict[str, Any]:
 
 
 def completion(
-    outcome: Outcome, reasoning: Mapping[int, str], heading: Heading, moderation: Mapping[str, Any] | None
-) -> dict[str, Any]:
-    """A chat.completion object. `reasoning` holds what policy lets out of each choice's thinking."""
-    choices = []
-    for index, choice in enumerate(outcome.reply.choices):
-        message = {"role": "assistant", "content": choice.text, "refusal": None}
-        if reasoning.get(index):
-            message["reasoning_content"] = reasoning[index]
-        logprobs = None if choice.logprobs is None else logprobs_object(choice.logprobs)
-        finish = choice.finish_reason
-        choices.append({"index": index, "message": message, "logprobs": logprobs, "finish_reason": finish})
-    return {
-        **heading.of("chat.completion"),
-        "choices": choices,
+    outcome: Outcome, reasoning: Mapping[int, str], heading: Heading, moderation: schemas.TurnModeration | None
+) -> schemas.ChatCompletion:
+    """`reasoning` holds what policy lets out of each choice's thinking."""
+    whole: schemas.ChatCompletion = {
+        "id": heading.id,
+        "object": "chat.completion",
+        "created": heading.created,
+        "model": heading.model,
+        "system_fingerprint": heading.fingerprint,
+        "choices": [_choice(index, choice, reasoning) for index, choice in enumerate(outcome.reply.choices)],
         "usage": usage_object(outcome.usage),
-        **({} if moderation is None else {"moderation": moderation}),
         "psychechat": psychechat_object(outcome.reply, outcome.seconds),
+    }
+    if heading.service_tier is not None:
+        whole["service_tier"] = heading.service_tier
+    if moderation is not None:
+        whole["moderation"] = moderation
+    return whole
+
+
+def _choice(index: int, choice: Choice, reasoning: Mapping[int, str]) -> schemas.Choice:
+    message: schemas.Message = {"role": "assistant", "content": choice.text, "refusal": None}
+    if reasoning.get(index):
+        message["reasoning_content"] = reasoning[index]
+    return {
+        "index": index,
+        "message": message,
+        "logprobs": None if choice.logprobs is None else logprobs_object(choice.logprobs),
+        "finish_reason": choice.finish_reason,
     }
 
 
@@ -104,46 +111,56 @@ class Chunks:
     """The chat.completion.chunk objects of one reply, as server-sent events, in the order of its methods."""
 
     def __init__(self, heading: Heading, *, include_usage: bool) -> None:
-        self._frame = heading.of("chat.completion.chunk")
-        self._usage: dict[str, Any] = {"usage": None} if include_usage else {}
-        self._include_usage = include_usage
+        self._heading, self._include_usage = heading, include_usage
 
     def opening(self, choices: int) -> bytes:
-        return b"".join(self._chunk(i, {"role": "assistant", "content": ""}) for i in range(choices))
+        return b"".join(event(self._chunk(index, {"role": "assistant", "content": ""})) for index in range(choices))
 
     def delta(self, delta: ReplyDelta) -> bytes:
-        wire: dict[str, Any] = {}
+        wire: schemas.Delta = {}
         if delta.reasoning:
             wire["reasoning_content"] = delta.reasoning
         if delta.content:
             wire["content"] = delta.content
-        return self._chunk(delta.index, wire, logprobs=logprobs_object(delta.logprobs) if delta.logprobs else None)
+        return event(self._chunk(delta.index, wire, logprobs_object(delta.logprobs) if delta.logprobs else None))
 
-    def finish(self, outcome: Outcome, moderation: Mapping[str, Any] | None) -> bytes:
-        """One finishing chunk a choice, the last with the `psychechat` object; then the moderation and the usage.
+    def finish(self, outcome: Outcome, moderation: schemas.TurnModeration | None) -> bytes:
+        """One finishing chunk per choice, the last with the `psychechat` object; then the moderation and the usage.
 
         The last two come if they were asked for.
         """
-        found = {"psychechat": psychechat_object(outcome.reply, outcome.seconds)}
-        last = len(outcome.reply.choices) - 1
-        events = [
-            self._chunk(index, {}, choice.finish_reason, found if index == last else {})
-            for index, choice in enumerate(outcome.reply.choices)
+        chunks = [
+            self._chunk(index, {}, None, choice.finish_reason) for index, choice in enumerate(outcome.reply.choices)
         ]
+        chunks[-1]["psychechat"] = psychechat_object(outcome.reply, outcome.seconds)
         if moderation is not None:
-            events.append(event({**self._frame, "choices": [], "moderation": moderation, **self._usage}))
+            chunks.append({**self._frame(), "moderation": moderation})
         if self._include_usage:
-            events.append(event(self._frame | {"choices": [], "usage": usage_object(outcome.usage)}))
-        return b"".join(events) + DONE
+            chunks.append({**self._frame(), "usage": usage_object(outcome.usage)})
+        return b"".join(map(event, chunks)) + DONE
 
     def _chunk(
         self,
         index: int,
-        delta: Mapping[str, Any],
-        finish_reason: str | None = None,
-        extra: Mapping[str, Any] | None = None,
-        *,
-        logprobs: Mapping[str, Any] | None = None,
-    ) -> bytes:
-        choice = {"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": finish_reason}
-        return event({**self._frame, "choices": [choice], **self._usage, **(extra or {})})
+        delta: schemas.Delta,
+        logprobs: schemas.Logprobs | None = None,
+        finish_reason: FinishReason | None = None,
+    ) -> schemas.ChatCompletionChunk:
+        chunk = self._frame()
+        chunk["choices"] = [{"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": finish_reason}]
+        return chunk
+
+    def _frame(self) -> schemas.ChatCompletionChunk:
+        frame: schemas.ChatCompletionChunk = {
+            "id": self._heading.id,
+            "object": "chat.completion.chunk",
+            "created": self._heading.created,
+            "model": self._heading.model,
+            "system_fingerprint": self._heading.fingerprint,
+            "choices": [],
+        }
+        if self._heading.service_tier is not None:
+            frame["service_tier"] = self._heading.service_tier
+        if self._include_usage:
+            frame["usage"] = None
+        return frame

@@ -5,7 +5,6 @@ import secrets
 import time
 from collections import defaultdict
 from collections.abc import AsyncGenerator
-from typing import Any
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response, StreamingResponse
@@ -22,7 +21,7 @@ from psychechat.api.http.json_route import StrictJSONRoute
 from psychechat.api.http.middleware import request_id
 from psychechat.api.http.openapi import READ, answers, streamed
 from psychechat.api.http.responses import KEEP_ALIVE, JSONBytes
-from psychechat.api.http.schemas import ChatCompletion, ChatCompletionChunk
+from psychechat.api.http.schemas import ChatCompletion, ChatCompletionChunk, TurnModeration
 from psychechat.conversation import ReplyDelta
 from psychechat.pipeline.request import Outcome, TurnRequest
 from psychechat.pipeline.services import Pipeline
@@ -156,7 +155,7 @@ class _Running:
             return
         yield chunks.finish(outcome, self.moderation(outcome))
 
-    def moderation(self, outcome: Outcome) -> dict[str, Any] | None:
+    def moderation(self, outcome: Outcome) -> TurnModeration | None:
         return None if self._asked.moderation is None else moderation.of_turn(outcome)
 
     async def stop(self) -> None:

@@ -27,11 +27,11 @@ class Keyring:
     def name_of(self, key: str) -> str | None:
         """Whose key this is. As long for every answer: all are compared, each in constant time."""
         digest = hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()
-        found = None
+        owner = None
         for name, known in self._digests.items():
             if hmac.compare_digest(digest, known):
-                found = name
-        return found
+                owner = name
+        return owner
 
 
 class Gate:

@@ -35,14 +35,14 @@ READ = (400, 401, 408, 413, 429, 503)
 
 def answers(kind: type, *statuses: int, when: str) -> Responses:
     """200 with this object, and errors with these statuses, for a route's `responses`."""
-    found: Responses = {200: {"model": kind, "description": when}}
-    return found | {status: {"model": ErrorObject, "description": _WHEN[status]} for status in statuses}
+    responses: Responses = {200: {"model": kind, "description": when}}
+    return responses | {status: {"model": ErrorObject, "description": _WHEN[status]} for status in statuses}
 
 
 def text(*statuses: int, when: str) -> Responses:
     """200 with plain text, and errors as above. The route's `response_class` must be the plain `Response`."""
-    found = answers(str, *statuses, when=when)
-    return {**found, 200: {"description": when, "content": {"text/plain": {"schema": {"type": "string"}}}}}
+    responses = answers(str, *statuses, when=when)
+    return {**responses, 200: {"description": when, "content": {"text/plain": {"schema": {"type": "string"}}}}}
 
 
 def streamed(responses: Responses, event: type) -> Responses:

@@ -1,4 +1,4 @@
-"""Every object that leaves this server, for its OpenAPI document. `tests/serving/api/test_document.py` compares both.
+"""Every object that leaves this server, as it is written and as its OpenAPI document has it.
 
 They are closed: an object has the keys that are named here and no other.
 """
@@ -7,6 +7,9 @@ from typing import Any, Literal, NotRequired
 
 from pydantic import ConfigDict, TypeAdapter, with_config
 from typing_extensions import TypedDict
+
+from psychechat.emotion import Intensity
+from psychechat.risk import SeverityName
 
 closed = with_config(ConfigDict(extra="forbid"))
 
@@ -31,13 +34,13 @@ class ErrorObject(TypedDict):
 class Emotion(TypedDict):
     label: str
     group: str
-    intensity: Literal[1, 2, 3]
+    intensity: Intensity
     probability: float
 
 
 @closed
 class Risk(TypedDict):
-    level: Literal["none", "indicator", "ideation", "behavior", "attempt"] | None
+    level: SeverityName | None
     probabilities: dict[str, float]
 
 
@@ -69,6 +72,15 @@ class PsycheChat(TypedDict):
     timings: dict[str, float]
 
 
+class Detected(TypedDict):
+    """What is in one text; part of other objects, and none of its own."""
+
+    emotions: list[Emotion]
+    valence: int
+    groups: dict[str, dict[str, float]]
+    risk: Risk
+
+
 @closed
 class Classification(TypedDict):
     object: Literal["classification"]
@@ -89,6 +101,15 @@ class Classifications(TypedDict):
 
 
 # ------------------------------------------------------------------------------------------- moderation
+
+
+class Verdict(TypedDict):
+    """What OpenAI's categories come to for one text; part of other objects, and none of its own."""
+
+    flagged: bool
+    categories: dict[str, bool]
+    category_scores: dict[str, float]
+    category_applied_input_types: dict[str, list[Literal["text", "image"]]]
 
 
 @closed
@@ -172,14 +193,14 @@ class Usage(TypedDict):
 class Likely(TypedDict):
     token: str
     logprob: float
-    bytes: list[int]
+    bytes: list[int] | None
 
 
 @closed
 class Token(TypedDict):
     token: str
     logprob: float
-    bytes: list[int]
+    bytes: list[int] | None
     top_logprobs: list[Likely]
 
 
@@ -281,12 +302,13 @@ class Health(TypedDict):
 class Readiness(TypedDict):
     status: Literal["ready", "starting"]
     engines: dict[str, bool]
+    limits: NotRequired[dict[str, list[Literal["crisis_steps", "jump_forward", "sparse_penalties"]]]]
 
 
 def schemas(*kinds: type) -> dict[str, Any]:
     """The JSON schemas of these and of all that they hold, by name, as an OpenAPI document refers to them."""
-    found: dict[str, Any] = {}
+    by_name: dict[str, Any] = {}
     for kind in kinds:
         schema = TypeAdapter(kind).json_schema(ref_template="#/components/schemas/{model}")
-        found |= schema.pop("$defs", {}) | {kind.__name__: schema}
-    return found
+        by_name |= schema.pop("$defs", {}) | {kind.__name__: schema}
+    return by_name

@@ -49,11 +49,11 @@ def _check(texts: Sequence[str], limits: Limits) -> None:
         check_length(f"input[{index}]", text, limits)
 
 
-async def each(found: AsyncGenerator[Assessment, None], say: Callable[[int, Assessment], T]) -> list[T]:
+async def each(assessed: AsyncGenerator[Assessment, None], say: Callable[[int, Assessment], T]) -> list[T]:
     """What is to be said of each text, said as it comes: that of thousands at once would hold up everybody else."""
     said: list[T] = []
-    async with aclosing(found):
-        async for assessment in found:
+    async with aclosing(assessed):
+        async for assessment in assessed:
             said.append(say(len(said), assessment))
             await asyncio.sleep(0)
     return said

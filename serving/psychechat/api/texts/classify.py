@@ -37,15 +37,15 @@ def router(pipeline: Pipeline) -> APIRouter:
     )
     async def classify(body: ClassifyRequest, request: Request) -> Response:
         policy = pipeline.policy
-        found = assessments(pipeline, body.input, request, each_batch=body.stream)
+        assessed = assessments(pipeline, body.input, request, each_batch=body.stream)
         if body.stream:
             # What fails before there is anything to say is still an ordinary error with its own status.
-            first = await unless_left(request, anext(found))
+            first = await unless_left(request, anext(assessed))
             if first is None:
                 return Response(status_code=CLIENT_LEFT)
-            events, headers = _events(request_id(request), first, found, policy), {"cache-control": "no-store"}
+            events, headers = _events(request_id(request), first, assessed, policy), {"cache-control": "no-store"}
             return StreamingResponse(events, media_type="text/event-stream", headers=headers)
-        saying = each(found, lambda index, assessment: classification(index, assessment, policy))
+        saying = each(assessed, lambda index, assessment: classification(index, assessment, policy))
         data = await unless_left(request, saying)
         if data is None:
             return Response(status_code=CLIENT_LEFT)

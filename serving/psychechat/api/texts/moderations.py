@@ -4,11 +4,11 @@ https://platform.openai.com/docs/api-reference/moderations/object
 """
 
 import secrets
-from typing import Any
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
+from psychechat.api.http import schemas
 from psychechat.api.http.disconnect import CLIENT_LEFT, unless_left
 from psychechat.api.http.json_route import StrictJSONRoute
 from psychechat.api.http.openapi import READ, answers
@@ -34,8 +34,8 @@ def router(pipeline: Pipeline) -> APIRouter:
     )
     async def moderate(body: ModerationRequest, request: Request) -> Response:
         policy = pipeline.policy
-        found = assessments(pipeline, body.input, request)
-        judging = each(found, lambda index, assessment: _result(body.input[index], assessment, policy))
+        assessed = assessments(pipeline, body.input, request)
+        judging = each(assessed, lambda index, assessment: _result(body.input[index], assessment, policy))
         results = await unless_left(request, judging)
         if results is None:
             return Response(status_code=CLIENT_LEFT)
@@ -44,8 +44,8 @@ def router(pipeline: Pipeline) -> APIRouter:
     return routes
 
 
-def _result(text: str, assessment: Assessment, policy: Policy) -> dict[str, Any]:
+def _result(text: str, assessment: Assessment, policy: Policy) -> schemas.Moderated:
     severity = assessment.severity(policy.risk.by_severity)
     alarm = crisis.alarm(text, policy.crisis.backstop)
     judged = verdict(max(severity, CRISIS) if alarm else severity, assessment.risk)
-    return judged | {"psychechat": detected(assessment, policy) | {"backstop": alarm}}
+    return {**judged, "psychechat": {**detected(assessment, policy), "backstop": alarm}}

@@ -1,8 +1,8 @@
 """What was detected in a text, as the objects of our API."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
+from psychechat.api.http import schemas
 from psychechat.conversation import Assessment
 from psychechat.emotion import Emotion, valence
 from psychechat.policy import Policy
@@ -19,11 +19,11 @@ NOT_JUDGED = (
 )
 
 
-def classification(index: int, assessment: Assessment, policy: Policy) -> dict[str, Any]:
-    return {"object": "classification", "index": index} | detected(assessment, policy)
+def classification(index: int, assessment: Assessment, policy: Policy) -> schemas.Classification:
+    return {"object": "classification", "index": index, **detected(assessment, policy)}
 
 
-def detected(assessment: Assessment, policy: Policy) -> dict[str, Any]:
+def detected(assessment: Assessment, policy: Policy) -> schemas.Detected:
     """What is in one text. `groups` holds the probabilities before any threshold."""
     emotions = assessment.emotions(policy.emotion_threshold)
     return {
@@ -37,7 +37,7 @@ def detected(assessment: Assessment, policy: Policy) -> dict[str, Any]:
     }
 
 
-def emotions_object(emotions: Sequence[Emotion]) -> list[dict[str, Any]]:
+def emotions_object(emotions: Sequence[Emotion]) -> list[schemas.Emotion]:
     return [
         {
             "label": emotion.label.name("en"),
@@ -49,14 +49,14 @@ def emotions_object(emotions: Sequence[Emotion]) -> list[dict[str, Any]]:
     ]
 
 
-def risk_object(severity: Severity | None, shares: Mapping[Severity, float]) -> dict[str, Any]:
+def risk_object(severity: Severity | None, shares: Mapping[Severity, float]) -> schemas.Risk:
     return {
         "level": None if severity is None else severity.label,
         "probabilities": {severity.label: round(share, 4) for severity, share in sorted(shares.items())},
     }
 
 
-def verdict(severity: Severity, risk: Mapping[Severity, float]) -> dict[str, Any]:
+def verdict(severity: Severity, risk: Mapping[Severity, float]) -> schemas.Verdict:
     """`severity` counts the backstop in; `risk` is the head's alone."""
     met = {name: severity >= least for name, least in JUDGED.items()}
     scores = {name: round(sum(share for at, share in risk.items() if at >= least), 4) for name, least in JUDGED.items()}

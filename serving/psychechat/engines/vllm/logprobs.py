@@ -35,16 +35,16 @@ class Scores:
     def _top(self, position: Mapping[int, Logprob], alternatives: int) -> tuple[TokenLogprob, ...]:
         # The chosen token is in `position` even if it is not among the likeliest.
         ranked = sorted(position.items(), key=lambda item: -item[1].logprob)
-        return tuple(self._one(token, found) for token, found in ranked[:alternatives])
+        return tuple(self._one(token, scored) for token, scored in ranked[:alternatives])
 
-    def _one(self, token: int, found: Logprob, top: tuple[TokenLogprob, ...] = ()) -> TokenLogprob:
+    def _one(self, token: int, scored: Logprob, top: tuple[TokenLogprob, ...] = ()) -> TokenLogprob:
         if token in self._unwritten:
-            return TokenLogprob(found.decoded_token or "", b"", max(found.logprob, _LEAST), top)
-        written = self._bytes(token, found)
-        return TokenLogprob(written.decode(errors="replace"), written, max(found.logprob, _LEAST), top)
+            return TokenLogprob(scored.decoded_token or "", b"", max(scored.logprob, _LEAST), top)
+        written = self._bytes(token, scored)
+        return TokenLogprob(written.decode(errors="replace"), written, max(scored.logprob, _LEAST), top)
 
-    def _bytes(self, token: int, found: Logprob) -> bytes:
+    def _bytes(self, token: int, scored: Logprob) -> bytes:
         """vLLM decodes part of a character to nothing and the last part to all of it; the vocabulary has its bytes."""
         if self._byte_level:
             return bytes(_BYTES[char] for char in self._tokenizer.convert_ids_to_tokens(token) if char in _BYTES)
-        return (found.decoded_token or "").encode()
+        return (scored.decoded_token or "").encode()
