@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -16,10 +17,15 @@ SOURCES = {
     )
 }
 LAYERS = (
-    *("cli", "commands", "api", "pipeline", "safety"),
-    *(("prompts", "admission"), ("engines", "memory", "demo"), "base"),
+    ("cli",),
+    ("commands",),
+    ("api",),
+    ("pipeline",),
+    ("safety",),
+    ("prompts", "admission"),
+    ("engines", "memory", "demo"),
 )
-"""From the top down. A module may import from its own layer and from below; what is not named here is the base."""
+"""From the top down; whatever is not named here is below. A module may import from its own folder and from below."""
 VENDORS = {
     "ray": ("psychechat_ray",),
     "grpc": ("psychechat_ray",),
@@ -28,11 +34,18 @@ VENDORS = {
     "standardwebhooks": ("psychechat.safety.webhook",),
     "tenacity": ("psychechat.safety.webhook",),
     "vllm": ("psychechat.engines.vllm",),
+    "xgrammar": ("psychechat.engines.vllm.grammar",),
+    "transformers": ("psychechat.engines.vllm.logprobs",),
+    "psutil": ("psychechat.engines.vllm.cpu",),
+    "jinja2": ("psychechat.prompts.pack",),
+    "opentelemetry": ("psychechat.tracing",),
     "prometheus_client": ("psychechat.telemetry", "psychechat.api.probes", "psychechat_ray.metrics"),
     "triton": ("psychechat_kernels.fused_heads.kernel",),
     "redis": ("psychechat.memory.redis",),
     "cryptography": ("psychechat.memory.vault",),
 }
+MOST_FILES = 15
+"""In a folder: more are a hall, not a room."""
 
 
 def _modules() -> Iterator[tuple[str, set[str]]]:
@@ -53,12 +66,12 @@ def _modules() -> Iterator[tuple[str, set[str]]]:
 MODULES = dict(_modules())
 
 
-def _layer(name: str) -> int:
-    part = name.split(".")[1] if "." in name else "base"
-    for depth, layer in enumerate(LAYERS):
-        if part == layer or (isinstance(layer, tuple) and part in layer):
-            return depth
-    return len(LAYERS) - 1
+def _folder(name: str) -> str:
+    return name.split(".")[1] if "." in name else ""
+
+
+def _depth(name: str) -> int:
+    return next((depth for depth, folders in enumerate(LAYERS) if _folder(name) in folders), len(LAYERS))
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -73,9 +86,28 @@ def test_arrows_point_down(name: str) -> None:
         other = imported.split(".")[0]
         assert other not in SOURCES or other == package or other in below[package], f"{name} imports {imported}"
         if package == other == "psychechat":
-            assert _layer(name) <= _layer(imported), f"{name} imports {imported}, which is above it"
+            beside = _depth(name) == _depth(imported) < len(LAYERS) and _folder(name) != _folder(imported)
+            assert _depth(name) <= _depth(imported), f"{name} imports {imported}, which is above it"
+            assert not beside, f"{name} imports {imported}, which is beside it"
         if other in VENDORS:
             assert name.startswith(VENDORS[other]), f"{name} imports {imported}"
+
+
+def test_no_module_imports_itself_by_way_of_others() -> None:
+    arrows = {name: {found for found in map(_module, imported) if found} - {name} for name, imported in MODULES.items()}
+    TopologicalSorter(arrows).prepare()  # raises CycleError, which names the circle
+
+
+def _module(imported: str) -> str | None:
+    """The module that an imported name is, or is defined in."""
+    return next((name for name in (imported, imported.rpartition(".")[0]) if name in MODULES), None)
+
+
+def test_no_folder_is_a_hall() -> None:
+    serving = ROOT / "serving" / "psychechat"
+    for folder in [serving, *(path for path in serving.rglob("*") if path.is_dir())]:
+        files = [path for path in folder.iterdir() if path.is_file()]
+        assert len(files) <= MOST_FILES, f"{folder.relative_to(ROOT)} holds {len(files)} files"
 
 
 def test_the_walk_saw_the_house() -> None:

@@ -7,7 +7,8 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 
 import orjson
-from opentelemetry import trace
+
+from psychechat import tracing
 
 FORMATS = ("text", "json")
 
@@ -23,7 +24,7 @@ class JSONLines(logging.Formatter):
         self._service = service
 
     def format(self, record: logging.LogRecord) -> str:
-        span = trace.get_current_span().get_span_context()
+        trace_id, span_id = tracing.current() or (None, None)
         line = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname,
@@ -31,8 +32,8 @@ class JSONLines(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
             "request_id": request_id.get(),
-            "trace_id": trace.format_trace_id(span.trace_id) if span.is_valid else None,
-            "span_id": trace.format_span_id(span.span_id) if span.is_valid else None,
+            "trace_id": trace_id,
+            "span_id": span_id,
             # An exception's own text may quote the conversation.
             "error": record.exc_info[0].__name__ if record.exc_info and record.exc_info[0] else None,
             **getattr(record, "fields", {}),

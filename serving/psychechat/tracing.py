@@ -15,6 +15,20 @@ from opentelemetry.trace import NoOpTracer, Span, SpanKind, StatusCode, Tracer
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from opentelemetry.util.types import AttributeValue
 
+__all__ = [
+    "OFF",
+    "Span",
+    "SpanKind",
+    "Tracer",
+    "continued",
+    "current",
+    "describe",
+    "endpoint",
+    "headers",
+    "span",
+    "tracer",
+]
+
 OFF: Tracer = NoOpTracer()
 PROTOCOL = "http/protobuf"
 _W3C = TraceContextTextMapPropagator()
@@ -100,6 +114,14 @@ def headers(opened: Span | None = None) -> dict[str, str]:
     carrier: dict[str, str] = {}
     _W3C.inject(carrier, None if opened is None else trace.set_span_in_context(opened, Context()))
     return carrier
+
+
+def current() -> tuple[str, str] | None:
+    """Ids of the trace and of the span that this is called in, as hexadecimal; None outside of any."""
+    context = trace.get_current_span().get_span_context()
+    if not context.is_valid:
+        return None
+    return trace.format_trace_id(context.trace_id), trace.format_span_id(context.span_id)
 
 
 def describe(**attributes: AttributeValue) -> None:

@@ -6,7 +6,6 @@ from typing import Annotated
 
 import typer
 import yaml
-from jinja2 import TemplateError
 from pydantic import ValidationError
 from rich.console import Console
 from rich.rule import Rule
@@ -31,7 +30,7 @@ from psychechat.emotion import Label, Language
 from psychechat.engines.base import StageName
 from psychechat.engines.scripted import reading
 from psychechat.prompts.importer import PromptsNotFound, import_pack
-from psychechat.prompts.pack import Pack
+from psychechat.prompts.pack import Pack, TemplateError
 
 commands = typer.Typer(no_args_is_help=True, help="Look at prompt packs, or import the authors' prompts.")
 

@@ -5,8 +5,6 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from opentelemetry.trace import Tracer
-
 from psychechat.admission.lanes import Admission
 from psychechat.admission.quotas import Quotas
 from psychechat.concurrency import Clock
@@ -17,7 +15,7 @@ from psychechat.policy import Policy
 from psychechat.prompts.pack import Pack
 from psychechat.safety.escalation import Escalations
 from psychechat.telemetry import Metrics
-from psychechat.tracing import OFF
+from psychechat.tracing import OFF, Tracer
 from psychechat.versions import short_hash
 
 

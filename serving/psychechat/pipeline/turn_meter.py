@@ -6,11 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from opentelemetry.trace import Tracer
-
 from psychechat import tracing
 from psychechat.concurrency import Clock
 from psychechat.engines.base import Usage
+from psychechat.tracing import Tracer
 
 
 @dataclass

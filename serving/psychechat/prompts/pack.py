@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal, Self
 
 import orjson
 import yaml
-from jinja2 import FileSystemLoader, StrictUndefined
+from jinja2 import FileSystemLoader, StrictUndefined, TemplateError
 from jinja2.sandbox import SandboxedEnvironment
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, model_validator
 
@@ -25,6 +25,8 @@ from psychechat.emotion import LABELS, MAX_LABELS, Label, Language
 from psychechat.engines.base import Message, Sampling, Stage, StageName
 from psychechat.prompts import answers
 from psychechat.versions import short_hash
+
+__all__ = ["BUILT_IN", "Pack", "PackFile", "TemplateError", "load", "load_all"]
 
 BUILT_IN = Path(__file__).parent
 

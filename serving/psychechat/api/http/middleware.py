@@ -7,7 +7,6 @@ import secrets
 import time
 from collections.abc import Callable
 
-from opentelemetry.trace import Span, SpanKind, Tracer
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -18,6 +17,7 @@ from psychechat.api.http.responses import JSONBytes
 from psychechat.logs import log_unforeseen
 from psychechat.policy import Limits
 from psychechat.telemetry import Metrics
+from psychechat.tracing import Span, SpanKind, Tracer
 
 logger = logging.getLogger(__name__)
 
