@@ -35,7 +35,6 @@ class Variant(NamedTuple):
     pack: int
     dtype: str
     """Of the hidden states, by Triton's name."""
-    decoded: int = 0
     aligned: bool = True
     """Whether the hidden size is a multiple of 16."""
 
@@ -44,7 +43,6 @@ def variants() -> Iterator[Variant]:
     for pooling, pack, dtype in itertools.product(("mean", "last"), (1, 8, 32), _DTYPES):
         if pooling == "mean" or pack != 8:  # one token a sequence is never dealt out to four rows
             yield Variant(pooling, pack, dtype)
-    yield Variant("mean", 32, "bf16", decoded=8)
     yield Variant("mean", 32, "bf16", aligned=False)
 
 
@@ -53,8 +51,6 @@ def compile_for(variant: Variant, capability: int) -> dict[str, Any]:
     constants = {
         "POOLING": variant.pooling,
         "GROUPS": GROUPS,
-        "DECODED": variant.decoded,
-        "PLACES": 3 if variant.decoded else 0,
         "SHARED": True,
         "PACK": variant.pack,
         "STEP": kernel.step(variant.pooling, _DTYPES[variant.dtype]),
@@ -62,9 +58,9 @@ def compile_for(variant: Variant, capability: int) -> dict[str, Any]:
         "HELD": kernel.held_columns(sum(GROUPS)),
         "ROWS": kernel.ROWS,
     }
-    types = dict.fromkeys(("starts", "ends", "labels", "scores", "values", "arrivals"), "*i32")
+    types = dict.fromkeys(("starts", "ends", "arrivals"), "*i32")
     types |= dict.fromkeys(("weight", "bias", "out", "partials"), "*fp32")
-    types |= {"hidden": f"*{variant.dtype}", "threshold": "fp32"}
+    types["hidden"] = f"*{variant.dtype}"
     function = kernel.fused_heads_kernel
     names = function.arg_names
     signature = {name: "constexpr" if name in constants else types.get(name, "i32") for name in names}

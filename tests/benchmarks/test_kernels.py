@@ -109,7 +109,7 @@ def test_compiled_for_a_gpu_it_spills_nothing_and_reads_in_wide_pieces() -> None
     script = """
 import json
 from benchmarks.kernels.compiled import compile_for, variants
-chosen = [v for v in variants() if v.dtype == "bf16" and v.aligned and not v.decoded]
+chosen = [v for v in variants() if v.dtype == "bf16" and v.aligned]
 print(json.dumps([compile_for(variant, 90) for variant in chosen]))
 """
     without = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}

@@ -13,8 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from psychechat.emotion import Group, Label, decode, valence
-from psychechat_kernels.fused_heads import Decoding, Implementation, Pooling, fused_heads, new_workspace, warm_up
+from psychechat_kernels.fused_heads import Implementation, Pooling, fused_heads, new_workspace, warm_up
 
 GROUPS = (4,) * 8 + (5,)
 COLUMNS = sum(GROUPS)
@@ -261,7 +260,7 @@ def test_a_max_len_below_the_truth_leaves_the_workspace_usable(device: torch.dev
 
     inputs, out = build(Case("split", [700], 384), torch.float32, device), torch.empty(1, COLUMNS, device=device)
     workspace = new_workspace(COLUMNS, device)
-    kernel.launch(*inputs, GROUPS, "mean", 300, out, workspace, None)
+    kernel.launch(*inputs, GROUPS, "mean", 300, out, workspace)
     assert workspace[: kernel.MAX_PROGRAMS].eq(0).all()
 
 
@@ -356,49 +355,6 @@ def test_a_cuda_graph_replays_it(device: torch.device) -> None:
         torch.testing.assert_close(out.double(), oracle(inputs, GROUPS, "mean"), rtol=0, atol=4e-6)
 
 
-def decoding(sequences: int, device: torch.device, threshold: float) -> Decoding:
-    """As the server decodes emotion: eight groups, three labels, Plutchik's valences."""
-    values = [value for group in Group for value in (0, *(Label(group, level).valence for level in (1, 2, 3)))]
-    return Decoding(
-        groups=len(Group),
-        threshold=threshold,
-        values=torch.tensor([*values, *[0] * 5], dtype=torch.int32, device=device),
-        labels=torch.full((sequences, 3), 99, dtype=torch.int32, device=device),
-        scores=torch.full((sequences,), 99, dtype=torch.int32, device=device),
-    )
-
-
-@pytest.mark.parametrize("threshold", [0.05, 0.75, 0.9, 1.0])
-@pytest.mark.parametrize("lengths", [[12, 7, 31], [3] * 40], ids=["a sequence a tile", "32 a tile"])
-@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
-def test_decodes_as_the_server_does(
-    implementation: Implementation, lengths: list[int], threshold: float, device: torch.device
-) -> None:
-    inputs = build(Case("decoded", lengths, 384), torch.float32, device)
-    decoded = decoding(len(lengths), device, threshold)
-    out = fused_heads(*inputs, GROUPS, "mean", max_len=max(lengths), decoding=decoded, implementation=implementation)
-    for row, labels, score in zip(out.tolist(), decoded.labels.tolist(), decoded.scores.tolist(), strict=True):
-        emotions = decode({group: row[4 * g : 4 * g + 4] for g, group in enumerate(Group)}, threshold)
-        expected = [4 * list(Group).index(e.label.group) + e.label.intensity for e in emotions]
-        assert labels == expected + [-1] * (3 - len(expected))
-        assert score == valence(emotion.label for emotion in emotions)
-
-
-@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
-def test_of_equal_groups_and_levels_the_first_is_named(implementation: Implementation, device: torch.device) -> None:
-    zeros = Inputs(
-        torch.zeros(2, 64, device=device),
-        torch.tensor([0], device=device),
-        torch.tensor([1], device=device),
-        torch.zeros(COLUMNS, 64, device=device),
-        torch.zeros(COLUMNS, device=device),
-    )
-    decoded = decoding(1, device, threshold=0.75)
-    fused_heads(*zeros, GROUPS, "mean", max_len=2, decoding=decoded, implementation=implementation)
-    assert decoded.labels.tolist() == [[1, 5, 9]]
-    assert decoded.scores.tolist() == [1 + 1 - 1]
-
-
 def arguments(device: torch.device, **change: object) -> dict[str, Any]:
     return {
         "hidden": torch.ones(3, 64, device=device),
@@ -435,9 +391,6 @@ def arguments(device: torch.device, **change: object) -> dict[str, Any]:
         ({"starts": torch.tensor([0, 1]), "ends": torch.tensor([1, 2])}, "overlap"),
         ({"starts": torch.tensor([1, 0]), "ends": torch.tensor([2, 0])}, "overlap"),
         ({"implementation": "cuda"}, "implementation"),
-        ({"decoding": decoding(2, torch.device("cpu"), 0.5)}, "decoding.labels"),
-        ({"decoding": decoding(1, torch.device("cpu"), 0.0)}, "threshold"),
-        ({"decoding": decoding(1, torch.device("cpu"), 0.5), "groups": (1, 36)}, "at least two columns"),
     ],
 )
 def test_refuses_what_does_not_fit(change: dict[str, object], complaint: str) -> None:

@@ -1,6 +1,5 @@
 """Pooling, all classification heads and their softmaxes in one call."""
 
 from psychechat_kernels.fused_heads.op import Implementation, Pooling, fused_heads, new_workspace, warm_up
-from psychechat_kernels.fused_heads.reference import Decoding
 
-__all__ = ["Decoding", "Implementation", "Pooling", "fused_heads", "new_workspace", "warm_up"]
+__all__ = ["Implementation", "Pooling", "fused_heads", "new_workspace", "warm_up"]

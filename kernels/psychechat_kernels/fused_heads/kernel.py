@@ -1,4 +1,4 @@
-"""The fused heads as one Triton kernel: pool, project, normalise and decode, with one read of the hidden states.
+"""The fused heads as one Triton kernel: pool, project and normalise, with one read of the hidden states.
 
 A tile is up to 32 sequences. Its work is cut along the tokens (splits) and along the hidden dimension (slices), one
 program each. Both cuts are sums: a program adds up its tokens, projects its columns of the sum onto the heads and
@@ -15,8 +15,6 @@ import torch
 import triton
 import triton.language as tl
 from torch import Tensor
-
-from psychechat_kernels.fused_heads.reference import Decoding
 
 INTERPRETED: bool = triton.knobs.runtime.interpret
 """Whether the kernel runs in Triton's interpreter, on CPU tensors, instead of on a GPU."""
@@ -102,7 +100,6 @@ def launch(
     max_len: int,
     out: Tensor,
     workspace: Tensor,
-    decoding: Decoding | None,
 ) -> None:
     """Start the kernel on the current stream. `op.fused_heads` has checked the arguments; there is a sequence.
 
@@ -110,10 +107,6 @@ def launch(
     """
     longest = max_len if pooling == "mean" else 1
     work = cut(len(starts), longest, hidden.shape[1], step(pooling, hidden.dtype), processors(hidden.device))
-    labels, scores, values, decoded, places, threshold = out, out, out, 0, 0, 1.0
-    if decoding is not None:
-        labels, scores, values = decoding.labels, decoding.scores, decoding.values
-        decoded, places, threshold = decoding.groups, labels.shape[1], decoding.threshold
     with torch.cuda.device(hidden.get_device()):  # -1, no GPU, changes nothing
         fused_heads_kernel[(work.programs,)](
             hidden,
@@ -122,9 +115,6 @@ def launch(
             weight,
             bias,
             out,
-            labels,
-            scores,
-            values,
             workspace[:MAX_PROGRAMS],
             workspace[MAX_PROGRAMS:].view(torch.float32),
             len(starts),
@@ -134,11 +124,8 @@ def launch(
             work.tokens,
             work.slices,
             work.blocks,
-            threshold,
             POOLING=pooling,
             GROUPS=groups,
-            DECODED=decoded,
-            PLACES=places,
             SHARED=work.shared,
             PACK=work.pack,
             STEP=work.step,
@@ -157,7 +144,7 @@ def processors(device: torch.device) -> int:
 
 
 # What changes from call to call without making another kernel worth compiling.
-_VARYING = ["sequences", "splits", "tokens", "slices", "blocks", "threshold"]
+_VARYING = ["sequences", "splits", "tokens", "slices", "blocks"]
 
 
 @triton.jit(do_not_specialize=_VARYING)  # type: ignore[untyped-decorator]
@@ -168,9 +155,6 @@ def fused_heads_kernel(  # type: ignore[no-untyped-def]
     weight,  # [columns, width]
     bias,  # [columns]
     out,  # fp32 [sequences, columns]
-    labels,  # int32 [sequences, PLACES], or anything if DECODED == 0
-    scores,  # int32 [sequences], likewise
-    values,  # int32 [columns], likewise
     arrivals,  # int32 [tiles], zero
     partials,  # fp32 [programs, PACK, HELD]
     sequences,
@@ -180,11 +164,8 @@ def fused_heads_kernel(  # type: ignore[no-untyped-def]
     tokens,
     slices,
     blocks,
-    threshold,
     POOLING: tl.constexpr,
     GROUPS: tl.constexpr,
-    DECODED: tl.constexpr,
-    PLACES: tl.constexpr,
     SHARED: tl.constexpr,
     PACK: tl.constexpr,
     STEP: tl.constexpr,
@@ -267,38 +248,19 @@ def fused_heads_kernel(  # type: ignore[no-untyped-def]
 
     logits = logits / tl.maximum(length, 1).to(tl.float32)[:, None] + offset[None, :]
 
-    # Softmax within each group, and the decoded groups' presence and strongest level, kept at their first column.
+    # Softmax within each group.
     probabilities = tl.zeros([PACK, HELD], tl.float32)
-    presence = tl.full([PACK, HELD], -1.0, tl.float32)
-    strongest = tl.zeros([PACK, HELD], tl.int32)
     for g in tl.static_range(len(GROUPS)):
         low, high = _total(GROUPS, g), _total(GROUPS, g + 1)
         group = ((column >= low) & (column < high))[None, :]
         scaled = tl.where(group, logits, float("-inf"))
         powers = tl.exp(scaled - tl.max(scaled, axis=1)[:, None])
         probabilities = tl.where(group, powers / tl.sum(powers, axis=1)[:, None], probabilities)
-        if g < DECODED:
-            at_first = (column == low)[None, :]
-            absent = tl.sum(tl.where(at_first, probabilities, 0.0), axis=1)
-            levels = tl.where(group & (column != low)[None, :], probabilities, -1.0)
-            presence = tl.where(at_first, 1.0 - absent[:, None], presence)
-            strongest = tl.where(at_first, tl.argmax(levels, axis=1)[:, None], strongest)
     tl.store(
         out + sequence[:, None].to(tl.int64) * columns + column[None, :],
         probabilities,
         mask=real[:, None] & (column < columns)[None, :],
     )
-
-    if DECODED > 0:
-        score = tl.zeros([PACK], tl.int32)
-        for rank in tl.static_range(PLACES):
-            best = tl.argmax(presence, axis=1)[:, None] == column[None, :]
-            found = tl.max(presence, axis=1) >= threshold
-            label = tl.sum(tl.where(best, strongest, 0), axis=1)
-            tl.store(labels + sequence * PLACES + rank, tl.where(found, label, -1), mask=real)
-            score += tl.load(values + label, mask=found & real, other=0)
-            presence = tl.where(best, -1.0, presence)
-        tl.store(scores + sequence, score, mask=real)
 
 
 @triton.jit  # type: ignore[untyped-decorator]

@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 
 from psychechat_kernels.fused_heads import reference
-from psychechat_kernels.fused_heads.reference import Decoding
 
 Pooling = Literal["mean", "first", "last"]
 Implementation = Literal["triton", "reference"]
@@ -30,7 +29,6 @@ def fused_heads(
     max_len: int,
     out: Tensor | None = None,
     workspace: Tensor | None = None,
-    decoding: Decoding | None = None,
     implementation: Implementation | None = None,
 ) -> Tensor:
     """Pool packed sequences, apply the concatenated heads and normalise each group of columns.
@@ -50,7 +48,6 @@ def fused_heads(
         max_len: tokens of the longest sequence, or more. Known to the caller, so that nobody asks the device.
         out: where to write, fp32 [sequences, columns]; a new tensor if None.
         workspace: from `new_workspace`, for one stream at a time; a new one if None. The reference needs none.
-        decoding: what to decode from the probabilities besides, and where to write it.
         implementation: force one; None takes the kernel on a GPU and the reference elsewhere.
 
     Returns:
@@ -63,8 +60,7 @@ def fused_heads(
     """
     if implementation not in (None, "triton", "reference"):
         raise ValueError(f"implementation must be 'triton', 'reference' or None, not {implementation!r}")
-    _check(hidden, starts, ends, weight, bias, groups, pooling, max_len)
-    _check_outputs(hidden, len(starts), len(weight), groups, out, decoding)
+    _check(hidden, starts, ends, weight, bias, groups, pooling, max_len, out)
     if out is None:
         out = torch.empty(len(starts), len(weight), dtype=torch.float32, device=hidden.device)
     if len(starts) == 0:
@@ -75,9 +71,9 @@ def fused_heads(
         if workspace is None:
             workspace = new_workspace(len(weight), hidden.device)
         _check_for_kernel(hidden, starts, ends, weight, bias, out, workspace)
-        kernel.launch(hidden, starts, ends, weight, bias, tuple(groups), pooling, max_len, out, workspace, decoding)
+        kernel.launch(hidden, starts, ends, weight, bias, tuple(groups), pooling, max_len, out, workspace)
     else:
-        reference.fused_heads(hidden, starts, ends, weight, bias, groups, pooling, out, decoding)
+        reference.fused_heads(hidden, starts, ends, weight, bias, groups, pooling, out)
     return out
 
 
@@ -141,6 +137,7 @@ def _check(
     groups: Sequence[int],
     pooling: str,
     max_len: int,
+    out: Tensor | None,
 ) -> None:
     if hidden.ndim != 2 or hidden.dtype not in _HIDDEN_DTYPES:
         raise ValueError(f"hidden must be [tokens, H] of a float type, not {list(hidden.shape)} {hidden.dtype}")
@@ -161,6 +158,12 @@ def _check(
         raise ValueError(f"pooling must be 'mean', 'first' or 'last', not {pooling!r}")
     if any(tensor.device != hidden.device for tensor in (starts, ends, weight, bias)):
         raise ValueError("all tensors must be on one device")
+    shape = (len(starts), columns)
+    if out is not None and (out.shape != shape or out.dtype != torch.float32 or out.device != hidden.device):
+        raise ValueError(
+            f"out must be {torch.float32} {list(shape)} on {hidden.device}, not {out.dtype} {list(out.shape)} "
+            f"on {out.device}"
+        )
     if len(starts) and max_len < 1:
         raise ValueError(f"max_len must be at least 1, not {max_len}")
     if len(starts) and hidden.device.type == "cpu":
@@ -170,31 +173,3 @@ def _check(
             raise ValueError("sequences must follow each other without overlap")
         if (longest := int((ends - starts).max()) + 1) > max_len:
             raise ValueError(f"max_len is {max_len}, but a sequence has {longest} tokens")
-
-
-def _check_outputs(
-    hidden: Tensor, sequences: int, columns: int, groups: Sequence[int], out: Tensor | None, decoding: Decoding | None
-) -> None:
-    expected: list[tuple[str, Tensor, tuple[int, ...], torch.dtype]] = []
-    if out is not None:
-        expected.append(("out", out, (sequences, columns), torch.float32))
-    if decoding is not None:
-        places = decoding.labels.shape[-1] if decoding.labels.ndim == 2 else 1
-        if not 1 <= places <= decoding.groups <= len(groups) or min(groups[: decoding.groups]) < 2:
-            raise ValueError(
-                f"decoding must name 1 to {len(groups)} groups of at least two columns, and at most as many places as "
-                f"groups, not {decoding.groups} groups and {places} places"
-            )
-        if not 0 < decoding.threshold <= 1:
-            raise ValueError(f"decoding.threshold must be above 0 and at most 1, not {decoding.threshold}")
-        expected += [
-            ("decoding.values", decoding.values, (columns,), torch.int32),
-            ("decoding.labels", decoding.labels, (sequences, places), torch.int32),
-            ("decoding.scores", decoding.scores, (sequences,), torch.int32),
-        ]
-    for name, tensor, shape, dtype in expected:
-        if tensor.shape != shape or tensor.dtype != dtype or tensor.device != hidden.device:
-            raise ValueError(
-                f"{name} must be {dtype} {list(shape)} on {hidden.device}, not {tensor.dtype} {list(tensor.shape)} "
-                f"on {tensor.device}"
-            )
