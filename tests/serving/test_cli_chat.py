@@ -2,14 +2,11 @@
 
 import json
 import socket
-import threading
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
-import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
@@ -36,6 +33,8 @@ from psychechat.engines.base import Usage
 from psychechat.engines.scripted import assessment, reading
 from psychechat.pipeline.request import Outcome
 from psychechat.risk import Severity
+from tests.support.http_server import listening
+from tests.support.servers import free_port
 
 CHUNKS = Chunks(Heading("chatcmpl-1", 0, "psychechat", "fp_test"), include_usage=False)
 
@@ -91,19 +90,11 @@ class FakeServer:
 
 @pytest.fixture
 def server() -> Iterator[FakeServer]:
-    listening = socket.create_server(("127.0.0.1", 0))
-    fake = FakeServer(f"http://127.0.0.1:{listening.getsockname()[1]}/v1")
+    port = free_port()
+    fake = FakeServer(f"http://127.0.0.1:{port}/v1")
     routes = [Route("/v1/models", fake.models), Route("/v1/chat/completions", fake.chat, methods=["POST"])]
-    config = uvicorn.Config(Starlette(routes=routes), lifespan="off", ws="none", log_level="critical")
-    running = uvicorn.Server(config)
-    thread = threading.Thread(target=running.run, kwargs={"sockets": [listening]})
-    thread.start()
-    while not running.started:
-        time.sleep(0.01)
-    yield fake
-    running.should_exit = True
-    thread.join()
-    listening.close()
+    with listening(Starlette(routes=routes), port, lifespan="off", ws="none", log_level="critical"):
+        yield fake
 
 
 def chat(url: str, *typed: str, args: tuple[str, ...] = (), key: str | None = None) -> Result:

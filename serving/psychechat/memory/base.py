@@ -6,6 +6,9 @@ from typing import Protocol
 
 from psychechat.conversation import Conversation, EmotionMemory, Utterance
 
+TOMBSTONE_SECONDS = 86_400
+"""How long it is known that a session was forgotten: longer than any turn takes."""
+
 
 class Unreadable(Exception):
     """There is a value, but it is none that this process can read. The message says no more than why."""

@@ -8,11 +8,10 @@ from weakref import WeakValueDictionary
 
 from cachetools import TTLCache
 
+from psychechat.concurrency import Clock
 from psychechat.config import MemorySettings
 from psychechat.conversation import EmotionMemory
-
-_TOMBSTONE_SECONDS = 86_400
-"""Longer than any turn."""
+from psychechat.memory.base import TOMBSTONE_SECONDS
 
 
 class _Session:
@@ -29,18 +28,18 @@ class _Entry(NamedTuple):
 
 
 class LocalMemory:
-    def __init__(self, settings: MemorySettings) -> None:
-        self._ttl = settings.ttl_seconds
-        self._entries: TTLCache[bytes, _Entry] = TTLCache(settings.capacity, settings.ttl_seconds)
+    def __init__(self, settings: MemorySettings, clock: Clock = time.monotonic) -> None:
+        self._ttl, self._clock = settings.ttl_seconds, clock
+        self._entries: TTLCache[bytes, _Entry] = TTLCache(settings.capacity, settings.ttl_seconds, timer=clock)
         self._sessions: WeakValueDictionary[bytes, _Session] = WeakValueDictionary()
-        self._forgotten: TTLCache[bytes, float] = TTLCache(settings.capacity, _TOMBSTONE_SECONDS)
+        self._forgotten: TTLCache[bytes, float] = TTLCache(settings.capacity, TOMBSTONE_SECONDS, timer=clock)
 
     async def recall(self, key: bytes) -> EmotionMemory | None:
         entry = self._entries.get(key)
         return entry.memory if entry else None
 
     async def remember(self, keys: Sequence[bytes], memory: EmotionMemory, *, session: bytes, age: float) -> bool:
-        now = time.monotonic()
+        now = self._clock()
         if now - age <= self._forgotten.get(session, -inf):
             return False
         kept = self._sessions.setdefault(session, _Session())
@@ -53,7 +52,7 @@ class LocalMemory:
         return True
 
     async def forget(self, session: bytes) -> None:
-        self._forgotten[session] = time.monotonic()
+        self._forgotten[session] = self._clock()
         kept = self._sessions.get(session)
         for key in kept.expiries if kept else ():
             self._entries.pop(key, None)

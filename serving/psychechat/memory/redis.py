@@ -19,15 +19,13 @@ from redis.maint_notifications import MaintNotificationsConfig
 
 from psychechat.config import SettingsError
 from psychechat.conversation import EmotionMemory
+from psychechat.memory.base import TOMBSTONE_SECONDS
 from psychechat.memory.vault import Vault
 
 _CONNECTIONS = 32
 _CONNECT_SECONDS = 0.25
 _ANSWER_SECONDS = 0.5
 """Both are short: every turn asks again, so a Redis that is back is noticed at once."""
-
-_TOMBSTONE_SECONDS = 86_400
-"""Longer than any turn."""
 
 _LATE_SECONDS = 1.0
 """A turn's age is older by up to this when it arrives: the time that the pipeline gives a call."""
@@ -86,7 +84,7 @@ class RedisMemory:
         return bool(await self._remember(names, [age + _LATE_SECONDS, self._ttl, *values]))
 
     async def forget(self, session: bytes) -> None:
-        await self._forget([_name("forgotten", session), _name("session", session)], [_TOMBSTONE_SECONDS])
+        await self._forget([_name("forgotten", session), _name("session", session)], [TOMBSTONE_SECONDS])
 
     async def close(self) -> None:
         await self._redis.aclose()

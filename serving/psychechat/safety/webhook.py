@@ -21,6 +21,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, sto
 from tenacity.wait import wait_base
 
 from psychechat import tracing
+from psychechat.concurrency import Clock
 from psychechat.config import EscalationSettings
 from psychechat.conversation import CrisisTurn
 from psychechat.telemetry import Metrics
@@ -41,9 +42,11 @@ _LATER = frozenset({404, 408, 425, 429})
 class WebhookEscalations:
     """Implements `Escalations`. What waits for delivery is kept in memory, bounded, and gone with the process."""
 
-    def __init__(self, settings: EscalationSettings, metrics: Metrics, *, backoff: wait_base = BACKOFF) -> None:
-        """Raises ValueError or OSError if the settings name no usable secret."""
-        self._settings, self._metrics, self._backoff = settings, metrics, backoff
+    def __init__(
+        self, settings: EscalationSettings, metrics: Metrics, *, backoff: wait_base = BACKOFF, clock: Clock = time.time
+    ) -> None:
+        """Raises ValueError or OSError if the settings name no usable secret. `clock`: Unix time, of events."""
+        self._settings, self._metrics, self._backoff, self._clock = settings, metrics, backoff, clock
         secret = settings.secret()
         self._signer = Webhook(secret)
         # Not the signing key itself, though whoever has the one can make the other.
@@ -51,12 +54,12 @@ class WebhookEscalations:
         self._client = httpx.AsyncClient(timeout=settings.timeout_seconds)
         self._slots = asyncio.Semaphore(_AT_ONCE)
         self._closing = asyncio.Event()
-        self._known: TTLCache[str, None] = TTLCache(_REMEMBERED, RETRY_WINDOW)
+        self._known: TTLCache[str, None] = TTLCache(_REMEMBERED, RETRY_WINDOW, timer=clock)
         self._pending: dict[str, dict[str, asyncio.Task[None]]] = {}
         """By tenant, the oldest first."""
 
     def escalate(self, turn: CrisisTurn) -> None:
-        window = int(time.time() / RETRY_WINDOW)
+        window = int(self._clock() / RETRY_WINDOW)
         event_id, before = (self._id(turn, number) for number in (window, window - 1))
         if event_id in self._known or before in self._known:
             self._metrics.escalations.labels("repeated").inc()
@@ -103,7 +106,7 @@ class WebhookEscalations:
     async def _post(self, event_id: str, body: bytes, trace: Mapping[str, str]) -> None:
         async with self._slots:
             last = self._closing.is_set()  # at its start: a try that was under way by then is followed by another one
-            now = datetime.now(UTC)
+            now = datetime.now(UTC)  # as the receiver has it, not an event's time: each try is signed anew
             headers = {
                 **trace,
                 "content-type": "application/json",
@@ -117,7 +120,8 @@ class WebhookEscalations:
                     asyncio.timeout(self._settings.timeout_seconds),
                     self._client.stream("POST", str(self._settings.url), content=body, headers=headers) as response,
                 ):
-                    status, asked = response.status_code, _seconds(response.headers.get("retry-after"))
+                    status = response.status_code
+                    asked = _seconds(response.headers.get("retry-after"), self._clock())
             except Exception as error:
                 raise _NotNow(type(error).__name__, last=last) from None
         if status in _LATER or status >= 500:
@@ -180,7 +184,7 @@ class WebhookEscalations:
         event = {
             "id": event_id,
             "type": "crisis.detected",
-            "created": int(time.time()),
+            "created": int(self._clock()),
             "tenant": turn.tenant,
             "session_id": turn.session_id,
             "request_id": turn.request_id,
@@ -214,7 +218,7 @@ def _failure(state: RetryCallState) -> _NotNow:
     return failure
 
 
-def _seconds(retry_after: str | None) -> float:
+def _seconds(retry_after: str | None, now: float) -> float:
     """A retry-after header is a number of seconds or a date. What is neither asks for nothing."""
     if retry_after is None:
         return 0.0
@@ -222,7 +226,7 @@ def _seconds(retry_after: str | None) -> float:
         asked = float(retry_after)
     except ValueError:
         try:
-            asked = parsedate_to_datetime(retry_after).timestamp() - time.time()
+            asked = parsedate_to_datetime(retry_after).timestamp() - now
         except ValueError:
             return 0.0
     return min(max(asked, 0.0), LONGEST_PAUSE) if isfinite(asked) else 0.0

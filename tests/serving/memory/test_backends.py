@@ -14,9 +14,10 @@ from psychechat.memory.base import Memory, Unreadable
 from psychechat.memory.local import LocalMemory
 from psychechat.memory.redis import RedisMemory
 from psychechat.memory.vault import Vault
+from tests.support import virtual_time
 from tests.support.redis_server import RedisServer
 
-pytestmark = pytest.mark.asyncio
+pytestmark = virtual_time.mark  # for the local one; Redis has a clock of its own, which is waited for
 
 ONE, TWO, THREE = b"1" * 32, b"2" * 32, b"3" * 32
 MEMORY = EmotionMemory("session", "en")
@@ -35,7 +36,7 @@ async def open_memory(request: pytest.FixtureRequest, locks: MemoryKeys) -> Asyn
 
     def open_one(ttl_seconds: int = 60) -> Memory:
         if request.param == "local":
-            return LocalMemory(MemorySettings(ttl_seconds=ttl_seconds))
+            return LocalMemory(MemorySettings(ttl_seconds=ttl_seconds), virtual_time.clock)
         opened.append(RedisMemory(server.url, Vault(locks), ttl_seconds))
         return opened[-1]
 

@@ -20,6 +20,7 @@ import pytest
 from tenacity import wait_fixed
 from tenacity.wait import wait_base
 
+from psychechat.concurrency import Clock
 from psychechat.config import EscalationSettings
 from psychechat.conversation import Conversation, CrisisTurn, Utterance
 from psychechat.engines.scripted import reading
@@ -32,6 +33,7 @@ from tests.support.receiver import HANG, SECRET, receiving
 pytestmark = pytest.mark.asyncio
 
 CANARY = "zanzibarquux"
+NOW = datetime(2026, 11, 28, tzinfo=UTC)
 _QUICK = wait_fixed(0.01)
 
 
@@ -53,10 +55,10 @@ def crisis(*texts: str, **more: Any) -> CrisisTurn:
 
 
 class Sending:
-    def __init__(self, url: str, backoff: wait_base, settings: dict[str, Any]) -> None:
+    def __init__(self, url: str, backoff: wait_base, clock: Clock, settings: dict[str, Any]) -> None:
         self.metrics = Metrics()
         chosen = EscalationSettings.model_validate({"url": url, **settings})
-        self.webhook = WebhookEscalations(chosen, self.metrics, backoff=backoff)
+        self.webhook = WebhookEscalations(chosen, self.metrics, backoff=backoff, clock=clock)
         self.escalate = self.webhook.escalate
 
     def count(self, result: str) -> float:
@@ -82,8 +84,10 @@ def _secret(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @asynccontextmanager
-async def sending(url: str, *, backoff: wait_base = _QUICK, **settings: Any) -> AsyncIterator[Sending]:
-    opened = Sending(url, backoff, settings)
+async def sending(
+    url: str, *, backoff: wait_base = _QUICK, clock: Clock = time.time, **settings: Any
+) -> AsyncIterator[Sending]:
+    opened = Sending(url, backoff, clock, settings)
     try:
         yield opened
     finally:
@@ -184,12 +188,12 @@ async def test_pauses_grow_and_differ() -> None:
 
 @pytest.mark.parametrize("status", [429, 503])
 async def test_a_receiver_that_asks_for_patience_gets_it(status: int) -> None:
-    with receiving((status, {"retry-after": "1"}), 200) as receiver:
+    with receiving((status, {"retry-after": "0.2"}), 200) as receiver:
         async with sending(receiver.url) as sender:
             sender.escalate(crisis("hello"))
             await sender.settle()
         first, second = receiver.deliveries
-    assert 1 <= second.at - first.at < 5
+    assert 0.2 <= second.at - first.at < 5
     assert sender.count("delivered") == 1
 
 
@@ -197,8 +201,9 @@ async def test_a_receiver_that_asks_for_patience_gets_it(status: int) -> None:
     ("header", "low", "high"),
     [
         ("120", 120, 120),
-        (format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True), LONGEST_PAUSE, LONGEST_PAUSE),
-        (format_datetime(datetime.now(UTC) - timedelta(hours=1), usegmt=True), 0, 0),
+        (format_datetime(NOW + timedelta(minutes=2), usegmt=True), 120, 120),
+        (format_datetime(NOW + timedelta(hours=1), usegmt=True), LONGEST_PAUSE, LONGEST_PAUSE),
+        (format_datetime(NOW - timedelta(hours=1), usegmt=True), 0, 0),
         ("soon", 0, 0),
         ("-5", 0, 0),
         ("nan", 0, 0),
@@ -208,15 +213,14 @@ async def test_a_receiver_that_asks_for_patience_gets_it(status: int) -> None:
     ],
 )
 async def test_retry_after_is_seconds_or_a_date_and_bounded(header: str | None, low: float, high: float) -> None:
-    assert low <= webhook._seconds(header) <= high
+    assert low <= webhook._seconds(header, NOW.timestamp()) <= high
 
 
 async def test_a_receiver_that_hangs_is_given_up_after_all_tries(caplog: pytest.LogCaptureFixture) -> None:
     with receiving(HANG) as receiver:
-        async with sending(receiver.url, timeout_seconds=0.1, attempts=3) as sender:
-            started = time.monotonic()
+        async with sending(receiver.url, timeout_seconds=0.2, attempts=3) as sender:
             sender.escalate(crisis(CANARY))
-            assert time.monotonic() - started < 0.1  # it is told beside the turn
+            assert not receiver.deliveries  # it is told beside the turn
             await sender.settle()
             assert len(receiver.deliveries) == 3
             assert sender.count("exhausted") == 1
@@ -316,26 +320,26 @@ async def test_another_turn_or_another_person_is_another_event(other: CrisisTurn
         assert len({delivery.headers["webhook-id"] for delivery in receiver.deliveries}) == 2
 
 
-async def test_the_id_is_the_same_at_every_replica_and_another_one_later(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_id_is_the_same_at_every_replica_and_another_one_later() -> None:
     ids = []
     start = RETRY_WINDOW * 3_000_000.0
     for seconds in (0.0, RETRY_WINDOW - 1.0, RETRY_WINDOW * 2.0):
-        monkeypatch.setattr(webhook, "time", SimpleNamespace(time=lambda now=start + seconds: now))
         with receiving(200) as receiver:
-            async with sending(receiver.url) as replica:  # each a process of its own: nothing shared but the secret
+            # Each is a process of its own: nothing shared but the secret.
+            async with sending(receiver.url, clock=lambda now=start + seconds: now) as replica:  # type: ignore[misc]
                 replica.escalate(crisis("hello"))
                 await replica.settle()
             ids.append(receiver.deliveries[0].headers["webhook-id"])
     assert ids[0] == ids[1] != ids[2]
 
 
-async def test_a_turn_sent_again_across_the_windows_edge_is_one_event(monkeypatch: pytest.MonkeyPatch) -> None:
-    edge = RETRY_WINDOW * 3_000_000.0
+async def test_a_turn_sent_again_across_the_windows_edge_is_one_event() -> None:
+    now = RETRY_WINDOW * 3_000_000.0 - 1
     with receiving(200) as receiver:
-        async with sending(receiver.url) as sender:
-            for now in (edge - 1, edge + 1):
-                monkeypatch.setattr(webhook, "time", SimpleNamespace(time=lambda now=now: now))
-                sender.escalate(crisis("hello"))
+        async with sending(receiver.url, clock=lambda: now) as sender:
+            sender.escalate(crisis("hello"))
+            now += 2
+            sender.escalate(crisis("hello"))
             await sender.settle()
         assert len(receiver.deliveries) == 1
 
@@ -347,22 +351,23 @@ def _held() -> int:
 
 
 async def test_ten_thousand_crises_with_nobody_there_stay_bounded(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.CRITICAL)  # ten thousand lines are right, and not what is looked at
+    """By as many times its capacity as would be ten thousand of the default's thousand."""
+    caplog.set_level(logging.CRITICAL)  # a line each is right, and not what is looked at
     held = _held()
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))  # and does not listen
-        async with sending(f"http://127.0.0.1:{nobody.getsockname()[1]}", backoff=BACKOFF, capacity=1000) as sender:
-            for number in range(10_000):
+        async with sending(f"http://127.0.0.1:{nobody.getsockname()[1]}", backoff=BACKOFF, capacity=100) as sender:
+            for number in range(1_000):
                 sender.escalate(crisis(f"hello {number}"))
-                if number % 500 == 0:
+                if number % 50 == 0:
                     await asyncio.sleep(0)
-                    assert sender.pending <= 1000
+                    assert sender.pending <= 100
             await asyncio.sleep(0)
-            assert sender.pending == 1000
-            assert sender.count("displaced") == 9_000
+            assert sender.pending == 100
+            assert sender.count("displaced") == 900
             assert _held() <= held  # fewer, where an earlier test left some to the collector
-            assert len(asyncio.all_tasks()) <= 1000 + 1
-    assert sender.count("abandoned") == 1000
+            assert len(asyncio.all_tasks()) <= 100 + 1
+    assert sender.count("abandoned") == 100
     assert sender.pending == 0
 
 
