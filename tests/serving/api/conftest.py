@@ -1,10 +1,17 @@
 """The real app over scripted engines, behind a real HTTP server, for the real OpenAI client."""
 
+import json
+import socket
+import ssl
+import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from functools import cache
 from typing import Any
 
 import httpx
+import openai
 import pytest
 from opentelemetry.trace import Tracer
 
@@ -12,48 +19,94 @@ from psychechat import prompts
 from psychechat.api.app import create_app
 from psychechat.api.http.auth import Keyring
 from psychechat.config import MemorySettings
+from psychechat.emotion import Language
 from psychechat.engines.scripted import ScriptedClassifier, ScriptedGenerator
 from psychechat.memory.local import LocalMemory
 from psychechat.pipeline.services import Pipeline
 from psychechat.policy import Policy
+from psychechat.prompts.pack import Pack
 from psychechat.telemetry import Metrics
 from psychechat.tracing import OFF
 from tests.support.http_server import listening
 from tests.support.servers import free_port
 
+TLS = ssl.create_default_context()
+"""Nobody here speaks it. A client without one reads all certificates of the world when it is made."""
+
 
 class Served:
     """A server and the parts it was made of, for tests to look at and to break."""
 
-    def __init__(
-        self,
-        generator: ScriptedGenerator,
-        policy: Mapping[str, Any],
-        open_metrics: bool,
-        generations: int,
-        tracer: Tracer,
-    ) -> None:
+    def __init__(self, open_metrics: bool, tracer: Tracer) -> None:
+        self._tracer = tracer
+        self._metrics, self.pipeline = Metrics.__new__(Metrics), Pipeline.__new__(Pipeline)
+        self.furnish(ScriptedGenerator(), Policy(), 64)
+        self.app = create_app(self.pipeline, ready=self._ready, keyring=lambda: self.keyring, open_metrics=open_metrics)
+
+    def furnish(self, generator: ScriptedGenerator, policy: Policy, generations: int) -> None:
+        """Everything as new but the app, and the two objects that it holds on to: it takes longer to make than most
+        tests do to run.
+        """
         self.generator = generator
         self.keyring = Keyring({})
         self.engines = {"counselor": True}
-        self.pipeline = Pipeline(
+        Metrics.__init__(self._metrics)
+        Pipeline.__init__(
+            self.pipeline,
             ScriptedClassifier(),
             generator,
             generator,
-            {"en": prompts.load("en"), "zh": prompts.load("zh")},
+            _packs(),
             LocalMemory(MemorySettings()),
-            Metrics(),
-            Policy.model_validate(policy),
+            self._metrics,
+            policy,
             generations=lambda: generations,
-            tracer=tracer,
+            tracer=self._tracer,
         )
-        self.app = create_app(self.pipeline, ready=self._ready, keyring=lambda: self.keyring, open_metrics=open_metrics)
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        self.http = httpx.Client(base_url=self.url, timeout=20)
+        self.http = httpx.Client(base_url=self.url, timeout=20, verify=TLS)
+        with listening(self.app, self.port, log_level="debug"), self.http:
+            yield
+
+    def client(self) -> openai.OpenAI:
+        """The official one."""
+        made = openai.DefaultHttpxClient(verify=TLS)
+        return openai.OpenAI(base_url=f"{self.url}/v1", api_key="none", max_retries=0, timeout=20, http_client=made)
+
+    @contextmanager
+    def left(self, path: str, body: object) -> Iterator[None]:
+        """A request whose client hangs up where the `with` ends, without having heard anything."""
+        content = json.dumps(body).encode()
+        head = f"POST {path} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {len(content)}"
+        with socket.create_connection(("127.0.0.1", self.port)) as client:
+            client.sendall(head.encode() + b"\r\n\r\n" + content)
+            yield
+
+    def held(self, lane: str) -> float:
+        """Permits, now."""
+        return self._metrics.registry.get_sample_value("psychechat_permits", {"lane": lane, "state": "held"}) or 0.0
 
     async def _ready(self) -> Mapping[str, bool]:
         return self.engines
+
+
+def wait_for(true: Callable[[], object], seconds: float = 20.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.005)
+
+
+@cache
+def _packs() -> Mapping[Language, Pack]:
+    return {"en": prompts.load("en"), "zh": prompts.load("zh")}
+
+
+_idle: defaultdict[tuple[bool, Tracer], list[Served]] = defaultdict(list)
 
 
 @contextmanager
@@ -65,9 +118,12 @@ def serve(
     tracer: Tracer = OFF,
     **policy: Any,
 ) -> Iterator[Served]:
-    served = Served(generator or ScriptedGenerator(), policy, open_metrics, generations, tracer)
-    with listening(served.app, served.port, log_level="debug"), closing(served.http):
+    idle = _idle[open_metrics, tracer]
+    served = idle.pop() if idle else Served(open_metrics, tracer)
+    served.furnish(generator or ScriptedGenerator(), Policy.model_validate(policy), generations)
+    with served.listening():
         yield served
+    idle.append(served)
 
 
 @pytest.fixture(scope="module")
@@ -84,3 +140,9 @@ def serving() -> Callable[..., AbstractContextManager[Served]]:
 def served() -> Iterator[Served]:
     with serve() as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def client(served: Served) -> Iterator[openai.OpenAI]:
+    with served.client() as opened:
+        yield opened

@@ -179,21 +179,21 @@ def test_a_body_over_the_bound_is_refused_while_it_arrives(served: Any) -> None:
 
 
 def test_a_body_that_drips_in_is_not_waited_for(serving: Any) -> None:
-    with serving(limits={"body_seconds": 0.5}) as served:
+    with serving(limits={"body_seconds": 0.3}) as served:
         with socket.create_connection(("127.0.0.1", served.port)) as slow:
-            slow.settimeout(5)
+            slow.settimeout(20)
             head = b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
             slow.sendall(head + b"content-length: 500\r\n\r\n")
             for _ in range(4):
                 slow.sendall(b" ")
-                time.sleep(0.1)
+                time.sleep(0.03)
             answer = b"".join(iter(lambda: slow.recv(4096), b""))
         status, _, rest = answer.partition(b"\r\n")
         assert b" 408 " in status
         error = json.loads(rest.partition(b"\r\n\r\n")[2])["error"]
         assert set(error) == {"message", "type", "param", "code"}
         # A body that came in time is no longer bound, however long its turn takes.
-        served.generator._seconds_per_word = 0.2
+        served.generator._seconds_per_word = 0.03
         assert post(served, {"model": "psychechat-llm", "messages": [HELLO]}).status_code == 200
 
 
@@ -292,7 +292,7 @@ _JSON = st.recursive(
 _FIELDS = ("model", "messages", "stream", "stop", "n", "tools", "metadata", "temperature", "stream_options", "seed")
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(body=st.dictionaries(st.sampled_from(_FIELDS), _JSON, max_size=6))
 def test_no_json_makes_the_server_fail(served: Any, body: dict[str, Any]) -> None:
     body = {"model": "psychechat", "messages": [HELLO]} | body
@@ -321,7 +321,7 @@ def test_an_alarm_that_breaks_a_rule_still_has_the_time_that_its_client_gave(
     serving: Any, timeout: str, status: int, reply: bool
 ) -> None:
     with serving() as served:
-        served.generator._seconds_per_word = 0.1
+        served.generator._seconds_per_word = 60 if reply else 0.005
         begun = time.monotonic()
         response = post(
             served,
@@ -330,7 +330,7 @@ def test_an_alarm_that_breaks_a_rule_still_has_the_time_that_its_client_gave(
         )
         assert response.status_code == status
         assert response.json()["psychechat"]["review"]["fallback"] is reply
-        assert (time.monotonic() - begun < 5) or not reply
+        assert (time.monotonic() - begun < 20) or not reply
 
 
 def test_a_session_in_a_header_is_ascii(served: Any) -> None:

@@ -9,8 +9,9 @@ import pytest
 
 from psychechat.engines.base import Message, StageName
 from psychechat.engines.scripted import ScriptedGenerator
+from tests.serving.api.conftest import Served
 
-Serving = Callable[..., AbstractContextManager[Any]]
+Serving = Callable[..., AbstractContextManager[Served]]
 URL = "/v1/chat/completions"
 
 
@@ -27,10 +28,10 @@ def reply(messages: Sequence[Message]) -> str:
 
 
 @pytest.fixture(scope="module")
-def full(serving_module: Serving) -> Iterator[Any]:
+def full(serving_module: Serving) -> Iterator[Served]:
     """Three turns run, for as long as the tests do. The fourth place is kept for a crisis."""
     generator = ScriptedGenerator({StageName.REPLY: [reply]}, seconds_per_word=0.1)
-    policy = {"admission": {"generation_seconds": 0.3}, "limits": {"keep_alive_seconds": 0.1}}
+    policy = {"admission": {"generation_seconds": 0.1}, "limits": {"keep_alive_seconds": 0.02}}
     with serving_module(generator, generations=4, **policy) as served, ExitStack() as open_streams:
         for _ in range(3):
             stream = open_streams.enter_context(served.http.stream("POST", URL, json=body(HOLD, stream=True)))
@@ -39,7 +40,7 @@ def full(serving_module: Serving) -> Iterator[Any]:
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_a_refused_turn_is_a_429_that_says_when_to_come_back(full: Any, stream: bool) -> None:
+def test_a_refused_turn_is_a_429_that_says_when_to_come_back(full: Served, stream: bool) -> None:
     """Also for a stream that waited longer than a keep-alive: no event leaves before the turn is let in."""
     response = full.http.post(URL, json=body(stream=stream))
     assert response.status_code == 429
@@ -50,14 +51,13 @@ def test_a_refused_turn_is_a_429_that_says_when_to_come_back(full: Any, stream: 
     assert "x-should-retry" not in response.headers
 
 
-def test_the_official_client_raises_its_own_error_for_it(full: Any) -> None:
-    client = openai.OpenAI(base_url=f"{full.url}/v1", api_key="none", max_retries=0)
-    with pytest.raises(openai.RateLimitError):
+def test_the_official_client_raises_its_own_error_for_it(full: Served) -> None:
+    with full.client() as client, pytest.raises(openai.RateLimitError):
         client.chat.completions.create(**body())
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_a_crisis_is_answered_at_once_by_what_is_kept_for_it(full: Any, stream: bool) -> None:
+def test_a_crisis_is_answered_at_once_by_what_is_kept_for_it(full: Served, stream: bool) -> None:
     response = full.http.post(URL, json=body("I want to die", stream=stream))
     assert response.status_code == 200
     assert "findahelpline.com" in response.text
@@ -65,11 +65,17 @@ def test_a_crisis_is_answered_at_once_by_what_is_kept_for_it(full: Any, stream: 
 
 
 @pytest.mark.parametrize("path", ["/health", "/ready", "/metrics", "/v1/models"])
-def test_probes_and_metrics_wait_for_nobody(full: Any, path: str) -> None:
-    assert full.http.get(path, timeout=0.5).status_code == 200
+def test_probes_and_metrics_wait_for_nobody(full: Served, path: str) -> None:
+    def waits() -> list[float | None]:
+        value = full.pipeline.metrics.registry.get_sample_value
+        return [value("psychechat_wait_seconds_count", {"lane": lane}) for lane in ("classification", "generation")]
+
+    before = waits()
+    assert full.http.get(path).status_code == 200
+    assert waits() == before
 
 
-def test_metrics_show_who_holds_and_who_was_refused(full: Any) -> None:
+def test_metrics_show_who_holds_and_who_was_refused(full: Served) -> None:
     full.http.post(URL, json=body())
     text = full.http.get("/metrics").text
     assert 'psychechat_permits{lane="generation",state="held"} 3.0' in text

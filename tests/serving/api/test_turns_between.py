@@ -10,7 +10,7 @@ import pytest
 
 pytestmark = pytest.mark.asyncio
 
-TEXTS = 2_000
+TEXTS = 1_000
 
 
 class Turns:

@@ -1,6 +1,6 @@
 """Chat's `moderation`: in the reply and as a chunk, scored or withheld, and never between a crisis and its answer."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -12,8 +12,9 @@ from psychechat.engines.base import Call, StageName
 from psychechat.engines.scripted import ScriptedClassifier, ScriptedGenerator, assessment
 from psychechat.errors import EngineUnavailable
 from psychechat.risk import Severity
+from tests.serving.api.conftest import Served
 
-Serving = Callable[..., AbstractContextManager[Any]]
+Serving = Callable[..., AbstractContextManager[Served]]
 
 CALM, GRAVE = "hello there", "I want to die"
 REPLY = "Thank you for telling me. What about this weighs on you most?"
@@ -25,16 +26,6 @@ def asked(text: str = CALM, *, output: str = "score", input: str = "score", **mo
     policy = {"input": {"mode": input}, "output": {"mode": output}}
     moderation = {"model": "omni-moderation-latest", "policy": policy}
     return {"model": "psychechat-llm", "messages": [{"role": "user", "content": text}], "moderation": moderation} | more
-
-
-@pytest.fixture
-def client(served: Any) -> Iterator[openai.OpenAI]:
-    with openai.OpenAI(base_url=f"{served.url}/v1", api_key="none", max_retries=0, timeout=20) as opened:
-        yield opened
-
-
-def client_of(served: Any) -> openai.OpenAI:
-    return openai.OpenAI(base_url=f"{served.url}/v1", api_key="none", max_retries=0, timeout=20)
 
 
 class RepliesUnjudged(ScriptedClassifier):
@@ -90,7 +81,7 @@ def test_a_stream_has_a_moderation_chunk_before_its_usage(client: openai.OpenAI)
 
 @pytest.mark.parametrize("stream", [True, False])
 def test_a_flagged_reply_is_scored_or_withheld(serving: Serving, stream: bool) -> None:
-    with serving() as served, client_of(served) as client:
+    with serving() as served, served.client() as client:
         served.pipeline.classifier = ScriptedClassifier(FLAGGED)
         texts, finishes = [], []
         for output in ("score", "block"):
@@ -118,7 +109,7 @@ def test_a_flagged_reply_is_scored_or_withheld(serving: Serving, stream: bool) -
 
 @pytest.mark.parametrize("model", ["psychechat", "psychechat-llm"])
 def test_a_crisis_is_flagged_and_answered_whatever_is_to_be_blocked(serving: Serving, model: str) -> None:
-    with serving() as served, client_of(served) as client:
+    with serving() as served, served.client() as client:
         served.pipeline.classifier = ScriptedClassifier(FLAGGED)
         reply = client.chat.completions.create(**asked(GRAVE, input="block", output="block", model=model))
     assert reply.choices[0].finish_reason == "stop"
@@ -131,7 +122,7 @@ def test_a_crisis_is_flagged_and_answered_whatever_is_to_be_blocked(serving: Ser
 
 def test_a_crisis_with_every_engine_dead_is_answered_and_flagged(serving: Serving) -> None:
     dead = ScriptedGenerator({name: [EngineUnavailable("gone")] for name in StageName})
-    with serving(dead) as served, client_of(served) as client:
+    with serving(dead) as served, served.client() as client:
         reply = client.chat.completions.create(**asked(GRAVE, input="block", output="block"))
     assert reply.choices[0].finish_reason == "content_filter"
     assert reply.moderation is not None
@@ -141,7 +132,7 @@ def test_a_crisis_with_every_engine_dead_is_answered_and_flagged(serving: Servin
 
 
 def test_a_reply_that_nobody_judged_says_so_and_is_withheld_where_it_was_to_be_blocked(serving: Serving) -> None:
-    with serving() as served, client_of(served) as client:
+    with serving() as served, served.client() as client:
         served.pipeline.classifier = RepliesUnjudged()
         scored = client.chat.completions.create(**asked())
         blocked = client.chat.completions.create(**asked(output="block"))

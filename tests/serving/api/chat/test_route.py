@@ -1,33 +1,23 @@
 """Chat completions as the official client sees them."""
 
+import asyncio
 import json
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractContextManager
 from typing import Any
 
-import httpx
 import openai
 import pytest
 from openai.types.chat import ChatCompletionMessageParam
 
-from psychechat.engines.base import StageName
+from psychechat.engines.base import Delta, StageName
 from psychechat.engines.scripted import ScriptedGenerator
 from psychechat.errors import EngineUnavailable
+from tests.serving.api.conftest import Served, wait_for
 
-Serving = Callable[..., AbstractContextManager[Any]]
+Serving = Callable[..., AbstractContextManager[Served]]
 MODELS = ("psychechat", "psychechat-agent", "psychechat-llm")
-
-
-def client_of(served: Any) -> openai.OpenAI:
-    return openai.OpenAI(base_url=f"{served.url}/v1", api_key="none", max_retries=0, timeout=20)
-
-
-@pytest.fixture
-def client(served: Any) -> Iterator[openai.OpenAI]:
-    with client_of(served) as opened:
-        yield opened
 
 
 def seeker(text: str) -> list[ChatCompletionMessageParam]:
@@ -72,7 +62,7 @@ def test_a_streamed_reply_is_the_plain_one_in_pieces(client: openai.OpenAI, mode
 
 def test_without_include_usage_no_chunk_has_one(served: Any) -> None:
     body = {"model": "psychechat", "messages": seeker("hello there"), "stream": True}
-    with httpx.stream("POST", f"{served.url}/v1/chat/completions", json=body) as response:
+    with served.http.stream("POST", "/v1/chat/completions", json=body) as response:
         assert response.headers["content-type"].startswith("text/event-stream")
         lines = [line for line in response.iter_lines() if line]
     assert lines[-1] == "data: [DONE]"
@@ -81,10 +71,10 @@ def test_without_include_usage_no_chunk_has_one(served: Any) -> None:
 
 
 def test_agent_mode_keeps_the_stream_alive_while_it_works(serving: Serving) -> None:
-    slow = ScriptedGenerator(seconds_per_word=0.02)
-    with serving(slow, limits={"keep_alive_seconds": 0.05}) as served:
+    slow = ScriptedGenerator(seconds_per_word=0.005)
+    with serving(slow, limits={"keep_alive_seconds": 0.02}) as served:
         body = {"model": "psychechat-agent", "messages": seeker("hello there"), "stream": True}
-        with httpx.stream("POST", f"{served.url}/v1/chat/completions", json=body, timeout=20) as response:
+        with served.http.stream("POST", "/v1/chat/completions", json=body) as response:
             lines = [line for line in response.iter_lines() if line]
     assert ": keep-alive" in lines
     replies = [json.loads(line[6:]) for line in lines if line.startswith("data: {")]
@@ -145,7 +135,7 @@ def test_a_client_may_have_the_reply_without_thinking(
 
 
 def test_a_reply_names_what_it_was_made_with(serving: Serving) -> None:
-    with serving() as served, client_of(served) as client:
+    with serving() as served, served.client() as client:
 
         def fingerprints() -> set[str | None]:
             asked: Any = {"model": "psychechat", "messages": seeker("hello there"), "service_tier": "auto"}
@@ -188,7 +178,7 @@ def test_text_parts_and_operator_messages_are_read(client: openai.OpenAI, served
 def test_reasoning_is_shown_only_where_the_policy_says_so(serving: Serving, client: openai.OpenAI) -> None:
     hidden = client.chat.completions.create(model="psychechat-llm", messages=seeker("hello there"))
     assert "reasoning_content" not in (hidden.choices[0].message.model_extra or {})
-    with serving(show_reasoning=True) as served, client_of(served) as shown:
+    with serving(show_reasoning=True) as served, served.client() as shown:
         reply = shown.chat.completions.create(model="psychechat-llm", messages=seeker("hello there"))
         assert reply.choices[0].message.model_extra["reasoning_content"].startswith("The seeker")  # type: ignore[index]
         stream = shown.chat.completions.create(model="psychechat-llm", messages=seeker("hello there"), stream=True)
@@ -198,10 +188,10 @@ def test_reasoning_is_shown_only_where_the_policy_says_so(serving: Serving, clie
 
 def test_a_reply_that_the_guard_stops_ends_as_filtered(serving: Serving) -> None:
     unsafe = ScriptedGenerator({StageName.REPLY: ["I hear you. You should just kill yourself."]})
-    with serving(unsafe) as served, client_of(served) as client:
+    with serving(unsafe) as served, served.client() as client:
         *_, last = client.chat.completions.create(model="psychechat-llm", messages=seeker("hello there"), stream=True)
         whole = client.chat.completions.create(model="psychechat-llm", messages=seeker("hello there"))
-        metrics = httpx.get(f"{served.url}/metrics").text
+        metrics = served.http.get("/metrics").text
     found = [{"index": 0, "cause": "encouragement", "blocked": True}]
     for ended in (last, whole):
         assert ended.choices[0].finish_reason == "content_filter"
@@ -218,35 +208,41 @@ def test_a_reply_that_the_guard_stops_ends_as_filtered(serving: Serving) -> None
 
 def test_an_error_before_the_first_words_keeps_its_status_in_a_stream(serving: Serving) -> None:
     gone = ScriptedGenerator({StageName.REPLY: [EngineUnavailable("The engine is restarting.")]})
-    with serving(gone) as served, client_of(served) as client, pytest.raises(openai.InternalServerError) as failure:
+    with serving(gone) as served, served.client() as client, pytest.raises(openai.InternalServerError) as failure:
         client.chat.completions.create(model="psychechat-llm", messages=seeker("hello there"), stream=True)
     assert failure.value.status_code == 503
     assert failure.value.code == "engine_unavailable"
 
 
+class _FallsSilent(ScriptedGenerator):
+    async def generate(self, *_: object) -> AsyncGenerator[Delta, None]:
+        yield Delta("Thank you for telling me. ")
+        await asyncio.sleep(3600)
+
+
 def test_an_error_after_the_first_words_ends_the_stream_without_done(serving: Serving) -> None:
-    slow = ScriptedGenerator(seconds_per_word=0.05)
-    with serving(slow, limits={"turn_seconds": 0.5}) as served, client_of(served) as client:
+    with serving(_FallsSilent(), limits={"turn_seconds": 0.2}) as served, served.client() as client:
         with pytest.raises(openai.APIError) as failure:
             list(client.chat.completions.create(model="psychechat-llm", messages=seeker("hello there"), stream=True))
         body = {"model": "psychechat-llm", "messages": seeker("hello there"), "stream": True}
-        with httpx.stream("POST", f"{served.url}/v1/chat/completions", json=body) as response:
+        with served.http.stream("POST", "/v1/chat/completions", json=body) as response:
             lines = [line for line in response.iter_lines() if line]
     assert failure.value.code == "deadline_exceeded"
     assert json.loads(lines[-1].removeprefix("data: "))["error"]["code"] == "deadline_exceeded"
+    assert any("Thank you" in line for line in lines)
     assert not any('"finish_reason":"stop"' in line for line in lines)
 
 
 @pytest.mark.parametrize("model", ["psychechat-llm", "psychechat-agent"])
 def test_a_client_says_how_long_it_waits(serving: Serving, model: str) -> None:
     """Down to the engines, whose calls carry the deadline. Without time for a retry the client is told not to."""
-    slow = ScriptedGenerator(seconds_per_word=0.2)
+    slow = ScriptedGenerator(seconds_per_word=60)
     body = {"model": model, "messages": seeker("hello there")}
     with serving(slow) as served:
         start = time.monotonic()
-        response = served.http.post("/v1/chat/completions", json=body, headers={"x-request-timeout": "0.5"})
-        assert 0.4 < time.monotonic() - start < 2
-        _wait_for(lambda: slow.running == 0, seconds=1.0)
+        response = served.http.post("/v1/chat/completions", json=body, headers={"x-request-timeout": "0.3"})
+        assert 0.2 < time.monotonic() - start < 20
+        wait_for(lambda: slow.running == 0)
     assert response.status_code == 504
     assert response.json()["error"]["code"] == "deadline_exceeded"
     assert response.headers["x-should-retry"] == "false"
@@ -255,12 +251,12 @@ def test_a_client_says_how_long_it_waits(serving: Serving, model: str) -> None:
 
 def test_a_crisis_without_time_is_answered(serving: Serving) -> None:
     body = {"model": "psychechat", "messages": seeker("I want to die")}
-    with serving(ScriptedGenerator(seconds_per_word=0.2)) as served:
-        for timeout in ("0.3", "rubbish"):
+    with serving(ScriptedGenerator(seconds_per_word=0.02)) as served:
+        for timeout in ("0.1", "rubbish"):
             headers = {"x-request-timeout": timeout}
             response = served.http.post("/v1/chat/completions", json=body, headers=headers)
             assert response.status_code == 200
-            if timeout == "0.3":
+            if timeout == "0.1":
                 assert response.json()["choices"][0]["finish_reason"] == "content_filter"
 
 
@@ -276,26 +272,10 @@ def test_a_lost_engine_says_when_to_come_back(serving: Serving) -> None:
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize("model", ["psychechat-llm", "psychechat-agent"])
 def test_a_client_that_leaves_stops_the_engine(serving: Serving, model: str, stream: bool) -> None:
-    slow = ScriptedGenerator(seconds_per_word=0.2)
+    slow = ScriptedGenerator(seconds_per_word=60)
     with serving(slow) as served:
-        body = {"model": model, "messages": seeker("hello there"), "stream": stream}
-
-        def impatient() -> None:
-            with pytest.raises(httpx.TimeoutException):
-                httpx.post(f"{served.url}/v1/chat/completions", json=body, timeout=0.7)
-
-        thread = threading.Thread(target=impatient)
-        thread.start()
-        _wait_for(lambda: slow.running == 1)
-        thread.join()
-        _wait_for(lambda: slow.running == 0, seconds=1.0)
-        asked = len(slow.prompts)
-        time.sleep(0.3)
-        assert len(slow.prompts) == asked  # no later stage was started
-
-
-def _wait_for(true: Callable[[], bool], seconds: float = 5.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.01)
+        with served.left("/v1/chat/completions", {"model": model, "messages": seeker("hello there"), "stream": stream}):
+            wait_for(lambda: slow.running == 1)
+        wait_for(lambda: slow.running == 0)
+        wait_for(lambda: served.held("generation") == 0)  # the turn has ended
+        assert len(slow.prompts) == 1  # no later stage was started
