@@ -302,7 +302,7 @@ class Health(TypedDict):
 class Readiness(TypedDict):
     status: Literal["ready", "starting"]
     engines: dict[str, bool]
-    limits: NotRequired[dict[str, list[Literal["crisis_steps", "jump_forward", "sparse_penalties"]]]]
+    limits: NotRequired[dict[str, list[Literal["urgent_steps", "jump_forward", "sparse_penalties"]]]]
 
 
 def schemas(*kinds: type) -> dict[str, Any]:

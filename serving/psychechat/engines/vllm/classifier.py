@@ -16,7 +16,7 @@ from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
 
 from psychechat.conversation import Assessment
 from psychechat.engines.base import Call
-from psychechat.engines.vllm.cpu.niceness import step_back
+from psychechat.engines.vllm.cpu.niceness import lower_priority
 from psychechat.engines.vllm.model import pooler_config
 from psychechat.engines.vllm.stats import stat_loggers
 from psychechat.engines.vllm.windows import Windows, assess
@@ -70,7 +70,7 @@ class VllmClassifier:
             stat_loggers=stat_loggers(on_ray),
         )
         if cpu:
-            step_back()
+            lower_priority()
 
     async def classify(self, utterances: Sequence[str], call: Call) -> list[Assessment]:
         """One assessment an utterance, in order. All windows of all utterances are in the engine together.

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
+import vllm
 from vllm import AsyncEngineArgs, SamplingParams
 from vllm.exceptions import GracefulHTTPError, VLLMClientError, VLLMServerError
 from vllm.inputs import tokens_input
@@ -22,9 +23,8 @@ from psychechat.conversation import TokenLogprob
 from psychechat.engines.base import Call, Delta, FinishReason, Load, Message, Sampling, Stage, Usage
 from psychechat.engines.stopping import StopStrings
 from psychechat.engines.thinking import CLOSE, ThinkingSplitter, begun
-from psychechat.engines.vllm.cpu import jump_forward
-from psychechat.engines.vllm.cpu import sparse_penalties as cpu_sampling
-from psychechat.engines.vllm.cpu.niceness import step_back
+from psychechat.engines.vllm import cpu
+from psychechat.engines.vllm.cpu.niceness import lower_priority
 from psychechat.engines.vllm.encoding import Encoder
 from psychechat.engines.vllm.grammar import grammar
 from psychechat.engines.vllm.logprobs import Scores
@@ -41,12 +41,6 @@ DEFAULTS: Mapping[str, Any] = {
     "enable_log_requests": False,
     "disable_log_stats": False,
 }
-CPU_DEFAULTS: Mapping[str, Any] = {
-    "block_size": 32,  # the CPU's default of 128 tokens a block leaves little of a short conversation to share
-    "scheduler_cls": "psychechat.engines.vllm.cpu.urgent_steps.CrisisFirst",
-    "speculative_config": jump_forward.CONFIG,
-    "worker_extension_cls": cpu_sampling.EXTENSION,
-}
 
 _FINISH: Mapping[str, FinishReason] = {"stop": "stop", "length": "length", "abort": "abort", "repetition": "length"}
 
@@ -60,18 +54,20 @@ class VllmGenerator:
     """
 
     def __init__(self, model: str, *, engine_args: Mapping[str, Any] | None = None, on_ray: bool = False) -> None:
-        cpu = current_platform.is_cpu()
-        defaults = {**DEFAULTS, **CPU_DEFAULTS} if cpu else dict(DEFAULTS)
+        on_cpu = current_platform.is_cpu()
+        defaults = {**DEFAULTS, **cpu.engine_args(vllm.__version__)} if on_cpu else dict(DEFAULTS)
+        self.limits = cpu.limits(vllm.__version__) if on_cpu else ()
+        """Additions that are off, for `/ready` to tell."""
         self._gauges = Gauges()
         self._engine = AsyncLLM.from_engine_args(
             AsyncEngineArgs(model=model, **(defaults | dict(engine_args or {}))),
             stat_loggers=[self._gauges.listener, *stat_loggers(on_ray)],
         )
-        if cpu:
-            step_back()
+        if on_cpu:
+            lower_priority()
         self._under_way = 0
         # A seeded request whose prefill is chunked stops a CPU engine for everyone.
-        self._takes_seeds = not cpu
+        self._takes_seeds = not on_cpu
         self._traces = self._engine.observability_config.otlp_traces_endpoint is not None
         self._tokenizer: Any = self._engine.renderer.get_tokenizer()
         self._close = self._tokenizer.get_vocab().get(CLOSE)
@@ -175,8 +171,6 @@ class VllmGenerator:
     async def warm(self, stages: Sequence[Stage]) -> None:
         """Compile the grammars of these stages, one token each, so that no seeker waits for it."""
         started = time.monotonic()
-        if self._engine.vllm_config.parallel_config.worker_extension_cls == cpu_sampling.EXTENSION:
-            await self._engine.collective_rpc(cpu_sampling.CpuSampling.sample_sparsely.__name__)
         hello = [Message("user", "hello")]
         for number, stage in enumerate(stages):
             async for _ in self.generate(hello, stage, Sampling(1), Call(f"warm-{number}", "")):

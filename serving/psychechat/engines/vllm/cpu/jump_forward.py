@@ -1,4 +1,4 @@
-"""Where a grammar leaves no choice, an answer is not written a token at a time.
+"""Jump-forward decoding: where a grammar leaves no choice, an answer is not written a token at a time.
 
 Between the strings of a stage's JSON stand its keys. Each of their tokens would take a step of the engine, though the
 grammar allows nothing else. vLLM knows no such jump, but it knows speculative decoding: what somebody proposes is
@@ -18,56 +18,59 @@ from vllm.v1.core.sched.scheduler import Scheduler
 from vllm.v1.outputs import DraftTokenIds
 from vllm.v1.request import Request
 
-MOST = 8
-"""Tokens proposed for one step: a key, with the punctuation around it."""
+from psychechat.engines.vllm.cpu import ADDITIONS
 
 _MARKS = frozenset('"{}[]')
 """Of JSON. Our grammars have none of its quotation marks within a string, so a forced stretch begins behind one."""
 
+_KERNEL = "vllm.v1.sample.rejection_sampler.expand_kernel"
 
-class Silent:
-    """Proposes nothing: vLLM asks for a proposer, and the grammar is known to the scheduler alone."""
+
+def install() -> None:
+    """Registration of `per_token_values` in a worker's process, unless Triton's own is there. Twice is as once."""
+    if not HAS_TRITON:
+        register_kernels({_KERNEL: per_token_values})
+
+
+def per_token_values(
+    output: torch.Tensor, values: torch.Tensor, ends: torch.Tensor, replace_from: float, replace_to: float, *_: Any
+) -> None:
+    """Kernel: the value of each sequence, for each token that was proposed for it.
+
+    vLLM's own for CPUs writes the values to a copy and loses them. They are temperatures: without them what was
+    proposed is judged by whatever was in memory.
+
+    `output` [proposed tokens]; `values` and `ends`, where a sequence's tokens end among all [sequences].
+    `replace_from` becomes `replace_to`.
+    """
+    counts = torch.diff(ends, prepend=ends.new_zeros(1))
+    output.copy_(torch.where(values == replace_from, replace_to, values).repeat_interleave(counts))
+
+
+class NoProposals:
+    """Proposer without proposals: vLLM wants one in its worker, and only the scheduler knows the grammar."""
 
     def __init__(self, vllm_config: VllmConfig) -> None:
-        pass
+        if vllm_config.parallel_config.worker_cls != ADDITIONS["worker_cls"]:
+            raise ValueError("the speculative_config for grammars needs our worker_cls, which keeps the temperatures")
 
     def propose(self, sampled_token_ids: Sequence[Sequence[int]], *_: Any, **__: Any) -> list[list[int]]:
         return [[] for _ in sampled_token_ids]
 
     def load_model(self, *_: Any) -> None:
-        """vLLM calls this in its worker before anything is proposed."""
-        if not HAS_TRITON:
-            register_kernels({EXPAND: expand})
-
-
-EXPAND = "vllm.v1.sample.rejection_sampler.expand_kernel"
-
-
-def expand(
-    output: torch.Tensor, numbers: torch.Tensor, ends: torch.Tensor, replace_from: float, replace_to: float, *_: Any
-) -> None:
-    """In a kernel's place: the number of each sequence, for each token that was proposed for it.
-
-    vLLM 0.32 on a CPU writes the numbers to a copy and loses them. They are temperatures: without them what was
-    proposed is judged by whatever was in memory.
-
-    `output` [proposed tokens]; `numbers` and `ends`, where a sequence's tokens end among all [sequences].
-    `replace_from` becomes `replace_to`.
-    """
-    counts = torch.diff(ends, prepend=ends.new_zeros(1))
-    output.copy_(torch.where(numbers == replace_from, replace_to, numbers).repeat_interleave(counts))
+        """There is none."""
 
 
 class JumpForward(Scheduler):
-    """vLLM's own, except that it computes in one step what a request's grammar forces next.
+    """Scheduler that computes in one step what a request's grammar forces next.
 
-    Where its `speculative_config` names `Silent`; with another proposer it is vLLM's own.
+    Switch: `speculative_config: null`. Where that names another proposer than `NoProposals`, it is vLLM's own too.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         speculative = self.vllm_config.speculative_config
-        self._jumps = speculative is not None and speculative.model == CONFIG["model"]
+        self._jumps = speculative is not None and speculative.model == ADDITIONS["speculative_config"]["model"]
         self._encode = lru_cache(1024)(self._tokens_of)
         self._ends_in_a_mark = lru_cache(None)(self._has_a_mark)
 
@@ -100,14 +103,3 @@ class JumpForward(Scheduler):
     def _has_a_mark(self, token: int) -> bool:
         tokenizer: Any = self.structured_output_manager.tokenizer
         return not _MARKS.isdisjoint(tokenizer.decode([token]))
-
-
-CONFIG = {
-    "method": "custom_class",
-    "model": f"{__name__}.{Silent.__name__}",
-    "num_speculative_tokens": MOST,
-    # However many sequences there are. Told so, vLLM does not fill up who has one token left to compute by tokens that
-    # are none, for the sake of CUDA graphs; its kernel for CPUs would read beside its tables for them.
-    "num_speculative_tokens_per_batch_size": [(1, 1, MOST)],
-}
-"""vLLM's `speculative_config`."""

@@ -1,14 +1,15 @@
-"""What vLLM's samplers do for nothing on a CPU, left out.
+"""Sampling on a CPU without what vLLM's samplers do there for nothing.
 
 Penalties for what was written already: vLLM counts every token of the vocabulary for every sequence in the batch as
 soon as one of them has a penalty. On a GPU nobody notices. On a CPU core, with one sequence in four penalised, a batch
 of 16 wrote a third less. Here they are the same numbers, of the few tokens that they are about.
 
-Steps for which nothing was proposed (`jump`): vLLM draws and copies for what it might have to put in the place of a
-rejected token. Here such a step is sampled as it is without proposals.
+Steps for which nothing was proposed (`jump_forward`): vLLM draws and copies for what it might have to put in the place
+of a rejected token. Here such a step is sampled as it is without proposals.
 """
 
 from collections.abc import Callable, Sequence
+from types import MethodType
 from typing import Any
 
 import numpy as np
@@ -19,24 +20,19 @@ from vllm.v1.sample.ops.penalties import apply_all_penalties
 from vllm.v1.spec_decode.metadata import SpecDecodeMetadata
 
 
-class CpuSampling:
-    """What vLLM adds to its worker where `worker_extension_cls` is `EXTENSION`."""
+def install(model_runner: Any) -> None:
+    """Replacement of vLLM's samplers, in a worker's process. Twice is as once.
 
-    model_runner: Any
-
-    def sample_sparsely(self) -> None:
-        """To be called before the first request, in each worker."""
-        self.model_runner.sampler.apply_penalties = of_sequences
-        if hasattr(self.model_runner, "rejection_sampler"):
-            judging = self.model_runner.rejection_sampler
-            judging.apply_penalties = of_proposals
-            judging.forward = if_proposed(judging.forward, self.model_runner.sampler)
+    Switch: `additional_config: {sparse_penalties: false}`.
+    """
+    model_runner.sampler.apply_penalties = penalise_sequences
+    if hasattr(model_runner, "rejection_sampler"):  # where tokens are proposed
+        judging = model_runner.rejection_sampler
+        judging.apply_penalties = penalise_proposals
+        judging.forward = sample_unless_proposed(MethodType(type(judging).forward, judging), model_runner.sampler)
 
 
-EXTENSION = f"{__name__}.{CpuSampling.__name__}"
-
-
-def if_proposed(
+def sample_unless_proposed(
     judge: Callable[..., SamplerOutput], sample: Callable[..., SamplerOutput]
 ) -> Callable[..., SamplerOutput]:
     """`RejectionSampler.forward` for steps with proposals; `Sampler` for those that have none."""
@@ -51,14 +47,14 @@ def if_proposed(
     return forward
 
 
-def of_sequences(
+def penalise_sequences(
     logits: torch.Tensor, sampling: SamplingMetadata, output_token_ids: Sequence[Sequence[int]]
 ) -> torch.Tensor:
     """`logits` [sequences, vocabulary], penalised in place, as `Sampler.apply_penalties` does it."""
     return _penalised(logits, sampling, slice(None), output_token_ids)
 
 
-def of_proposals(
+def penalise_proposals(
     logits: torch.Tensor,
     sampling: SamplingMetadata,
     _: SpecDecodeMetadata,

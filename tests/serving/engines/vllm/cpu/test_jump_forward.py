@@ -43,7 +43,8 @@ class World:
         from transformers import AutoTokenizer
         from vllm.v1.structured_output.backend_xgrammar import XgrammarGrammar
 
-        from psychechat.engines.vllm.cpu.jump_forward import MOST, JumpForward
+        from psychechat.engines.vllm.cpu import MAX_PROPOSED
+        from psychechat.engines.vllm.cpu.jump_forward import JumpForward
         from psychechat.engines.vllm.grammar import grammar
 
         model = str(files("psychechat").joinpath("demo", "counselor"))
@@ -53,12 +54,12 @@ class World:
         schema = prompts.load("en").stage(StageName.DRAFT).schema
         assert schema is not None
         compiled = xgrammar.GrammarCompiler(info).compile_grammar(grammar(schema))
-        matcher = xgrammar.GrammarMatcher(compiled, max_rollback_tokens=MOST)
+        matcher = xgrammar.GrammarMatcher(compiled, max_rollback_tokens=MAX_PROPOSED)
         self.grammar: Any = XgrammarGrammar(size, matcher, compiled)
         self.asked = Asked(Structured(self.grammar))
         self.scheduler = JumpForward.__new__(JumpForward)
         self.scheduler.structured_output_manager = self  # type: ignore[assignment]
-        self.scheduler.num_spec_tokens = MOST
+        self.scheduler.num_spec_tokens = MAX_PROPOSED
         self.scheduler._encode = lru_cache(self.scheduler._tokens_of)
         self.scheduler._ends_in_a_mark = lru_cache(self.scheduler._has_a_mark)
 
@@ -135,20 +136,31 @@ def test_nothing_is_forced_without_a_grammar(world: World, grammar: object) -> N
 
 
 def test_no_more_is_proposed_than_the_engine_has_room_for(world: World) -> None:
-    from psychechat.engines.vllm.cpu.jump_forward import CONFIG, MOST, Silent
+    from psychechat.engines.vllm.cpu import ADDITIONS, MAX_PROPOSED
 
-    assert len(world.scheduler._tokens_of('"current_analysis":"recent_change":"overall_trend"')) == MOST
-    assert CONFIG["num_speculative_tokens"] == MOST
-    assert Silent(None).propose([[1], [], [2, 3]]) == [[], [], []]  # type: ignore[arg-type]
+    assert len(world.scheduler._tokens_of('"current_analysis":"recent_change":"overall_trend"')) == MAX_PROPOSED
+    assert ADDITIONS["speculative_config"]["num_speculative_tokens"] == MAX_PROPOSED
+
+
+def test_the_proposer_has_no_proposals_and_none_without_the_worker_that_keeps_temperatures() -> None:
+    from psychechat.engines.vllm.cpu import ADDITIONS
+    from psychechat.engines.vllm.cpu.jump_forward import NoProposals
+
+    def config(worker: str) -> Any:
+        return SimpleNamespace(parallel_config=SimpleNamespace(worker_cls=worker))
+
+    assert NoProposals(config(ADDITIONS["worker_cls"])).propose([[1], [], [2, 3]]) == [[], [], []]
+    with pytest.raises(ValueError, match="worker_cls"):
+        NoProposals(config("vllm.v1.worker.cpu_worker.CPUWorker"))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.int32, torch.int64])
 def test_each_proposed_token_has_its_sequences_number(dtype: torch.dtype) -> None:
-    from psychechat.engines.vllm.cpu.jump_forward import expand
+    from psychechat.engines.vllm.cpu.jump_forward import per_token_values
 
-    numbers, ends = torch.tensor([7, 0, 3, 5], dtype=dtype), torch.tensor([2, 3, 3, 6], dtype=torch.int32)
+    values, ends = torch.tensor([7, 0, 3, 5], dtype=dtype), torch.tensor([2, 3, 3, 6], dtype=torch.int32)
     found = torch.zeros(6, dtype=dtype)
-    expand(found, numbers, ends, 0, 1)
+    per_token_values(found, values, ends, 0, 1)
     assert found.tolist() == [7, 7, 1, 5, 5, 5]
 
 
@@ -165,7 +177,7 @@ def on_a_cpu() -> None:
 
 @pytest.mark.usefixtures("on_a_cpu")
 def test_vllm_still_loses_the_temperature() -> None:
-    """Once it does not, `expand` can go."""
+    """Once it does not, `per_token_values` can go."""
     from vllm.utils import cpu_triton_utils
 
     lost = torch.full((3,), -1.0)
@@ -178,12 +190,12 @@ def test_vllm_still_loses_the_temperature() -> None:
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
 def test_what_was_proposed_is_drawn_as_without_it(temperature: float) -> None:
     """2,000 sequences of one distribution, for each of which its second likeliest token was proposed."""
-    from vllm.triton_utils.dispatcher import register_kernels
     from vllm.v1.sample import rejection_sampler
 
-    from psychechat.engines.vllm.cpu.jump_forward import EXPAND, expand
+    from psychechat.engines.vllm.cpu import jump_forward
 
-    register_kernels({EXPAND: expand})
+    jump_forward.install()
+    jump_forward.install()
     torch.manual_seed(0)
     count, wanted = 2000, torch.tensor([2.0, 1.0, 0.0, -1.0])
     ends = torch.arange(1, count + 1, dtype=torch.int32)

@@ -1,4 +1,4 @@
-"""Stepping back: an engine with its workers, and no error that an engine would not start for."""
+"""Priority: an engine with its workers, and no error that an engine would not start for."""
 
 import multiprocessing
 import os
@@ -36,8 +36,8 @@ def engine() -> Iterator[BaseProcess]:
     started.join()
 
 
-def test_an_engines_worker_steps_back_too(engine: BaseProcess) -> None:
-    niceness.step_back()
+def test_an_engines_worker_has_its_priority_lowered_too(engine: BaseProcess) -> None:
+    niceness.lower_priority()
     assert engine.pid is not None
     [worker] = psutil.Process(engine.pid).children()
     assert os.getpriority(os.PRIO_PROCESS, engine.pid) == os.getpriority(os.PRIO_PROCESS, worker.pid) == 19
@@ -45,12 +45,12 @@ def test_an_engines_worker_steps_back_too(engine: BaseProcess) -> None:
 
 
 @pytest.mark.parametrize("error", [PermissionError(), psutil.AccessDenied(), FileNotFoundError()])
-def test_an_engine_that_cannot_step_back_runs_all_the_same(
+def test_an_engine_whose_priority_cannot_be_lowered_runs_all_the_same(
     engine: BaseProcess, error: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: Any) -> None:
         raise error
 
     monkeypatch.setattr(os, "setpriority", refuse)
-    niceness.step_back()
+    niceness.lower_priority()
     assert engine.is_alive()

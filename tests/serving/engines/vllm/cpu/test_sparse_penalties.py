@@ -38,9 +38,9 @@ def logits(rows: int) -> torch.Tensor:
 def test_sequences_are_penalised_as_by_vllm(repetition: float) -> None:
     from vllm.v1.sample.sampler import Sampler
 
-    from psychechat.engines.vllm.cpu.sparse_penalties import of_sequences
+    from psychechat.engines.vllm.cpu.sparse_penalties import penalise_sequences
 
-    ours = of_sequences(logits(len(OUTPUTS)), metadata(repetition), OUTPUTS)
+    ours = penalise_sequences(logits(len(OUTPUTS)), metadata(repetition), OUTPUTS)
     theirs = Sampler.apply_penalties(logits(len(OUTPUTS)), metadata(repetition), OUTPUTS)
     torch.testing.assert_close(ours, theirs)
 
@@ -49,32 +49,32 @@ def test_sequences_are_penalised_as_by_vllm(repetition: float) -> None:
 def test_proposed_tokens_are_penalised_as_by_vllm(repetition: float) -> None:
     from vllm.v1.sample.rejection_sampler import RejectionSampler
 
-    from psychechat.engines.vllm.cpu.sparse_penalties import of_proposals
+    from psychechat.engines.vllm.cpu.sparse_penalties import penalise_proposals
 
     sequences = torch.tensor([0, 2, 2, 3, 4, 4, 4])
     written = [[*OUTPUTS[sequence], 7][: len(OUTPUTS[sequence]) + row % 2] for row, sequence in enumerate(sequences)]
     given: Any = (metadata(repetition), None, sequences, written)
-    ours = of_proposals(logits(len(sequences)), *given)
+    ours = penalise_proposals(logits(len(sequences)), *given)
     theirs = RejectionSampler.apply_penalties(logits(len(sequences)), *given)
     torch.testing.assert_close(ours, theirs)
 
 
 def test_what_vllm_fills_up_with_is_no_token() -> None:
-    from psychechat.engines.vllm.cpu.sparse_penalties import of_sequences
+    from psychechat.engines.vllm.cpu.sparse_penalties import penalise_sequences
 
     filled = [[*written, -1, VOCABULARY] for written in OUTPUTS]
-    ours = of_sequences(logits(len(OUTPUTS)), metadata(), filled)
-    torch.testing.assert_close(ours, of_sequences(logits(len(OUTPUTS)), metadata(), OUTPUTS))
+    ours = penalise_sequences(logits(len(OUTPUTS)), metadata(), filled)
+    torch.testing.assert_close(ours, penalise_sequences(logits(len(OUTPUTS)), metadata(), OUTPUTS))
 
 
 def test_without_penalties_nothing_changes() -> None:
-    from psychechat.engines.vllm.cpu.sparse_penalties import of_sequences
+    from psychechat.engines.vllm.cpu.sparse_penalties import penalise_sequences
 
-    torch.testing.assert_close(of_sequences(logits(5), metadata(none=True), OUTPUTS), logits(5), rtol=0, atol=0)
+    torch.testing.assert_close(penalise_sequences(logits(5), metadata(none=True), OUTPUTS), logits(5), rtol=0, atol=0)
 
 
 def test_a_step_without_proposals_is_sampled_as_without_any() -> None:
-    from psychechat.engines.vllm.cpu.sparse_penalties import if_proposed
+    from psychechat.engines.vllm.cpu.sparse_penalties import sample_unless_proposed
 
     def judge(*given: Any) -> str:
         return f"judged {len(given)}"
@@ -82,6 +82,6 @@ def test_a_step_without_proposals_is_sampled_as_without_any() -> None:
     def sample(*, logits: torch.Tensor, sampling_metadata: Any) -> str:
         return f"sampled {len(logits)} {sampling_metadata}"
 
-    forward: Any = if_proposed(judge, sample)  # type: ignore[arg-type]
+    forward: Any = sample_unless_proposed(judge, sample)  # type: ignore[arg-type]
     assert forward(SimpleNamespace(max_spec_len=0), None, logits(3), "as asked") == "sampled 3 as asked"
     assert forward(SimpleNamespace(max_spec_len=2), None, logits(3), "as asked") == "judged 4"
