@@ -72,9 +72,12 @@ def vllm_for(tmp_path: Path, output_to: OutputTo) -> Iterator[Callable[..., "Vll
     def start(folder: Path, **engine_args: Any) -> "VllmClassifier":
         with pytest.MonkeyPatch.context() as patch, output_to(tmp_path / "engine.log"):
             patch.setenv("VLLM_CPU_KVCACHE_SPACE", "1")
+            # Lets a worker be in its scheduler's process: one less to start.
+            patch.setenv("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
             from psychechat.engines.vllm.classifier import VllmClassifier
 
-            started.append(VllmClassifier(folder, max_model_len=LONGEST, **engine_args))
+            alone: Any = {"max_model_len": LONGEST, "distributed_executor_backend": "uni"}
+            started.append(VllmClassifier(folder, **alone, **engine_args))
         return started[-1]
 
     yield start

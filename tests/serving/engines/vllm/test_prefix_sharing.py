@@ -1,18 +1,16 @@
 """A turn computes little more than what is new in it: the prompts of all stages and turns share their beginning.
 
-Held to vLLM's own counts of prompt and cached tokens, on the real engine with the demo counselor, over
-conversations whose replies are pinned. A stage is allowed what is new since the last turn, this turn's stage
-results once for each prompt that holds them, and, for each of four stages, one block and its marker.
+Held to vLLM's own counts of prompt and cached tokens, on a real engine, over conversations whose replies are pinned. A
+stage is allowed what is new since the last turn, this turn's stage results once for each prompt that holds them, and,
+for each of four stages, one block and its marker.
 """
 
-import os
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
 import pytest
-import pytest_asyncio
 from tokenizers import Tokenizer
 
 from psychechat import prompts
@@ -20,7 +18,7 @@ from psychechat.config import MemorySettings
 from psychechat.conversation import Conversation, Utterance
 from psychechat.emotion import Language
 from psychechat.engines.base import Call, Delta, Message, Sampling, Stage, Usage
-from psychechat.engines.scripted import ScriptedClassifier
+from psychechat.engines.scripted import ScriptedClassifier, ScriptedGenerator
 from psychechat.memory.local import LocalMemory
 from psychechat.pipeline.request import TurnRequest
 from psychechat.pipeline.router import Requested
@@ -29,17 +27,18 @@ from psychechat.pipeline.turn import run_turn
 from psychechat.policy import Limits, Policy
 from psychechat.telemetry import Metrics
 
-if TYPE_CHECKING:  # vLLM is imported when its engine is built, and not on collection
+if TYPE_CHECKING:  # the counselor of `conftest` imports vLLM when it is built, and not on collection
     from psychechat.engines.vllm.generator import VllmGenerator
 
 pytestmark = [
     pytest.mark.engine,
-    pytest.mark.asyncio(loop_scope="module"),
+    pytest.mark.asyncio(loop_scope="session"),
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # vLLM and torch warn of themselves on import
     pytest.mark.filterwarnings("ignore::FutureWarning"),
 ]
 
 BLOCK, MARKER = 32, 16
+TENANT = "prefix sharing"
 TOKENIZER = Tokenizer.from_file(str(files("psychechat").joinpath("demo", "counselor", "tokenizer.json")))
 CONVERSATIONS: dict[Language, tuple[str, ...]] = {
     "en": (
@@ -65,40 +64,35 @@ CONVERSATIONS: dict[Language, tuple[str, ...]] = {
 
 @dataclass
 class Counting:
-    """A generator that notes, for each prompt, vLLM's counts and what its tail told the stage."""
+    """A generator that notes, for each prompt, vLLM's counts and what its tail told the stage.
+
+    One token of an answer is enough for the engine to count. The answers, of weights that have learnt nothing, are
+    scripted: what a stage finds stands in the prompts of the next ones.
+    """
 
     engine: "VllmGenerator"
+    script: ScriptedGenerator = field(default_factory=ScriptedGenerator)
     prompts: list[tuple[Sequence[Message], Usage]] = field(default_factory=list)
 
     async def generate(
         self, messages: Sequence[Message], stage: Stage, sampling: Sampling, call: Call
     ) -> AsyncGenerator[Delta, None]:
-        async for delta in self.engine.generate(messages, stage, sampling, call):
+        async for delta in self.engine.generate(messages, stage, replace(sampling, max_tokens=1), call):
             if delta.usage is not None:
                 self.prompts.append((messages, delta.usage))
+        async for delta in self.script.generate(messages, stage, sampling, call):
             yield delta
 
     async def check_fits(self, messages: Sequence[Message], reserve: int) -> None:
         await self.engine.check_fits(messages, reserve)
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def engine() -> "AsyncIterator[VllmGenerator]":
-    from psychechat.engines.vllm.generator import VllmGenerator
-
-    os.environ |= {"VLLM_CPU_OMP_THREADS_BIND": "0", "VLLM_CPU_KVCACHE_SPACE": "1"}
-    model = str(files("psychechat").joinpath("demo", "counselor"))
-    built = VllmGenerator(model, engine_args={"enforce_eager": True, "max_num_batched_tokens": 4096})
-    try:
-        yield built
-    finally:
-        built.shutdown()
-
-
 @pytest.mark.parametrize("language", CONVERSATIONS)
 @pytest.mark.parametrize("requested", ["agent", "llm"])
-async def test_a_turn_computes_what_is_new(engine: "VllmGenerator", language: Language, requested: Requested) -> None:
-    generator = Counting(engine)
+async def test_a_turn_computes_what_is_new(
+    counselor: "VllmGenerator", language: Language, requested: Requested
+) -> None:
+    generator = Counting(counselor)
     pipeline = Pipeline(
         ScriptedClassifier(),
         generator,
@@ -111,14 +105,9 @@ async def test_a_turn_computes_what_is_new(engine: "VllmGenerator", language: La
     texts = CONVERSATIONS[language]
     for turn in range(1, len(texts) + 1, 2):
         utterances = tuple(Utterance("counselor" if i % 2 else "seeker", t) for i, t in enumerate(texts[:turn]))
-        # A session by name, because the pinned replies are not those that the model gave. Greedy, so that no draw of
-        # the demo's ends in its thinking: each stage is asked once.
+        # A session by name, because the pinned replies are not those that were given.
         request = TurnRequest(
-            Conversation(utterances),
-            requested,
-            f"{language}-{requested}-{turn}",
-            session="pinned",
-            sampling={"temperature": 0.0},
+            Conversation(utterances), requested, f"{language}-{requested}-{turn}", session="pinned", tenant=TENANT
         )
         generator.prompts.clear()
         await run_turn(pipeline, request, lambda _: None)
