@@ -2,7 +2,6 @@
 
 import json
 import socket
-import ssl
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
@@ -29,9 +28,6 @@ from psychechat.telemetry import Metrics
 from psychechat.tracing import OFF
 from tests.support.http_server import listening
 from tests.support.servers import free_port
-
-TLS = ssl.create_default_context()
-"""Nobody here speaks it. A client without one reads all certificates of the world when it is made."""
 
 
 class Served:
@@ -68,14 +64,13 @@ class Served:
     def listening(self) -> Iterator[None]:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        self.http = httpx.Client(base_url=self.url, timeout=20, verify=TLS)
+        self.http = httpx.Client(base_url=self.url, timeout=20)
         with listening(self.app, self.port, log_level="debug"), self.http:
             yield
 
     def client(self) -> openai.OpenAI:
         """The official one."""
-        made = openai.DefaultHttpxClient(verify=TLS)
-        return openai.OpenAI(base_url=f"{self.url}/v1", api_key="none", max_retries=0, timeout=20, http_client=made)
+        return openai.OpenAI(base_url=f"{self.url}/v1", api_key="none", max_retries=0, timeout=20)
 
     @contextmanager
     def left(self, path: str, body: object) -> Iterator[None]:
