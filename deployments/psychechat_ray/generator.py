@@ -59,9 +59,11 @@ class Generator:
             await self._engine.check_fits(messages, reserve)
         yield self._engine.context_length
 
-    async def check_health(self) -> None:
-        """Serve replaces the replica once this raises."""
+    async def check_health(self) -> Sequence[str]:
+        """Serve replaces the replica once this raises. Gives the engine's limits for `/ready`; scripted: none."""
         await self._engine.check_health()
+        limits: Sequence[str] = getattr(self._engine, "limits", ())
+        return limits
 
     def record_autoscaling_stats(self) -> dict[str, float]:
         """Serve asks, where the deployment scales."""

@@ -92,6 +92,6 @@ class Ingress:
         if escalations is not None:
             await escalations.close(LAST_SECONDS)
 
-    async def _ready(self) -> Mapping[str, bool]:
-        up = await asyncio.gather(*(engine.is_up() for engine in self._engines.values()))
-        return dict(zip(self._engines, up, strict=True))
+    async def _ready(self) -> Mapping[str, bool | tuple[str, ...]]:
+        told = await asyncio.gather(*(engine.readiness() for engine in self._engines.values()))
+        return dict(zip(self._engines, told, strict=True))

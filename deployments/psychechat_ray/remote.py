@@ -56,8 +56,8 @@ class RemoteGenerator:
                 lambda: _stream(self._handle, "check_fits", "", float("inf"), (messages, reserve))
             )
 
-    async def is_up(self) -> bool:
-        return await _is_up(self._handle)
+    async def readiness(self) -> bool | tuple[str, ...]:
+        return await _readiness(self._handle)
 
 
 class RemoteClassifier:
@@ -73,8 +73,8 @@ class RemoteClassifier:
         )
         return assessments
 
-    async def is_up(self) -> bool:
-        return await _is_up(self._handle)
+    async def readiness(self) -> bool | tuple[str, ...]:
+        return await _readiness(self._handle)
 
 
 def most_tokens(messages: Sequence[Message]) -> int:
@@ -141,17 +141,18 @@ async def _only(stream: AsyncGenerator[Any, None]) -> Any:
         return result
 
 
-async def _is_up(handle: DeploymentHandle[Any]) -> bool:
+async def _readiness(handle: DeploymentHandle[Any]) -> bool | tuple[str, ...]:
+    """Whether a replica says that it is up, or the limits that it says its engine has."""
     try:
         async with asyncio.timeout(HEALTH_SECONDS):
-            await handle.options(method_name="check_health").remote()
+            limits = await handle.options(method_name="check_health").remote()
     except asyncio.CancelledError:
         if _leaving():
             raise
         return False
     except Exception:
         return False
-    return True
+    return tuple(limits or ()) or True
 
 
 def _leaving() -> bool:

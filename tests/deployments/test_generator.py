@@ -60,6 +60,11 @@ async def test_one_stream_alone_hardly_waits() -> None:
 
 
 @pytest.mark.asyncio
+async def test_a_scripted_engine_has_no_limits() -> None:
+    assert await (await replica()).check_health() == ()
+
+
+@pytest.mark.asyncio
 async def test_a_stream_that_is_closed_early_counts_no_more() -> None:
     generator = await replica()
     asked = generator.generate([Message("user", "Hello.")], Stage(StageName.REPLY), Sampling(200), Call("r", "s"))

@@ -44,11 +44,17 @@ FEW = Replicas(num_cpus=0)
 SCRIPTED = ModelSettings(engine="scripted", replicas=FEW)
 
 
+class Limited(ScriptedGenerator):
+    """As an engine of another vLLM than its additions were written for."""
+
+    limits = ("urgent_steps", "jump_forward")
+
+
 class Counselor(Generator):
     """Replies in a second, cannot draft, and dies of an emotion."""
 
     async def __init__(self) -> None:  # type: ignore[misc]
-        self._engine = ScriptedGenerator(
+        self._engine = Limited(
             {
                 StageName.REPLY: ["<think>a plan</think>" + "word " * 50],
                 StageName.DRAFT: [ValueError(CANARY)],
@@ -142,11 +148,20 @@ async def test_deltas_come_one_by_one_and_whole(counselor: RemoteGenerator) -> N
     assert arrivals[-1] - arrivals[0] > 0.5
 
 
-async def test_a_classifier_answers(deploy: Deploy, tmp_path_factory: Any) -> None:
+async def test_a_classifier_answers(deploy: Deploy, tmp_path_factory: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remote, "HEALTH_SECONDS", 30.0)  # whatever else the machine does
     handle = await asyncio.to_thread(deploy, Classifier, SCRIPTED, tmp_path_factory.mktemp("cache"))
     [sad, plain] = await RemoteClassifier(handle).classify(["so sad", "a table"], CALL)
     assert sad.groups[Group.SADNESS][2] == pytest.approx(0.9)
     assert plain.groups[Group.SADNESS][0] == 1.0
+    assert await RemoteClassifier(handle).readiness() is True
+
+
+async def test_an_engine_that_is_up_tells_its_limits(
+    counselor: RemoteGenerator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote, "HEALTH_SECONDS", 30.0)
+    assert await counselor.readiness() == ("urgent_steps", "jump_forward")
 
 
 async def test_our_errors_arrive_as_they_are(counselor: RemoteGenerator) -> None:
@@ -228,7 +243,7 @@ async def test_without_a_replica_the_engine_is_unavailable_at_once(
     monkeypatch.setattr(remote, "ACCEPT_SECONDS", 1.0)
     handle = await asyncio.to_thread(deploy, NeverReady, ready=False)
     started = time.monotonic()
-    assert not await RemoteGenerator(handle).is_up()
+    assert await RemoteGenerator(handle).readiness() is False
     with pytest.raises(EngineUnavailable):
         await collect(RemoteGenerator(handle))
     assert time.monotonic() - started < 5
@@ -260,7 +275,7 @@ async def test_a_replica_that_dies_is_unavailable_and_replaced(
 async def test_a_call_that_is_cancelled_where_it_runs_is_a_dead_replicas(end: BaseException) -> None:
     with pytest.raises(ReplicaDied):
         await collect(RemoteGenerator(_Ending(end)))  # type: ignore[arg-type]
-    assert not await RemoteGenerator(_Ending(end)).is_up()  # type: ignore[arg-type]
+    assert await RemoteGenerator(_Ending(end)).readiness() is False  # type: ignore[arg-type]
 
 
 async def test_another_failure_of_grpc_is_no_dead_replica() -> None:
@@ -271,7 +286,7 @@ async def test_another_failure_of_grpc_is_no_dead_replica() -> None:
 
 async def test_who_is_cancelled_is_cancelled() -> None:
     counselor = RemoteGenerator(_Ending(None))  # type: ignore[arg-type]
-    for asking in (asyncio.create_task(collect(counselor)), asyncio.create_task(counselor.is_up())):
+    for asking in (asyncio.create_task(collect(counselor)), asyncio.create_task(counselor.readiness())):
         await asyncio.sleep(0.01)
         asking.cancel()
         with pytest.raises(asyncio.CancelledError):

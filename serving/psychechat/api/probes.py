@@ -11,8 +11,8 @@ from psychechat.api.http.responses import JSONBytes
 from psychechat.api.http.schemas import Health, Readiness
 from psychechat.telemetry import Metrics
 
-Ready = Callable[[], Awaitable[Mapping[str, bool]]]
-"""Which engines are up, by deployment."""
+Ready = Callable[[], Awaitable[Mapping[str, bool | tuple[str, ...]]]]
+"""Which engines are up, by deployment. One that is up with less than it should have tells its limits instead."""
 
 
 def router(ready: Ready, metrics: Metrics) -> APIRouter:
@@ -28,9 +28,12 @@ def router(ready: Ready, metrics: Metrics) -> APIRouter:
         responses=answers(Readiness, when="All of them.") | {503: {"model": Readiness, "description": "Not all."}},
     )
     async def readiness() -> Response:
-        engines = await ready()
+        told = await ready()
+        engines = {name: bool(state) for name, state in told.items()}
+        limits = {name: list(state) for name, state in told.items() if not isinstance(state, bool)}
         up = all(engines.values())
-        return JSONBytes({"status": "ready" if up else "starting", "engines": dict(engines)}, 200 if up else 503)
+        body = {"status": "ready" if up else "starting", "engines": engines, **({"limits": limits} if limits else {})}
+        return JSONBytes(body, 200 if up else 503)
 
     @routes.get(
         "/metrics",
