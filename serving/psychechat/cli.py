@@ -2,7 +2,7 @@
 
 import typer
 
-from psychechat.commands import keys, prompts
+from psychechat.commands import keys, prompts, resources
 from psychechat.commands.chat import chat
 from psychechat.commands.classify import classify
 
@@ -11,3 +11,4 @@ commands.command()(chat)
 commands.command()(classify)
 commands.add_typer(prompts.commands, name="prompts")
 commands.add_typer(keys.commands, name="keys")
+commands.add_typer(resources.commands, name="resources")
