@@ -8,13 +8,15 @@ import pytest
 from psychechat.engines.base import Call, Delta, Message, Sampling, Stage, StageName
 from psychechat.engines.scripted import ScriptedGenerator
 from psychechat_ray.generator import Generator, pause
+from tests.support import virtual_time
 
 WORDS = [f"w{number}" for number in range(100)]
 
 
 class Replica(Generator):
     async def __init__(self) -> None:  # type: ignore[misc]
-        self._engine = ScriptedGenerator({StageName.REPLY: [" ".join(WORDS)]}, seconds_per_word=0.005)
+        answers = {StageName.REPLY: [" ".join(WORDS)]}
+        self._engine = ScriptedGenerator(answers, seconds_per_word=0.005, clock=virtual_time.clock)
         self._gather_seconds = 0.05
 
     @property
@@ -33,19 +35,23 @@ async def read(generator: Generator) -> list[Delta]:
     return [delta async for delta in asked if delta is not None]
 
 
-@pytest.mark.parametrize("streams", [1, 16, 64])
-def test_a_replica_sends_a_thousand_messages_a_second(streams: int) -> None:
-    assert streams / pause(streams, 1.0) == pytest.approx(1000)
+async def streams(count: int) -> tuple[Replica, list[list[Delta]]]:
+    """A replica, and what so many who ask at once have read of it."""
+    generator = await replica()
+    return generator, await asyncio.gather(*(read(generator) for _ in range(count)))
+
+
+@pytest.mark.parametrize("under_way", [1, 16, 64])
+def test_a_replica_sends_a_thousand_messages_a_second(under_way: int) -> None:
+    assert under_way / pause(under_way, 1.0) == pytest.approx(1000)
 
 
 def test_text_flows_however_many_streams_there_are() -> None:
     assert pause(5000, 0.05) == 0.05
 
 
-@pytest.mark.asyncio
-async def test_the_words_of_many_streams_leave_together_and_whole() -> None:
-    generator = await replica()
-    found = await asyncio.gather(*(read(generator) for _ in range(60)))
+def test_the_words_of_many_streams_leave_together_and_whole() -> None:
+    generator, found = virtual_time.run(streams(60))
     for deltas in found:
         assert "".join(delta.content for delta in deltas).split() == WORDS
         assert deltas[-1].finish_reason == "stop"
@@ -53,9 +59,8 @@ async def test_the_words_of_many_streams_leave_together_and_whole() -> None:
     assert generator.streams == 0
 
 
-@pytest.mark.asyncio
-async def test_one_stream_alone_hardly_waits() -> None:
-    deltas = await read(await replica())
+def test_one_stream_alone_hardly_waits() -> None:
+    _, [deltas] = virtual_time.run(streams(1))
     assert len(deltas) > len(WORDS) / 2
 
 
