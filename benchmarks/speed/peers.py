@@ -74,7 +74,8 @@ def even_settings() -> dict[str, Any]:
 def bare_settings() -> dict[str, Any]:
     """The same without what ours adds to vLLM's engine on a CPU."""
     demo = even_settings()
-    demo["counselor"]["engine_args"] |= {"speculative_config": None, "worker_extension_cls": ""}
+    plain = {"speculative_config": None, "additional_config": {"sparse_penalties": False}}
+    demo["counselor"]["engine_args"] |= plain
     return demo
 
 
