@@ -1,10 +1,13 @@
 .DEFAULT_GOAL := help
 PYTHON ?= python3
 BIN := .venv/bin
+WORKERS ?= 2
+PYTEST = $(BIN)/pytest -n $(WORKERS)
+ALLOW_SKIPS ?=
 
 .PHONY: help
 help: ## List these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: setup
 setup: .venv/ready ## Prepare .venv from the hashed lock (CPU)
@@ -30,16 +33,41 @@ tools: ## Install Prometheus, which some tests use, from Debian's packages (as r
 serve: setup ## Serve the CPU demo on http://127.0.0.1:8000
 	$(BIN)/psychechat serve --config demo-cpu
 
-.PHONY: test
-test: setup ## Run every check and every test
+.PHONY: check
+check: setup ## Run ruff and mypy (seconds; a minute the first time)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest
+
+.PHONY: quick
+quick: setup ## Run serving's tests that need neither torch nor an engine (half a minute)
+	$(PYTEST) --no-torch -m "not engine and not e2e" tests/serving
 
 .PHONY: unit
-unit: setup ## Run the tests that start no real engine (three minutes)
-	$(BIN)/pytest -m "not engine and not e2e"
+unit: setup ## Run the tests that start no real engine and no server (two minutes)
+	$(PYTEST) -m "not engine and not e2e"
+
+.PHONY: engines
+engines: setup ## Run the tests of real engines
+	$(PYTEST) -m engine
+
+.PHONY: e2e
+e2e: setup ## Run the tests of the whole server
+	$(PYTEST) -m e2e
+
+# ALLOW_SKIPS=1 lets tests be skipped that tests/expected-skips does not name.
+.PHONY: test
+test: check ## Run every check, and every test but the long ones (a quarter of an hour)
+	$(PYTEST) --durations=60 --junitxml=build/tests.xml $(if $(ALLOW_SKIPS),,--expected-skips=tests/expected-skips)
+
+# Whoever changes what a skipped test reads is told by `make test` that it runs again.
+.PHONY: long
+long: setup ## Run what `make test` leaves out, at full length; note in tests/long-passed that it passed (over an hour)
+	@git diff --quiet HEAD || echo "There are changes without a commit: it will not be noted that this passed."
+	@commit="$$(git diff --quiet HEAD && git rev-parse HEAD)"; \
+	$(PYTEST) --long -m "long or reads" --durations=20 --junitxml=build/long.xml && \
+	$(MAKE) --no-print-directory chaos overload soak && \
+	if [ -n "$$commit" ]; then echo "$$commit" >tests/long-passed; fi
 
 .PHONY: chart
 chart: setup ## Fetch Helm, and check the chart without deploying it

@@ -1,8 +1,73 @@
-"""Before anything imports Triton: without a GPU its kernels, of which only ours runs in tests, are interpreted."""
+"""What holds for every test, and which of them run, where and in what order: tests/README.md says it in words."""
 
 import os
+import sys
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
 
-import torch
+import pytest
+from hypothesis import settings
 
-if not torch.cuda.is_available():
+from tests.support import lanes, ports
+from tests.support.changed import changed, passed_at
+from tests.support.lanes import Lanes
+from tests.support.skips import ExpectedSkips
+
+TESTS = Path(__file__).parent
+IMPORT_TORCH = {TESTS / "serving/demo/test_encoder.py", TESTS / "serving/engines/vllm"}
+"""Those of `tests/serving`. `--no-torch` leaves them out, and any other that imports it fails."""
+
+# Before anything imports Triton: without a GPU its kernels, of which only ours runs in tests, are interpreted.
+if version("torch").endswith("+cpu") or not list(Path("/dev").glob("nvidia[0-9]*")):
     os.environ["TRITON_INTERPRET"] = "1"
+if (worker := ports.worker()) is not None:
+    os.environ.update(ports.fixed(worker))  # Ray reads them while it is imported, here and in what is started from here
+settings.register_profile("tests", deadline=None)  # a test waits for the other worker, too
+settings.load_profile("tests")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("psychechat")
+    group.addoption("--long", action="store_true", help="run what is marked `long`, and all that is marked `reads`")
+    group.addoption("--no-torch", action="store_true", help="leave out what imports torch, and see that nothing does")
+    group.addoption("--expected-skips", type=Path, metavar="FILE", help="fail for a skip that it does not name")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.option.no_torch:
+        sys.modules["torch"] = None  # type: ignore[assignment]  # which is how Python is told to refuse
+    if config.option.expected_skips and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(ExpectedSkips(config.option.expected_skips))
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    return True if config.option.no_torch and collection_path in IMPORT_TORCH else None
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.option.long:
+        has_changed = cache(changed)
+        for item in items:
+            if item.get_closest_marker("long"):
+                item.add_marker(pytest.mark.skip(reason="takes long: `make long` runs it"))
+            elif (reads := item.get_closest_marker("reads")) and not has_changed(*reads.args):
+                since = f"nothing that it reads has changed since {passed_at()[:7]}, where it passed"
+                item.add_marker(pytest.mark.skip(reason=f"{since}: `make long` runs it, and so does `pytest --long`"))
+    if hasattr(config, "workerinput"):
+        lanes.arrange(items)
+
+
+@pytest.fixture(scope="session")
+def demo_classifier(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Its folder, written once for all workers."""
+    from psychechat.demo.encoder import prepare
+
+    base = tmp_path_factory.getbasetemp()
+    return prepare((base if worker is None else base.parent) / "classifier")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Lanes | None:
+    return Lanes(config, log) if config.option.dist == "load" else None

@@ -1,7 +1,6 @@
 """Starts the servers that are measured or tested, as a user would, and stops them."""
 
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -15,7 +14,8 @@ from typing import Any
 import httpx
 import yaml
 
-from psychechat_ray.ports import is_free
+from tests.support.ports import free_port as free_port
+from tests.support.ports import free_ports as free_ports
 
 START_SECONDS = 600
 
@@ -94,22 +94,7 @@ def psychechat(port: int, log: Path, *options: str, env: Mapping[str, str] | Non
 def configured(settings: Mapping[str, Any], folder: Path, *, env: Mapping[str, str] | None = None) -> Iterator[Server]:
     """Our server with these settings, ready. They and its log lie in `folder`."""
     file = folder / "settings.yaml"
-    file.write_text(yaml.safe_dump(dict(settings)))
+    file.write_text(yaml.safe_dump({"metrics_port": free_port(), **settings}))
     with psychechat(free_port(), folder / "log", "--config", str(file), env=env) as server:
         server.wait_until_ready()
         yield server
-
-
-def free_port() -> int:
-    [port] = free_ports(1)
-    return port
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that nobody is given by chance before a server has them: below those that systems and Serve hand out."""
-    found: list[int] = []
-    while len(found) < count:
-        port = random.randrange(20_000, 30_000)
-        if port not in found and is_free("127.0.0.1", port):
-            found.append(port)
-    return found
