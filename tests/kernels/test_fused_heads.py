@@ -152,7 +152,7 @@ def test_large_inputs_agree_with_float64(
 @settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     lengths=st.lists(st.integers(1, 40) | st.sampled_from([64, 65, 300]), min_size=1, max_size=40),
-    hidden_size=st.integers(64, 700),
+    hidden_size=st.integers(64, 320),
     groups=st.lists(st.integers(1, 9), min_size=1, max_size=9),
     gap=st.integers(0, 2),
     dtype=st.sampled_from([*TOLERANCE]),
@@ -204,7 +204,7 @@ def test_neighbours_do_not_leak(case: Case, implementation: Implementation, devi
 @pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
 def test_a_generous_max_len_changes_nothing_but_the_cut(implementation: Implementation, device: torch.device) -> None:
     inputs = build(CASES[1], torch.float32, device)
-    for max_len in (32, 500, 100_000):
+    for max_len in (32, 500, 10_000):
         probabilities = fused_heads(*inputs, GROUPS, "mean", max_len=max_len, implementation=implementation)
         torch.testing.assert_close(probabilities.double(), oracle(inputs, GROUPS, "mean"), rtol=0, atol=4e-6)
 
@@ -242,10 +242,10 @@ def test_who_arrives_last_changes_nothing(
 
     from psychechat_kernels.fused_heads import kernel
 
-    case = Case("shared tiles", lengths, 384)
+    case = Case("shared tiles", lengths, 128)
     inputs, longest = build(case, torch.float32, device), max(lengths)
     expected = fused_heads(*inputs, GROUPS, "mean", max_len=longest, implementation="triton")
-    cut = kernel.cut(len(lengths), longest, 384, 4, processors=2)
+    cut = kernel.cut(len(lengths), longest, 128, 4, processors=2)
     assert cut.shared
     run_as = interpreter_builder.set_grid_idx
     for seed in range(3):
@@ -267,7 +267,7 @@ def test_a_max_len_below_the_truth_leaves_the_workspace_usable(device: torch.dev
 def test_what_warms_up_leaves_the_workspace_ready(device: torch.device) -> None:
     from psychechat_kernels.fused_heads import kernel
 
-    inputs, workspace = build(CASES[1], torch.bfloat16, device), new_workspace(COLUMNS, device)
+    inputs, workspace = build(Case("two slices", [3], 128), torch.bfloat16, device), new_workspace(COLUMNS, device)
     warm_up(inputs.weight, inputs.bias, GROUPS, "mean", torch.bfloat16, workspace)
     assert workspace[: kernel.MAX_PROGRAMS].eq(0).all()
     packs = {kernel.cut(n, length, 384, 8, processors=132).pack for n, length in ((1, 2), (64, 2), (64, 100))}

@@ -40,6 +40,7 @@ def built(encoder: Path, learned: Rows) -> Upper:
     return model
 
 
+@tiny.trained
 def test_merged_it_gives_what_it_gave(encoder: Path, tmp_path: Path) -> None:
     """Lower states, adapted upper layers and folded heads against the merged encoder with plain heads, in float32."""
     learned = rows(encoder, tmp_path / "states")
@@ -75,6 +76,7 @@ def test_states_are_computed_once_and_resume(encoder: Path, tmp_path: Path, monk
     assert all(torch.equal(a, b) for a, b in zip(parts, again, strict=True))
 
 
+@tiny.trained
 def test_an_interrupted_run_ends_where_a_whole_one_does(
     encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

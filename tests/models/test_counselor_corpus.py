@@ -1,6 +1,7 @@
 """The synthetic corpus: the same by seed, readable by the server's parsers, in its language, safe to learn from."""
 
 import re
+from functools import cache
 
 import pytest
 
@@ -18,6 +19,7 @@ LANGUAGES: tuple[Language, ...] = ("en", "zh")
 NUMBERS = range(400)
 
 
+@cache
 def turns(language: Language) -> list[TurnRecord]:
     return [turn for number in NUMBERS for turn in conversation(language, 7, number)]
 

@@ -4,12 +4,12 @@ The bounds are what was measured, failures and all: a change may tighten them. A
 """
 
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
 from models.hand_written import Sentence, read, severities
 from models.sentences import RISK_CORES
-from psychechat.demo.encoder import prepare
 from psychechat.policy import Policy
 from psychechat.risk import CRISIS, Severity
 from psychechat.safety.crisis import alarm
@@ -19,9 +19,8 @@ SENTENCES = read()
 
 
 @pytest.fixture(scope="session")
-def found(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Sentence, Severity]]:
-    folder = prepare(tmp_path_factory.mktemp("cache"))
-    return list(zip(SENTENCES, severities(folder, POLICY, SENTENCES), strict=True))
+def found(demo_classifier: Path) -> list[tuple[Sentence, Severity]]:
+    return list(zip(SENTENCES, severities(demo_classifier, POLICY, SENTENCES), strict=True))
 
 
 def test_the_list_is_wide_and_its_own() -> None:

@@ -44,6 +44,7 @@ def data(tmp_path: Path) -> list[str]:
     return ["--data", str(plain), "--data", str(zipped)]
 
 
+@tiny.trained
 @pytest.mark.parametrize(
     ("build", "pooling"),  # a decoder's first token has seen no other
     [*((tiny.bert, pooling) for pooling in POOLINGS), (tiny.qwen3, "mean"), (tiny.qwen3, "last")],
@@ -69,6 +70,7 @@ def test_learns_from_a_few_dozen_rows(
     assert risk.argmax(1).tolist() == [0, 2]
 
 
+@tiny.trained
 def test_the_index_names_every_tensor_where_it_lies(tmp_path: Path, data: list[str]) -> None:
     encoder, out = tiny.bert(tmp_path / "encoder"), tmp_path / "out"
     assert CliRunner().invoke(app, ["--encoder", str(encoder), "--out", str(out), *data]).exit_code == 0
@@ -79,6 +81,7 @@ def test_the_index_names_every_tensor_where_it_lies(tmp_path: Path, data: list[s
             assert torch.isfinite(opened.get_tensor(name)).all()
 
 
+@tiny.trained
 def test_an_interrupted_run_embeds_only_what_is_missing(
     tmp_path: Path, data: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,11 +3,16 @@
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 WORDS = ["<s>", "</s>", "<unk>", "good", "bad", "dark", "noon", *(f"w{i}" for i in range(57))]
 HIDDEN = 64
+trained = pytest.mark.reads(
+    *("models", "tests/models", "serving/psychechat/demo", "serving/psychechat/engines/vllm", "requirements-cpu.lock")
+)
+"""Marks a test that trains one: seconds each."""
 
 
 def bert(folder: Path) -> Path:

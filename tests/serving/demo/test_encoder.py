@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from rich.console import Console
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 from tokenizers import Tokenizer
@@ -36,8 +35,8 @@ TEXTS = [
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return prepare(tmp_path_factory.mktemp("cache"))
+def folder(demo_classifier: Path) -> Path:
+    return demo_classifier
 
 
 @pytest.fixture(scope="module")
@@ -107,19 +106,16 @@ def test_damage_is_noticed(folder: Path, tmp_path: Path, damage: Callable[[Path]
 
 
 def test_a_damaged_folder_is_written_anew_by_one_of_two_processes(folder: Path, tmp_path: Path) -> None:
-    first = prepare_quietly(tmp_path)
+    first = tmp_path / folder.name
+    shutil.copytree(folder, first)
     with (first / "model.safetensors").open("r+b") as file:
         file.seek(10_000_000)
         file.write(b"damage")
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
-        folders = list(pool.map(prepare_quietly, [tmp_path, tmp_path]))
+        folders = list(pool.map(prepare, [tmp_path, tmp_path]))
     assert folders == [first, first]
     assert is_intact(first)
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([first.name, f"{first.name}.lock"])
-
-
-def prepare_quietly(cache: Path) -> Path:
-    return prepare(cache, console=Console(quiet=True))
 
 
 def test_heads_of_another_width_are_refused(tmp_path: Path) -> None:
