@@ -17,7 +17,7 @@ from psychechat.errors import Overloaded
 from psychechat.policy import Policy
 from psychechat.telemetry import Metrics
 
-_BYTES_A_TOKEN = 4
+_BYTES_PER_TOKEN = 4
 """Of UTF-8: a little under what encoders make of English, a little over for Chinese."""
 
 
@@ -38,10 +38,10 @@ class Rank(IntEnum):
 class Bounds:
     """What a lane lets through, in its own unit (tokens or sequences)."""
 
-    most: int
+    capacity: int
     ordinary: int
     """What all that is no crisis may hold of it."""
-    waiting: int
+    max_waiting: int
     """How many may wait; those in a crisis are not counted."""
     seconds: float
     """How long each may wait."""
@@ -50,11 +50,11 @@ class Bounds:
 
 
 class Admission:
-    """Both lanes of one ingress replica. `generations`: the sequences that its engines may run for it at once, now."""
+    """Both lanes of one ingress replica. `max_sequences`: how many its engines may run for it at once, now."""
 
     def __init__(
         self,
-        generations: Callable[[], int],
+        max_sequences: Callable[[], int],
         policy: Callable[[], Policy],
         metrics: Metrics,
         clock: Clock = time.monotonic,
@@ -64,17 +64,17 @@ class Admission:
             return Bounds(limits.tokens, limits.tokens, limits.waiting, limits.door_seconds, crisis_seconds=0.0)
 
         def engine() -> Bounds:
-            limits, most = policy().admission, generations()
-            ordinary = limits.ordinary(most)
-            return Bounds(most, ordinary, limits.waiting, limits.generation_seconds, limits.crisis_seconds)
+            limits, capacity = policy().admission, max_sequences()
+            ordinary = limits.ordinary(capacity)
+            return Bounds(capacity, ordinary, limits.waiting, limits.generation_seconds, limits.crisis_seconds)
 
         self.classification = Lane("classification", door, metrics, clock)
         self.generation = Lane("generation", engine, metrics, clock)
 
 
-def tokens(text: str) -> int:
+def estimate_tokens(text: str) -> int:
     """About what the text costs a classifier."""
-    return 1 + len(text.encode()) // _BYTES_A_TOKEN
+    return 1 + len(text.encode()) // _BYTES_PER_TOKEN
 
 
 @dataclass(order=True)
@@ -102,15 +102,15 @@ class Lane:
         self._refusals, self._seconds = metrics.refusals, metrics.wait_seconds.labels(name)
         metrics.permits.labels(name, "held").set_function(lambda: self._held)
         metrics.permits.labels(name, "waiting").set_function(lambda: len(self._waiting))
-        metrics.permits_bound.labels(name, "held").set_function(lambda: bounds().most)
-        metrics.permits_bound.labels(name, "waiting").set_function(lambda: bounds().waiting)
+        metrics.permits_bound.labels(name, "held").set_function(lambda: bounds().capacity)
+        metrics.permits_bound.labels(name, "waiting").set_function(lambda: bounds().max_waiting)
 
     @property
     def busy(self) -> bool:
         """Whether an ordinary newcomer would have to wait."""
         return bool(self._waiting) or not self._fits(Rank.ORDINARY, 1)
 
-    def most(self, rank: Rank) -> int:
+    def max_cost(self, rank: Rank) -> int:
         """What work of this rank may hold in all. Bulk gets half, so that it never shuts the lane to a turn."""
         ordinary = self._bounds().ordinary
         return max(1, ordinary // 2) if rank is Rank.BULK else ordinary
@@ -124,7 +124,7 @@ class Lane:
         """
         self._wake()
         bounds = self._bounds()
-        cost = min(cost, self.most(rank))
+        cost = min(cost, self.max_cost(rank))
         self._number += 1
         waiter = _Waiter(rank, self._number, cost, asyncio.get_running_loop().create_future())
         if seconds is None:
@@ -135,7 +135,7 @@ class Lane:
             return self._permit(waiter)
         if not seconds:
             raise self._refusal("full", cost)
-        if rank is not Rank.CRISIS and sum(w.rank is not Rank.CRISIS for w in self._waiting) >= bounds.waiting:
+        if rank is not Rank.CRISIS and sum(w.rank is not Rank.CRISIS for w in self._waiting) >= bounds.max_waiting:
             self._make_room(waiter)
         insort(self._waiting, waiter)
         began = self._clock()
@@ -151,9 +151,9 @@ class Lane:
             self._seconds.observe(self._clock() - began)
         return self._permit(waiter)
 
-    def spare(self, cost: int) -> Permit | None:
+    def try_acquire(self, cost: int) -> Permit | None:
         """A permit for what could also be done without one, if there is room for it all that no one waits for."""
-        if self._waiting or cost > self.most(Rank.ORDINARY) or not self._fits(Rank.ORDINARY, cost):
+        if self._waiting or cost > self.max_cost(Rank.ORDINARY) or not self._fits(Rank.ORDINARY, cost):
             return None
         self._number += 1
         waiter = _Waiter(Rank.ORDINARY, self._number, cost, asyncio.get_running_loop().create_future())
@@ -162,10 +162,10 @@ class Lane:
 
     def _fits(self, rank: Rank, cost: int) -> bool:
         # One that waits may have come when there was more, and could else never go.
-        cost = min(cost, self.most(rank))
-        if self._held + cost > self._bounds().most:
+        cost = min(cost, self.max_cost(rank))
+        if self._held + cost > self._bounds().capacity:
             return False
-        return rank is Rank.CRISIS or self._held_by_ordinary + cost <= self.most(rank)
+        return rank is Rank.CRISIS or self._held_by_ordinary + cost <= self.max_cost(rank)
 
     def _take(self, waiter: _Waiter) -> None:
         self._held += waiter.cost

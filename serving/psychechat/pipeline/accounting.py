@@ -25,7 +25,7 @@ from psychechat.telemetry import FallbackCause, Metrics
 
 logger = logging.getLogger(__name__)
 
-Ending = Literal["reply", "safe_template", "refused", "error"]
+TurnStatus = Literal["reply", "safe_template", "refused", "error"]
 
 _CAUSES: Sequence[tuple[type[Exception], FallbackCause]] = (
     (ContextLengthExceeded, "context_length"),
@@ -54,15 +54,17 @@ def escalate(pipeline: Pipeline, state: TurnState, reply: Reply | None) -> None:
         if turn is not None and pipeline.escalations is not None:
             pipeline.escalations.escalate(turn)
     except Exception as error:
-        log_kind(logger, state.request.request_id, error, "nobody told of a crisis")
+        log_kind(logger, state.request.request_id, error, "the escalation failed")
 
 
-def account(pipeline: Pipeline, state: TurnState, meter: TurnMeter, reply: Reply | None, ending: Ending | None) -> None:
-    """Charge the turn's key, count the turn and describe its span. `ending` None: its client left."""
+def account(
+    pipeline: Pipeline, state: TurnState, meter: TurnMeter, reply: Reply | None, status: TurnStatus | None
+) -> None:
+    """Charge the turn's key, count the turn and describe its span. `status` None: its client left."""
     decision = state.decision_so_far
     try:
         pipeline.quotas.charge(state.request.tenant, meter.usage.prompt_tokens + meter.usage.completion_tokens)
-        _count_turn(pipeline.metrics, state, ending)
+        _count_turn(pipeline.metrics, state, status)
         if state.decision or reply:  # read, or answered though nobody could read it
             _count_reading(pipeline.metrics, state)
         _count_seconds(pipeline.metrics, state, meter)
@@ -71,12 +73,12 @@ def account(pipeline: Pipeline, state: TurnState, meter: TurnMeter, reply: Reply
         log_kind(logger, state.request.request_id, error, "the turn is not all accounted for")
 
 
-def _count_turn(metrics: Metrics, state: TurnState, ending: Ending | None) -> None:
-    if ending is not None:
-        metrics.turns.labels(state.decision_so_far.mode, state.decision_so_far.reason, ending).inc()
+def _count_turn(metrics: Metrics, state: TurnState, status: TurnStatus | None) -> None:
+    if status is not None:
+        metrics.turns.labels(state.decision_so_far.mode, state.decision_so_far.reason, status).inc()
     if state.reading.in_crisis:
         metrics.crises.labels(state.reading.source).inc()
-        if ending in ("refused", "error"):
+        if status in ("refused", "error"):
             metrics.crises_refused.inc()
 
 

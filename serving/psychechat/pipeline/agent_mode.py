@@ -9,13 +9,16 @@ from psychechat.pipeline import stages
 from psychechat.pipeline.stages import StageContext
 
 
-async def answer(context: StageContext, inputs: StageInputs, asked: Mapping[str, Any]) -> AgentOutcome:
-    """Rounds until a draft passes its review or `limits.rounds` is reached. `asked`: the client's sampling of it."""
+async def answer(context: StageContext, inputs: StageInputs, client_sampling: Mapping[str, Any]) -> AgentOutcome:
+    """Rounds until a draft passes its review or `limits.rounds` is reached.
+
+    `client_sampling`: fields of `Sampling` that the client set; they apply to the draft alone.
+    """
     analysis = await stages.analyse_emotion(context, inputs)
     inputs = replace(inputs, analysis=analysis)
     rounds: tuple[Round, ...] = ()
     for _ in range(context.limits.rounds):
-        draft = await stages.write_draft(context, replace(inputs, rounds=rounds), asked)
+        draft = await stages.write_draft(context, replace(inputs, rounds=rounds), client_sampling)
         reactions = await stages.simulate(context, replace(inputs, draft=draft))
         review = await stages.review(context, replace(inputs, draft=draft, reactions=reactions))
         rounds = (*rounds, Round(draft, reactions, review))

@@ -3,7 +3,7 @@
 import time
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 
-from psychechat.admission.lanes import Lane, Rank, tokens
+from psychechat.admission.lanes import Lane, Rank, estimate_tokens
 from psychechat.conversation import Assessment
 from psychechat.engines.base import Call, Classifier
 from psychechat.errors import DeadlineExceeded, EngineUnavailable, Overloaded
@@ -24,11 +24,11 @@ async def classify_all(
     DeadlineExceeded.
     """
     begun = False
-    for batch in _batches(texts, door.most(Rank.BULK) // 2):
+    for batch in _batches(texts, door.max_cost(Rank.BULK) // 2):
         its_call = call()
         seconds = max(0.0, its_call.deadline - time.time()) if begun else None
         try:
-            permit = await door.acquire(Rank.BULK, sum(map(tokens, batch)), seconds=seconds)
+            permit = await door.acquire(Rank.BULK, sum(map(estimate_tokens, batch)), seconds=seconds)
         except Overloaded:
             if its_call.deadline <= time.time():
                 raise DeadlineExceeded("The request's time is up.") from None
@@ -46,7 +46,7 @@ def _batches(texts: Sequence[str], most: int) -> Iterator[Sequence[str]]:
     """Up to BATCH texts each, and about as many tokens; a text that alone has more is a batch of its own."""
     first = held = 0
     for index, text in enumerate(texts):
-        cost = tokens(text)
+        cost = estimate_tokens(text)
         if index > first and (index - first == BATCH or held + cost > most):
             yield texts[first:index]
             first, held = index, 0

@@ -9,25 +9,33 @@ from psychechat.engines.base import FinishReason, Sampling, StageName
 from psychechat.engines.thinking import CLOSE
 from psychechat.errors import EngineUnavailable, ReplicaDied, StageFailed
 from psychechat.pipeline import stages
-from psychechat.pipeline.sinks import GuardedReply, ReplySink
+from psychechat.pipeline.sinks import GuardedReply, ReplyOutput
 from psychechat.pipeline.stages import StageContext
 
 _JSON = ("{", "[")
 
 
 async def answer(
-    context: StageContext, inputs: StageInputs, sampling: Sampling, choices: int, sink: ReplySink, *, think: bool = True
+    context: StageContext,
+    inputs: StageInputs,
+    sampling: Sampling,
+    choices: int,
+    output: ReplyOutput,
+    *,
+    think: bool = True,
 ) -> tuple[Choice, ...]:
     """`choices` replies side by side, each emitted piece by piece. The first that fails takes the others with it.
 
     Without `think` the reply comes at once, whatever the pack says.
     """
     with context.meter.timed(StageName.REPLY):
-        return tuple(await together(*(_one(context, inputs, sampling, index, sink, think) for index in range(choices))))
+        return tuple(
+            await together(*(_one(context, inputs, sampling, index, output, think) for index in range(choices)))
+        )
 
 
 async def _one(
-    context: StageContext, inputs: StageInputs, sampling: Sampling, index: int, sink: ReplySink, think: bool
+    context: StageContext, inputs: StageInputs, sampling: Sampling, index: int, output: ReplyOutput, think: bool
 ) -> Choice:
     """One choice as asked, then warmer and without thinking while nothing comes of it that may leave.
 
@@ -36,15 +44,15 @@ async def _one(
     attempt = 0
     while True:
         attempt += 1
-        guarded = GuardedReply(index, sink)
+        guarded = GuardedReply(index, output)
         try:
             return await _write(context, inputs, sampling, index, guarded, think)
         except (StageFailed, ReplicaDied) as error:
             if isinstance(error, StageFailed):
                 context.metrics.malformed.labels(StageName.REPLY).inc()
-                sampling = replace(sampling, temperature=max(sampling.temperature, stages.WARMER))
+                sampling = replace(sampling, temperature=max(sampling.temperature, stages.RETRY_TEMPERATURE))
                 think = False
-            if guarded.begun or attempt == context.limits.stage_attempts:
+            if guarded.has_emitted or attempt == context.limits.stage_attempts:
                 raise
 
 
@@ -64,20 +72,20 @@ async def _write(
                 raise StageFailed(StageName.REPLY)
             finish = delta.finish_reason or finish
             guarded.tokens.feed(delta.logprobs)
-            guarded.write(content, delta.reasoning, last=finish is not None)
+            guarded.feed(content, delta.reasoning, last=finish is not None)
             if guarded.stopped:
                 break
-    if guarded.cause:
-        context.metrics.guard_findings.labels(guarded.cause, "blocked" if guarded.stopped else "flagged").inc()
+    if guarded.finding:
+        context.metrics.guard_findings.labels(guarded.finding, "blocked" if guarded.stopped else "flagged").inc()
     told = None if sampling.logprobs is None else guarded.logprobs
     clients_bound = sampling.max_tokens < context.pack.sampling(StageName.REPLY).max_tokens
     match finish:
         case _ if guarded.stopped:
-            return guarded.end()
+            return guarded.end_stopped()
         case "stop" if written.strip() or sampling.stop:  # the client's stop may have come first
-            return Choice(guarded.emitted, "stop", told, guarded.cause)
+            return Choice(guarded.emitted, "stop", told, guarded.finding)
         case "length" if written.strip() or clients_bound:
-            return Choice(guarded.emitted, "length", told, guarded.cause)
+            return Choice(guarded.emitted, "length", told, guarded.finding)
         case "stop" | "length":
             raise StageFailed(StageName.REPLY)
         case _:

@@ -5,7 +5,7 @@ from dataclasses import replace
 from psychechat.conversation import Cause, Choice, Decision, Reply, ReplyDelta, StageInputs
 from psychechat.engines.base import StageName
 from psychechat.pipeline import agent_mode, llm_mode
-from psychechat.pipeline.sinks import Emit, ReplySink
+from psychechat.pipeline.sinks import Emit, ReplyOutput
 from psychechat.pipeline.stages import StageContext
 from psychechat.pipeline.state import TurnState
 from psychechat.safety import output_guard
@@ -25,10 +25,10 @@ async def reply_in_mode(
     return await _streamed(state, context, inputs, emit)
 
 
-def safe_reply(state: TurnState, metrics: Metrics, cause: FallbackCause, stopped: Cause | None = None) -> Reply:
-    """The safe template, counted. `stopped`: what the guard found in the model's reply."""
+def safe_reply(state: TurnState, metrics: Metrics, cause: FallbackCause, finding: Cause | None = None) -> Reply:
+    """The safe template, counted. `finding`: what the guard found in the model's reply."""
     metrics.safe_templates.labels(cause).inc()
-    return state.safe_reply(stopped)
+    return state.safe_template_reply(finding)
 
 
 def emit_whole(reply: Reply, emit: Emit) -> None:
@@ -41,14 +41,14 @@ async def _as_agent(
     state: TurnState, decision: Decision, context: StageContext, inputs: StageInputs, emit: Emit
 ) -> Reply:
     """Agent Mode's last draft, if its review passed it and the guard finds nothing."""
-    asked = {name: value for name, value in state.request.sampling.items() if name not in _NOT_FOR_JSON}
-    state.agent = await agent_mode.answer(context, inputs, {} if state.never_error else asked)
+    client_sampling = {name: value for name, value in state.request.sampling.items() if name not in _NOT_FOR_JSON}
+    state.agent = await agent_mode.answer(context, inputs, {} if state.never_error else client_sampling)
     text = state.agent.response
     if not state.agent.passed:
         reply = safe_reply(state, context.metrics, "review")
-    elif stopped := output_guard.check(text, state.policy.guard):
-        context.metrics.guard_findings.labels(stopped, "blocked").inc()
-        reply = safe_reply(state, context.metrics, "guard", stopped)
+    elif finding := output_guard.check(text, state.policy.guard):
+        context.metrics.guard_findings.labels(finding, "blocked").inc()
+        reply = safe_reply(state, context.metrics, "guard", finding)
     else:
         reply = state.reply((Choice(state.with_resources(text) if decision.crisis else text, "stop"),))
     emit(ReplyDelta(content=reply.choices[0].text))
@@ -57,12 +57,12 @@ async def _as_agent(
 
 async def _streamed(state: TurnState, context: StageContext, inputs: StageInputs, emit: Emit) -> Reply:
     """LLM Mode as the client asked for it, a sentence at a time past the guard."""
-    asked, most = state.request, context.pack.sampling(StageName.REPLY)
+    request, most = state.request, context.pack.sampling(StageName.REPLY)
     # A model that cannot leave the thinking out keeps it to itself.
-    sink = ReplySink(emit, state.policy.guard, state.policy.show_reasoning and asked.think, state.guard_ending)
-    sampling = replace(most, **asked.sampling)
+    output = ReplyOutput(emit, state.policy.guard, state.policy.show_reasoning and request.think, state.guard_ending)
+    sampling = replace(most, **request.sampling)
     sampling = replace(sampling, max_tokens=min(sampling.max_tokens, most.max_tokens))
-    choices = await llm_mode.answer(context, inputs, sampling, asked.choices, sink, think=asked.think)
+    choices = await llm_mode.answer(context, inputs, sampling, request.choices, output, think=request.think)
     if any(choice.fallback for choice in choices):
         context.metrics.safe_templates.labels("guard").inc()
     return state.reply(choices)
@@ -74,11 +74,11 @@ async def _whole(state: TurnState, decision: Decision, context: StageContext, in
 
     What a client set for ordinary turns (a bound, a stop, a temperature) shapes no reply in a crisis.
     """
-    sink = ReplySink(None, output_guard.for_whole(state.policy.guard), False, state.guard_ending)
+    output = ReplyOutput(None, output_guard.for_whole(state.policy.guard), False, state.guard_ending)
     sampling = context.pack.sampling(StageName.REPLY)
-    choices = await llm_mode.answer(context, inputs, sampling, state.request.choices, sink)
-    if stopped := next((choice.cause for choice in choices if choice.cause), None):
-        reply = safe_reply(state, context.metrics, "guard", stopped)
+    choices = await llm_mode.answer(context, inputs, sampling, state.request.choices, output)
+    if finding := next((choice.cause for choice in choices if choice.cause), None):
+        reply = safe_reply(state, context.metrics, "guard", finding)
     elif any(choice.finish_reason != "stop" for choice in choices):
         reply = safe_reply(state, context.metrics, "truncated")
     elif decision.crisis:

@@ -13,16 +13,16 @@ def choose(
     requested: Requested,
     *,
     severity: Severity | None,
-    backstop: bool,
+    alarm: bool,
     shift: int | None,
     busy: bool,
     routing: Routing,
 ) -> Decision:
-    """`severity` None means that no classifier could tell; `backstop` that a listed phrase was found.
+    """`severity` None means that no classifier could tell; `alarm` that a listed phrase was found.
 
     `busy`: turns wait for the engines, so one of low risk gives up the depth that its shift alone would get it.
     """
-    crisis = backstop or (severity is not None and severity >= CRISIS)
+    crisis = alarm or (severity is not None and severity >= CRISIS)
     if crisis:
         return Decision("llm" if requested == "llm" else "agent", "crisis", crisis=True)
     if requested != "auto":

@@ -31,14 +31,14 @@ class Pipeline:
     metrics: Metrics
     policy: Policy
     default_language: Language = "en"
-    keys: Keys = field(default_factory=lambda: Keys(secrets.token_bytes(32)))
+    memory_keys: Keys = field(default_factory=lambda: Keys(secrets.token_bytes(32)))
     escalations: Escalations | None = None
     tracer: Tracer = OFF
-    clock: Clock = time.time
+    wall_clock: Clock = time.time
     """Unix time in seconds: deadlines are told to engines on other machines."""
-    timer: Clock = time.monotonic
+    monotonic: Clock = time.monotonic
     """Seconds that never jump, for how long something takes."""
-    generations: Callable[[], int] = lambda: 64
+    max_sequences: Callable[[], int] = lambda: 64
     """Sequences that the engines may run at once for this pipeline, now."""
     weights: str = "none"
     """The version of the engines' weights."""
@@ -48,8 +48,8 @@ class Pipeline:
     """The policy in use and the fingerprint with it: to hash a whole policy takes too long for every request."""
 
     def __post_init__(self) -> None:
-        self.admission = Admission(self.generations, lambda: self.policy, self.metrics, self.timer)
-        self.quotas = Quotas(lambda: self.policy, self.metrics, self.timer)
+        self.admission = Admission(self.max_sequences, lambda: self.policy, self.metrics, self.monotonic)
+        self.quotas = Quotas(lambda: self.policy, self.metrics, self.monotonic)
 
     @property
     def fingerprint(self) -> str:

@@ -19,12 +19,12 @@ class FirstWords:
 
     def __init__(self, emit: Emit, on_first_words: Callable[[], None]) -> None:
         self._emit, self._on_first_words = emit, on_first_words
-        self.begun = False
+        self.has_content = False
         """Whether words have left. The thinking is none."""
 
     def emit(self, delta: ReplyDelta) -> None:
-        if delta.content and not self.begun:
-            self.begun = True
+        if delta.content and not self.has_content:
+            self.has_content = True
             self._on_first_words()
         if delta.content or delta.reasoning:
             self._emit(delta)
@@ -45,7 +45,7 @@ class HeldBack:
 
 
 @dataclass(frozen=True, slots=True)
-class ReplySink:
+class ReplyOutput:
     """Where LLM Mode's choices go, and under which rules."""
 
     emit: Emit | None
@@ -59,21 +59,21 @@ class ReplySink:
 class GuardedReply:
     """A sink for one choice: what the model writes goes past the output guard, a sentence at a time."""
 
-    def __init__(self, index: int, sink: ReplySink) -> None:
-        self._index, self._sink = index, sink
-        self._thinking, self._reply = Guard(sink.guard), Guard(sink.guard)
+    def __init__(self, index: int, output: ReplyOutput) -> None:
+        self._index, self._output = index, output
+        self._thinking, self._reply = Guard(output.guard), Guard(output.guard)
         self.tokens = ReplyTokens()
-        self.begun = False
+        self.has_emitted = False
         """Whether anything has left, thinking included."""
         self.emitted = ""
         self.logprobs: tuple[TokenLogprob, ...] = ()
 
     @property
     def shows_reasoning(self) -> bool:
-        return self._sink.show_reasoning
+        return self._output.show_reasoning
 
     @property
-    def cause(self) -> Cause | None:
+    def finding(self) -> Cause | None:
         """What the guard found."""
         return self._thinking.cause or self._reply.cause
 
@@ -81,9 +81,9 @@ class GuardedReply:
     def stopped(self) -> bool:
         return self._thinking.stopped or self._reply.stopped
 
-    def write(self, content: str, reasoning: str, *, last: bool) -> None:
+    def feed(self, content: str, reasoning: str, *, last: bool) -> None:
         """Take what the model has written next; emit what may leave of it."""
-        thoughts = self._thinking.feed(reasoning) if self._sink.show_reasoning else ""
+        thoughts = self._thinking.feed(reasoning) if self._output.show_reasoning else ""
         if content or last:  # the thinking is over
             thoughts += self._thinking.finish()
         words = "" if self._thinking.stopped else self._reply.feed(content)
@@ -93,17 +93,17 @@ class GuardedReply:
         self.logprobs += tokens
         self._emit(ReplyDelta(self._index, words, thoughts, tokens))
 
-    def end(self) -> Choice:
+    def end_stopped(self) -> Choice:
         """With the fixed words, now that the guard has stopped it."""
         fallback = not self.emitted
-        self._emit(ReplyDelta(self._index, self._sink.ending(self.emitted)))
-        return Choice(self.emitted, "content_filter", cause=self.cause, fallback=fallback)
+        self._emit(ReplyDelta(self._index, self._output.ending(self.emitted)))
+        return Choice(self.emitted, "content_filter", cause=self.finding, fallback=fallback)
 
     def _emit(self, delta: ReplyDelta) -> None:
         self.emitted += delta.content
-        if (delta.content or delta.reasoning) and self._sink.emit is not None:
-            self.begun = True
-            self._sink.emit(delta)
+        if (delta.content or delta.reasoning) and self._output.emit is not None:
+            self.has_emitted = True
+            self._output.emit(delta)
 
 
 class ReplyTokens:

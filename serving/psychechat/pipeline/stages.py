@@ -21,7 +21,7 @@ from psychechat.telemetry import Metrics
 
 T = TypeVar("T")
 
-WARMER = 0.7
+RETRY_TEMPERATURE = 0.7
 """Temperature, at least, of every try after the first."""
 
 
@@ -36,7 +36,7 @@ class StageContext:
     call: Call
     metrics: Metrics
     meter: TurnMeter
-    spare: Callable[[int], Permit | None]
+    try_acquire: Callable[[int], Permit | None]
     """Room at the engines for so many more sequences of this turn, if nobody waits for it."""
 
     def generator(self, stage: StageName) -> Generator:
@@ -47,18 +47,19 @@ async def analyse_emotion(context: StageContext, inputs: StageInputs) -> Emotion
     return await _answer(context, StageName.EMOTION, inputs, answers.parse_emotion)
 
 
-async def write_draft(context: StageContext, inputs: StageInputs, asked: Mapping[str, Any]) -> Draft:
+async def write_draft(context: StageContext, inputs: StageInputs, client_sampling: Mapping[str, Any]) -> Draft:
     """A draft that ends at its length bound was cut: it is written once more with twice the room.
 
-    `asked` holds the client's fields of `Sampling`. Its stops end the reply here, so that the review sees what leaves.
+    `client_sampling`: fields of `Sampling` that the client set. Its stop strings are applied here, to the parsed reply,
+    so that the review sees what leaves.
 
     Raises StageFailed if more room does not help; a cut reply is never taken for a whole one.
     """
-    sampling = replace(context.pack.sampling(StageName.DRAFT), **{**asked, "stop": ()})
+    sampling = replace(context.pack.sampling(StageName.DRAFT), **{**client_sampling, "stop": ()})
     for widened in (False, True):
         draft = await _answer(context, StageName.DRAFT, inputs, answers.parse_draft, sampling=sampling, widened=widened)
         if len(draft.response) < context.pack.response_characters(widened):
-            stops = StopStrings(asked.get("stop", ()))
+            stops = StopStrings(client_sampling.get("stop", ()))
             return replace(draft, response=(stops.feed(draft.response) + stops.finish()).strip())
         context.metrics.truncated.inc()
     raise StageFailed(StageName.DRAFT)
@@ -74,7 +75,7 @@ async def review(context: StageContext, inputs: StageInputs) -> Review:
     They share one prompt, so that it is computed once.
     """
     others = answers.REACTIONS - 1
-    room = context.spare(others) if context.pack.reviews_each else None
+    room = context.try_acquire(others) if context.pack.reviews_each else None
     if room is None:
         return await _answer(context, StageName.REVIEW, inputs, answers.parse_review)
     messages, sampling = context.pack.messages(StageName.REVIEW, inputs), context.pack.sampling(StageName.REVIEW)
@@ -105,7 +106,7 @@ def stream_reply(
     messages = context.pack.messages(StageName.REPLY, inputs)
     stage = context.pack.stage(StageName.REPLY)
     stage = replace(stage, thinks=stage.thinks and think, tells_thinking=show_reasoning)
-    return _generate(context, messages, stage, sampling, new_prompt=index == 0)
+    return _generate(context, messages, stage, sampling, count_prompt=index == 0)
 
 
 async def _answer(
@@ -136,8 +137,8 @@ async def _parsed(
     """
     for attempt in range(context.limits.stage_attempts):
         if attempt:
-            sampling = replace(sampling, temperature=max(WARMER, sampling.temperature))
-        text = await _whole(context, messages, stage, sampling)
+            sampling = replace(sampling, temperature=max(RETRY_TEMPERATURE, sampling.temperature))
+        text = await _with_replica_retry(context, messages, stage, sampling)
         try:
             return parse(text)
         except ValueError:
@@ -145,7 +146,9 @@ async def _parsed(
     raise StageFailed(stage.name)
 
 
-async def _whole(context: StageContext, messages: Sequence[Message], stage: Stage, sampling: Sampling) -> str:
+async def _with_replica_retry(
+    context: StageContext, messages: Sequence[Message], stage: Stage, sampling: Sampling
+) -> str:
     """One answer. Where its replica dies, another writes it anew: nothing of it has left."""
     try:
         return await _once(context, messages, stage, sampling)
@@ -159,7 +162,7 @@ async def _once(context: StageContext, messages: Sequence[Message], stage: Stage
 
 
 async def _generate(
-    context: StageContext, messages: Sequence[Message], stage: Stage, sampling: Sampling, *, new_prompt: bool = True
+    context: StageContext, messages: Sequence[Message], stage: Stage, sampling: Sampling, *, count_prompt: bool = True
 ) -> AsyncGenerator[Delta, None]:
     """The engine's deltas, counted. Closing this closes the engine's own stream, which aborts it there."""
     call = replace(context.call, trace=tracing.headers())
@@ -170,7 +173,7 @@ async def _generate(
             now = context.meter.clock()
             began = began or now
             if delta.usage is not None:
-                usage = delta.usage if new_prompt else replace(delta.usage, prompt_tokens=0, cached_tokens=0)
+                usage = delta.usage if count_prompt else replace(delta.usage, prompt_tokens=0, cached_tokens=0)
                 context.meter.usage += usage
                 _count(context.metrics, stage.name, usage)
                 told = usage.completion_tokens - (0 if stage.tells_thinking else usage.reasoning_tokens)

@@ -32,7 +32,7 @@ class TurnState:
             alarm=crisis.alarm(request.conversation.newest, policy.crisis.backstop),
         )
         self.session = request.session
-        self.admitted = False
+        self.past_door = False
         """Past the door. A turn that is refused there is unread."""
         self.decision: Decision | None = None
         self.agent: AgentOutcome | None = None
@@ -49,7 +49,7 @@ class TurnState:
 
         One that is refused at the door is unread, and no phrase in it gave cause for alarm.
         """
-        if self.reading.alarm or not self.admitted:
+        if self.reading.alarm or not self.past_door:
             return self.reading.alarm
         return self.decision is None or self.decision.crisis or self.reading.severity is None
 
@@ -60,14 +60,14 @@ class TurnState:
             return self.decision
         if self.reading.in_crisis:
             return Decision("agent", "crisis", crisis=True)
-        return Decision("agent", "unknown_risk" if self.admitted else "undecided", crisis=False)
+        return Decision("agent", "unknown_risk" if self.past_door else "undecided", crisis=False)
 
     def reply(self, choices: tuple[Choice, ...]) -> Reply:
         return Reply(choices, self.reading, self.decision_so_far, self.session, self.agent)
 
-    def safe_reply(self, cause: Cause | None = None) -> Reply:
-        """The safe template, where no model's reply may leave. `cause`: what the guard found in one."""
-        choice = Choice(self.safe_template, "content_filter", cause=cause, fallback=True)
+    def safe_template_reply(self, finding: Cause | None = None) -> Reply:
+        """The safe template, where no model's reply may leave. `finding`: what the guard found in one."""
+        choice = Choice(self.safe_template, "content_filter", cause=finding, fallback=True)
         return self.reply((choice,) * self.request.choices)
 
     @property

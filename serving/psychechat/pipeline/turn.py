@@ -10,14 +10,14 @@ from dataclasses import replace
 from typing import Any
 
 from psychechat import tracing
-from psychechat.admission.lanes import Permit, Rank, tokens
+from psychechat.admission.lanes import Permit, Rank, estimate_tokens
 from psychechat.concurrency import together
 from psychechat.conversation import Decision, Reply, ReplyModeration, StageInputs
 from psychechat.engines.base import Call
 from psychechat.errors import DeadlineExceeded, EngineUnavailable, Overloaded
 from psychechat.logs import log_kind
 from psychechat.pipeline import accounting, router
-from psychechat.pipeline.accounting import Ending
+from psychechat.pipeline.accounting import TurnStatus
 from psychechat.pipeline.reply import emit_whole, reply_in_mode, safe_reply
 from psychechat.pipeline.request import Outcome, TurnRequest
 from psychechat.pipeline.services import Pipeline
@@ -44,26 +44,26 @@ async def run_turn(
     none of them: whatever fails, it is answered with the safe template.
     """
     state = TurnState(request, pipeline.policy, pipeline.default_language)
-    meter = TurnMeter(pipeline.tracer, pipeline.timer)
+    meter = TurnMeter(pipeline.tracer, pipeline.monotonic)
     turn = _Turn(pipeline, state, meter, admitted)
     out = FirstWords(emit, lambda: _first_words(pipeline, state, meter))
     reply: Reply | None = None
-    ending: Ending | None = None
+    status: TurnStatus | None = None
     try:
         try:
             reply = await turn.moderated(out.emit)
         except Exception as error:
-            if out.begun or not state.never_error:
-                ending = "refused" if isinstance(error, Overloaded) else "error"
+            if out.has_content or not state.never_error:
+                status = "refused" if isinstance(error, Overloaded) else "error"
                 raise
             log_kind(logger, request.request_id, error, "the safe template answers")
             reply = safe_reply(state, pipeline.metrics, accounting.fallback_cause(error))
             emit_whole(reply, out.emit)
         await remember(pipeline, state, reply, meter)
-        ending = "safe_template" if reply.fallback else "reply"
+        status = "safe_template" if reply.fallback else "reply"
     finally:
         accounting.escalate(pipeline, state, reply)
-        accounting.account(pipeline, state, meter, reply, ending)
+        accounting.account(pipeline, state, meter, reply, status)
     return Outcome(reply, meter.usage, {**meter.seconds, "total": meter.elapsed}, turn.moderation)
 
 
@@ -74,7 +74,7 @@ class _Turn:
         self._pipeline, self._state, self._meter, self._admitted = pipeline, state, meter, admitted
         self._request, self._limits = state.request, state.policy.limits
         self._seconds = min(self._request.seconds, self._limits.turn_seconds)
-        self._deadline = pipeline.clock() + self._seconds
+        self._deadline = pipeline.wall_clock() + self._seconds
         self.moderation: tuple[ReplyModeration, ...] | None = None
 
     async def moderated(self, emit: Emit) -> Reply:
@@ -98,7 +98,7 @@ class _Turn:
                 [choice.text for choice in reply.choices],
                 self._state.policy,
                 self._call(),
-                min(self._reading_seconds, self._deadline - self._pipeline.clock() - _TO_SPARE),
+                min(self._reading_seconds, self._deadline - self._pipeline.wall_clock() - _TO_SPARE),
             )
         passed = self.moderation is not None and not any(
             told.flagged and not choice.fallback for told, choice in zip(self.moderation, reply.choices, strict=True)
@@ -132,9 +132,9 @@ class _Turn:
         rank = Rank.CRISIS if self._state.reading.alarm else Rank.BULK if beyond else Rank.ORDINARY
         with self._meter.timed("queue"):
             permit = await self._pipeline.admission.classification.acquire(
-                rank, tokens(self._request.conversation.newest)
+                rank, estimate_tokens(self._request.conversation.newest)
             )
-        self._state.admitted = True
+        self._state.past_door = True
         return permit
 
     async def _classify(self, permit: Permit) -> None:
@@ -170,7 +170,7 @@ class _Turn:
         return router.choose(
             self._request.requested,
             severity=reading.severity,
-            backstop=reading.alarm,
+            alarm=reading.alarm,
             shift=reading.shift,
             busy=self._pipeline.admission.generation.busy,
             routing=self._state.policy.routing,
@@ -205,7 +205,7 @@ class _Turn:
             call=replace(self._call(), priority=_URGENT if decision.crisis else _NORMAL),
             metrics=self._pipeline.metrics,
             meter=self._meter,
-            spare=self._pipeline.admission.generation.spare,
+            try_acquire=self._pipeline.admission.generation.try_acquire,
         )
 
     def _call(self) -> Call:

@@ -27,7 +27,7 @@ _FORGET_SECONDS = 5.0
 
 async def recall(pipeline: Pipeline, request: TurnRequest, meter: TurnMeter) -> tuple[EmotionMemory | None, str]:
     """What the last turn left, and the session that this one belongs to."""
-    keys, memory = pipeline.keys, None
+    keys, memory = pipeline.memory_keys, None
     key = keys.before(request.tenant, request.conversation)
     if key is not None:  # else this is a conversation's first turn, whatever its session is called
         if request.session is not None:
@@ -62,7 +62,7 @@ async def remember(pipeline: Pipeline, state: TurnState, reply: Reply, meter: Tu
     last_known = reading.memory.labels if reading.memory else None
     known = last_known if reading.labels is None else reading.labels
     memory = EmotionMemory(state.session, reading.language, known, state.agent.analysis if state.agent else None)
-    keys, stores = pipeline.keys, pipeline.metrics.stores
+    keys, stores = pipeline.memory_keys, pipeline.metrics.stores
     try:
         session = keys.of_session(request.tenant, state.session)
         if request.session is not None:
@@ -85,7 +85,7 @@ async def forget(pipeline: Pipeline, tenant: str, session: str, request_id: str)
     """
     try:
         async with asyncio.timeout(_FORGET_SECONDS):
-            await pipeline.memory.forget(pipeline.keys.of_session(tenant, session))
+            await pipeline.memory.forget(pipeline.memory_keys.of_session(tenant, session))
     except Exception as error:
         logger.error("request %s: %s; nothing forgotten", request_id, type(error).__name__)
         raise MemoryUnavailable("The memory cannot be reached, so the session may not be forgotten yet.") from None

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Sequence
 from typing import Literal
 
-from psychechat.admission.lanes import Lane, Rank, tokens
+from psychechat.admission.lanes import Lane, Rank, estimate_tokens
 from psychechat.conversation import ReplyModeration
 from psychechat.engines.base import Call, Classifier
 from psychechat.policy import Policy
@@ -26,7 +26,7 @@ async def moderate(
     """
     try:
         async with asyncio.timeout(seconds):
-            with await door.acquire(Rank.ORDINARY, sum(map(tokens, texts))):
+            with await door.acquire(Rank.ORDINARY, sum(map(estimate_tokens, texts))):
                 assessments = await classifier.classify(texts, call)
     except Exception as error:
         logger.error("request %s: %s; the reply is not moderated", call.request_id, type(error).__name__)

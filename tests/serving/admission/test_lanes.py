@@ -15,7 +15,7 @@ from tests.support import virtual_time
 
 pytestmark = virtual_time.mark
 
-BOUNDS = {"most": 4, "ordinary": 3, "waiting": 2, "seconds": 0.1, "crisis_seconds": 0.1}
+BOUNDS = {"capacity": 4, "ordinary": 3, "max_waiting": 2, "seconds": 0.1, "crisis_seconds": 0.1}
 
 
 class Room:
@@ -71,7 +71,7 @@ async def test_crisis_turns_may_hold_everything() -> None:
 
 
 async def test_waiters_go_by_rank_then_first_come_first_served() -> None:
-    room = Room(waiting=9, seconds=9, crisis_seconds=9)
+    room = Room(max_waiting=9, seconds=9, crisis_seconds=9)
     order: list[Rank] = []
     held = await room.fill(ordinary=3, crisis=1)
     ranks = [Rank.BULK, Rank.ORDINARY, Rank.CRISIS, Rank.RAISED, Rank.ORDINARY]
@@ -86,7 +86,7 @@ async def test_waiters_go_by_rank_then_first_come_first_served() -> None:
 
 async def test_a_newcomer_does_not_overtake_its_equals() -> None:
     """A small one would fit; the large one that came first has its turn."""
-    room = Room(most=5, ordinary=4, seconds=9)
+    room = Room(capacity=5, ordinary=4, seconds=9)
     held = await room.fill(ordinary=2)
     large = asyncio.create_task(room.lane.acquire(Rank.ORDINARY, 3))
     await asyncio.sleep(0)
@@ -137,29 +137,29 @@ async def test_what_costs_more_than_there_is_gets_all_there_is() -> None:
 async def test_what_is_spare_is_all_or_nothing_and_nothing_of_what_is_kept_for_a_crisis() -> None:
     room = Room()
     with await room.fill(ordinary=1):
-        assert room.lane.spare(3) is None
+        assert room.lane.try_acquire(3) is None
         assert room.permits("held") == 1
-        spare = room.lane.spare(2)
+        spare = room.lane.try_acquire(2)
         assert spare is not None
         assert room.permits("held") == BOUNDS["ordinary"]
-        assert room.lane.spare(1) is None
+        assert room.lane.try_acquire(1) is None
         spare.close()
         assert room.permits("held") == 1
-    assert room.lane.spare(4) is None
+    assert room.lane.try_acquire(4) is None
 
 
 async def test_nothing_is_spare_while_somebody_waits() -> None:
-    room = Room(most=5, ordinary=4, seconds=9)
+    room = Room(capacity=5, ordinary=4, seconds=9)
     with await room.fill(ordinary=2):
         large = asyncio.create_task(room.lane.acquire(Rank.ORDINARY, 3))
         await asyncio.sleep(0)
-        assert room.lane.spare(1) is None
+        assert room.lane.try_acquire(1) is None
     with await asyncio.wait_for(large, 1):
         assert room.permits("held") == 3
 
 
 async def test_bulk_never_shuts_the_lane_to_a_turn() -> None:
-    room = Room(most=8, ordinary=8, waiting=9)
+    room = Room(capacity=8, ordinary=8, max_waiting=9)
     with await room.lane.acquire(Rank.BULK, 1_000):
         with pytest.raises(Overloaded):
             await room.lane.acquire(Rank.BULK, seconds=0)
@@ -176,7 +176,7 @@ async def test_waiting_has_an_end_and_says_when_to_come_back() -> None:
 
 
 async def test_crises_that_wait_take_no_ones_place_in_the_queue() -> None:
-    room = Room(waiting=1, seconds=9, crisis_seconds=9)
+    room = Room(max_waiting=1, seconds=9, crisis_seconds=9)
     with await room.fill(ordinary=3, crisis=1):
         crises = [await room.waiter(Rank.CRISIS) for _ in range(3)]
         ordinary = await room.waiter(Rank.ORDINARY)
@@ -199,7 +199,7 @@ async def test_the_pace_of_ten_minutes_ago_says_nothing() -> None:
 
 async def test_retry_after_follows_the_observed_rate() -> None:
     """Ten a second come back: a newcomer behind twenty others hears of some two seconds, not of one."""
-    room = Room(waiting=20, seconds=9)
+    room = Room(max_waiting=20, seconds=9)
     for _ in range(8):
         with await room.lane.acquire(Rank.ORDINARY):
             await asyncio.sleep(0.1)
@@ -214,7 +214,7 @@ async def test_retry_after_follows_the_observed_rate() -> None:
 
 
 async def test_one_that_gives_up_makes_way_and_one_that_was_just_let_in_gives_back() -> None:
-    room = Room(most=2, ordinary=1, seconds=9)
+    room = Room(capacity=2, ordinary=1, seconds=9)
     held = await room.fill(ordinary=1)
     gone, lucky = [await room.waiter(Rank.ORDINARY) for _ in range(2)]
     gone.cancel()
@@ -233,7 +233,7 @@ async def test_one_that_gives_up_makes_way_and_one_that_was_just_let_in_gives_ba
 async def test_however_they_come_and_go_no_bound_is_crossed_and_no_permit_lost(
     arrivals: list[tuple[Rank, int, str]],
 ) -> None:
-    room = Room(waiting=5, seconds=0.02, crisis_seconds=0.02)
+    room = Room(max_waiting=5, seconds=0.02, crisis_seconds=0.02)
     most = 0.0
 
     async def one(rank: Rank, cost: int, how: str) -> None:
@@ -252,7 +252,7 @@ async def test_however_they_come_and_go_no_bound_is_crossed_and_no_permit_lost(
             await asyncio.sleep(0)
             tasks[-1].cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
-    assert most <= BOUNDS["most"]
+    assert most <= BOUNDS["capacity"]
     assert (room.permits("held"), room.permits("waiting")) == (0, 0)
 
 

@@ -39,7 +39,7 @@ class Served:
         self.furnish(ScriptedGenerator(), Policy(), 64)
         self.app = create_app(self.pipeline, ready=self._ready, keyring=lambda: self.keyring, open_metrics=open_metrics)
 
-    def furnish(self, generator: ScriptedGenerator, policy: Policy, generations: int) -> None:
+    def furnish(self, generator: ScriptedGenerator, policy: Policy, max_sequences: int) -> None:
         """Everything as new but the app, and the two objects that it holds on to: it takes longer to make than most
         tests do to run.
         """
@@ -56,7 +56,7 @@ class Served:
             LocalMemory(MemorySettings()),
             self._metrics,
             policy,
-            generations=lambda: generations,
+            max_sequences=lambda: max_sequences,
             tracer=self._tracer,
         )
 
@@ -109,13 +109,13 @@ def serve(
     generator: ScriptedGenerator | None = None,
     *,
     open_metrics: bool = True,
-    generations: int = 64,
+    max_sequences: int = 64,
     tracer: Tracer = OFF,
     **policy: Any,
 ) -> Iterator[Served]:
     idle = _idle[open_metrics, tracer]
     served = idle.pop() if idle else Served(open_metrics, tracer)
-    served.furnish(generator or ScriptedGenerator(), Policy.model_validate(policy), generations)
+    served.furnish(generator or ScriptedGenerator(), Policy.model_validate(policy), max_sequences)
     with served.listening():
         yield served
     idle.append(served)

@@ -32,7 +32,7 @@ def full(serving_module: Serving) -> Iterator[Served]:
     """Three turns run, for as long as the tests do. The fourth place is kept for a crisis."""
     generator = ScriptedGenerator({StageName.REPLY: [reply]}, seconds_per_word=0.1)
     policy = {"admission": {"generation_seconds": 0.1}, "limits": {"keep_alive_seconds": 0.02}}
-    with serving_module(generator, generations=4, **policy) as served, ExitStack() as open_streams:
+    with serving_module(generator, max_sequences=4, **policy) as served, ExitStack() as open_streams:
         for _ in range(3):
             stream = open_streams.enter_context(served.http.stream("POST", URL, json=body(HOLD, stream=True)))
             assert stream.status_code == 200

@@ -7,7 +7,7 @@ from psychechat.risk import Severity
 
 
 @pytest.mark.parametrize(
-    ("requested", "severity", "backstop", "shift", "expected"),
+    ("requested", "severity", "alarm", "shift", "expected"),
     [
         ("auto", Severity.NONE, False, None, Decision("llm", "low_risk", False)),
         ("auto", Severity.NONE, False, -2, Decision("llm", "low_risk", False)),
@@ -25,15 +25,15 @@ from psychechat.risk import Severity
     ],
 )
 def test_choose(
-    requested: Requested, severity: Severity | None, backstop: bool, shift: int | None, expected: Decision
+    requested: Requested, severity: Severity | None, alarm: bool, shift: int | None, expected: Decision
 ) -> None:
-    found = choose(requested, severity=severity, backstop=backstop, shift=shift, busy=False, routing=Routing())
+    found = choose(requested, severity=severity, alarm=alarm, shift=shift, busy=False, routing=Routing())
     assert found == expected
 
 
 def test_a_turn_of_low_risk_gives_up_depth_where_others_wait_and_no_other_does() -> None:
     def busy(severity: Severity | None, requested: Requested = "auto") -> Decision:
-        return choose(requested, severity=severity, backstop=False, shift=-5, busy=True, routing=Routing())
+        return choose(requested, severity=severity, alarm=False, shift=-5, busy=True, routing=Routing())
 
     assert busy(Severity.NONE) == Decision("llm", "busy", False)
     assert busy(Severity.NONE, "agent") == Decision("agent", "pinned", False)

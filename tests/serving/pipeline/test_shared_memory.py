@@ -92,7 +92,7 @@ def _replica(memory: RedisMemory, locks: MemoryKeys) -> Replica:
         memory,
         Metrics(),
         Policy(),
-        keys=Keys(locks.index),
+        memory_keys=Keys(locks.index),
     )
     return Replica(pipeline)
 

@@ -115,7 +115,7 @@ class World:
     policy: Mapping[str, Any] = field(default_factory=dict)
     seconds_per_word: float = 0.0
     context_length: int = 100_000
-    generations: int = 64
+    max_sequences: int = 64
     said: list[ReplyDelta] = field(default_factory=list)
     told: list[CrisisTurn] = field(default_factory=list)
 
@@ -134,10 +134,10 @@ class World:
             LocalMemory(MemorySettings()),
             self.metrics,
             Policy.model_validate({"limits": dict(self.limits), **self.policy}),
-            generations=lambda: self.generations,
+            max_sequences=lambda: self.max_sequences,
             escalations=self,
-            clock=virtual_time.clock,
-            timer=virtual_time.clock,
+            wall_clock=virtual_time.clock,
+            monotonic=virtual_time.clock,
         )
 
     def escalate(self, turn: CrisisTurn) -> None:
@@ -303,9 +303,9 @@ async def test_a_verdict_on_another_reaction_is_none() -> None:
     assert world.permits == 0
 
 
-@pytest.mark.parametrize("generations", [1, 2])
-async def test_without_room_for_more_one_request_judges_all_reactions(generations: int) -> None:
-    world = World(generations=generations)
+@pytest.mark.parametrize("max_sequences", [1, 2])
+async def test_without_room_for_more_one_request_judges_all_reactions(max_sequences: int) -> None:
+    world = World(max_sequences=max_sequences)
     assert (await world.turn("hello there", requested="agent")).reply.passed
     assert world.stages == AGENT_STAGES
     assert world.permits == 0
@@ -704,7 +704,7 @@ async def test_nobody_to_tell_is_no_failed_turn(caplog: pytest.LogCaptureFixture
     world = World()
     world.pipeline.escalations = Broken()
     assert not (await world.turn(WANTS_TO_DIE)).reply.fallback
-    assert "nobody told of a crisis" in caplog.text
+    assert "the escalation failed" in caplog.text
     assert WANTS_TO_DIE not in caplog.text
 
 
@@ -1043,7 +1043,7 @@ async def test_a_session_is_forgotten_with_all_that_it_may_go_on_from(choices: i
     asked: dict[str, Any] = {"session": name, "tenant": "ward"}
     first = (await world.turn("What a lovely day", requested="llm", choices=choices, **asked)).reply
     assert first.session
-    keys = world.pipeline.keys
+    keys = world.pipeline.memory_keys
     texts = [("What a lovely day", choice.text, "A terrible thing") for choice in first.choices]
     places = [keys.of_session("ward", name)] if name else [keys.before("ward", _conversation(*t)) for t in texts]
     await forget(world.pipeline, "another", first.session, "req-1")
@@ -1135,13 +1135,13 @@ async def all_taken(world: World, rank: Rank = Rank.ORDINARY) -> ExitStack:
     """Every permit that this rank may hold."""
     held, lane = ExitStack(), world.pipeline.admission.generation
     bounds = lane._bounds()
-    for _ in range(bounds.most if rank is Rank.CRISIS else bounds.ordinary):
+    for _ in range(bounds.capacity if rank is Rank.CRISIS else bounds.ordinary):
         held.enter_context(await lane.acquire(rank))
     return held
 
 
 async def test_with_every_normal_permit_taken_a_crisis_goes_on_and_the_rest_is_refused() -> None:
-    world = World(generations=4, policy=BUSY)
+    world = World(max_sequences=4, policy=BUSY)
     with await all_taken(world):
         for text in ("I went for a walk", "All feels hopeless"):
             with pytest.raises(Overloaded):
@@ -1156,7 +1156,7 @@ async def test_with_every_normal_permit_taken_a_crisis_goes_on_and_the_rest_is_r
 
 @pytest.mark.parametrize("text", ["All feels pointless", WANTS_TO_DIE])
 async def test_with_every_permit_taken_a_crisis_gets_the_safe_template(text: str) -> None:
-    world = World(generations=4, policy=BUSY)
+    world = World(max_sequences=4, policy=BUSY)
     with await all_taken(world, Rank.CRISIS):
         outcome = await world.turn(text)
     assert outcome.reply.fallback
@@ -1165,7 +1165,7 @@ async def test_with_every_permit_taken_a_crisis_gets_the_safe_template(text: str
 
 
 async def test_unknown_risk_does_not_wait_for_an_engine() -> None:
-    world = World(classifier=BrokenClassifier(RuntimeError()), generations=4)  # the waits are seconds long
+    world = World(classifier=BrokenClassifier(RuntimeError()), max_sequences=4)  # the waits are seconds long
     with await all_taken(world):
         began = virtual_time.clock()
         outcome = await world.turn("I went for a walk")
@@ -1200,7 +1200,7 @@ async def test_a_key_beyond_its_quota_waits_at_the_door_behind_all_others() -> N
 
 
 async def test_a_turn_refused_for_load_uses_up_nothing_of_its_keys_minute() -> None:
-    world = World(generations=4, policy=BUSY | {"quota": {"turns_per_minute": 1}})
+    world = World(max_sequences=4, policy=BUSY | {"quota": {"turns_per_minute": 1}})
     with await all_taken(world), pytest.raises(Overloaded):
         await world.turn("I went for a walk")
     assert not (await world.turn("I went for a walk")).reply.fallback
@@ -1210,7 +1210,7 @@ async def test_a_turn_refused_for_load_uses_up_nothing_of_its_keys_minute() -> N
 
 async def test_a_fall_alone_takes_no_agent_mode_while_others_wait() -> None:
     """The turn waits for an engine, as one that streams."""
-    world = World(generations=4)
+    world = World(max_sequences=4)
     await world.turn("a lovely day")
     held = await all_taken(world)
     turn = asyncio.create_task(world.turn("a lovely day", world.text, "and then a terrible one"))
@@ -1224,7 +1224,7 @@ async def test_a_fall_alone_takes_no_agent_mode_while_others_wait() -> None:
 
 
 async def test_admitted_is_said_once_nothing_but_the_engines_is_waited_for() -> None:
-    world = World(generations=4)
+    world = World(max_sequences=4)
     held = await all_taken(world)
     admitted = asyncio.Event()
     request = TurnRequest(Conversation((Utterance("seeker", "hello there"),)), "llm", "req-1")
@@ -1246,7 +1246,7 @@ async def test_a_quota_holds_for_all_but_a_crisis() -> None:
 
 
 async def test_a_turn_that_is_cancelled_while_it_waits_leaves_no_permit_behind() -> None:
-    world = World(generations=4)
+    world = World(max_sequences=4)
     held = await all_taken(world)
     turns = [asyncio.create_task(world.turn("I went for a walk")) for _ in range(5)]
     await asyncio.sleep(0.05)

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from fastapi import Request
 
-from psychechat.admission.lanes import tokens
+from psychechat.admission.lanes import estimate_tokens
 from psychechat.api.http.auth import tenant
 from psychechat.api.http.limits import check_length
 from psychechat.api.http.middleware import request_id
@@ -32,7 +32,7 @@ def assessments(
     limits, identifier, salt = pipeline.policy.limits, request_id(request), tenant(request)
     _check(texts, limits)
     pipeline.quotas.check(salt)
-    pipeline.quotas.charge(salt, sum(map(tokens, texts)))
+    pipeline.quotas.charge(salt, sum(map(estimate_tokens, texts)))
 
     def call() -> Call:
         return Call(identifier, identifier, salt, priority=BULK, deadline=time.time() + limits.turn_seconds)
