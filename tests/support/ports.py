@@ -9,8 +9,9 @@ from psychechat_ray.ports import free_from, is_free
 
 OURS = range(20_000, 30_000)
 """Below those that systems and Serve hand out, so that nobody is given one by chance before a server has it."""
-RAYS = {"AUTOSCALER_METRIC_PORT": 44_217, "DASHBOARD_METRIC_PORT": 44_227}
-SERVES = {"HTTP": 30_000, "GRPC": 40_000}
+FIXED = 15_000
+"""From here on lie those that a Ray and its Serve have one each of."""
+REPLICAS = {"HTTP": 30_000, "GRPC": 40_000}
 """From where on Serve numbers replicas. Where one has died, HAProxy asks for a while, and must find nobody's."""
 APART = 200
 
@@ -22,12 +23,12 @@ def worker() -> int | None:
 
 
 def fixed(worker: int) -> dict[str, str]:
-    """What Ray and Serve read from the environment, moved for this worker."""
-    by = APART * worker
-    found = {name: free_from(port + by) for name, port in {**PORTS, **RAYS}.items()}
-    for protocol, port in SERVES.items():
-        found[f"RAY_SERVE_DIRECT_INGRESS_MIN_{protocol}_PORT"] = port + by
-        found[f"RAY_SERVE_DIRECT_INGRESS_MAX_{protocol}_PORT"] = port + by + APART - 1
+    """What Ray and Serve read from the environment, for this worker."""
+    names = [*PORTS, "AUTOSCALER_METRIC_PORT", "DASHBOARD_METRIC_PORT"]
+    found = {name: free_from(FIXED + APART * worker + 20 * n) for n, name in enumerate(names)}
+    for protocol, port in REPLICAS.items():
+        found[f"RAY_SERVE_DIRECT_INGRESS_MIN_{protocol}_PORT"] = port + APART * worker
+        found[f"RAY_SERVE_DIRECT_INGRESS_MAX_{protocol}_PORT"] = port + APART * (worker + 1) - 1
     return {name: str(port) for name, port in found.items()}
 
 

@@ -14,8 +14,8 @@ FILES = {
         lanes.TESTS = Path(__file__).parent
     """,
     "deployments/test_ray.py": """
-        @pytest.mark.e2e
-        @pytest.mark.parametrize("n", range(4))
+        @mark.e2e
+        @mark.parametrize("n", range(4))
         def test_in_the_ray_lane(n): time.sleep(0.2)
         def test_in_the_ray_lane_too(): pass
     """,
@@ -29,12 +29,12 @@ FILES = {
         def test_of_a_short_file(): pass
     """,
     "serving/test_clock.py": """
-        @pytest.mark.clock
+        @mark.clock
         def test_in_the_machine_lane_too(): assert False
     """,
     "serving/test_engine.py": """
-        @pytest.mark.engine
-        @pytest.mark.parametrize("n", range(4))
+        @mark.engine
+        @mark.parametrize("n", range(4))
         def test_in_the_machine_lane(n): time.sleep(0.2)
     """,
 }
@@ -43,7 +43,8 @@ FILES = {
 def test_the_long_lanes_start_at_once_and_the_files_follow(tmp_path: Path) -> None:
     for name, text in FILES.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text("import time, pytest\n" + re.sub("^ {8}", "", text, flags=re.MULTILINE))
+        text = re.sub("^ {8}", "", text.replace("@mark.", "@pytest.mark."), flags=re.MULTILINE)
+        (tmp_path / name).write_text("import time, pytest\n" + text)
     command = [sys.executable, "-m", "pytest", "-v", "-p", "no:cacheprovider", "-n2", "--import-mode=importlib"]
     done = subprocess.run(
         command,
