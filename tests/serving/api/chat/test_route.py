@@ -221,7 +221,7 @@ class _FallsSilent(ScriptedGenerator):
 
 
 def test_an_error_after_the_first_words_ends_the_stream_without_done(serving: Serving) -> None:
-    with serving(_FallsSilent(), limits={"turn_seconds": 0.2}) as served, served.client() as client:
+    with serving(_FallsSilent(), limits={"turn_seconds": 0.4}) as served, served.client() as client:
         with pytest.raises(openai.APIError) as failure:
             list(client.chat.completions.create(model="psychechat-llm", messages=seeker("hello there"), stream=True))
         body = {"model": "psychechat-llm", "messages": seeker("hello there"), "stream": True}
