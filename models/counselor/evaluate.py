@@ -46,7 +46,7 @@ from psychechat.language import detect
 from psychechat.prompts import answers
 
 LANGUAGES: tuple[Language, ...] = ("en", "zh")
-MESSAGES = architecture.ROOT / "benchmarks" / "messages.txt"
+MESSAGES = architecture.ROOT / "tests" / "support" / "messages.txt"
 DRAFTS = Path(__file__).with_name("fixed_drafts.txt")
 LIMIT, BATCH = 400, 20
 _PLAIN = frozenset(
