@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from psychechat import language, prompts
-from psychechat.conversation import Conversation, Utterance
+from psychechat.conversation import Conversation, StageInputs, Utterance
 from psychechat.emotion import Language
 from psychechat.engines.base import StageName
 from psychechat.policy import Policy
-from psychechat.prompts.pack import Brief
 from psychechat.safety import crisis
 from tests.support.messages import ORDINARY
 
@@ -46,7 +45,7 @@ class Turn:
     @cached_property
     def prompt(self) -> Messages:
         """What our server makes of it for LLM Mode, so that a plain server computes the same tokens."""
-        brief = Brief(self.conversation)
+        brief = StageInputs(self.conversation)
         messages = _pack(self.language).messages(StageName.REPLY, brief)
         return [{"role": message.role, "content": message.content} for message in messages]
 

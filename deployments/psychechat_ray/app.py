@@ -1,4 +1,4 @@
-"""The server, put together.
+"""Assembly of the server as a Serve application.
 
     HAProxy → Ingress (API, pipeline, memory) → Classifier
                                               → counselor: Generator
@@ -21,7 +21,7 @@ from psychechat_ray.configurations import load
 from psychechat_ray.generator import Generator
 from psychechat_ray.ingress import Ingress
 from psychechat_ray.replicas import deployment
-from psychechat_ray.routing import STICKY
+from psychechat_ray.routing import BY_SESSION
 
 Role = Literal["counselor", "seeker"]
 
@@ -38,12 +38,12 @@ def build(args: dict[str, Any]) -> Application:
 def assemble(settings: Settings) -> Application:
     turn_seconds = settings.policy.limits.turn_seconds
     classifier = deployment(
-        Classifier, "classifier", settings.classifier.replicas, turn_seconds, request_router_config=STICKY
+        Classifier, "classifier", settings.classifier.replicas, turn_seconds, request_router_config=BY_SESSION
     ).bind(settings.classifier, settings.cache)
 
     def generator(name: str, engine: GeneratorSettings, roles: Container[Role]) -> Application:
         return deployment(
-            Generator, name, engine.replicas, turn_seconds, by_fullness(engine), request_router_config=STICKY
+            Generator, name, engine.replicas, turn_seconds, by_fullness(engine), request_router_config=BY_SESSION
         ).bind(engine, list(_stages(settings, roles)))
 
     if settings.seeker is None:
@@ -62,7 +62,7 @@ def assemble(settings: Settings) -> Application:
 
 
 def _stages(settings: Settings, roles: Container[Role]) -> Iterator[Stage]:
-    """Every stage that these roles answer under a grammar, in every language, with both lengths of reply."""
+    """Stages of these roles that have a grammar, in every language, with the reply's usual and doubled bound."""
     for folder in settings.packs.values():
         pack = prompts.load(folder)
         for name in StageName:

@@ -5,7 +5,6 @@ from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from opentelemetry.trace import Tracer
 from ray import serve
 
 from psychechat import tracing
@@ -13,9 +12,10 @@ from psychechat.config import ModelSettings
 from psychechat.conversation import Assessment
 from psychechat.engines.base import Call
 from psychechat.engines.scripted import ScriptedClassifier
+from psychechat.tracing import Tracer
 from psychechat_ray.models import classifier_model
 from psychechat_ray.remote import ACCEPTED
-from psychechat_ray.replicas import only_our_errors, seen, settled, shut_down, traced
+from psychechat_ray.replicas import freeze_heap, redact_foreign_errors, shut_down, start_telemetry, traced
 
 if TYPE_CHECKING:
     from psychechat.engines.vllm.classifier import VllmClassifier
@@ -25,15 +25,15 @@ class Classifier:
     _tracer: Tracer = tracing.OFF
 
     async def __init__(self, settings: ModelSettings, cache: Path) -> None:  # type: ignore[misc]  # Serve awaits it
-        self._tracer = seen()
+        self._tracer = start_telemetry()
         # In a thread, so that the replica can be stopped while its engine loads.
         self._engine = await asyncio.to_thread(_engine, settings, cache)
         await self._engine.classify(["warm up"], Call("warm-up", "warm-up"))  # a first pass takes seconds
-        settled()
+        freeze_heap()
 
     async def classify(self, utterances: Sequence[str], call: Call) -> AsyncGenerator[list[Assessment] | None, None]:
         yield ACCEPTED
-        with only_our_errors(), traced(self._tracer, "classify", call, texts=len(utterances)) as its_call:
+        with redact_foreign_errors(), traced(self._tracer, "classify", call, texts=len(utterances)) as its_call:
             assessments = await self._engine.classify(utterances, its_call)
         yield assessments
 

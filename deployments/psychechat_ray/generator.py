@@ -5,17 +5,17 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
-from opentelemetry.trace import Tracer
 from ray import serve
 
 from psychechat import tracing
 from psychechat.config import GeneratorSettings
 from psychechat.engines.base import Call, Delta, Message, Sampling, Stage
 from psychechat.engines.scripted import ScriptedGenerator
+from psychechat.tracing import Tracer
 from psychechat_ray.autoscaling import gauges
 from psychechat_ray.models import generator_model
 from psychechat_ray.remote import ACCEPTED
-from psychechat_ray.replicas import only_our_errors, seen, settled, shut_down, traced
+from psychechat_ray.replicas import freeze_heap, redact_foreign_errors, shut_down, start_telemetry, traced
 
 if TYPE_CHECKING:
     from psychechat.engines.vllm.generator import VllmGenerator
@@ -30,12 +30,12 @@ class Generator:
     """Under way."""
 
     async def __init__(self, settings: GeneratorSettings, stages: Sequence[Stage]) -> None:  # type: ignore[misc]  # Serve awaits it
-        self._tracer = seen()
+        self._tracer = start_telemetry()
         self._gather_seconds = settings.gather_seconds
         # In a thread, so that the replica can be stopped while its engine loads.
         self._engine = await asyncio.to_thread(_engine, settings)
         await self._engine.warm(stages)
-        settled()
+        freeze_heap()
 
     async def generate(
         self, messages: Sequence[Message], stage: Stage, sampling: Sampling, call: Call
@@ -44,7 +44,7 @@ class Generator:
         yield ACCEPTED
         self._streams += 1
         try:
-            with only_our_errors(), traced(self._tracer, "generate", call, stage=stage.name) as its_call:
+            with redact_foreign_errors(), traced(self._tracer, "generate", call, stage=stage.name) as its_call:
                 async with aclosing(self._engine.generate(messages, stage, sampling, its_call)) as deltas:
                     async for delta in deltas:
                         yield delta
@@ -55,7 +55,7 @@ class Generator:
     async def check_fits(self, messages: Sequence[Message], reserve: int) -> AsyncGenerator[int | None, None]:
         """Gives the context's length, so that who asks knows when not to."""
         yield ACCEPTED
-        with only_our_errors():
+        with redact_foreign_errors():
             await self._engine.check_fits(messages, reserve)
         yield self._engine.context_length
 

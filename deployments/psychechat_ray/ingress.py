@@ -1,4 +1,4 @@
-"""The ingress deployment: the API and the pipeline, with engines that are elsewhere."""
+"""Ingress deployment: the API and the pipeline; engines are called by handle."""
 
 import asyncio
 from collections.abc import Mapping
@@ -18,51 +18,50 @@ from psychechat.policy import Policy
 from psychechat.safety.output_guard import Guard
 from psychechat.safety.webhook import WebhookEscalations
 from psychechat.telemetry import Metrics
-from psychechat_ray.metrics import Plane
+from psychechat_ray.metrics import RayMetricsExporter
 from psychechat_ray.models import weights_version
 from psychechat_ray.periodic import Periodic
 from psychechat_ray.remote import RemoteClassifier, RemoteGenerator
 from psychechat_ray.replica_counts import RUNNING, Peers
-from psychechat_ray.replicas import seen, settled
+from psychechat_ray.replicas import freeze_heap, start_telemetry
 
 Handle = DeploymentHandle[Any]
 
 LAST_SECONDS = 5.0
-"""For the events that are still pending when the replica stops; Serve gives it 20 for all."""
+"""Timeout for escalations still pending when the replica stops; Serve allows 20 seconds for all of shutdown."""
 
 
 @serve.ingress()
 class Ingress:
     def __init__(self, settings: Settings, classifier: Handle, counselor: Handle, seeker: Handle | None) -> None:
-        judge, writer = RemoteClassifier(classifier), RemoteGenerator(counselor)
-        actor = RemoteGenerator(seeker) if seeker is not None else writer
-        self._engines: dict[str, RemoteClassifier | RemoteGenerator] = {"classifier": judge, "counselor": writer}
-        if actor is not writer:
-            self._engines["seeker"] = actor
+        remote_classifier, generators = RemoteClassifier(classifier), {"counselor": RemoteGenerator(counselor)}
+        if seeker is not None:
+            generators["seeker"] = RemoteGenerator(seeker)
+        self._engines: dict[str, RemoteClassifier | RemoteGenerator] = {"classifier": remote_classifier, **generators}
         self._auth, self._memory = settings.auth, settings.memory
         self._keyring = Keyring(settings.auth.all_keys())
-        tracer, metrics = seen(), Metrics()
+        tracer, metrics = start_telemetry(), Metrics()
         here = serve.get_replica_context()
-        self._plane = Plane(metrics.registry, here.replica_id.unique_id)
+        self._exporter = RayMetricsExporter(metrics.registry, here.replica_id.unique_id)
         self._peers = Peers(here.app_name, here.deployment) if settings.ingress.autoscaling else None
         self._escalations = WebhookEscalations(settings.escalation, metrics) if settings.escalation.url else None
         memory, keys = open_memory(settings.memory)
         self._pipeline = Pipeline(
-            classifier=judge,
-            counselor=writer,
-            seeker=actor,
+            classifier=remote_classifier,
+            counselor=generators["counselor"],
+            seeker=generators.get("seeker", generators["counselor"]),
             packs=prompts.load_all(settings.packs),
             memory=memory,
             metrics=metrics,
             policy=settings.policy,
             default_language=settings.default_language,
-            generations=lambda: settings.generations(RUNNING),
-            keys=keys,
+            max_sequences=lambda: settings.generations(RUNNING),
+            memory_keys=keys,
             escalations=self._escalations,
             tracer=tracer,
             weights=weights_version(settings),
         )
-        settled()
+        freeze_heap()
 
     def reconfigure(self, user_config: dict[str, Any]) -> None:
         """Swap the policy, and read the keys again, those of clients and those of the memory.
@@ -71,7 +70,7 @@ class Ingress:
         """
         policy, keyring = Policy.model_validate(user_config), Keyring(self._auth.all_keys())
         change_keys(self._pipeline.memory, self._memory)
-        Guard(policy.guard)  # its phrases are compiled now, so that no turn waits for it
+        Guard(policy.guard)  # compiles its phrases now, so that no turn waits for it
         self._pipeline.policy, self._keyring = policy, keyring
 
     def __serve_build_asgi_app__(self) -> FastAPI:
@@ -83,8 +82,8 @@ class Ingress:
         )
 
     async def __del__(self) -> None:
-        """Serve awaits it once no turn is under way any more."""
-        threads: list[Periodic | None] = [getattr(self, name, None) for name in ("_plane", "_peers")]
+        """Awaited by Serve once no turn is running."""
+        threads: list[Periodic | None] = [getattr(self, name, None) for name in ("_exporter", "_peers")]
         for thread in threads:
             if thread is not None:  # __init__ may have failed
                 thread.close()

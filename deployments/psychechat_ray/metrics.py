@@ -1,8 +1,8 @@
-"""The ingress's metrics on Ray's plane: beside vLLM's, Serve's and Ray's own, at the metrics port of each node.
+"""Export of the ingress's metrics through Ray: with vLLM's, Serve's and Ray's own, at each node's metrics port.
 
 Each sample of the registry is set on a Ray gauge of its name, so that a counter keeps its exact value (a Ray counter
-cannot be 0) and a histogram its exact buckets (the agent rebuilds a Ray histogram from the middles of its buckets).
-For Prometheus a type is a comment: `rate` and `histogram_quantile` read these as they read any other.
+cannot be 0) and a histogram its exact buckets (Ray's agent rebuilds its histograms from the middles of buckets).
+Prometheus ignores the type: `rate` and `histogram_quantile` work as on any other metric.
 """
 
 from prometheus_client import CollectorRegistry
@@ -11,14 +11,14 @@ from ray.util.metrics import Gauge
 from psychechat_ray.periodic import Periodic
 
 SECONDS = 2.0
-"""Between two readings. Ray passes them on every ten (`RAY_metrics_report_interval_ms`)."""
+"""Interval between exports. Ray reports every ten seconds (`RAY_metrics_report_interval_ms`)."""
 
 
-class Plane(Periodic):
-    """Reads the registry until it is closed."""
+class RayMetricsExporter(Periodic):
+    """Metrics of one registry as Ray gauges, set anew every SECONDS until it is closed."""
 
     def __init__(self, registry: CollectorRegistry, replica: str) -> None:
-        """`replica` tells the ingress's replicas apart, also where Ray's agent drops its own labels that would."""
+        """`replica`: label that tells the ingress's replicas apart even if Ray's agent drops its own labels."""
         self._registry, self._replica = registry, replica
         self._gauges: dict[str, Gauge] = {}
         super().__init__(self._render, SECONDS, "metrics")

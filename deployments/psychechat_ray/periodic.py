@@ -1,4 +1,4 @@
-"""Work beside the turns, in a thread of its own."""
+"""Periodic background work, in a thread of its own."""
 
 import logging
 import threading
@@ -8,7 +8,7 @@ logger = logging.getLogger(__name__)
 
 
 class Periodic:
-    """Does its work at once and then every so many seconds, until it is closed, whatever the work raises."""
+    """Thread that runs `work` at once and then every `seconds` until closed. Errors are logged, and it goes on."""
 
     def __init__(self, work: Callable[[], None], seconds: float, name: str) -> None:
         self._work, self._seconds, self._name = work, seconds, name

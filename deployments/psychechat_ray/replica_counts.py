@@ -1,8 +1,8 @@
-"""How many replicas there are, as this process last heard: an ingress replica's permits are counted with it.
+"""Replica counts of the deployments, by which an ingress replica sizes its permits.
 
-Of the engines those that calls can reach. Serve tells their routers which replicas run, whenever that changes: nobody
-has to be asked, and a controller that is away takes no permit from anyone. Of the ingress itself, which nobody calls by
-a handle, Serve is asked; only where that number changes, and not often, for there is one controller.
+Engines: pushed by Serve's routers, which learn of every change, so that a lost controller changes nothing. Ingress:
+polled, since it is called by no handle and has no such router; only if it scales, and rarely, since all ask the one
+controller.
 """
 
 from collections.abc import Mapping
@@ -17,15 +17,16 @@ ASK_SECONDS = 10.0
 _running: dict[str, int] = {}
 
 RUNNING: Mapping[str, int] = MappingProxyType(_running)
-"""Replicas by deployment. Serve makes the routers, so there is nothing else that they and the ingress both know."""
+"""Replicas per deployment. Module-level, because Serve constructs the routers and they cannot be handed it."""
 
 
-def hear(deployment: str, replicas: int) -> None:
+def record(deployment: str, replicas: int) -> None:
+    """Called by the routers, and by the poll of `Peers`."""
     _running[deployment] = replicas
 
 
 class Peers(Periodic):
-    """Asks how many replicas a deployment has, until it is closed. Without an answer what was last heard stays."""
+    """Poll of the replica count of a deployment, until closed. Without an answer the last count stays."""
 
     def __init__(self, application: str, deployment: str) -> None:
         self._application, self._deployment = application, deployment
@@ -35,4 +36,4 @@ class Peers(Periodic):
         states = serve.status().applications[self._application].deployments[self._deployment].replica_states
         running = sum(count for state, count in states.items() if state not in ("STARTING", "STOPPING"))
         if running:
-            hear(self._deployment, running)
+            record(self._deployment, running)

@@ -1,4 +1,4 @@
-"""What the deployments have in common: how a replica is run."""
+"""Common parts of the deployments: options, telemetry, errors and shutdown of a replica."""
 
 import gc
 import logging
@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from opentelemetry.trace import Tracer
 from ray import serve
 from ray.serve import Deployment
 from ray.serve.config import AutoscalingPolicy
@@ -16,33 +15,34 @@ from psychechat import logs, tracing
 from psychechat.config import Replicas
 from psychechat.engines.base import Call
 from psychechat.errors import EngineUnavailable, PsycheChatError
+from psychechat.tracing import Tracer
 from psychechat_ray import autoscaling
 
 logger = logging.getLogger(__name__)
 
-_NO_QUEUE = 100_000
-"""Requests that a replica takes at once: more than admission ever lets through, so that no turn waits anywhere else."""
+_MAX_ONGOING_REQUESTS = 100_000
+"""Serve's limit per replica, above what admission ever lets through, so that turns queue in admission only."""
 
 
 def deployment(
     replica: type,
     name: str,
     replicas: Replicas,
-    turn_seconds: float = 90.0,
+    drain_seconds: float = 90.0,
     policy: AutoscalingPolicy | None = None,
     **more: Any,
 ) -> Deployment:
-    """`replica` as a deployment. How many and with what is the operator's choice; the rest is ours.
+    """Serve deployment of the class `replica`, with the operator's counts and resources.
 
-    `turn_seconds`: where replicas come and go with the load, one that goes may finish a turn of so long. `policy`: by
-    what they do.
+    `drain_seconds`: how long a replica that is removed may take to finish its turns; only where replicas come and go.
+    `policy`: autoscaling policy.
     """
     scaling = replicas.autoscaling
-    number = autoscaling.options(scaling, turn_seconds, policy) if scaling else {"num_replicas": replicas.num_replicas}
+    number = autoscaling.options(scaling, drain_seconds, policy) if scaling else {"num_replicas": replicas.num_replicas}
     return serve.deployment(
         name=name,
         **number,
-        max_ongoing_requests=_NO_QUEUE,
+        max_ongoing_requests=_MAX_ONGOING_REQUESTS,
         ray_actor_options={
             "num_cpus": replicas.num_cpus,
             "num_gpus": replicas.num_gpus,
@@ -50,14 +50,14 @@ def deployment(
             "runtime_env": {"env_vars": dict(replicas.env)},
         },
         health_check_period_s=replicas.health_check_seconds,
-        # An engine that cannot start says so soon, instead of being tried twenty times.
+        # An engine that cannot start fails the deployment soon, not after Serve's twenty attempts.
         max_constructor_retry_count=2,
         **more,
     )(replica)
 
 
-def seen() -> Tracer:
-    """This replica's tracer, its logs set up as well; both under the deployment's name."""
+def start_telemetry() -> Tracer:
+    """Tracer of this replica, with logging set up too; both under the deployment's name."""
     service = f"psychechat-{serve.get_replica_context().deployment}"
     logs.configure(service)
     return tracing.tracer(service)
@@ -65,7 +65,7 @@ def seen() -> Tracer:
 
 @contextmanager
 def traced(tracer: Tracer, work: str, call: Call, **attributes: str | int) -> Iterator[Call]:
-    """A span for an engine's work, below the stage that asks for it, and the call to hand to the engine."""
+    """Span of an engine's work, as a child of the calling stage's; yields the call to pass to the engine."""
     logs.request_id.set(call.request_id)
     named = {f"psychechat.{name}": value for name, value in {**attributes, "request_id": call.request_id}.items()}
     with tracing.continued(tracer, work, call.trace, named) as headers:
@@ -73,10 +73,10 @@ def traced(tracer: Tracer, work: str, call: Call, **attributes: str | int) -> It
 
 
 @contextmanager
-def only_our_errors() -> Iterator[None]:
-    """Around what a replica does: Ray logs what leaves it, text and all, and a foreign error may quote the request.
+def redact_foreign_errors() -> Iterator[None]:
+    """Replacement of every error that is not ours by EngineUnavailable.
 
-    Raises EngineUnavailable in the place of any error that is not ours.
+    Ray logs errors that leave a replica with their text, and a foreign error's may quote the request.
     """
     try:
         yield
@@ -87,13 +87,13 @@ def only_our_errors() -> Iterator[None]:
         raise EngineUnavailable("The engine failed this request.") from None
 
 
-def settled() -> None:
-    """What was loaded for the replica stays as long as it does: the garbage collector need not walk through it."""
+def freeze_heap() -> None:
+    """Exclude all live objects from garbage collection: they live as long as the replica does."""
     gc.collect()
     gc.freeze()
 
 
 def shut_down(engine: object) -> None:
-    """End the engine's processes. None, or an engine that has none, is no error."""
+    """Shutdown of the engine; a no-op without a `shutdown` method."""
     if callable(shutdown := getattr(engine, "shutdown", None)):
         shutdown()

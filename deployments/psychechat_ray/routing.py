@@ -1,4 +1,4 @@
-"""Which replica a call goes to. Serve carries this module's code to every process that calls a deployment."""
+"""Routing of calls to replicas. Serve ships this module's code to every process that calls a deployment."""
 
 from typing import Any
 
@@ -8,13 +8,14 @@ from ray.serve.experimental.consistent_hash_router import ConsistentHashRouter
 from psychechat_ray import replica_counts
 
 
-class Sticky(ConsistentHashRouter):
-    """Calls of one session meet the same replica. Counts the replicas, of which Serve tells it."""
+class SessionRouter(ConsistentHashRouter):
+    """Router with session affinity; it also records how many replicas calls can reach."""
 
     def update_replicas(self, replicas: list[Any]) -> None:
+        """Called by Serve on every change; the count is recorded since admission sizes its permits by it."""
         super().update_replicas(replicas)
-        replica_counts.hear(self._deployment_id.name, len(replicas))
+        replica_counts.record(self._deployment_id.name, len(replicas))
 
 
-STICKY = RequestRouterConfig(request_router_class=Sticky)  # type: ignore[arg-type]
-"""An ingress behind HAProxy cannot have a router of its own."""
+BY_SESSION = RequestRouterConfig(request_router_class=SessionRouter)  # type: ignore[arg-type]
+"""Router config of the deployments that are called by handle; not for the ingress, where HAProxy picks the replica."""
