@@ -1,4 +1,4 @@
-"""The hand-offs of a turn, in the order in which they come into being. All are frozen: a stage makes a new one."""
+"""Value types of a turn, in the order in which they come into being. All are frozen: a stage makes a new one."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,13 +14,13 @@ Phase = Literal["exploration", "insight", "action"]
 ReactionType = Literal["normal", "silent", "sentimental", "hostile"]
 Mode = Literal["agent", "llm"]
 Reason = Literal["crisis", "unknown_risk", "raised_risk", "sharp_shift", "low_risk", "busy", "pinned", "undecided"]
-"""Why a turn takes its mode. `undecided`: it ended before the router had spoken."""
+"""Why a turn takes its mode. `undecided`: it ended before the router decided."""
 Source = Literal["backstop", "classifier"]
 """Who noticed a crisis: the listed phrases, or the risk head."""
 Answered = Literal["reply", "safe_template", "unanswered"]
-"""`unanswered`: the client left, or the server stopped, before there was a reply."""
+"""What the seeker got. `unanswered`: the client left, or the server stopped, before there was a reply."""
 Cause = Literal["method", "encouragement", "diagnosis"]
-"""What the output guard stops: how to do harm or with what, a push towards it, a diagnosis."""
+"""What the output guard finds in a reply: a method or means of harm, encouragement to it, a diagnosis."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,23 +31,23 @@ class Utterance:
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """What the client sent: the utterances so far, the seeker's newest one last, and the operator's notes."""
+    """Messages of a request: the utterances so far, the seeker's newest last, and the operator's notes."""
 
     utterances: tuple[Utterance, ...]
     operator_notes: tuple[str, ...] = ()
 
     @property
     def newest(self) -> str:
-        """What the seeker has said since the counselor's last reply, which may be several messages."""
+        """Text of all that the seeker said since the counselor's last reply; of several messages, one per line."""
         unanswered = takewhile(lambda utterance: utterance.speaker == "seeker", reversed(self.utterances))
         return "\n".join(reversed([utterance.text for utterance in unanswered]))
 
 
 @dataclass(frozen=True, slots=True)
 class Assessment:
-    """What the classifier says of one utterance: calibrated probabilities, before any threshold.
+    """Classifier's answer for one utterance: calibrated probabilities, before any threshold.
 
-    `groups` maps each emotion group to its (absent, low, mid, high); `risk` maps each severity to its share.
+    `groups` maps each emotion group to its (absent, low, mid, high); `risk` maps each severity to its probability.
     """
 
     groups: Mapping[Group, tuple[float, float, float, float]]
@@ -55,7 +55,7 @@ class Assessment:
 
     @property
     def is_finite(self) -> bool:
-        """A NaN would fail every comparison with a threshold, and so read as no risk."""
+        """Whether all probabilities are. A NaN would fail every comparison with a threshold, and so read as no risk."""
         shares = [share for columns in self.groups.values() for share in columns] + list(self.risk.values())
         return all(map(isfinite, shares))
 
@@ -68,7 +68,7 @@ class Assessment:
 
 @dataclass(frozen=True, slots=True)
 class EmotionAnalysis:
-    """Stage 1: the seeker's emotions, what caused them and how they moved. The last three may be empty early on."""
+    """Stage 1: the seeker's emotions, their cause and their course. The last three fields may be empty early on."""
 
     labels: tuple[Label, ...]
     analysis: str
@@ -79,7 +79,7 @@ class EmotionAnalysis:
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """Stage 2: a reply that nobody has seen yet."""
+    """Stage 2: a reply before its review."""
 
     phase: Phase
     strategy: str
@@ -88,7 +88,7 @@ class Draft:
 
 @dataclass(frozen=True, slots=True)
 class Reaction:
-    """Stage 3: one way in which the seeker may take the draft."""
+    """Stage 3: one simulated reaction of the seeker to the draft."""
 
     type: ReactionType
     response: str
@@ -96,7 +96,7 @@ class Reaction:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What the review says of one reaction."""
+    """Review's judgement of one reaction."""
 
     analysis: str
     passed: bool
@@ -104,7 +104,7 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Review:
-    """Stage 4. Any failed reaction fails the draft; only then are there suggestions."""
+    """Stage 4: verdicts and suggestions. Any failed reaction fails the draft; only then are there suggestions."""
 
     verdicts: tuple[Verdict, ...]
     passed: bool
@@ -114,7 +114,7 @@ class Review:
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """One draft with the reactions it was tried on and the review it got."""
+    """One draft, its simulated reactions and its review."""
 
     draft: Draft
     reactions: tuple[Reaction, ...]
@@ -123,12 +123,12 @@ class Round:
 
 @dataclass(frozen=True, slots=True)
 class EmotionMemory:
-    """What is kept between the turns of a conversation."""
+    """Memory that one turn leaves for the next: labels and analysis."""
 
     session_id: str
     language: Language
     labels: tuple[Label, ...] | None = None
-    """What the classifier found last turn; None if it could not tell."""
+    """Labels of the latest turn with an assessment; None before the first of those."""
     analysis: EmotionAnalysis | None = None
 
     @property
@@ -138,7 +138,7 @@ class EmotionMemory:
 
 @dataclass(frozen=True, slots=True)
 class Thresholds:
-    """Probabilities from which on something counts as present. The policy's."""
+    """Probabilities from which on something counts as present, as the policy sets them."""
 
     emotion: float
     risk: Mapping[Severity, float]
@@ -146,20 +146,20 @@ class Thresholds:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """The seeker's newest message as this turn reads it, so far: by phrases, by the classifier, after the memory."""
+    """Reading of the newest message: phrase alarm, assessment, previous memory, and what follows from them."""
 
     language: Language
     thresholds: Thresholds
     alarm: bool = False
-    """Whether one of the backstop's phrases is in it."""
+    """Whether one of the backstop's phrases is in the message."""
     memory: EmotionMemory | None = None
-    """What the turn before left; None at a conversation's first turn, or where it was lost."""
+    """Memory of the previous turn; None at a conversation's first turn, or where it was lost."""
     assessment: Assessment | None = None
-    """None: the classifier has not answered, or could not."""
+    """None until the classifier has answered, and if it fails."""
 
     @property
     def severity(self) -> Severity | None:
-        """The classifier's, and never less than a crisis once a phrase was found. None: nobody could tell."""
+        """Severity by the classifier, raised to a crisis by an alarm. None: unknown risk (no assessment, no alarm)."""
         if self.assessment is None:
             return CRISIS if self.alarm else None
         severity = self.assessment.severity(self.thresholds.risk)
@@ -171,12 +171,12 @@ class Reading:
 
     @property
     def source(self) -> Source:
-        """Who noticed the crisis, if it is one."""
+        """Who noticed the crisis; only meaningful in one."""
         return "backstop" if self.alarm else "classifier"
 
     @property
     def risk(self) -> Mapping[Severity, float]:
-        """The risk head's probabilities, without the phrases; none where it gave no answer."""
+        """Probabilities of the risk head alone, whatever phrases were found. Empty mapping without an assessment."""
         return self.assessment.risk if self.assessment else {}
 
     @property
@@ -185,7 +185,7 @@ class Reading:
 
     @property
     def labels(self) -> tuple[Label, ...] | None:
-        """Of the emotions, the surest first. None: the classifier could not tell."""
+        """Labels of the emotions, the most probable first. None without an assessment."""
         return tuple(emotion.label for emotion in self.emotions) if self.assessment else None
 
     @property
@@ -201,31 +201,31 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """The router's: which mode answers, and why."""
+    """Router's decision: which mode answers, and why."""
 
     mode: Mode
     reason: Reason
     crisis: bool
-    """A crisis turn always gets an answer, with resources, whatever fails. No pinned mode switches that off."""
+    """Whether the turn is a crisis: then it is answered with resources, whatever fails and whichever mode is pinned."""
 
 
 @dataclass(frozen=True, slots=True)
 class StageInputs:
-    """All that a stage may be told. Which of it a stage is told is the pack's choice."""
+    """Inputs of a stage's prompt: all that it may show; the pack chooses what it shows."""
 
     conversation: Conversation
     reading: Reading | None = None
-    """None: nothing was read, as in a prompt of the conversation alone."""
+    """None for prompts built from the conversation alone."""
     analysis: EmotionAnalysis | None = None
     rounds: tuple[Round, ...] = ()
-    """The rounds of this turn that the review refused, oldest first."""
+    """Rounds of this turn that the review refused, oldest first."""
     draft: Draft | None = None
     reactions: tuple[Reaction, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class AgentOutcome:
-    """What Agent Mode came to: the analysis, and every draft with what the review said of it."""
+    """Result of Agent Mode: the analysis, and every round."""
 
     analysis: EmotionAnalysis
     rounds: tuple[Round, ...]
@@ -236,62 +236,62 @@ class AgentOutcome:
 
     @property
     def response(self) -> str:
-        """The last draft's. It may leave only if it passed."""
+        """Text of the last draft. It may be sent only if `passed`."""
         return self.rounds[-1].draft.response
 
 
 @dataclass(frozen=True, slots=True)
 class TokenLogprob:
-    """A token of an answer and how likely it was. A character may be spread over several: `bytes` add up to it."""
+    """Token of an answer and its log probability. The `bytes` of several may add up to one character."""
 
     text: str
     bytes: bytes
-    """None at all for a special token, such as the end's: it is not in the answer's text."""
+    """UTF-8 bytes; empty for a special token, such as the end of sequence, which is not in the answer's text."""
     logprob: float
     top: tuple["TokenLogprob", ...] = ()
-    """The likeliest tokens at this place, the likeliest first. They have no `top` of their own."""
+    """Most probable tokens at this position, the likeliest first. They have no `top` of their own."""
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """One reply to a turn. `content_filter` means that fixed words spoke in the model's place, or ended its reply."""
+    """One reply to a turn. `content_filter`: the safe template replaced the reply, or the guard cut it."""
 
     text: str
     finish_reason: Literal["stop", "length", "content_filter"]
     logprobs: tuple[TokenLogprob, ...] | None = None
-    """Of each of its tokens, if they were asked for and the text is a model's as it wrote it."""
+    """Log probabilities of its tokens, if asked for and if the text is the model's own, unchanged."""
     cause: Cause | None = None
-    """What the output guard found in what the model wrote."""
+    """What the output guard found in the model's text."""
     fallback: bool = False
     """Whether this is the safe template."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReplyDelta:
-    """Some of a reply, on its way out. `index` is the choice it belongs to."""
+    """Piece of a reply on its way to the client. `index`: the choice it belongs to."""
 
     index: int = 0
     content: str = ""
     reasoning: str = ""
     logprobs: tuple[TokenLogprob, ...] = ()
-    """Of the content's tokens, where they were asked for."""
+    """Log probabilities of the content's tokens, if asked for."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """The end of a turn: what the seeker reads, and what it was made from."""
+    """Result of a turn: what the seeker reads, and what it was made from."""
 
     choices: tuple[Choice, ...]
     reading: Reading
     decision: Decision
     session: str | None = None
-    """What this turn is remembered as, and can be forgotten by; None where it is not."""
+    """Session id that the memory is kept under; None if it is not kept."""
     agent: AgentOutcome | None = None
-    """None in LLM Mode, and where Agent Mode came to nothing."""
+    """None in LLM Mode, or if Agent Mode failed."""
 
     @property
     def rounds(self) -> int:
-        """Drafts that were reviewed."""
+        """Number of drafts that were reviewed."""
         return len(self.agent.rounds) if self.agent else 0
 
     @property
@@ -301,13 +301,13 @@ class Reply:
 
     @property
     def fallback(self) -> bool:
-        """Whether the safe template answered, in every choice."""
+        """Whether every choice is the safe template."""
         return all(choice.fallback for choice in self.choices)
 
 
 @dataclass(frozen=True, slots=True)
 class ReplyModeration:
-    """What the risk head says of one reply; never less than a crisis where the backstop has hit."""
+    """Risk of one reply; at least a crisis if a phrase of the backstop is in it."""
 
     severity: Severity
     risk: Mapping[Severity, float]
@@ -319,7 +319,10 @@ class ReplyModeration:
 
 @dataclass(frozen=True, slots=True)
 class CrisisTurn:
-    """A crisis turn that has ended, however it did. `conversation` and who speaks tell turns apart."""
+    """Escalation event of a crisis turn, however it ended.
+
+    Conversation, speaker fields and time make the event's id, so that a resend is the same event.
+    """
 
     conversation: Conversation
     reading: Reading
@@ -328,14 +331,15 @@ class CrisisTurn:
     request_id: str
     tenant: str
     session_id: str | None
-    """None: the turn ended before it had one."""
+    """Session id of the turn; None if it ended before one was assigned."""
     named_session: str | None
+    """Session id that the client sent."""
     end_user: str | None
-    """Who the client says is speaking."""
+    """Speaker's id, as the client sent it."""
     locale: str
-    """The entry of the policy's resources that is the seeker's."""
+    """Key of the policy's resources that were chosen for the seeker."""
 
     @property
     def severity(self) -> Severity:
-        """The reading's, which is that of a crisis."""
+        """Severity of the reading; at least a crisis."""
         return max(self.reading.severity or CRISIS, CRISIS)

@@ -1,22 +1,22 @@
-"""Everything that can go wrong with a turn. Raised where it is noticed, answered once, in `api/errors.py`.
+"""Errors of a turn. Raised where they are noticed, turned into a response in one place, `api/http/errors.py`.
 
 PsycheChatError
-├── InvalidRequest              the client can mend it
+├── InvalidRequest              the client can fix it
 │   ├── UnsupportedParameter
 │   ├── UnknownModel
 │   └── ContextLengthExceeded
-├── Unauthorized                no API key, or one that is not known
+├── Unauthorized                no API key, or an unknown one
 ├── Overloaded                  come back later
 ├── DeadlineExceeded            the turn's time is up
 ├── EngineUnavailable           an engine is starting, restarting or gone
-│   └── ReplicaDied             with the call: another may take it
-├── MemoryUnavailable           nothing can be forgotten now
-└── StageFailed                 a model did not give what its stage needs, after all tries
+│   └── ReplicaDied             during the call; another replica can take it
+├── MemoryUnavailable           a session cannot be forgotten now
+└── StageFailed                 a stage got no usable answer from its model in any attempt
 """
 
 
 class PsycheChatError(Exception):
-    """Messages are for the client: they name fields and numbers, never a word anyone wrote."""
+    """Base class. Messages are for the client: they name fields and numbers, and never quote the conversation."""
 
 
 class InvalidRequest(PsycheChatError):
@@ -81,7 +81,7 @@ class MemoryUnavailable(PsycheChatError):
 
 
 class StageFailed(PsycheChatError):
-    """`stage` is the stage's name; what the model wrote is not kept."""
+    """`stage`: the stage's name. The model's text is not kept."""
 
     def __init__(self, stage: str) -> None:
         super().__init__(f"The {stage} stage gave no usable answer.")

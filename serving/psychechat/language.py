@@ -1,4 +1,4 @@
-"""Which of the two languages a conversation is held in."""
+"""Language detection: which of the two languages a conversation is in."""
 
 from itertools import chain
 
@@ -7,10 +7,10 @@ from psychechat.emotion import Language
 
 
 def detect(text: str, least: int = 2) -> Language | None:
-    """The language that a text is clearly written in as a whole, or None.
+    """Language in which the text as a whole is clearly written, or None.
 
     Clearly Chinese: at least half of its letters are Han. Clearly English: none are, and some are plain Latin. Either
-    way it takes `least` Han characters or words: a greeting, a name or a mixture says nothing.
+    way at least `least` Han characters or words are needed: a greeting, a name or a mixture gives None.
     """
     letters = [character for character in text if character.isalpha()]
     han = sum("一" <= character <= "鿿" for character in letters)
@@ -22,11 +22,11 @@ def detect(text: str, least: int = 2) -> Language | None:
 
 
 _TO_SWITCH = 4
-"""Words or Han characters of a message that is long enough to change the language of a conversation."""
+"""Fewest words or Han characters of a message that may change the language of a conversation."""
 
 
 def choose(conversation: Conversation, default: Language) -> Language:
-    """The language of the first seeker message that has one, until a whole later message is clearly in the other."""
+    """Language of the first seeker message that has one, until a later message of some length is clearly in another."""
     spoken = [utterance.text for utterance in conversation.utterances if utterance.speaker == "seeker"]
     clear = (detect(text, _TO_SWITCH) for text in reversed(spoken))
     hinted = (detect(text) for text in spoken)

@@ -1,4 +1,4 @@
-"""Our own log lines as JSON, one a line, where PSYCHECHAT_LOG_FORMAT is `json`. No line holds a word anyone wrote."""
+"""JSON log lines of our own loggers, if PSYCHECHAT_LOG_FORMAT is `json`. They never hold text of a conversation."""
 
 import logging
 import os
@@ -13,11 +13,11 @@ from psychechat import tracing
 FORMATS = ("text", "json")
 
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
-"""Of the request that is being answered."""
+"""Id of the request that is being handled."""
 
 
 class JSONLines(logging.Formatter):
-    """`extra={"fields": {...}}` of a call is written beside the rest."""
+    """Formatter: one JSON object per line. `extra={"fields": {...}}` of a log call adds its fields."""
 
     def __init__(self, service: str) -> None:
         super().__init__()
@@ -42,9 +42,9 @@ class JSONLines(logging.Formatter):
 
 
 def configure(service: str) -> None:
-    """For this process, as the environment says. Text is Python's own, from warnings on.
+    """Logging of this process, by the environment. `text` leaves Python's own, which shows warnings and above.
 
-    Raises ValueError for a format that is none.
+    Raises ValueError for an unknown format.
     """
     asked = os.environ.get("PSYCHECHAT_LOG_FORMAT", "text")
     if asked not in FORMATS:
@@ -61,11 +61,11 @@ def configure(service: str) -> None:
 
 
 def log_unforeseen(logger: logging.Logger, request_id: str, error: Exception) -> None:
-    """Of what nobody thought of: its kind and where it happened, without the message, which may quote someone."""
+    """Unexpected error: its type and place, without the message, which may quote the conversation."""
     last = traceback.extract_tb(error.__traceback__)[-1]
     logger.error("request %s: unforeseen %s at %s:%s", request_id, type(error).__name__, last.filename, last.lineno)
 
 
 def log_kind(logger: logging.Logger, request_id: str, error: Exception, consequence: str) -> None:
-    """An error may quote the conversation, so only its kind is logged."""
+    """Expected error: its type and consequence, without the message, which may quote the conversation."""
     logger.error("request %s: %s; %s", request_id, type(error).__name__, consequence)

@@ -1,6 +1,6 @@
-"""Who may go on and who waits: permits for classification, at the door, and for generation, once the risk is known.
+"""Admission queues: a permit before classification (the door), another before generation, when the rank is known.
 
-These are the only queues that hold a turn. An engine's own holds what was let through, and knows its priority.
+Turns wait in no other queue: an engine's own holds requests that were admitted, by their priority.
 """
 
 import asyncio
@@ -18,15 +18,15 @@ from psychechat.policy import Policy
 from psychechat.telemetry import Metrics
 
 _BYTES_PER_TOKEN = 4
-"""Of UTF-8: a little under what encoders make of English, a little over for Chinese."""
+"""UTF-8 bytes per token; a little below what encoders average in English, a little above in Chinese."""
 
 
 Permit = ExitStack
-"""Something of a lane, given back where its `with` ends, or earlier by `close`."""
+"""Capacity held in a lane; released at the end of `with`, or earlier by `close`."""
 
 
 class Rank(IntEnum):
-    """Who goes first. When a queue is full, the last of the lowest rank makes room for a higher one."""
+    """Priority in a queue. When it is full, the last waiter of the lowest rank is displaced by one of a higher rank."""
 
     CRISIS = 0
     RAISED = 1
@@ -36,17 +36,18 @@ class Rank(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What a lane lets through, in its own unit (tokens or sequences)."""
+    """Limits of a lane, in its own unit (tokens or sequences)."""
 
     capacity: int
+    """Total that may be held at once."""
     ordinary: int
-    """What all that is no crisis may hold of it."""
+    """Capacity for all non-crisis work; the rest is kept for crises."""
     max_waiting: int
-    """How many may wait; those in a crisis are not counted."""
+    """Queue limit for non-crisis waiters."""
     seconds: float
-    """How long each may wait."""
+    """Wait limit of non-crisis work."""
     crisis_seconds: float
-    """How long a crisis may; 0 lets it in over the bounds."""
+    """Wait limit of a crisis; at 0 it skips the queue and may exceed capacity."""
 
 
 class Admission:
@@ -73,7 +74,7 @@ class Admission:
 
 
 def estimate_tokens(text: str) -> int:
-    """About what the text costs a classifier."""
+    """Estimated cost of classifying the text, without a tokenizer."""
     return 1 + len(text.encode()) // _BYTES_PER_TOKEN
 
 
@@ -86,10 +87,10 @@ class _Waiter:
 
 
 class Lane:
-    """Permits of one kind. Waiters go by rank, then first come, first served.
+    """Permits of one kind. Waiters are served by rank, then first come, first served.
 
-    The bounds may change at any time. Who holds a permit keeps it; who waits hears of more room from whoever comes or
-    goes next.
+    Bounds are read again at each acquire and release; raising them wakes waiters only then, and lowering them takes
+    back no permit.
     """
 
     def __init__(
@@ -111,16 +112,16 @@ class Lane:
         return bool(self._waiting) or not self._fits(Rank.ORDINARY, 1)
 
     def max_cost(self, rank: Rank) -> int:
-        """What work of this rank may hold in all. Bulk gets half, so that it never shuts the lane to a turn."""
+        """Cap on all non-crisis work for a request of this rank to enter. Bulk stops at half of it, for turns' sake."""
         ordinary = self._bounds().ordinary
         return max(1, ordinary // 2) if rank is Rank.BULK else ordinary
 
     async def acquire(self, rank: Rank, cost: int = 1, *, seconds: float | None = None) -> Permit:
-        """A permit, at once or after a wait: `seconds` at most, or what the bounds say. 0 waits for nothing.
+        """Permit, at once or after a wait of at most `seconds` (None: the bounds'); 0: fail at once, a crisis enters.
 
-        What costs more than there is gets all there is.
+        `cost` is capped at max_cost(rank), also for a crisis.
 
-        Raises Overloaded if too many wait already, if the wait is over, or if a higher rank needs the place.
+        Raises Overloaded if the queue is full, if the wait times out, or if a higher rank displaces this request.
         """
         self._wake()
         bounds = self._bounds()
@@ -152,7 +153,7 @@ class Lane:
         return self._permit(waiter)
 
     def try_acquire(self, cost: int) -> Permit | None:
-        """A permit for what could also be done without one, if there is room for it all that no one waits for."""
+        """Permit for optional work, never queued; None unless all of `cost` fits and the queue is empty."""
         if self._waiting or cost > self.max_cost(Rank.ORDINARY) or not self._fits(Rank.ORDINARY, cost):
             return None
         self._number += 1
@@ -161,7 +162,7 @@ class Lane:
         return self._permit(waiter)
 
     def _fits(self, rank: Rank, cost: int) -> bool:
-        # One that waits may have come when there was more, and could else never go.
+        # A waiter's cost may date from when the bounds were wider; uncapped it could never fit.
         cost = min(cost, self.max_cost(rank))
         if self._held + cost > self._bounds().capacity:
             return False
@@ -185,10 +186,10 @@ class Lane:
         self._wake()
 
     def _wake(self) -> None:
-        """Let in whom there is room for now, in their order."""
+        """Grant permits to waiters in order, up to the first that does not fit."""
         while self._waiting and self._fits(self._waiting[0].rank, self._waiting[0].cost):
             waiter = self._waiting.pop(0)
-            if not waiter.granted.done():  # else it is about to leave
+            if not waiter.granted.done():  # else its wait was cancelled
                 self._take(waiter)
                 waiter.granted.set_result(None)
 
@@ -201,10 +202,10 @@ class Lane:
             last.granted.set_exception(self._refusal("displaced", last.cost))
 
     def _leave(self, waiter: _Waiter) -> None:
-        """Its wait broke off: out of the queue with it, or back with what it was given in that very moment."""
+        """Cleanup of a cancelled wait: leave the queue, or release a permit granted at the same moment."""
         if waiter in self._waiting:
             self._waiting.remove(waiter)
-            self._wake()  # it may have held up others, who fit
+            self._wake()  # those behind it may fit
         elif not waiter.granted.cancelled() and waiter.granted.exception() is None:
             self._give_back(waiter)
 
@@ -214,7 +215,7 @@ class Lane:
 
 
 class _Pace:
-    """How fast permits came back of late, and so how long it takes until a place is free."""
+    """Rate of recent releases, from which a refusal's retry time is estimated."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -224,7 +225,7 @@ class _Pace:
         self._returns.append((self._clock(), cost))
 
     def seconds(self, cost: int) -> float:
-        """Until this much has come back; between one second and one minute."""
+        """Estimated seconds until `cost` is released; between one second and one minute."""
         now = self._clock()
         while self._returns and now - self._returns[0][0] > _RECENT_SECONDS:
             self._returns.popleft()
@@ -237,5 +238,5 @@ class _Pace:
 
 _RETURNS = 64
 _RECENT_SECONDS = 30.0
-"""Returns older than this say nothing about the pace of now."""
+"""Releases older than this are ignored."""
 _RETRY = (1.0, 60.0)

@@ -1,4 +1,4 @@
-"""The wire, put together: plain FastAPI, handed the pipeline it speaks for. Nothing here knows of Ray."""
+"""App factory: plain FastAPI around a pipeline, independent of Ray."""
 
 import time
 from collections.abc import Callable
@@ -26,7 +26,7 @@ def create_app(
     keyring: Callable[[], Keyring] = lambda: Keyring({}),
     open_metrics: bool = True,
 ) -> FastAPI:
-    """`keyring` is asked at every request, so that keys may change. `open_metrics`: `/metrics` needs none."""
+    """`keyring` is called per request, so that keys may change. `open_metrics`: `/metrics` needs no key."""
     app = FastAPI(
         title="PsychēChat",
         description="Emotion-aware counselling replies over OpenAI's chat API. It detects and routes; it is no "

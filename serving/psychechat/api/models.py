@@ -13,7 +13,7 @@ from psychechat.errors import UnknownModel
 
 
 def router(created: int) -> APIRouter:
-    """`created` is Unix time in seconds: when this server started."""
+    """`created`: Unix time in seconds at which this server started."""
     routes = APIRouter()
 
     def model(name: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""`DELETE /v1/sessions/{id}`: forget what a session's turns have left in memory."""
+"""`DELETE /v1/sessions/{id}`: deletes what a session's turns have stored in memory."""
 
 from fastapi import APIRouter, Request
 from starlette.exceptions import HTTPException

@@ -1,4 +1,4 @@
-"""What the pipeline asks of a model, whatever runs it: two Protocols and the values that cross them.
+"""Interface of the engines: two Protocols and the values that cross them.
 
 Implementations: `scripted` (answers from a table), `vllm` (the real engines), `psychechat_ray.remote` (either of
 them behind a Ray Serve handle).
@@ -16,7 +16,7 @@ FinishReason = Literal["stop", "length", "abort"]
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """Who asks and how urgently. Travels with every engine call of a turn."""
+    """Context of an engine call: who asks, how urgently, until when. Passed with every call of a turn."""
 
     request_id: str
     session_id: str
@@ -48,7 +48,7 @@ class StageName(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """How one generation must come out.
+    """Constraints on the output of one generation.
 
     `schema` is the JSON schema that constrains what follows the thinking; None means free text.
     """
@@ -57,12 +57,12 @@ class Stage:
     thinks: bool = False
     schema: Mapping[str, Any] | None = None
     tells_thinking: bool = True
-    """Whether the deltas carry the thinking's text. Where nobody is shown it, its tokens need not travel."""
+    """Whether the deltas carry the thinking's text; where it is not shown, its tokens need not be sent."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """Greedy unless told. `max_tokens` bounds thinking and answer together."""
+    """Sampling parameters, greedy by default. `max_tokens` bounds thinking and answer together."""
 
     max_tokens: int
     temperature: float = 0.0
@@ -70,10 +70,10 @@ class Sampling:
     presence_penalty: float = 0.0
     frequency_penalty: float = 0.0
     stop: tuple[str, ...] = ()
-    """End the reply, and are no part of it. The thinking may hold them."""
+    """Stop strings: they end the reply and are not part of it. In the thinking they are ignored."""
     seed: int | None = None
     logprobs: int | None = None
-    """How many alternatives to tell with each token of the answer, 0 for none; None: no probabilities at all."""
+    """Number of alternatives per token of the answer; 0: the token's own probability only. None: no probabilities."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,25 +96,25 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """A piece of a generation. The last one carries `finish_reason` and `usage`."""
+    """Piece of a generation. The last one carries `finish_reason` and `usage`."""
 
     content: str = ""
     reasoning: str = ""
     finish_reason: FinishReason | None = None
     usage: Usage | None = None
     logprobs: tuple[TokenLogprob, ...] = ()
-    """Of the answer's tokens alone, where asked for. They may run ahead of `content`, which holds text back."""
+    """Log probabilities of the answer's tokens, if asked for. They may come before their text, which is held back."""
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What an engine has to do at this moment, as vLLM's gauges of these names have it."""
+    """Current load of an engine, as in vLLM's gauges of these names."""
 
     num_requests_running: int = 0
     num_requests_waiting: int = 0
     """In the engine's own queue."""
     kv_cache_usage_perc: float = 0.0
-    """Of one, in spite of its name."""
+    """From 0 to 1, in spite of its name."""
 
 
 class Generator(Protocol):
@@ -135,5 +135,5 @@ class Generator(Protocol):
 
 class Classifier(Protocol):
     async def classify(self, utterances: Sequence[str], call: Call) -> list[Assessment]:
-        """One assessment an utterance, in order. Raises EngineUnavailable if the engine is gone."""
+        """One assessment per utterance, in order. Raises EngineUnavailable if the engine is gone."""
         ...

@@ -1,4 +1,4 @@
-"""What is remembered between turns, and under which key."""
+"""Interface of the emotion memory between turns, and the keys that values are stored under."""
 
 import hashlib
 from collections.abc import Sequence
@@ -11,30 +11,30 @@ TOMBSTONE_SECONDS = 86_400
 
 
 class Unreadable(Exception):
-    """There is a value, but it is none that this process can read. The message says no more than why."""
+    """Stored value that this process cannot read. The message gives the reason, and nothing of the value."""
 
 
 class Memory(Protocol):
-    """Losing an entry costs the turn its history of shifts; it is never an error. Keys are those of `Keys`."""
+    """Store of emotion memories, by keys of `Keys`. A lost entry costs a turn its shift and is never an error."""
 
     async def recall(self, key: bytes) -> EmotionMemory | None:
-        """Raises Unreadable, or whatever goes wrong on the way to where values are kept."""
+        """Value under the key, if any. Raises Unreadable, or any error of the backend."""
         ...
 
     async def remember(self, keys: Sequence[bytes], memory: EmotionMemory, *, session: bytes, age: float) -> bool:
-        """Keep one value under each key, as the session's. False, and nothing kept, if the session was forgotten since
-        the turn began, `age` seconds ago.
+        """Store the value under each key, as the session's. False, and nothing stored, if the session was forgotten
+        since the turn began, `age` seconds ago.
         """
         ...
 
     async def forget(self, session: bytes) -> None:
-        """Drop all that turns of this session have kept, and whatever those still under way would keep."""
+        """Delete all that turns of this session have stored, and refuse what turns under way would store."""
         ...
 
 
 class Keys:
-    """Keys that reveal nothing of what they stand for: keyed BLAKE2b, 32 bytes, of a tenant and either a session
-    that the client named or the conversation up to and including a counselor's reply.
+    """Keys that do not reveal what was hashed: keyed BLAKE2b, 32 bytes, of a tenant and either a session id or the
+    conversation up to and including a counselor's reply.
 
     An OpenAI client sends the whole conversation each time, so what it sends next starts with the same words.
     """
@@ -43,17 +43,17 @@ class Keys:
         self._secret = secret
 
     def of_session(self, tenant: str, session: str) -> bytes:
-        """Names a session, and is where a session that the client named is found."""
+        """Id of the session for `forget`; also the key of its memory, if the client sent the session id."""
         return self._hash("session", tenant, session)
 
     def before(self, tenant: str, conversation: Conversation) -> bytes | None:
-        """Where the previous turn left its memory; None at a conversation's first turn."""
+        """Key of the previous turn's memory; None at a conversation's first turn."""
         utterances = conversation.utterances
         last_reply = max((i for i, u in enumerate(utterances) if u.speaker == "counselor"), default=None)
         return None if last_reply is None else self._of_utterances(tenant, utterances[: last_reply + 1])
 
     def after(self, tenant: str, conversation: Conversation, reply: str) -> bytes:
-        """Where this turn leaves its memory."""
+        """Key of this turn's memory."""
         return self._of_utterances(tenant, (*conversation.utterances, Utterance("counselor", reply)))
 
     def _of_utterances(self, tenant: str, utterances: tuple[Utterance, ...]) -> bytes:

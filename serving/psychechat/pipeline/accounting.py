@@ -1,6 +1,6 @@
-"""What is told of a turn once it has ended: its key's charge, metrics, the span, and a crisis to those who must know.
+"""Accounting after a turn: quota, metrics, span, escalation.
 
-What goes wrong here takes back no reply.
+Errors here are logged and never change the reply.
 """
 
 import logging
@@ -26,6 +26,7 @@ from psychechat.telemetry import FallbackCause, Metrics
 logger = logging.getLogger(__name__)
 
 TurnStatus = Literal["reply", "safe_template", "refused", "error"]
+"""Metric label of how a turn ended."""
 
 _CAUSES: Sequence[tuple[type[Exception], FallbackCause]] = (
     (ContextLengthExceeded, "context_length"),
@@ -37,7 +38,7 @@ _CAUSES: Sequence[tuple[type[Exception], FallbackCause]] = (
 
 
 def fallback_cause(error: Exception) -> FallbackCause:
-    """A metric's word for what went wrong; `error` for whatever nobody thought of."""
+    """Metric label of an exception; `error` for any other."""
     return next((cause for kind, cause in _CAUSES if isinstance(error, kind)), "error")
 
 
@@ -48,7 +49,7 @@ def classifier_cause(error: Exception) -> Literal["late", "unavailable", "error"
 
 
 def escalate(pipeline: Pipeline, state: TurnState, reply: Reply | None) -> None:
-    """Tell those who must know of a crisis turn, also where it has no reply."""
+    """Escalation of a crisis turn, with or without a reply; any other turn is ignored."""
     try:
         turn = state.crisis_turn(reply)
         if turn is not None and pipeline.escalations is not None:
@@ -60,12 +61,12 @@ def escalate(pipeline: Pipeline, state: TurnState, reply: Reply | None) -> None:
 def account(
     pipeline: Pipeline, state: TurnState, meter: TurnMeter, reply: Reply | None, status: TurnStatus | None
 ) -> None:
-    """Charge the turn's key, count the turn and describe its span. `status` None: its client left."""
+    """Quota charge, metrics and span of the turn. `status` None: it was cancelled (client gone, or shutdown)."""
     decision = state.decision_so_far
     try:
         pipeline.quotas.charge(state.request.tenant, meter.usage.prompt_tokens + meter.usage.completion_tokens)
         _count_turn(pipeline.metrics, state, status)
-        if state.decision or reply:  # read, or answered though nobody could read it
+        if state.decision or reply:  # past routing, or answered before it
             _count_reading(pipeline.metrics, state)
         _count_seconds(pipeline.metrics, state, meter)
         tracing.describe(mode=decision.mode, reason=decision.reason, answered=answered(reply))

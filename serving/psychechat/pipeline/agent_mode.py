@@ -1,4 +1,4 @@
-"""Agent Mode (PsychēChat, section 4): analyse, draft, imagine the seeker's reactions, review; again on a refusal."""
+"""Agent Mode (PsychēChat, section 4): emotion analysis, then rounds of draft, simulated reactions and review."""
 
 from collections.abc import Mapping
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Many texts through the classifier, for requests that want no reply: a batch at a time, behind every turn."""
+"""Classification of many texts, for requests without a reply: one batch at a time, at a lower priority than turns."""
 
 import time
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
@@ -9,19 +9,19 @@ from psychechat.engines.base import Call, Classifier
 from psychechat.errors import DeadlineExceeded, EngineUnavailable, Overloaded
 
 BATCH = 64
-"""Texts that are with the engine at once, so that a request of thousands neither fills it nor waits as a whole."""
+"""Texts per engine call, so that a request of thousands neither fills the engine nor waits as a whole."""
 BULK = 1
-"""vLLM's priority, behind the turns' 0."""
+"""Priority in vLLM, which serves lower values first; ordinary turns have 0."""
 
 
 async def classify_all(
     classifier: Classifier, door: Lane, texts: Sequence[str], call: Callable[[], Call]
 ) -> AsyncGenerator[Assessment, None]:
-    """An assessment a text, in order. `call` is asked before each batch, for its deadline may be its own.
+    """One assessment per text, in order. `call` is invoked before each batch, since each may have its own deadline.
 
-    Raises what the classifier raises, EngineUnavailable for probabilities that are none, and Overloaded if the first
-    batch is not let in, or a later one has to make room for a turn. The later ones wait as long as their call:
-    DeadlineExceeded.
+    Raises what the classifier raises, EngineUnavailable for probabilities that are not finite, Overloaded if the first
+    batch gets no permit or a later one is displaced from the queue by a turn, and DeadlineExceeded if a later one waits
+    past its call's deadline.
     """
     begun = False
     for batch in _batches(texts, door.max_cost(Rank.BULK) // 2):
@@ -43,7 +43,7 @@ async def classify_all(
 
 
 def _batches(texts: Sequence[str], most: int) -> Iterator[Sequence[str]]:
-    """Up to BATCH texts each, and about as many tokens; a text that alone has more is a batch of its own."""
+    """Batches of up to BATCH texts and about `most` tokens; a text that alone has more is a batch of its own."""
     first = held = 0
     for index, text in enumerate(texts):
         cost = estimate_tokens(text)

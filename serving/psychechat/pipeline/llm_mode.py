@@ -24,9 +24,9 @@ async def answer(
     *,
     think: bool = True,
 ) -> tuple[Choice, ...]:
-    """`choices` replies side by side, each emitted piece by piece. The first that fails takes the others with it.
+    """Replies in parallel, each emitted piece by piece. The first that fails cancels the others.
 
-    Without `think` the reply comes at once, whatever the pack says.
+    `think` False: no thinking before the reply, whatever the pack says.
     """
     with context.meter.timed(StageName.REPLY):
         return tuple(
@@ -37,9 +37,9 @@ async def answer(
 async def _one(
     context: StageContext, inputs: StageInputs, sampling: Sampling, index: int, output: ReplyOutput, think: bool
 ) -> Choice:
-    """One choice as asked, then warmer and without thinking while nothing comes of it that may leave.
+    """One choice, retried until something was emitted, since that cannot be taken back.
 
-    What has left is never taken back. Where the replica dies before a word left, another writes the reply.
+    A malformed reply is retried at a higher temperature and without thinking; a dead replica's is generated anew.
     """
     attempt = 0
     while True:
@@ -59,7 +59,7 @@ async def _one(
 async def _write(
     context: StageContext, inputs: StageInputs, sampling: Sampling, index: int, guarded: GuardedReply, think: bool
 ) -> Choice:
-    """Raises StageFailed for what is no reply: nothing after the thinking, more of it, or another stage's JSON."""
+    """Raises StageFailed for an answer that is not a reply: empty, with thinking in it, or another stage's JSON."""
     written = ""
     finish: FinishReason | None = None
     reply = stages.stream_reply(context, inputs, sampling, index, think=think, show_reasoning=guarded.shows_reasoning)

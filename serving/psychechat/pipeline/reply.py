@@ -1,4 +1,4 @@
-"""The reply in the mode that was decided: how it leaves, what may leave of it, and the safe template in its place."""
+"""Reply in the mode that was decided: how it is emitted, and when the safe template replaces it."""
 
 from dataclasses import replace
 
@@ -12,7 +12,7 @@ from psychechat.safety import output_guard
 from psychechat.telemetry import FallbackCause, Metrics
 
 _NOT_FOR_JSON = ("max_tokens", "logprobs")
-"""What a client may set for LLM Mode alone. A bound would cut Agent Mode's JSON, so the pack's holds."""
+"""Client sampling for LLM Mode only. A client's max_tokens would cut Agent Mode's JSON, so the pack's applies."""
 
 
 async def reply_in_mode(
@@ -26,13 +26,13 @@ async def reply_in_mode(
 
 
 def safe_reply(state: TurnState, metrics: Metrics, cause: FallbackCause, finding: Cause | None = None) -> Reply:
-    """The safe template, counted. `finding`: what the guard found in the model's reply."""
+    """Safe template as the reply, counted by `cause`. `finding`: what the guard found in the model's reply."""
     metrics.safe_templates.labels(cause).inc()
     return state.safe_template_reply(finding)
 
 
 def emit_whole(reply: Reply, emit: Emit) -> None:
-    """One delta a choice."""
+    """One delta per choice."""
     for index, choice in enumerate(reply.choices):
         emit(ReplyDelta(index, choice.text))
 
@@ -40,7 +40,7 @@ def emit_whole(reply: Reply, emit: Emit) -> None:
 async def _as_agent(
     state: TurnState, decision: Decision, context: StageContext, inputs: StageInputs, emit: Emit
 ) -> Reply:
-    """Agent Mode's last draft, if its review passed it and the guard finds nothing."""
+    """Agent Mode's last draft, if the review passed it and the guard finds nothing; else the safe template."""
     client_sampling = {name: value for name, value in state.request.sampling.items() if name not in _NOT_FOR_JSON}
     state.agent = await agent_mode.answer(context, inputs, {} if state.never_error else client_sampling)
     text = state.agent.response
@@ -56,9 +56,9 @@ async def _as_agent(
 
 
 async def _streamed(state: TurnState, context: StageContext, inputs: StageInputs, emit: Emit) -> Reply:
-    """LLM Mode as the client asked for it, a sentence at a time past the guard."""
+    """LLM Mode with the client's sampling, streamed through the guard."""
     request, most = state.request, context.pack.sampling(StageName.REPLY)
-    # A model that cannot leave the thinking out keeps it to itself.
+    # A model that thinks although the client asked it not to: its thinking is not shown.
     output = ReplyOutput(emit, state.policy.guard, state.policy.show_reasoning and request.think, state.guard_ending)
     sampling = replace(most, **request.sampling)
     sampling = replace(sampling, max_tokens=min(sampling.max_tokens, most.max_tokens))
@@ -69,10 +69,10 @@ async def _streamed(state: TurnState, context: StageContext, inputs: StageInputs
 
 
 async def _whole(state: TurnState, decision: Decision, context: StageContext, inputs: StageInputs, emit: Emit) -> Reply:
-    """LLM Mode's reply, of which nothing leaves before all of it is there: if the generation breaks, the safe template
-    must not follow half a reply.
+    """LLM Mode's reply, emitted only when complete: if the generation breaks, the safe template must not follow half
+    a reply.
 
-    What a client set for ordinary turns (a bound, a stop, a temperature) shapes no reply in a crisis.
+    The client's sampling is ignored: its bound, stop strings or temperature must not shape a reply in a crisis.
     """
     output = ReplyOutput(None, output_guard.for_whole(state.policy.guard), False, state.guard_ending)
     sampling = context.pack.sampling(StageName.REPLY)

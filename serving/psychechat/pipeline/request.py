@@ -1,4 +1,4 @@
-"""What goes into a turn and what comes out of it."""
+"""Input and output of a turn."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ from psychechat.safety.reply_moderation import Judging
 
 @dataclass(frozen=True, slots=True)
 class TurnRequest:
-    """What a client asked for, validated. The sampling is for the reply that a seeker reads."""
+    """Validated request of a client. `sampling` applies to the reply that the seeker reads, not to the other stages."""
 
     conversation: Conversation
     requested: Requested
@@ -22,17 +22,17 @@ class TurnRequest:
     """Fields of `Sampling` that the client set."""
     choices: int = 1
     think: bool = True
-    """False: LLM Mode replies without thinking first. True: as the pack says."""
+    """False: LLM Mode replies without thinking first. True: the pack decides."""
     tenant: str = ""
     session: str | None = None
-    """A session that the client named."""
+    """Session id that the client sent."""
     end_user: str | None = None
-    """Who is speaking, in the client's words."""
+    """Speaker's id, as the client sent it."""
     locale: str | None = None
     seconds: float = inf
-    """How long the client waits; the policy's limit holds as well."""
+    """Client's timeout; the policy's limit applies as well."""
     moderation: Judging | None = None
-    """Whether the reply is judged, and stays here if it is flagged."""
+    """None: the reply is not moderated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,4 +41,4 @@ class Outcome:
     usage: Usage
     seconds: Mapping[str, float]
     moderation: tuple[ReplyModeration, ...] | None = None
-    """Of the replies that the model wrote, also where the safe template took their place; None if there is none."""
+    """One per choice, judged before a flagged one was replaced; None if not asked for, or if the classifier failed."""

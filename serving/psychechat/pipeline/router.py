@@ -18,9 +18,9 @@ def choose(
     busy: bool,
     routing: Routing,
 ) -> Decision:
-    """`severity` None means that no classifier could tell; `alarm` that a listed phrase was found.
+    """`severity` None: unknown risk. `alarm`: a phrase of the backstop was found.
 
-    `busy`: turns wait for the engines, so one of low risk gives up the depth that its shift alone would get it.
+    `busy`: a turn would have to wait for a permit, so one of low risk does not get Agent Mode for its shift alone.
     """
     crisis = alarm or (severity is not None and severity >= CRISIS)
     if crisis:

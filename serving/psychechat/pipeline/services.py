@@ -1,4 +1,4 @@
-"""What turns are made with."""
+"""Services that turns share, one set per ingress replica."""
 
 import secrets
 import time
@@ -21,7 +21,7 @@ from psychechat.versions import short_hash
 
 @dataclass
 class Pipeline:
-    """One a replica. Only `policy` is ever replaced, whole, between turns."""
+    """Engines, packs, memory and the rest of what a turn uses. Only `policy` is ever replaced, as a whole."""
 
     classifier: Classifier
     counselor: Generator
@@ -35,17 +35,17 @@ class Pipeline:
     escalations: Escalations | None = None
     tracer: Tracer = OFF
     wall_clock: Clock = time.time
-    """Unix time in seconds: deadlines are told to engines on other machines."""
+    """Unix time in seconds, for deadlines, which engines on other machines compare."""
     monotonic: Clock = time.monotonic
-    """Seconds that never jump, for how long something takes."""
+    """Monotonic seconds, for durations."""
     max_sequences: Callable[[], int] = lambda: 64
-    """Sequences that the engines may run at once for this pipeline, now."""
+    """Sequences that the engines may run at once for this pipeline; a function, since replicas come and go."""
     weights: str = "none"
-    """The version of the engines' weights."""
+    """Version of the engines' weights."""
     admission: Admission = field(init=False)
     quotas: Quotas = field(init=False)
     _named: tuple[Policy, str] | None = field(init=False, default=None)
-    """The policy in use and the fingerprint with it: to hash a whole policy takes too long for every request."""
+    """Cache of the fingerprint for the policy in use; hashing a policy per request is too slow."""
 
     def __post_init__(self) -> None:
         self.admission = Admission(self.max_sequences, lambda: self.policy, self.metrics, self.monotonic)
@@ -53,7 +53,7 @@ class Pipeline:
 
     @property
     def fingerprint(self) -> str:
-        """What replies are made with: weights, packs and policy. A part that changes changes its third of this."""
+        """Value of `system_fingerprint`: fp_<weights>_<packs>_<policy>."""
         if self._named is None or self._named[0] is not self.policy:
             packs = short_hash(*(pack.version for _, pack in sorted(self.packs.items())))
             self._named = self.policy, f"fp_{self.weights}_{packs}_{self.policy.version}"
@@ -61,5 +61,5 @@ class Pipeline:
 
     @property
     def min_reply_tokens(self) -> int:
-        """The fewest in which any pack's reply may come."""
+        """Lower bound on a client's max_tokens: the largest minimum of all packs."""
         return max(pack.min_reply_tokens for pack in self.packs.values())

@@ -1,6 +1,6 @@
-"""A reply's words on their way out: past the output guard, past whoever holds them back, to the client.
+"""Sinks between a generation and its client: the output guard, a buffer that holds replies back, a TTFT hook.
 
-Each sink emits what it lets through to the next one.
+Each emits what it lets through to the next one.
 """
 
 from collections import deque
@@ -15,12 +15,12 @@ Emit = Callable[[ReplyDelta], None]
 
 
 class FirstWords:
-    """Passes on what is not empty, and tells when the first words of the reply leave."""
+    """TTFT hook: calls back on the first content delta; reasoning does not count. Empty deltas are dropped."""
 
     def __init__(self, emit: Emit, on_first_words: Callable[[], None]) -> None:
         self._emit, self._on_first_words = emit, on_first_words
         self.has_content = False
-        """Whether words have left. The thinking is none."""
+        """Whether content was emitted; reasoning does not count."""
 
     def emit(self, delta: ReplyDelta) -> None:
         if delta.content and not self.has_content:
@@ -31,7 +31,7 @@ class FirstWords:
 
 
 class HeldBack:
-    """Keeps everything until it is released."""
+    """Buffer that keeps everything until it is released."""
 
     def __init__(self) -> None:
         self._held: list[ReplyDelta] = []
@@ -46,25 +46,25 @@ class HeldBack:
 
 @dataclass(frozen=True, slots=True)
 class ReplyOutput:
-    """Where LLM Mode's choices go, and under which rules."""
+    """Output options of LLM Mode: where its choices go, and under which rules."""
 
     emit: Emit | None
-    """None: nothing leaves before it is whole."""
+    """Next sink; None while the reply is not streamed, so that a safe template never follows half a reply."""
     guard: OutputGuard
     show_reasoning: bool
     ending: Callable[[str], str]
-    """The fixed words that follow what has left of a reply that the guard stopped."""
+    """Closing text of a reply that the guard stopped, by what of it was emitted."""
 
 
 class GuardedReply:
-    """A sink for one choice: what the model writes goes past the output guard, a sentence at a time."""
+    """Output guard of one choice: takes what the model writes, emits the sentences that pass."""
 
     def __init__(self, index: int, output: ReplyOutput) -> None:
         self._index, self._output = index, output
         self._thinking, self._reply = Guard(output.guard), Guard(output.guard)
         self.tokens = ReplyTokens()
         self.has_emitted = False
-        """Whether anything has left, thinking included."""
+        """Whether anything was emitted, thinking included."""
         self.emitted = ""
         self.logprobs: tuple[TokenLogprob, ...] = ()
 
@@ -74,7 +74,7 @@ class GuardedReply:
 
     @property
     def finding(self) -> Cause | None:
-        """What the guard found."""
+        """What the guard found, in the thinking or in the reply."""
         return self._thinking.cause or self._reply.cause
 
     @property
@@ -82,7 +82,7 @@ class GuardedReply:
         return self._thinking.stopped or self._reply.stopped
 
     def feed(self, content: str, reasoning: str, *, last: bool) -> None:
-        """Take what the model has written next; emit what may leave of it."""
+        """Take the model's next output; emit what passes the guard."""
         thoughts = self._thinking.feed(reasoning) if self._output.show_reasoning else ""
         if content or last:  # the thinking is over
             thoughts += self._thinking.finish()
@@ -94,7 +94,7 @@ class GuardedReply:
         self._emit(ReplyDelta(self._index, words, thoughts, tokens))
 
     def end_stopped(self) -> Choice:
-        """With the fixed words, now that the guard has stopped it."""
+        """Choice that the guard has stopped, after emitting its closing text."""
         fallback = not self.emitted
         self._emit(ReplyDelta(self._index, self._output.ending(self.emitted)))
         return Choice(self.emitted, "content_filter", cause=self.finding, fallback=fallback)
@@ -107,10 +107,10 @@ class GuardedReply:
 
 
 class ReplyTokens:
-    """Feed it a reply's tokens as the engine tells them, then take those of each piece of text that leaves.
+    """Log probabilities aligned with emitted text: feed the engine's tokens, take those of each piece that is emitted.
 
-    Text leaves later than its tokens come, and not all of it does: white space before the reply, and whatever follows
-    a stop, are no part of it. Both are counted in bytes, since a character may be spread over several tokens.
+    Text is emitted later than its tokens come, and not all of it: leading white space and what follows a stop are
+    dropped. Positions are counted in bytes, since a character may be spread over several tokens.
     """
 
     def __init__(self) -> None:
@@ -127,7 +127,7 @@ class ReplyTokens:
                 self._fed += len(written)
 
     def take(self, text: str) -> tuple[TokenLogprob, ...]:
-        """The tokens that begin in this text."""
+        """Tokens that begin in this text, which follows the text taken before."""
         self._taken += len(text.encode())
         taken = []
         while self._waiting and self._waiting[0][0] < self._taken:

@@ -1,4 +1,4 @@
-"""The five stages, each one generation: in go its inputs, out comes a hand-off."""
+"""LLM stages: each turns StageInputs into a typed result; the reply alone is streamed."""
 
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
@@ -22,12 +22,12 @@ from psychechat.telemetry import Metrics
 T = TypeVar("T")
 
 RETRY_TEMPERATURE = 0.7
-"""Temperature, at least, of every try after the first."""
+"""Lowest temperature of every attempt after the first."""
 
 
 @dataclass(frozen=True)
 class StageContext:
-    """What the stages of one turn work with."""
+    """Engines, pack, limits and meters that the stages of one turn share."""
 
     counselor: Generator
     seeker: Generator
@@ -37,7 +37,7 @@ class StageContext:
     metrics: Metrics
     meter: TurnMeter
     try_acquire: Callable[[int], Permit | None]
-    """Room at the engines for so many more sequences of this turn, if nobody waits for it."""
+    """Permit for n more sequences of this turn; None unless there is room and the queue is empty."""
 
     def generator(self, stage: StageName) -> Generator:
         return self.seeker if self.pack.role(stage) == "seeker" else self.counselor
@@ -48,12 +48,12 @@ async def analyse_emotion(context: StageContext, inputs: StageInputs) -> Emotion
 
 
 async def write_draft(context: StageContext, inputs: StageInputs, client_sampling: Mapping[str, Any]) -> Draft:
-    """A draft that ends at its length bound was cut: it is written once more with twice the room.
+    """Draft of the reply. One that ends at its length bound was cut: it is written once more with the bound doubled.
 
     `client_sampling`: fields of `Sampling` that the client set. Its stop strings are applied here, to the parsed reply,
     so that the review sees what leaves.
 
-    Raises StageFailed if more room does not help; a cut reply is never taken for a whole one.
+    Raises StageFailed if it is cut again: a cut reply is never taken for a whole one.
     """
     sampling = replace(context.pack.sampling(StageName.DRAFT), **{**client_sampling, "stop": ()})
     for widened in (False, True):
@@ -70,9 +70,9 @@ async def simulate(context: StageContext, inputs: StageInputs) -> tuple[Reaction
 
 
 async def review(context: StageContext, inputs: StageInputs) -> Review:
-    """By a request for each reaction, side by side, if the pack has it so and there is room that nobody waits for.
+    """Review of the draft: one request, or one per reaction in parallel where the pack allows it and there is room.
 
-    They share one prompt, so that it is computed once.
+    These share a prefix, so that it is prefilled once.
     """
     others = answers.REACTIONS - 1
     room = context.try_acquire(others) if context.pack.reviews_each else None
@@ -99,9 +99,9 @@ async def review(context: StageContext, inputs: StageInputs) -> Review:
 def stream_reply(
     context: StageContext, inputs: StageInputs, sampling: Sampling, index: int, *, think: bool, show_reasoning: bool
 ) -> AsyncGenerator[Delta, None]:
-    """LLM Mode's single generation: thinking first, then the reply. Choices after the first share its prompt.
+    """Deltas of LLM Mode's generation: thinking first, then the reply. Choices share a prompt, counted for the first.
 
-    `show_reasoning`: whether the thinking's text comes too.
+    `show_reasoning`: whether the thinking's text is streamed too.
     """
     messages = context.pack.messages(StageName.REPLY, inputs)
     stage = context.pack.stage(StageName.REPLY)
@@ -118,7 +118,7 @@ async def _answer(
     sampling: Sampling | None = None,
     widened: bool = False,
 ) -> T:
-    """One JSON stage in one request. Raises StageFailed."""
+    """Result of a JSON stage. `widened`: with the reply's bound and max_tokens doubled. Raises StageFailed."""
     messages = context.pack.messages(name, inputs)
     stage = context.pack.stage(name, widened=widened)
     sampling = sampling or context.pack.sampling(name)
@@ -131,9 +131,9 @@ async def _answer(
 async def _parsed(
     context: StageContext, messages: Sequence[Message], stage: Stage, sampling: Sampling, parse: Callable[[str], T]
 ) -> T:
-    """An answer as the pack samples it, then warmer while it does not parse.
+    """Result of a stage; a parse failure is retried at a higher temperature.
 
-    Raises StageFailed after the last try. The parser's own error quotes the answer, so it goes no further.
+    Raises StageFailed after the last attempt. The parser's own error quotes the answer, so it is dropped.
     """
     for attempt in range(context.limits.stage_attempts):
         if attempt:
@@ -149,7 +149,7 @@ async def _parsed(
 async def _with_replica_retry(
     context: StageContext, messages: Sequence[Message], stage: Stage, sampling: Sampling
 ) -> str:
-    """One answer. Where its replica dies, another writes it anew: nothing of it has left."""
+    """Text of one answer. If its replica dies, the request is sent once more: nothing of it was emitted yet."""
     try:
         return await _once(context, messages, stage, sampling)
     except ReplicaDied:
@@ -164,7 +164,10 @@ async def _once(context: StageContext, messages: Sequence[Message], stage: Stage
 async def _generate(
     context: StageContext, messages: Sequence[Message], stage: Stage, sampling: Sampling, *, count_prompt: bool = True
 ) -> AsyncGenerator[Delta, None]:
-    """The engine's deltas, counted. Closing this closes the engine's own stream, which aborts it there."""
+    """Deltas of the engine, with their tokens counted. Closing this closes the engine's stream, which aborts it there.
+
+    `count_prompt` False: another request counts the same prompt.
+    """
     call = replace(context.call, trace=tracing.headers())
     stream = context.generator(stage.name).generate(messages, stage, sampling, call)
     began: float | None = None

@@ -1,4 +1,7 @@
-"""How far a turn has come: read, then decided, then answered. From it the turn can be answered at any moment."""
+"""State of one turn: reading, decision, Agent Mode's outcome.
+
+A safe reply can be built from it at any point, because any phase may fail.
+"""
 
 from dataclasses import replace
 
@@ -22,7 +25,7 @@ from psychechat.safety.escalation import answered
 
 
 class TurnState:
-    """Filled in by the turn, phase by phase. A phase that has not come yet is None or as it begins."""
+    """Filled in phase by phase. Fields of a phase that has not run are None or at their default."""
 
     def __init__(self, request: TurnRequest, policy: Policy, default_language: Language) -> None:
         self.request, self.policy = request, policy
@@ -33,21 +36,22 @@ class TurnState:
         )
         self.session = request.session
         self.past_door = False
-        """Past the door. A turn that is refused there is unread."""
+        """Whether the turn got its permit for classification. One that is refused there is unread."""
         self.decision: Decision | None = None
         self.agent: AgentOutcome | None = None
 
-    def recalled(self, memory: EmotionMemory | None, session: str) -> None:
-        self.reading, self.session = replace(self.reading, memory=memory), session
+    def recalled(self, memory: EmotionMemory | None, session_id: str) -> None:
+        """`session_id`: the client's, else the memory's, else new."""
+        self.reading, self.session = replace(self.reading, memory=memory), session_id
 
     def classified(self, assessment: Assessment) -> None:
         self.reading = replace(self.reading, assessment=assessment)
 
     @property
     def never_error(self) -> bool:
-        """A crisis is answered whatever fails; so is a turn that was let in and whose risk nobody could tell so far.
+        """Guarantee of a reply: for a crisis or an alarm, and for a turn past the door whose risk is unknown.
 
-        One that is refused at the door is unread, and no phrase in it gave cause for alarm.
+        Then the safe template replaces an error, nothing is streamed, and the client's sampling is ignored.
         """
         if self.reading.alarm or not self.past_door:
             return self.reading.alarm
@@ -55,7 +59,7 @@ class TurnState:
 
     @property
     def decision_so_far(self) -> Decision:
-        """The router's; where the turn has not come to it, the one that is sure already."""
+        """Router's decision; before routing a provisional one, for a safe reply, metrics and escalation."""
         if self.decision is not None:
             return self.decision
         if self.reading.in_crisis:
@@ -66,7 +70,7 @@ class TurnState:
         return Reply(choices, self.reading, self.decision_so_far, self.session, self.agent)
 
     def safe_template_reply(self, finding: Cause | None = None) -> Reply:
-        """The safe template, where no model's reply may leave. `finding`: what the guard found in one."""
+        """Safe template in every choice. `finding`: what the guard found in the model's reply."""
         choice = Choice(self.safe_template, "content_filter", cause=finding, fallback=True)
         return self.reply((choice,) * self.request.choices)
 
@@ -75,14 +79,14 @@ class TurnState:
         return crisis.safe_template(self.policy.crisis, self.reading.language, self.request.locale)
 
     def guard_ending(self, emitted: str) -> str:
-        """The fixed words after what has left of a reply that the guard stopped."""
+        """Closing text of a reply that the guard stopped; the whole safe template if nothing was emitted."""
         return f"\n\n{self.policy.guard.ending[self.reading.language]}" if emitted else self.safe_template
 
     def with_resources(self, text: str) -> str:
         return crisis.with_resources(text, self.policy.crisis, self.reading.language, self.request.locale)
 
     def crisis_turn(self, reply: Reply | None) -> CrisisTurn | None:
-        """The event for those who look after crises; None if the turn is no crisis. `reply` None: it got none."""
+        """Escalation event; None unless the turn is a crisis. `reply` None: the turn ended without one."""
         if not self.reading.in_crisis:
             return None
         request = self.request

@@ -35,9 +35,9 @@ logger = logging.getLogger(__name__)
 async def run_turn(
     pipeline: Pipeline, request: TurnRequest, emit: Emit, admitted: Callable[[], None] = lambda: None
 ) -> Outcome:
-    """Answer one turn. `emit` gets LLM Mode's reply piece by piece; other replies come whole, as one delta a choice.
+    """Answer one turn. `emit` gets LLM Mode's reply piece by piece; other replies come whole, as one delta per choice.
 
-    `admitted` is called once the turn waits for nothing but its engines: from then on it is not refused for load.
+    `admitted` is called once the turn has all its permits: from then on it is not refused for load.
     Cancelling the task that runs this cancels everything in flight, down to the engines.
 
     Raises ContextLengthExceeded, DeadlineExceeded, EngineUnavailable, Overloaded or StageFailed. A crisis turn raises
@@ -68,7 +68,7 @@ async def run_turn(
 
 
 class _Turn:
-    """The phases of one turn. What each finds goes into `state`; what comes after routing is told the decision."""
+    """Phases of one turn. Each writes its result into `state`; those after routing are passed the decision."""
 
     def __init__(self, pipeline: Pipeline, state: TurnState, meter: TurnMeter, admitted: Callable[[], None]) -> None:
         self._pipeline, self._state, self._meter, self._admitted = pipeline, state, meter, admitted
@@ -78,11 +78,11 @@ class _Turn:
         self.moderation: tuple[ReplyModeration, ...] | None = None
 
     async def moderated(self, emit: Emit) -> Reply:
-        """The answer in the turn's time, moderated if the client asked for it.
+        """Reply within the turn's time limit, moderated if the client asked for it.
 
-        With `block` no reply leaves that is flagged or was not moderated. A crisis keeps its reply: what it says of the
-        danger, it says with good reason. Moderation has an end of its own, so that nothing takes back a reply that is
-        there.
+        With `block` a reply that is flagged, or could not be moderated, is replaced by the safe template. A crisis
+        keeps its reply, which has to speak of the danger. Moderation has a timeout of its own, so that the turn's does
+        not discard a reply that exists already.
         """
         mode, held = self._request.moderation, HeldBack()
         reply = await _in_time(self._answer(held.emit if mode == "block" else emit), self._seconds)
@@ -127,7 +127,7 @@ class _Turn:
             return await reply_in_mode(state, decision, context, inputs, emit)
 
     async def _classification_permit(self) -> Permit:
-        """An alarming message waits for nobody; a key beyond its quota waits for all others."""
+        """Permit to pass the door. An alarm is never queued; a key beyond its quota goes behind all others."""
         beyond = self._pipeline.quotas.exceeded(self._request.tenant)
         rank = Rank.CRISIS if self._state.reading.alarm else Rank.BULK if beyond else Rank.ORDINARY
         with self._meter.timed("queue"):
@@ -138,7 +138,7 @@ class _Turn:
         return permit
 
     async def _classify(self, permit: Permit) -> None:
-        """The reading stays without an assessment if the classifier gives none, for whatever reason."""
+        """Assessment of the newest message. Any failure is logged and counted, and leaves the risk unknown."""
         with permit, self._meter.timed("classify"):
             try:
                 async with asyncio.timeout(self._reading_seconds):
@@ -150,11 +150,11 @@ class _Turn:
                 log_kind(logger, self._request.request_id, error, "risk unknown")
                 self._pipeline.metrics.classifier_failures.labels(accounting.classifier_cause(error)).inc()
             else:
-                # At once: if the turn ends before the router has spoken, a crisis is known all the same.
+                # At once, so that a crisis is known even if the turn ends before routing.
                 self._state.classified(assessment)
 
     async def _check_context(self, pack: Pack, inputs: StageInputs) -> Exception | None:
-        """What keeps the turn's stages from running at all. Returned, so that the router speaks first."""
+        """Error that keeps the turn's stages from running; returned, not raised, so that the turn is routed first."""
         try:
             prompt, reserve = pack.longest(inputs), pack.reserve(self._limits.rounds)
             async with asyncio.timeout(self._reading_seconds):
@@ -177,11 +177,11 @@ class _Turn:
         )
 
     def _quota(self, decision: Decision) -> Permit:
-        """A crisis is answered beyond its key's quota."""
+        """Permit of the key's quota; an empty one for a crisis, which no quota refuses."""
         return Permit() if decision.crisis else self._pipeline.quotas.enter(self._request.tenant)
 
     async def _generation_permit(self, decision: Decision) -> Permit:
-        """A turn of unknown risk does not wait for one."""
+        """Permit for the turn's sequences. At unknown risk it is not queued: without room the safe template answers."""
         reading = self._state.reading
         raised = reading.severity is not None and reading.severity >= self._state.policy.routing.raised
         rank = Rank.CRISIS if decision.crisis else Rank.RAISED if raised else Rank.ORDINARY
@@ -191,7 +191,7 @@ class _Turn:
             )
 
     def _start_counting(self, decision: Decision) -> None:
-        """Nothing but the engines to wait for: it counts for its key's minute now, and the client may be told."""
+        """Quota count and the `admitted` callback: the turn now waits for nothing but its engines."""
         if not decision.crisis:
             self._pipeline.quotas.count(self._request.tenant)
         self._admitted()
@@ -229,10 +229,10 @@ _NORMAL, _URGENT = 0, -1
 """vLLM serves lower priorities first."""
 
 _ALARMED_SECONDS = 2.0
-"""What an alarmed turn gives those who read its message: it is a crisis whatever they say."""
+"""Timeout of classifier and context check in a turn with an alarm: it is a crisis whatever they answer."""
 
 _TO_SPARE = 0.1
-"""Seconds of the turn's time that moderation leaves for the reply to leave in."""
+"""Seconds before the turn's deadline that moderation leaves for sending the reply."""
 
 
 async def _in_time(answering: Coroutine[Any, Any, Reply], seconds: float) -> Reply:

@@ -1,6 +1,6 @@
-"""A turn's memory: what it recalls, what it leaves, and how a session is forgotten.
+"""Memory of a turn: recalled before it, stored after it, forgotten by session.
 
-Whatever goes wrong with recalling and remembering is a turn without memory; only forgetting fails aloud.
+A failure to recall or to store costs the turn its memory only; a failure to forget is raised.
 """
 
 import asyncio
@@ -19,17 +19,17 @@ from psychechat.pipeline.turn_meter import TurnMeter
 logger = logging.getLogger(__name__)
 
 _SECONDS = 1.0
-"""A turn waits for its memory this long."""
+"""Timeout of recalling, and of storing."""
 
 _FORGET_SECONDS = 5.0
-"""Someone waits to hear that it is gone: longer than a turn waits for its memory."""
+"""Timeout of forgetting; longer, since a client waits for the confirmation."""
 
 
 async def recall(pipeline: Pipeline, request: TurnRequest, meter: TurnMeter) -> tuple[EmotionMemory | None, str]:
-    """What the last turn left, and the session that this one belongs to."""
+    """Memory of the previous turn, and this turn's session id: the client's, else the memory's, else new."""
     keys, memory = pipeline.memory_keys, None
     key = keys.before(request.tenant, request.conversation)
-    if key is not None:  # else this is a conversation's first turn, whatever its session is called
+    if key is not None:  # else a conversation's first turn, which has no memory even under a known session id
         if request.session is not None:
             key = keys.of_session(request.tenant, request.session)
         with meter.timed("memory"):
@@ -51,10 +51,10 @@ async def _recalled(pipeline: Pipeline, request_id: str, key: bytes) -> EmotionM
 
 
 async def remember(pipeline: Pipeline, state: TurnState, reply: Reply, meter: TurnMeter) -> None:
-    """Under the client's name of the session, or under every text that the conversation may go on from.
+    """Stored under the client's session id, else under the conversation with each choice as its reply.
 
-    Never under both: other people's conversations may begin with the same words, and would then bear this one's name.
-    Unknown emotions keep the last known.
+    Never under both: other conversations may begin with the same words, and would then get this session's id.
+    Where this turn's emotions are unknown, the last known ones are stored again.
     """
     if state.session is None:
         return
@@ -79,9 +79,9 @@ async def remember(pipeline: Pipeline, state: TurnState, reply: Reply, meter: Tu
 
 
 async def forget(pipeline: Pipeline, tenant: str, session: str, request_id: str) -> None:
-    """Drop everything that the session's turns have kept, and whatever those under way would keep.
+    """Deletion of everything that the session's turns have stored, and of what turns under way would store.
 
-    Nothing to forget is forgotten too. Raises MemoryUnavailable if anything may be left.
+    An unknown session is no error. Raises MemoryUnavailable if anything may be left.
     """
     try:
         async with asyncio.timeout(_FORGET_SECONDS):

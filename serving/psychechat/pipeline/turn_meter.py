@@ -1,4 +1,4 @@
-"""What a turn costs: seconds by stage, and tokens."""
+"""Cost of a turn: seconds per stage, and tokens."""
 
 import time
 from collections import defaultdict
@@ -20,7 +20,7 @@ class TurnMeter:
     clock: Clock = time.monotonic
     usage: Usage = field(default_factory=Usage)
     seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
-    """By stage. A stage that runs several times adds up."""
+    """Per stage; several runs of a stage add up."""
 
     def __post_init__(self) -> None:
         self._started = self.clock()

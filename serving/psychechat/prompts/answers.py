@@ -1,7 +1,7 @@
-"""What the JSON stages write on the wire: schemas that the engine enforces, and the way back into hand-offs.
+"""JSON answers of the stages: schemas that the engine enforces, and parsers into the types of `conversation`.
 
 Keys and shapes are those of the published weights (PsychēChat's stages), so that one parser reads every pack.
-Words with a fixed vocabulary are written in the pack's language and are English inside.
+Words of a fixed vocabulary are in the pack's language in the JSON, and in English in our types.
 """
 
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ from psychechat.emotion import Label, Language, distinct, label_names
 from psychechat.engines.base import StageName
 
 REACTIONS = 3
-"""A draft is tried on this many reactions."""
+"""Reactions that are simulated per draft."""
 
 PHASES: Mapping[Language, Mapping[Phase, str]] = {
     "en": {"exploration": "exploration", "insight": "insight", "action": "action"},
@@ -157,7 +157,7 @@ class _Failed(VerdictAnswer):
 
 
 class PassedAnswer(_Answer):
-    """A review of one reaction that ends with its verdict: there is nothing to suggest."""
+    """Review of one reaction that passed: without suggestions."""
 
     safety_analysis: Annotated[list[_Passed], Field(min_length=1, max_length=1)]
 
@@ -169,7 +169,7 @@ class FailedAnswer(_Answer):
 
 
 class LoneReviewAnswer(RootModel[PassedAnswer | FailedAnswer]):
-    """`ReviewAnswer`, of one reaction."""
+    """Review of one reaction alone."""
 
 
 _LONE: TypeAdapter[PassedAnswer | FailedAnswer | ReviewAnswer] = TypeAdapter(PassedAnswer | FailedAnswer | ReviewAnswer)
@@ -185,9 +185,9 @@ _MODELS: Mapping[StageName, type[BaseModel]] = {
 def schema(
     stage: StageName, language: Language, *, note: int, response: int, reaction: int | None = None
 ) -> dict[str, Any]:
-    """The JSON schema of a stage's answer. `note` and `response` bound its strings, in characters.
+    """JSON schema of a stage's answer. `note` and `response` bound its strings, in characters.
 
-    `reaction`: of a review, the one reaction, from 1, that is judged; None: all of them.
+    `reaction`: number, from 1, of the one reaction that a review judges; None: all of them.
     """
     model = _MODELS[stage] if reaction is None else LoneReviewAnswer
     bounds = {"note": note, "response": response}
@@ -211,7 +211,7 @@ def schema(
 
 
 def parse_emotion(text: str) -> EmotionAnalysis:
-    """Like those below: raises pydantic.ValidationError (a ValueError) if the text is not a valid answer."""
+    """Raises pydantic.ValidationError (a ValueError) if the text is not a valid answer, as do the parsers below."""
     return EmotionAnswer.model_validate_json(text).value()
 
 
@@ -228,7 +228,7 @@ def parse_review(text: str) -> Review:
 
 
 def parse_lone_review(text: str, reaction: int) -> Review:
-    """Of this reaction alone, from 1. A review of all of them, as engines without grammars may write, holds it too.
+    """Review of the reaction with this number, from 1. Engines without grammars may write a review of all of them.
 
     Raises ValueError if this one is not judged.
     """
@@ -241,7 +241,7 @@ def parse_lone_review(text: str, reaction: int) -> Review:
 
 
 def render(value: EmotionAnalysis | Draft | tuple[Reaction, ...] | Review, language: Language) -> str:
-    """The compact JSON that a stage answers for this value: the inverse of the parsers."""
+    """Compact JSON of the value: the inverse of the parsers."""
     wire: Any
     match value:
         case EmotionAnalysis():

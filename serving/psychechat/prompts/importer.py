@@ -20,25 +20,25 @@ import yaml
 
 AGENT_CLASSES = ("Ours_Agent", "PsycheChat_Agent_Mode")
 LLM_CLASSES = ("Ours_LLM", "PsycheChat_LLM_Mode")
-"""The client's classes under their first and their later names."""
+"""Class names in the client: those of its first version, then the later ones."""
 
 PLACES = ("evaluation/model_response.py", "evaluation/models*.py", "evaluation/models*/**/*.py")
-"""Where the client is looked for, in this order."""
+"""Files that are searched for the client, in this order."""
 
 
 class PromptsNotFound(Exception):
-    """The checkout does not hold what the pack needs. The message names it, and no word of the checkout's text."""
+    """Part of the pack that the checkout lacks. The message names it and quotes no text of the checkout."""
 
 
 class _Prompt(NamedTuple):
-    """One literal of the client: where it is assigned, and what the client puts in place of its `{{…}}`."""
+    """Prompt literal of the client: where it is assigned, and what replaces its `{{…}}`."""
 
     classes: tuple[str, ...]
     variable: str
     placeholders: Mapping[str, str]
-    """Each placeholder's name and the template variable that says the same."""
+    """Placeholder name to our template variable of the same content."""
     takes_notes: bool = False
-    """Whether operator notes follow it, as they follow our own system text."""
+    """Whether operator notes are appended, as to our own system text."""
 
 
 PROMPTS: Mapping[str, _Prompt] = {
@@ -108,7 +108,7 @@ RESULTS: Mapping[str, str] = {
 {"safety_analysis": {{ text | json }}}
 </tool_response>""",
 }
-"""How this turn's results enter the counselor's own history: as calls of two tools and what they answered."""
+"""Templates by which this turn's results enter the counselor's history: as two tool calls and their results."""
 
 PACK: Mapping[str, Any] = {
     "language": "zh",
@@ -154,7 +154,7 @@ _HEADER = """\
 
 
 def import_pack(checkout: Path, output: Path) -> None:
-    """Write the pack as the folder `output`: whole or not at all.
+    """Write the pack into the folder `output`, atomically.
 
     Raises PromptsNotFound if the checkout lacks a prompt, FileExistsError if `output` already holds something.
     """
@@ -176,7 +176,7 @@ def import_pack(checkout: Path, output: Path) -> None:
 
 
 def read_prompts(checkout: Path) -> dict[str, str]:
-    """The authors' prompts, under the names of the templates that are made of them. Raises PromptsNotFound."""
+    """Authors' prompts by the file name of the template that each becomes. Raises PromptsNotFound."""
     if not checkout.is_dir():
         raise PromptsNotFound(f"there is no folder {checkout}: give the folder that holds the checkout")
     classes = dict(_classes(checkout))
@@ -189,7 +189,7 @@ class _Class(NamedTuple):
 
 
 def _classes(checkout: Path) -> Iterator[tuple[str, _Class]]:
-    """The client's classes by name. A class that stands in several files is taken from the first place."""
+    """Classes of the client by name. A class found in several files is taken from the first."""
     seen: set[str] = set()
     for path in dict.fromkeys(path for place in PLACES for path in sorted(checkout.glob(place))):
         file = path.relative_to(checkout).as_posix()
@@ -210,7 +210,7 @@ def _parsed(path: Path, file: str) -> ast.Module:
 
 
 def _literal(classes: Mapping[str, _Class], prompt: _Prompt) -> str:
-    """The string that the class's `__call__` assigns to the prompt's variable: one plain literal, assigned once."""
+    """String that the class's `__call__` assigns to the prompt's variable: one plain literal, assigned once."""
     names = " or ".join(prompt.classes)
     stage = next((classes[name] for name in prompt.classes if name in classes), None)
     if stage is None:
@@ -247,7 +247,7 @@ def _literal(classes: Mapping[str, _Class], prompt: _Prompt) -> str:
 
 
 def _assigned(node: ast.AST, variable: str) -> ast.expr | None:
-    """The value, if the node is a statement `variable = value`."""
+    """Value of the node, if it is a statement `variable = value`."""
     match node:
         case ast.Assign(targets=[ast.Name(id=name)], value=value) if name == variable:
             return value
@@ -255,11 +255,11 @@ def _assigned(node: ast.AST, variable: str) -> ast.expr | None:
 
 
 _SPECIAL = re.compile(r"\{\{(\w+)\}\}|\{(?=[{%#]|\Z)|\r")
-"""A placeholder, or a character that Jinja would not leave as it is."""
+"""Placeholder, or a character that Jinja would change."""
 
 
 def _template(text: str, prompt: _Prompt) -> str:
-    """A template that renders `text` to the letter, with values for its placeholders only."""
+    """Jinja template that renders `text` verbatim, except for its placeholders."""
 
     def substitute(match: re.Match[str]) -> str:
         variable = prompt.placeholders.get(match[1] or "")

@@ -1,4 +1,4 @@
-"""Prompt packs: folders that say, for each stage, which messages a model is shown and how it may answer.
+"""Prompt packs: folders that define, per stage, the messages a model is sent and how it may answer.
 
 A pack is `pack.yaml` (the `PackFile` below) beside its Jinja templates. Ours, `en` and `zh`, share one prefix
 between all stages: the system text, then the conversation; only a short tail differs, so that an engine's prefix
@@ -39,7 +39,7 @@ class MessageTemplate(_Part):
     role: Literal["system", "user", "assistant"]
     file: str
     each: Literal["round"] | None = None
-    """`round` repeats the message for every refused round, with `round` in the template. Neighbours repeat together."""
+    """`round` repeats the message per refused round, with `round` in the template. Adjacent ones repeat as a group."""
 
 
 class StageFile(_Part):
@@ -47,17 +47,17 @@ class StageFile(_Part):
     thinks: bool = False
     temperature: Annotated[float, Field(ge=0, le=2)] = 0.0
     frequency_penalty: Annotated[float, Field(ge=-2, le=2)] = 0.0
-    """Above 0 keeps small models from going round in circles."""
+    """Above 0 it keeps small models from repeating themselves."""
     max_tokens: Annotated[int, Field(gt=0)]
     min_reply_tokens: Annotated[int, Field(gt=0, validation_alias=AliasChoices("min_reply_tokens", "least_tokens"))] = 1
-    """Of `reply`: the fewest in which it may come, its thinking included. A client's bound below this is refused.
+    """Only for `reply`: fewest tokens that a client may bound it to, thinking included; a lower bound is refused.
     Packs of before 0.2 call it `least_tokens`."""
     messages: list[Literal["history"] | MessageTemplate]
-    """In order; `history` stands for the conversation as user and assistant messages."""
+    """Prompt in order; `history` stands for the conversation as user and assistant messages."""
     each: Literal["reaction"] | None = None
-    """Of `review`: a request for each reaction, side by side. Where the engine has no room for them, one for all."""
+    """Only for `review`: parallel requests, one per reaction; one for all where the engine has no room for them."""
     reply_prefix: str = ""
-    """Stands before each of the counselor's replies in `history`."""
+    """Text before each of the counselor's replies in `history`."""
 
 
 class PackFile(_Part):
@@ -65,11 +65,11 @@ class PackFile(_Part):
 
     language: Language
     note_characters: Annotated[int, Field(gt=0)]
-    """Bound of every string that only the stages read."""
+    """Bound on every string of a JSON answer but the reply."""
     response_characters: Annotated[int, Field(gt=0)]
-    """Bound of the reply."""
+    """Bound on the reply in a draft."""
     speakers: dict[Literal["seeker", "counselor"], str] = {"seeker": "Seeker", "counselor": "Counselor"}
-    """How a conversation rendered as text names them."""
+    """Speaker names where the conversation is rendered as text."""
     trim: bool = True
     """Drop the white space around each rendered message."""
     stages: dict[StageName, StageFile]
@@ -95,7 +95,7 @@ class Pack:
 
     @cached_property
     def version(self) -> str:
-        """Of every file in the folder."""
+        """Hash of every file in the folder."""
         files = sorted(path for path in self.folder.rglob("*") if path.is_file())
         return short_hash(*(part for file in files for part in (file.name, file.read_bytes())))
 
@@ -105,13 +105,13 @@ class Pack:
 
     @property
     def reviews_each(self) -> bool:
-        """Whether each reaction may have a review of its own."""
+        """Whether each reaction may be reviewed in a request of its own."""
         return self.file.stages[StageName.REVIEW].each is not None
 
     def stage(self, name: StageName, *, widened: bool = False, reaction: int | None = None) -> Stage:
-        """How the stage's generation is constrained.
+        """Constraints on the stage's generation.
 
-        `widened` doubles the bound of the reply. `reaction`: of a review, the one, from 1, that is judged.
+        `widened`: the reply's bound is doubled. `reaction`: number, from 1, of the one reaction that a review judges.
         """
         key = name, widened, reaction
         if key not in self._stages:
@@ -119,7 +119,7 @@ class Pack:
         return self._stages[key]
 
     def stages(self, name: StageName) -> list[Stage]:
-        """All that `stage` may be asked for with this name."""
+        """Every value that `stage` can return for this name."""
         alone = range(1, answers.REACTIONS + 1) if name is StageName.REVIEW and self.reviews_each else ()
         return [
             *(self.stage(name, widened=widened) for widened in (False, True)),
@@ -144,14 +144,14 @@ class Pack:
         return Sampling(stage.max_tokens, stage.temperature, frequency_penalty=stage.frequency_penalty)
 
     def longest(self, inputs: StageInputs) -> list[Message]:
-        """The longest of the stages' prompts, before there are any results to put into them."""
+        """Longest of the stages' prompts, without the stage results that are added to them later."""
         bare = replace(inputs, analysis=EmotionAnalysis((), ""), draft=Draft("exploration", "", ""))
         values = self._values(bare) | {"found": LABELS[-MAX_LABELS:]}
         prompts = [self._messages(name, bare, values) for name in StageName]
         return max(prompts, key=lambda messages: sum(len(message.content) for message in messages))
 
     def reserve(self, rounds: int) -> int:
-        """Tokens that a turn may add to that: its stages' results, and an answer of twice the usual length."""
+        """Tokens that a turn may add to `longest`: its stages' results, and a draft with its bound doubled."""
         most = {name: stage.max_tokens for name, stage in self.file.stages.items()}
         a_round = most[StageName.DRAFT] + most[StageName.SIMULATION] + most[StageName.REVIEW]
         return max(
@@ -164,7 +164,7 @@ class Pack:
         return self.file.stages[name].role
 
     def messages(self, name: StageName, inputs: StageInputs) -> list[Message]:
-        """The stage's prompt, to be rendered by the model's chat template."""
+        """Prompt of the stage, to be rendered by the model's chat template."""
         return self._messages(name, inputs, self._values(inputs))
 
     def _messages(self, name: StageName, inputs: StageInputs, values: Mapping[str, Any]) -> list[Message]:
@@ -234,7 +234,7 @@ class Pack:
 
 
 def load(pack: str | Path) -> Pack:
-    """The built-in pack of this name, or the pack in this folder.
+    """Built-in pack of this name, or the pack in this folder.
 
     Raises FileNotFoundError if there is none, pydantic.ValidationError if its `pack.yaml` is wrong.
     """
@@ -248,7 +248,7 @@ def load(pack: str | Path) -> Pack:
 
 
 def load_all(names: Mapping[Language, str]) -> dict[Language, Pack]:
-    """The pack of each language. Raises ValueError if one is written in another, and what `load` raises."""
+    """Packs by language. Raises ValueError if a pack is in another language, and what `load` raises."""
     packs = {language: load(name) for language, name in names.items()}
     for language, pack in packs.items():
         if pack.language != language:
@@ -269,7 +269,7 @@ _CONTROL = re.compile(r"<(?=[|｜<]|/?\w+>)|\[(?=/?INST\])", re.IGNORECASE)
 
 
 def _inert(text: str) -> str:
-    """The text with whatever models' tokenizers use as control tokens broken by a space.
+    """Text with a space in whatever tokenizers would read as control tokens, so that they are plain text.
 
     That is `<|...|>` in both widths, `<word>` and `</word>`, `<<SYS>>` and `[INST]`.
     """

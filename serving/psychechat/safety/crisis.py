@@ -1,4 +1,4 @@
-"""The part of a crisis that needs no model: the phrases that raise the alarm and the words that are fixed."""
+"""Crisis handling without a model: the backstop's phrases, and the fixed texts with their resources."""
 
 import asyncio
 import re
@@ -16,9 +16,9 @@ def alarm(text: str, phrases: Mapping[Language, tuple[str, ...]]) -> bool:
 
 
 async def alarming_part(text: str, phrases: Mapping[Language, tuple[str, ...]], most: int) -> str | None:
-    """The first part of at most `most` characters that holds a phrase. Parts overlap, for a phrase may be cut.
+    """First part of at most `most` characters that holds a phrase. Parts overlap, since a cut may split a phrase.
 
-    Somebody else's turn may run between any two, however long the text is.
+    Yields to the event loop after each part, so that a long text does not hold up other turns.
     """
     for first in range(0, len(text), most - min(_OVERLAP, most // 2)):
         part = text[first : first + most]
@@ -29,7 +29,7 @@ async def alarming_part(text: str, phrases: Mapping[Language, tuple[str, ...]], 
 
 
 _OVERLAP = 4_000
-"""Characters: a phrase with a hundred marks on each of its letters."""
+"""Characters; enough for a phrase with a hundred combining marks on each of its letters."""
 
 
 @lru_cache(maxsize=8)  # a policy is swapped rarely; no message is ever kept
@@ -39,19 +39,19 @@ def _finder(groups: tuple[tuple[str, ...], ...]) -> re.Pattern[str]:
 
 
 def plain(text: str) -> str:
-    """Case, width, marks, apostrophes and spacing folded, so that a phrase is found however it was typed.
+    """Text with case, width, marks, apostrophes and spacing folded, so that a phrase is found however it was typed.
 
-    Character by character, so in time that grows with the text alone: to normalize a run of marks takes its square.
+    Folded character by character, in linear time: Unicode normalization of a run of marks is quadratic.
     """
     return _BETWEEN_HAN.sub("", " ".join(text.translate(_FOLDED).split()))
 
 
 class _Folded(dict[int, str]):
-    """By code point, worked out when it is first met."""
+    """Cache of folded characters by code point, filled on first use."""
 
     def __missing__(self, code: int) -> str:
         folded = _fold(chr(code))
-        if unicodedata.category(chr(code)) not in ("Cn", "Co"):  # nobody writes those; they are too many to keep
+        if unicodedata.category(chr(code)) not in ("Cn", "Co"):  # unassigned or private use: too many to keep
             self[code] = folded
         return folded
 
@@ -67,16 +67,16 @@ def _fold(character: str) -> str:
 _FOLDED = _Folded()
 _APOSTROPHES = "'‘’‚‛′‵`´ʹʻʼʽˈˊˋ＇｀"
 _UNSEEN = ("Mn", "Me", "Cf", "Cc")
-"""Marks on a letter, through it or around it, and what has no shape. Phrases lose theirs in the same way."""
+"""Unicode categories that are dropped: marks on letters, format and control characters. Phrases lose theirs as well."""
 _LONGEST_FOLD = 4
-"""A ligature of a whole sentence stays one character."""
+"""Longest expansion of one character; a ligature that stands for a whole sentence is left as it is."""
 
 
 _BETWEEN_HAN = re.compile(r"(?<=[一-鿿]) (?=[一-鿿])")
 
 
 def place(crisis: Crisis, language: Language, locale: str | None) -> str:
-    """The table's entry for the locale's language and region, else for its language, else the conversation's.
+    """Key of the resources for the locale's language and region, else for its language, else the conversation's.
 
     `locale` may be a BCP 47 tag or a POSIX one: `zh-Hant-TW`, `en_US.UTF-8`.
     """
@@ -96,5 +96,5 @@ def with_resources(text: str, crisis: Crisis, language: Language, locale: str | 
 
 
 def safe_template(crisis: Crisis, language: Language, locale: str | None) -> str:
-    """The whole reply where no model's reply may leave."""
+    """Whole reply in place of a model's that may not be sent."""
     return with_resources(crisis.template[language], crisis, language, locale)

@@ -1,4 +1,4 @@
-"""Telling those who look after crises that there is one."""
+"""Escalation: the interface by which crisis turns are reported to those who look after crises."""
 
 from typing import Protocol
 
@@ -6,7 +6,7 @@ from psychechat.conversation import Answered, CrisisTurn, Reply
 
 
 class Escalations(Protocol):
-    """Returns at once: whoever must know is told beside the turns."""
+    """Receiver of crisis turns. `escalate` returns at once; delivery happens in the background."""
 
     def escalate(self, turn: CrisisTurn) -> None: ...
 

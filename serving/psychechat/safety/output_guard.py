@@ -1,6 +1,6 @@
-"""The output guard: a reply leaves a sentence at a time, each after no phrase of the policy was found in it.
+"""Output guard: releases a reply sentence by sentence, each once it was searched for the policy's phrases.
 
-What a sentence is depends on the text alone, never on the pieces in which it comes; so does what the guard finds.
+Sentences and findings depend on the text alone, not on the pieces in which it is streamed.
 """
 
 import re
@@ -14,23 +14,23 @@ from psychechat.policy import GuardRules, OutputGuard
 from psychechat.safety.crisis import plain
 
 LONGEST = 400
-"""Characters that a sentence may have. A longer one is checked and let go in parts."""
+"""Characters of a sentence; a longer one is checked and released in parts."""
 SHORTEST = 4
-"""What ends before is read with the sentence that follows: each look costs milliseconds."""
+"""Characters of a sentence; a shorter one is checked with the next, since each check costs milliseconds."""
 _OVERLAP = 240
-"""Characters before a sentence that are read with it, for a phrase may be split over two."""
+"""Characters before a sentence that are checked with it, since a phrase may span two sentences."""
 
 _END = re.compile(r"""[。！？\n]|[.!?…]["'”’」』)\]*]*(?=[\s一-鿿])""")
 _SENTENCE = re.compile(r"[.!?。！？…]")
 _CLAUSE = re.compile(r"[.!?。！？…,，;；:：—]|(?<![a-z])(?:but|so|then)(?![a-z])|但|而是|那就")
 _TAG = re.compile(r"[,，]\W*\w{1,6}(?: \w{1,6})?\W*$")
-"""What is put behind a statement to make it sound like a question: "okay?", "好吗？"."""
+"""Tag that turns a statement into a question: "okay?", "好吗？"."""
 
 
 class Guard:
-    """Feed it the pieces of one text in order, then `finish`. What it returns may leave.
+    """Guard of one text: `feed` its pieces in order, then `finish`. What these return may be sent.
 
-    `buffered`: whole sentences that have passed, and nothing once it has `stopped`. `audit`: every piece as it came.
+    `buffered`: whole sentences that passed, and nothing once `stopped`. `audit`: every piece unchanged.
     """
 
     def __init__(self, settings: OutputGuard) -> None:
@@ -54,7 +54,7 @@ class Guard:
         return passed if self._mode == "buffered" else piece
 
     def finish(self) -> str:
-        """What was held back, if it passes, now that nothing follows it."""
+        """Rest of the text that was held back, if it passes."""
         passed = self._checked(len(self._held)) if self.cause is None and self._held else ""
         return passed if self._mode == "buffered" else ""
 
@@ -66,7 +66,7 @@ class Guard:
 
 
 def check(text: str, settings: OutputGuard) -> Cause | None:
-    """What the guard finds in a text that is whole already; nothing where it is off."""
+    """Finding in a complete text; None if it passes, or if the guard is off."""
     if settings.mode == "off":
         return None
     guard = Guard(settings)
@@ -76,12 +76,12 @@ def check(text: str, settings: OutputGuard) -> Cause | None:
 
 
 def for_whole(settings: OutputGuard) -> OutputGuard:
-    """The settings for a reply that leaves whole: to check it first costs nobody a wait, so `audit` stops it too."""
+    """Settings for a reply that is sent whole: checking it first delays no stream, so `audit` stops it too."""
     return settings if settings.mode == "off" else settings.model_copy(update={"mode": "buffered"})
 
 
 def _end(held: str) -> int:
-    """Where the first sentence ends, short ones together; 0 while that cannot be told."""
+    """End of the first sentence, short ones together; 0 while it is incomplete."""
     end = _END.search(held, SHORTEST, LONGEST + 1)
     if end is not None and end.end() <= LONGEST:
         return end.end()
@@ -95,14 +95,14 @@ def _end(held: str) -> int:
 
 @dataclass(frozen=True, slots=True)
 class _Phrase:
-    """One line of the rules. What stands for `~` are the pattern's groups."""
+    """One line of the rules. The pattern's groups are what its `~` matched."""
 
     cause: Cause
     pattern: re.Pattern[str]
     words: tuple[tuple[str, ...], ...]
-    """Of each of these the text must hold one, or the pattern need not be tried."""
+    """Prefilter: the text must hold one word of each, or the pattern is not tried."""
     final: bool
-    """Whether nothing excuses it."""
+    """Whether it is a finding in any context."""
 
     def matches(self, text: str) -> Iterator[re.Match[str]]:
         if all(any(word in text for word in words) for words in self.words):
@@ -111,7 +111,7 @@ class _Phrase:
 
 @dataclass(frozen=True, slots=True)
 class _Finder:
-    """The rules, ready to be looked for."""
+    """Compiled rules."""
 
     phrases: tuple[_Phrase, ...]
     excuses: Mapping[Cause, re.Pattern[str]]
@@ -119,7 +119,7 @@ class _Finder:
     simplified: Mapping[int, str]
 
     def find(self, before: str, sentence: str) -> Cause | None:
-        """What is wrong with the sentence. `before` is what preceded it, which has passed."""
+        """Finding in the sentence, or None. `before`: the text before it, which has passed."""
         text = self._plain(before + sentence)
         passed = len(self._plain(before))
         for phrase in self.phrases:
@@ -132,7 +132,7 @@ class _Finder:
         return plain(text).translate(self.simplified)
 
     def _excused(self, text: str, match: re.Match[str], cause: Cause) -> bool:
-        """In a question, in a sentence that refuses, or after a "not", an "if" or a "you said" of its clause."""
+        """Whether a question, a refusing sentence, or a "not", "if" or "you said" in its clause excuses the match."""
         sentence = max((m.end() for m in _SENTENCE.finditer(text, 0, match.start())), default=0)
         clause = max((m.end() for m in _CLAUSE.finditer(text, 0, match.start())), default=0)
         mark = _SENTENCE.search(text, match.end())
@@ -174,7 +174,7 @@ _GAP: Mapping[Language, int] = {"en": 30, "zh": 10}
 
 
 def _slots(line: str, words: Mapping[str, tuple[str, ...]]) -> list[tuple[str, ...]]:
-    """The line's words in order, each as all that may stand in its place; `~` as nothing."""
+    """Line's words in order, each as its alternatives; `~` as an empty tuple."""
     slots = []
     for token in re.findall(r"\([^)]*\)|\S+", line):
         parts = [] if token == "~" else token.strip("()").split("|")  # noqa: S105

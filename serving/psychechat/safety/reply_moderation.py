@@ -15,14 +15,15 @@ from psychechat.safety import crisis
 logger = logging.getLogger(__name__)
 
 Judging = Literal["score", "block"]
-"""Whether a flagged reply only says so, or stays here."""
+"""`score`: a flagged reply is sent with its scores. `block`: it is withheld."""
 
 
 async def moderate(
     classifier: Classifier, door: Lane, texts: Sequence[str], policy: Policy, call: Call, seconds: float
 ) -> tuple[ReplyModeration, ...] | None:
-    """One per text; None if the classifier cannot tell, or not in so many seconds. The reply is there: that fails no
-    turn.
+    """Moderation per text; None if the classifier fails or takes longer than `seconds`.
+
+    The reply exists already, so a failure here is logged and does not fail the turn.
     """
     try:
         async with asyncio.timeout(seconds):

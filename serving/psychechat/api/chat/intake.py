@@ -1,4 +1,4 @@
-"""From a chat request and its headers to what is asked of the pipeline, or to an error that names the field."""
+"""Validation of a chat request and its headers into a TurnRequest, or an error that names the field."""
 
 import itertools
 from collections.abc import Sequence
@@ -18,20 +18,20 @@ from psychechat.safety.reply_moderation import Judging
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """What a request's headers say."""
+    """Values of a request's headers."""
 
     request_id: str
     tenant: str = ""
     session: str | None = None
     """`x-session-id`"""
     timeout: str | None = None
-    """`x-request-timeout`: seconds that the client will wait."""
+    """`x-request-timeout`: seconds that the client will wait, not yet parsed."""
 
 
 async def turn_request(body: ChatRequest, pipeline: Pipeline, caller: Caller) -> TurnRequest:
-    """What the request asks of the pipeline. Raises UnknownModel, UnsupportedParameter or InvalidRequest.
+    """TurnRequest of the body. Raises UnknownModel, UnsupportedParameter or InvalidRequest.
 
-    If what breaks a rule comes with an alarming newest message, that message is answered all the same, by itself.
+    An invalid request whose newest message raises the alarm is not refused: that message alone is answered.
     """
     policy = pipeline.policy
     try:
@@ -54,7 +54,7 @@ async def turn_request(body: ChatRequest, pipeline: Pipeline, caller: Caller) ->
 
 
 async def _alarming(messages: Sequence[ChatMessage], policy: Policy) -> str | None:
-    """As much as may be read of what the seeker said since the last reply, if it holds a phrase of the backstop's."""
+    """Part, of allowed length, of what the seeker said since the last reply that holds a phrase of the backstop."""
     spoken = (message for message in reversed(messages) if message.content.strip())
     since = itertools.takewhile(lambda message: message.role != "assistant", spoken)
     newest = "\n".join(reversed([message.content for message in since if message.role == "user"]))
@@ -98,7 +98,7 @@ def _turn_request(body: ChatRequest, limits: Limits, min_reply_tokens: int, call
 
 
 def _session(body: ChatRequest, caller: Caller) -> str | None:
-    """The first name that can be one."""
+    """Session id of the request: `prompt_cache_key`, else `x-session-id`, if valid."""
     if body.prompt_cache_key is not None and is_session(body.prompt_cache_key):
         return body.prompt_cache_key
     return caller.session if _is_header(caller.session) else None
@@ -132,7 +132,7 @@ def _choices(body: ChatRequest) -> int:
 
 
 def _only_for_llm(body: ChatRequest) -> None:
-    """What Agent Mode cannot give is refused for `psychechat` too, or risk would decide whether a request is valid."""
+    """Refuses what Agent Mode lacks, for `psychechat` too: else risk would decide whether a request is valid."""
     if (body.n or 1) > 1:
         raise UnsupportedParameter("n", "only 'psychechat-llm' gives more than one choice")
     if body.logprobs:
@@ -169,7 +169,7 @@ def _seconds(timeout: str | None) -> float:
 
 
 def _number(timeout: str | None) -> float:
-    """Infinite without a header; no number where it holds none that can be seconds."""
+    """Seconds in the header: infinite without one, NaN if it is invalid."""
     if timeout is None:
         return inf
     try:

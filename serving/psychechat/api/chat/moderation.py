@@ -1,4 +1,4 @@
-"""Chat's `moderation` object, for clients that ask for it beside the turn."""
+"""`moderation` object of a chat response, for requests with `moderation`."""
 
 from collections.abc import Mapping, Sequence
 
@@ -10,7 +10,7 @@ from psychechat.risk import Severity
 
 
 def of_turn(outcome: Outcome) -> schemas.TurnModeration:
-    """Chat's `moderation` object: the seeker's newest message, and the reply that was written.
+    """`moderation` object: of the seeker's newest message, and of the replies that the model wrote.
 
     Its shape is that of `openai.types.chat.chat_completion.Moderation`.
     """

@@ -1,4 +1,4 @@
-"""What a chat request may hold, as OpenAI names it.
+"""Body of a chat request, as OpenAI names its fields.
 
 https://platform.openai.com/docs/api-reference/chat/create
 """
@@ -56,14 +56,14 @@ _NEUTRAL: dict[str, tuple[Any, ...]] = {
 
 
 MAX_STOP = 64
-"""Characters of a string that stops."""
+"""Characters of a stop string."""
 MAX_CHOICES = 8
 _MAX_METADATA = 16
 _Stop = Annotated[str, Field(min_length=1, max_length=MAX_STOP)]
 
 
 _NAME: JsonDict = {"minLength": 1, "maxLength": MAX_SESSION, "pattern": r"^[^\x00-\x1f\x7f-\x9f]*$"}
-"""What `intake` demands, told here for the OpenAPI document alone: an alarming message is answered before that."""
+"""For the OpenAPI document only: `intake` enforces it, so that an alarming message in an invalid request is seen."""
 
 
 class StreamOptions(Wire):
@@ -91,12 +91,12 @@ class ChatModeration(Wire):
     """`moderation`, as the official client's types have it. Without a policy texts are scored."""
 
     model: str
-    """Any name is taken; the answer names the one that judged."""
+    """Any name is accepted; the response names the model that judged."""
     policy: ModerationPolicy | None = None
 
     @property
     def withholds(self) -> bool:
-        """Whether a flagged reply stays here. A flagged input is a crisis, which is always answered."""
+        """Whether a flagged reply is withheld. A flagged input is a crisis, which is always answered."""
         return self.policy is not None and self.policy.output is not None and self.policy.output.mode == "block"
 
 
@@ -180,13 +180,13 @@ class ChatRequest(Wire):
     logprobs: bool | None = None
     top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
     reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = None
-    """`none` replies without thinking; how much there is of it otherwise is the prompt pack's."""
+    """`none`: replies without thinking. For any other value the prompt pack decides."""
     chat_template_kwargs: TemplateOptions | None = None
     moderation: ChatModeration | None = None
     user: str | None = None
     safety_identifier: str | None = None
     prompt_cache_key: Annotated[str, Field(json_schema_extra=_NAME)] | None = None
-    """Names the session: its memory is found by this instead of by the conversation's words."""
+    """Session id: memory is found by this instead of by the conversation's words."""
     metadata: Annotated[dict[str, Annotated[str, Field(max_length=512)]], Field(max_length=_MAX_METADATA)] | None = None
     """`metadata.locale`, e.g. `en-US`, chooses the crisis resources."""
     service_tier: Literal["auto", "default"] | None = None
@@ -211,13 +211,13 @@ class ChatRequest(Wire):
     @field_validator("messages", mode="before", json_schema_input_type=_Messages)
     @classmethod
     def _last(cls, messages: object) -> object:
-        """As many as a policy may allow. Whether the earlier ones are right no longer matters: they are too many."""
+        """Last messages, as many as any policy may allow: earlier ones need no validation."""
         return messages[-MOST_MESSAGES:] if isinstance(messages, list) else messages
 
     @field_validator("metadata", mode="before")
     @classmethod
     def _first(cls, metadata: object) -> object:
-        """One more than there may be is as wrong as all of them."""
+        """First entries, one more than allowed, so that a huge object is refused without reading all of it."""
         return dict(islice(metadata.items(), _MAX_METADATA + 1)) if isinstance(metadata, dict) else metadata
 
     @property

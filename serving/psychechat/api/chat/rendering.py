@@ -1,4 +1,4 @@
-"""From a turn's outcome to the bytes of OpenAI's chat objects.
+"""Rendering of a turn's outcome as OpenAI's chat objects.
 
 https://platform.openai.com/docs/api-reference/chat/object and /chat/streaming
 """
@@ -19,18 +19,18 @@ FinishReason = Literal["stop", "length", "content_filter"]
 
 @dataclass(frozen=True, slots=True)
 class Heading:
-    """What every object of one reply begins with. `created` is Unix time in seconds."""
+    """Fields that all objects of one response share. `created`: Unix time in seconds."""
 
     id: str
     created: int
     model: str
     fingerprint: str
     service_tier: Literal["default"] | None = None
-    """The only one there is, told to those who named one."""
+    """Echoed only if the request named a tier; there is only this one."""
 
 
 def psychechat_object(reply: Reply, seconds: Mapping[str, float]) -> schemas.PsycheChat:
-    """What was detected on the way to the reply. It says what was detected and where it was routed: no diagnosis."""
+    """`psychechat` object: what was detected and how the turn was routed; not a diagnosis."""
     reading = reply.reading
     return {
         "mode": reply.decision.mode,
@@ -77,7 +77,7 @@ def usage_object(usage: Usage) -> schemas.Usage:
 def completion(
     outcome: Outcome, reasoning: Mapping[int, str], heading: Heading, moderation: schemas.TurnModeration | None
 ) -> schemas.ChatCompletion:
-    """`reasoning` holds what policy lets out of each choice's thinking."""
+    """`reasoning`: thinking by choice, as far as the policy shows it."""
     whole: schemas.ChatCompletion = {
         "id": heading.id,
         "object": "chat.completion",
@@ -108,7 +108,7 @@ def _choice(index: int, choice: Choice, reasoning: Mapping[int, str]) -> schemas
 
 
 class Chunks:
-    """The chat.completion.chunk objects of one reply, as server-sent events, in the order of its methods."""
+    """Server-sent events of one reply: its chat.completion.chunk objects, in the order of the methods."""
 
     def __init__(self, heading: Heading, *, include_usage: bool) -> None:
         self._heading, self._include_usage = heading, include_usage
@@ -125,10 +125,7 @@ class Chunks:
         return event(self._chunk(delta.index, wire, logprobs_object(delta.logprobs) if delta.logprobs else None))
 
     def finish(self, outcome: Outcome, moderation: schemas.TurnModeration | None) -> bytes:
-        """One finishing chunk per choice, the last with the `psychechat` object; then the moderation and the usage.
-
-        The last two come if they were asked for.
-        """
+        """Finishing chunks, one per choice, the last with `psychechat`; then moderation and usage, if asked for."""
         chunks = [
             self._chunk(index, {}, None, choice.finish_reason) for index, choice in enumerate(outcome.reply.choices)
         ]

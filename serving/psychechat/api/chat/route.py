@@ -60,7 +60,7 @@ def router(pipeline: Pipeline) -> APIRouter:
             return JSONBytes(completion(outcome, running.reasoning, heading, running.moderation(outcome)))
 
         keep_alive = pipeline.policy.limits.keep_alive_seconds
-        # What fails before there is anything to say is still an ordinary error with its own status.
+        # A failure before the first delta is still an ordinary error with its own status.
         if not await running.first_sign(request, keep_alive):
             return Response(status_code=CLIENT_LEFT)
         usage = body.stream_options is not None and body.stream_options.include_usage
@@ -71,7 +71,7 @@ def router(pipeline: Pipeline) -> APIRouter:
 
 
 class _Stream(StreamingResponse):
-    """Stops the turn also where its first byte cannot be sent, in which case no one ever reads `events`."""
+    """Response that stops the turn even if its first byte cannot be sent and `events` is never iterated."""
 
     def __init__(self, running: "_Running", chunks: Chunks, keep_alive: float) -> None:
         events = running.events(chunks, keep_alive)
@@ -86,7 +86,7 @@ class _Stream(StreamingResponse):
 
 
 class _Running:
-    """A turn under way in a task of its own, and what it has said so far. Cancelled when its reader goes."""
+    """Turn in a task of its own, and the deltas that it emitted. Cancelled when the client disconnects."""
 
     def __init__(self, pipeline: Pipeline, asked: TurnRequest) -> None:
         self._asked = asked
@@ -97,13 +97,13 @@ class _Running:
         self.reasoning: dict[int, str] = defaultdict(str)
 
     def _emit(self, delta: ReplyDelta | None) -> None:
-        """None is the end."""
+        """Queue the delta; None marks the end."""
         self._deltas.put_nowait(delta)
         self._admitted.set()
         self._sign.set()
 
     async def whole(self, request: Request) -> Outcome | None:
-        """The outcome, or None if the client left first."""
+        """Outcome, or None if the client left first."""
         try:
             if not await before_leaving(request, asyncio.wait({self._task})):
                 return None
@@ -115,9 +115,9 @@ class _Running:
         return outcome
 
     async def first_sign(self, request: Request, seconds: float) -> bool:
-        """Wait until the turn has said something, has ended, or was let in and has taken this long since.
+        """Wait until the turn has emitted a delta, has ended, or was admitted and then took `seconds`.
 
-        False if the client left. Raises what the turn failed with, a refusal for load among it.
+        False if the client left. Raises the error of a turn that failed by then, Overloaded among them.
         """
         try:
             if not (
@@ -143,7 +143,7 @@ class _Running:
             except TimeoutError:
                 yield KEEP_ALIVE
                 continue
-            while not self._deltas.empty():  # its client reads slowly, or there are many: one write for all of them
+            while not self._deltas.empty():  # after a slow read, or with many choices: one write for all
                 waiting.append(self._deltas.get_nowait())
             ended = waiting[-1] is None
             if events := b"".join(chunks.delta(delta) for delta in waiting if delta is not None):
@@ -159,5 +159,5 @@ class _Running:
         return None if self._asked.moderation is None else moderation.of_turn(outcome)
 
     async def stop(self) -> None:
-        """Cancel the turn, if it still runs, and wait until it has let go of the engines."""
+        """Cancel the turn, if it still runs, and wait until it has released its engine streams."""
         await end(self._task)

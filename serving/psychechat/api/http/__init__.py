@@ -1,1 +1,1 @@
-"""HTTP itself: who may enter, what a body may hold, errors, and what every answer is made with."""
+"""HTTP itself: API keys, bounds on bodies, errors, and response types."""

@@ -1,4 +1,4 @@
-"""Who may enter: API keys, known by their hashes, each of which names a tenant."""
+"""Authentication: API keys, stored as hashes, each of which names a tenant."""
 
 import hashlib
 import hmac
@@ -11,21 +11,21 @@ from psychechat.api.http.errors import respond
 from psychechat.errors import Unauthorized
 
 OPEN = frozenset({"/health", "/ready"})
-"""What an orchestrator asks without a key. Neither says anything about anyone."""
+"""Paths that an orchestrator probes without a key. Neither reveals anything of a tenant."""
 
 
 class Keyring:
-    """Names by the SHA-256 of their keys. A key has 256 random bits, so its plain hash cannot be searched."""
+    """Names of tenants by the SHA-256 of their keys. A key has 256 random bits, so an unsalted hash is enough."""
 
     def __init__(self, keys: Mapping[str, str]) -> None:
-        """`keys` holds a hexadecimal SHA-256 by name."""
+        """`keys`: hexadecimal SHA-256 of the key, by name."""
         self._digests = {name: bytes.fromhex(digest) for name, digest in keys.items()}
 
     def __bool__(self) -> bool:
         return bool(self._digests)
 
     def name_of(self, key: str) -> str | None:
-        """Whose key this is. As long for every answer: all are compared, each in constant time."""
+        """Name of the key's owner, if known. All hashes are compared, each in constant time, against timing attacks."""
         digest = hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()
         owner = None
         for name, known in self._digests.items():
@@ -35,9 +35,9 @@ class Keyring:
 
 
 class Gate:
-    """Lets no request without a key further than `open_paths`, and tells the rest who asks: `request.state.tenant`.
+    """Middleware: requires a key on all paths but `open_paths`, and sets `request.state.tenant`.
 
-    With an empty keyring everyone enters, as nobody: the tenant is "".
+    With an empty keyring no key is needed, and the tenant is "".
     """
 
     def __init__(self, app: ASGIApp, keyring: Callable[[], Keyring], open_paths: Collection[str]) -> None:

@@ -1,4 +1,4 @@
-"""Clients that go away before they have their answer."""
+"""Disconnects of clients before their response is complete."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -9,11 +9,11 @@ from fastapi import Request
 T = TypeVar("T")
 
 CLIENT_LEFT = 499
-"""The status, as nginx logs it; nobody is left to read it."""
+"""Status that nginx logs for a client that closed its connection; it reaches no client."""
 
 
 async def before_leaving(request: Request, awaited: Coroutine[Any, Any, object], seconds: float | None = None) -> bool:
-    """Wait for `awaited`, or for as long; False if the client disconnected before either."""
+    """Wait for `awaited`, at most `seconds`; False if the client disconnected first."""
     leaving = asyncio.create_task(_left(request))
     waiting = asyncio.create_task(awaited)
     try:
@@ -25,7 +25,7 @@ async def before_leaving(request: Request, awaited: Coroutine[Any, Any, object],
 
 
 async def unless_left(request: Request, work: Coroutine[Any, Any, T]) -> T | None:
-    """What `work` returns or raises; None, and the work cancelled, if the client disconnected first."""
+    """Result of `work`; None, and `work` is cancelled, if the client disconnected first."""
     task = asyncio.create_task(work)
     try:
         return task.result() if await before_leaving(request, asyncio.wait({task})) else None
@@ -34,11 +34,11 @@ async def unless_left(request: Request, work: Coroutine[Any, Any, T]) -> T | Non
 
 
 async def end(task: asyncio.Task[Any]) -> None:
-    """Cancel the task, if it still runs, and wait until it has let go of what it held."""
+    """Cancel the task, if it still runs, and wait until its cleanup is done."""
     task.cancel()
     await asyncio.wait({task})
     if not task.cancelled():
-        task.exception()  # seen, so that asyncio does not print it
+        task.exception()  # retrieved, so that asyncio does not log it
 
 
 async def _left(request: Request) -> None:

@@ -1,4 +1,4 @@
-"""The one table from what went wrong to what the client is told, in OpenAI's error object.
+"""Error responses: one table from our errors to HTTP status and OpenAI's error object.
 
 https://platform.openai.com/docs/guides/error-codes: `{"error": {"message", "type", "param", "code"}}`.
 """
@@ -31,7 +31,7 @@ from psychechat.logs import log_unforeseen
 
 logger = logging.getLogger(__name__)
 
-# Status, type and code. The first row whose class fits is taken.
+# Status, type and code. The first row whose class matches is used.
 _TABLE: Sequence[tuple[type[PsycheChatError], int, str, str | None]] = (
     (UnknownModel, 404, "invalid_request_error", "model_not_found"),
     (ContextLengthExceeded, 400, "invalid_request_error", "context_length_exceeded"),
@@ -46,7 +46,7 @@ _TABLE: Sequence[tuple[type[PsycheChatError], int, str, str | None]] = (
 )
 
 _RESTART_SECONDS = 5
-"""After which a lost engine, or the memory, may be back; the official clients wait as long."""
+"""Retry-After for a lost engine or memory; the official clients wait as long."""
 
 _HTTP = {
     400: "The body must be one JSON object in UTF-8, sent with content-type application/json.",
@@ -61,7 +61,7 @@ def error_object(message: str, type: str, *, param: str | None = None, code: str
 
 
 def describe(error: Exception) -> tuple[int, dict[str, Any]]:
-    """The HTTP status and error object of anything that was raised."""
+    """HTTP status and error object of any exception."""
     if isinstance(error, RequestValidationError):
         return 400, _invalid(error)
     if isinstance(error, HTTPException):
@@ -76,7 +76,7 @@ def describe(error: Exception) -> tuple[int, dict[str, Any]]:
 
 
 def broken_off(request_id: str, error: Exception) -> bytes:
-    """The event that ends a stream in the middle. There is no `[DONE]`, so that nobody takes the part for the whole."""
+    """Event that ends a stream early. No `[DONE]` follows, so that a client does not take the part for the whole."""
     if not isinstance(error, PsycheChatError):
         log_unforeseen(logger, request_id, error)
     return event(describe(error)[1])
@@ -92,12 +92,12 @@ def respond(request: Request, error: Exception) -> Response:
     if isinstance(error, EngineUnavailable | MemoryUnavailable):
         headers |= _retry_after(_RESTART_SECONDS)
     if isinstance(error, DeadlineExceeded):
-        headers["x-should-retry"] = "false"  # the time that the client had is over
+        headers["x-should-retry"] = "false"  # the client's own time is over
     return JSONBytes(body, status, headers)
 
 
 def _retry_after(seconds: float) -> dict[str, str]:
-    """The standard header, and the official clients' finer one."""
+    """Standard header, and the official clients' one in milliseconds."""
     return {
         "retry-after": str(max(1, ceil(seconds))),
         "retry-after-ms": str(max(1, ceil(seconds * 1000))),
@@ -105,7 +105,7 @@ def _retry_after(seconds: float) -> dict[str, str]:
 
 
 def _invalid(error: RequestValidationError) -> dict[str, Any]:
-    """Names the field and the rule. What the client wrote there is not repeated."""
+    """Error object with the field and the rule; the client's value is not repeated."""
     first = error.errors()[0]
     kind, place = first["type"], [part for part in first["loc"] if part != "body"]
     if kind in ("json_invalid", "model_attributes_type", "missing") and not place[1:] and not _known(place):
@@ -125,8 +125,8 @@ def _known(place: list[Any]) -> bool:
 
 
 def _path(place: list[Any]) -> str | None:
-    """`messages[0].role`; None if part of it is not a plain field name, for then the client made it up, as it does
-    the keys of `metadata`.
+    """Path such as `messages[0].role`; None if part of it is not a plain field name, since the client then chose it,
+    as it does the keys of `metadata`.
     """
     path = ""
     for part in place[:1] if place[:1] == ["metadata"] else place:

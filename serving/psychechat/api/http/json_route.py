@@ -1,4 +1,4 @@
-"""Bodies are read by orjson: strict UTF-8 and JSON, so no NaN and no half of a surrogate pair gets further."""
+"""Route that parses bodies with orjson: strict UTF-8 and JSON, without NaN and lone surrogates."""
 
 from collections.abc import Callable, Coroutine
 from typing import Any

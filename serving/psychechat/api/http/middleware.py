@@ -1,4 +1,4 @@
-"""Around every request: an id, a span, bounds on the body, a count, and an answer to whatever was not foreseen."""
+"""Middleware of every request: id, span, bounds on the body, metrics, and a response to unexpected errors."""
 
 import asyncio
 import logging
@@ -25,7 +25,7 @@ SANE_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 
 
 class Envelope:
-    """Pure ASGI, so that streams pass through untouched."""
+    """Middleware in pure ASGI, so that streams pass through unbuffered."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics, limits: Callable[[], Limits], tracer: Tracer) -> None:
         self._app, self._metrics, self._limits, self._tracer = app, metrics, limits, tracer
@@ -74,7 +74,7 @@ class Envelope:
 
 
 class _Body:
-    """A request's body while it arrives: neither larger nor slower than it may be."""
+    """Request body as it arrives, with limits on its size and duration."""
 
     def __init__(self, receive: Receive, limits: Limits) -> None:
         self._receive, self._limits = receive, limits
@@ -91,7 +91,7 @@ class _Body:
         if self._bytes > self._limits.body_bytes:
             raise HTTPException(413, f"The body is larger than {self._limits.body_bytes} bytes.")
         if not message.get("more_body"):
-            self._due = None  # what is received from now on is the client's leaving
+            self._due = None  # the next message is the disconnect
         return message
 
 

@@ -1,4 +1,4 @@
-"""The OpenAPI document: every answer of every route as it is, errors and streams included."""
+"""OpenAPI document: every response of every route, errors and streams included."""
 
 from collections.abc import Callable, Collection
 from typing import Any
@@ -30,23 +30,23 @@ _AGAIN = {
 
 
 READ = (400, 401, 408, 413, 429, 503)
-"""Errors of every route that reads a body and asks an engine."""
+"""Error statuses of every route that reads a body and calls an engine."""
 
 
 def answers(kind: type, *statuses: int, when: str) -> Responses:
-    """200 with this object, and errors with these statuses, for a route's `responses`."""
+    """`responses` of a route: 200 with this object, and errors with these statuses."""
     responses: Responses = {200: {"model": kind, "description": when}}
     return responses | {status: {"model": ErrorObject, "description": _WHEN[status]} for status in statuses}
 
 
 def text(*statuses: int, when: str) -> Responses:
-    """200 with plain text, and errors as above. The route's `response_class` must be the plain `Response`."""
+    """`responses` with plain text at 200, errors as above. The route's `response_class` must be plain `Response`."""
     responses = answers(str, *statuses, when=when)
     return {**responses, 200: {"description": when, "content": {"text/plain": {"schema": {"type": "string"}}}}}
 
 
 def streamed(responses: Responses, event: type) -> Responses:
-    """The same, where `stream: true` has the answer as server-sent events of this kind, and then `[DONE]`."""
+    """`responses` with `stream: true` added: server-sent events of this kind, then `[DONE]`."""
     kinds = [{"$ref": f"#/components/schemas/{kind.__name__}"} for kind in (event, ErrorObject)]
     data = {
         "description": f"`stream: true`: a {event.__name__} each, then `[DONE]`; or an ErrorObject, which is the end.",
@@ -59,7 +59,7 @@ def streamed(responses: Responses, event: type) -> Responses:
 
 
 class Document:
-    """FastAPI's, without its own errors and with what it cannot know. One while there are API keys, one without."""
+    """FastAPI's document with our errors, headers and streams. Cached twice: with API keys configured, and without."""
 
     def __init__(self, app: FastAPI, keys: Callable[[], bool], open_paths: Collection[str]) -> None:
         self._app, self._keys, self._open = app, keys, open_paths
@@ -73,7 +73,7 @@ class Document:
 
 
 def _written(app: FastAPI, open_paths: Collection[str] | None) -> dict[str, Any]:
-    """`open_paths`: those that need no key. None: no path does."""
+    """`open_paths`: paths without a key. None: no path needs one."""
     document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
     parts = document["components"]
     for foreign in ("HTTPValidationError", "ValidationError"):

@@ -1,4 +1,4 @@
-"""Answers as bytes: JSON, and server-sent events."""
+"""Response bodies: JSON, and server-sent events."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 DONE = b"data: [DONE]\n\n"
 KEEP_ALIVE = b": keep-alive\n\n"
-"""A comment, which clients skip: https://html.spec.whatwg.org/multipage/server-sent-events.html"""
+"""Comment line, which clients skip: https://html.spec.whatwg.org/multipage/server-sent-events.html"""
 
 
 class JSONBytes(Response):

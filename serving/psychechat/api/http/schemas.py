@@ -1,6 +1,6 @@
-"""Every object that leaves this server, as it is written and as its OpenAPI document has it.
+"""Types of every JSON object in our responses, also for the OpenAPI document.
 
-They are closed: an object has the keys that are named here and no other.
+Closed ones (`extra="forbid"`) have the keys that are named here and no others.
 """
 
 from typing import Any, Literal, NotRequired
@@ -306,7 +306,7 @@ class Readiness(TypedDict):
 
 
 def schemas(*kinds: type) -> dict[str, Any]:
-    """The JSON schemas of these and of all that they hold, by name, as an OpenAPI document refers to them."""
+    """JSON schemas of these types and of all that they refer to, by name, for an OpenAPI document."""
     by_name: dict[str, Any] = {}
     for kind in kinds:
         schema = TypeAdapter(kind).json_schema(ref_template="#/components/schemas/{model}")

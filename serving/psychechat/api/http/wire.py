@@ -1,4 +1,4 @@
-"""Bodies as clients write them: what all of ours have in common."""
+"""Base of request bodies."""
 
 from typing import Literal
 
@@ -12,9 +12,9 @@ class TextPart(TypedDict):
 
 
 class Wire(BaseModel):
-    """A body of ours: nothing unknown in it, and no type guessed.
+    """Request body: unknown fields are refused, types are strict.
 
-    One error is told, so no more are looked for: pydantic would list a hundred thousand for a body that is made so.
+    Of several unknown fields only the first is passed on: pydantic would list all hundred thousand of a hostile body.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)

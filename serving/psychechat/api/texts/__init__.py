@@ -1,1 +1,1 @@
-"""Texts without a reply: `/v1/classify` and `/v1/moderations`."""
+"""Classification of texts, without a reply: `/v1/classify` and `/v1/moderations`."""

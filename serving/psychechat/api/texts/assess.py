@@ -1,4 +1,4 @@
-"""How texts reach the classifier: in one request's time, at its key's cost, and as long as the client stays."""
+"""Assessments of a request's texts: within its deadline, charged to its key."""
 
 import asyncio
 import time
@@ -25,9 +25,9 @@ T = TypeVar("T")
 def assessments(
     pipeline: Pipeline, texts: Sequence[str], request: Request, *, each_batch: bool = False
 ) -> AsyncGenerator[Assessment, None]:
-    """One a text, in order, in the turn's time; with `each_batch` every batch has as much.
+    """One assessment per text, in order, within a turn's time limit; with `each_batch` every batch has as much.
 
-    Raises InvalidRequest at once if there are too many or too long ones, Overloaded if the key's tokens are used up.
+    Raises at once InvalidRequest for too many or too long texts, Overloaded if the key's tokens are used up.
     """
     limits, identifier, salt = pipeline.policy.limits, request_id(request), tenant(request)
     _check(texts, limits)
@@ -50,7 +50,7 @@ def _check(texts: Sequence[str], limits: Limits) -> None:
 
 
 async def each(assessed: AsyncGenerator[Assessment, None], say: Callable[[int, Assessment], T]) -> list[T]:
-    """What is to be said of each text, said as it comes: that of thousands at once would hold up everybody else."""
+    """Results of `say` per text; yields to the event loop in between, so that thousands block no other request."""
     said: list[T] = []
     async with aclosing(assessed):
         async for assessment in assessed:

@@ -39,7 +39,7 @@ def router(pipeline: Pipeline) -> APIRouter:
         policy = pipeline.policy
         assessed = assessments(pipeline, body.input, request, each_batch=body.stream)
         if body.stream:
-            # What fails before there is anything to say is still an ordinary error with its own status.
+            # A failure before the first event is still an ordinary error with its own status.
             first = await unless_left(request, anext(assessed))
             if first is None:
                 return Response(status_code=CLIENT_LEFT)
@@ -58,7 +58,7 @@ def router(pipeline: Pipeline) -> APIRouter:
 async def _events(
     identifier: str, first: Assessment, rest: AsyncGenerator[Assessment, None], policy: Policy
 ) -> AsyncGenerator[bytes, None]:
-    """An event a text, then `[DONE]`; an error ends the stream without it."""
+    """One event per text, then `[DONE]`; an error ends the stream without it."""
     yield event(classification(0, first, policy))
     index = 0
     async with aclosing(rest):
@@ -66,7 +66,7 @@ async def _events(
             async for assessment in rest:
                 index += 1
                 yield event(classification(index, assessment, policy))
-                await asyncio.sleep(0)  # to send it need not be to wait
+                await asyncio.sleep(0)  # sending may not yield to the event loop
         except Exception as error:
             yield broken_off(identifier, error)
             return

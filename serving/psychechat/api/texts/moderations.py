@@ -1,4 +1,4 @@
-"""`POST /v1/moderations` in OpenAI's shape, from our own heads: self-harm is judged, nothing else is.
+"""`POST /v1/moderations` in OpenAI's shape, from our classifier: only the self-harm categories are judged.
 
 https://platform.openai.com/docs/api-reference/moderations/object
 """

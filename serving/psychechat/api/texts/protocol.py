@@ -1,4 +1,4 @@
-"""Requests about texts, which want no reply: what they may hold, and how they reach the classifier."""
+"""Bodies of requests about texts, without a reply."""
 
 from typing import Annotated, Literal, TypeVar
 
@@ -15,7 +15,7 @@ _Several = Annotated[list[T], Field(min_length=1)]
 
 
 def _strings(value: object) -> object:
-    """A string is one text. The message names no part of what was sent."""
+    """List of texts; a string is one. The error message quotes nothing of the input."""
     texts = [value] if isinstance(value, str) else value
     if not isinstance(texts, list) or not texts or not all(isinstance(text, str) for text in texts):
         raise ValueError("must be a string or a list of strings that is not empty")
@@ -23,7 +23,7 @@ def _strings(value: object) -> object:
 
 
 def _strings_or_parts(value: object) -> object:
-    """As OpenAI reads it: several strings are several texts, several parts are one."""
+    """List of texts as OpenAI reads it: several strings are several texts, several parts are one."""
     if not isinstance(value, list) or not value or not all(isinstance(part, dict) for part in value):
         return _strings(value)
     if any(part.get("type") != "text" or not isinstance(part.get("text"), str) for part in value):
@@ -52,4 +52,4 @@ class ModerationRequest(Wire):
         list[str], BeforeValidator(_strings_or_parts, json_schema_input_type=str | _Several[str] | _Several[TextPart])
     ]
     model: str = MODEL
-    """Any name is taken, since clients write OpenAI's; the answer names the one that judged."""
+    """Any name is accepted, since clients send OpenAI's; the response names the model that judged."""

@@ -1,4 +1,4 @@
-"""What was detected in a text, as the objects of our API."""
+"""Rendering of assessments as objects of the API."""
 
 from collections.abc import Mapping, Sequence
 
@@ -11,8 +11,8 @@ from psychechat.risk import CRISIS, Severity
 _LEVELS = ("absent", "low", "mid", "high")
 
 JUDGED = {"self-harm": CRISIS, "self-harm/intent": Severity.BEHAVIOR}
-"""The categories that the risk head stands for, and the severity from which each is met. Intent shows in preparation
-or an attempt; a wish is the wider category alone."""
+"""Categories that the risk head covers, and the severity from which each applies. Intent needs preparation or an
+attempt; a wish is `self-harm` alone."""
 NOT_JUDGED = (
     *("harassment", "harassment/threatening", "hate", "hate/threatening", "illicit", "illicit/violent"),
     *("self-harm/instructions", "sexual", "sexual/minors", "violence", "violence/graphic"),
@@ -24,7 +24,7 @@ def classification(index: int, assessment: Assessment, policy: Policy) -> schema
 
 
 def detected(assessment: Assessment, policy: Policy) -> schemas.Detected:
-    """What is in one text. `groups` holds the probabilities before any threshold."""
+    """Detected emotions and risk of one text. `groups`: probabilities before any threshold."""
     emotions = assessment.emotions(policy.emotion_threshold)
     return {
         "emotions": emotions_object(emotions),
@@ -57,7 +57,7 @@ def risk_object(severity: Severity | None, shares: Mapping[Severity, float]) -> 
 
 
 def verdict(severity: Severity, risk: Mapping[Severity, float]) -> schemas.Verdict:
-    """`severity` counts the backstop in; `risk` is the head's alone."""
+    """`severity` includes the backstop; `risk` is the classifier's alone."""
     met = {name: severity >= least for name, least in JUDGED.items()}
     scores = {name: round(sum(share for at, share in risk.items() if at >= least), 4) for name, least in JUDGED.items()}
     return {
