@@ -7,6 +7,15 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
+PYTEST = [sys.executable, "-m", "pytest", "-p", "xdist.plugin", "-p", "no:cacheprovider"]
+
+
+def apart() -> dict[str, str]:
+    """The environment of a pytest that is nobody's worker, and has no other plugins."""
+    own = {name: value for name, value in os.environ.items() if "XDIST" not in name}
+    return own | {"PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+
+
 FILES = {
     "conftest.py": """
         from pathlib import Path
@@ -45,14 +54,8 @@ def test_the_long_lanes_start_at_once_and_the_files_follow(tmp_path: Path) -> No
         (tmp_path / name).parent.mkdir(exist_ok=True)
         text = re.sub("^ {8}", "", text.replace("@mark.", "@pytest.mark."), flags=re.MULTILINE)
         (tmp_path / name).write_text("import time, pytest\n" + text)
-    command = [sys.executable, "-m", "pytest", "-v", "-p", "no:cacheprovider", "-n2", "--import-mode=importlib"]
-    done = subprocess.run(
-        command,
-        cwd=tmp_path,
-        env={name: value for name, value in os.environ.items() if "XDIST" not in name} | {"PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-    )
+    command = [*PYTEST, "-v", "-n2", "--import-mode=importlib"]
+    done = subprocess.run(command, cwd=tmp_path, env=apart(), capture_output=True, text=True)
     ran = re.findall(r"\[(gw\d)\].*(?:PASSED|FAILED) \S+::test_(\w+)", done.stdout)
     lanes = [[name for at, name in ran if at == worker and "lane" in name] for worker in ("gw0", "gw1")]
     machine = ["in_the_machine_lane_too", *["in_the_machine_lane"] * 4, "in_the_machine_lane_last"]
