@@ -41,7 +41,7 @@ check: setup ## Run ruff and mypy (seconds; a minute the first time)
 
 .PHONY: quick
 quick: setup ## Run serving's tests that need neither torch nor an engine (half a minute)
-	$(PYTEST) --no-torch -m "not engine and not e2e" tests/serving
+	$(PYTEST) --quick -m "not engine and not e2e" tests/serving
 
 .PHONY: unit
 unit: setup ## Run the tests that start no real engine and no server (two minutes)

@@ -17,7 +17,7 @@ from tests.support.skips import ExpectedSkips
 
 TESTS = Path(__file__).parent
 IMPORT_TORCH = {TESTS / "serving/demo/test_encoder.py", TESTS / "serving/engines/vllm"}
-"""Those of `tests/serving`. `--no-torch` leaves them out, and any other that imports it fails."""
+"""Those of `tests/serving`. `--quick` leaves them out, and any other that imports it fails."""
 
 # Before anything imports Triton: without a GPU its kernels, of which only ours runs in tests, are interpreted.
 if version("torch").endswith("+cpu") or not list(Path("/dev").glob("nvidia[0-9]*")):
@@ -25,25 +25,27 @@ if version("torch").endswith("+cpu") or not list(Path("/dev").glob("nvidia[0-9]*
 if (worker := ports.worker()) is not None:
     os.environ.update(ports.fixed(worker))  # Ray reads them while it is imported, here and in what is started from here
 settings.register_profile("tests", deadline=None)  # a test waits for the other worker, too
+settings.register_profile("quick", settings.get_profile("tests"), max_examples=20)
 settings.load_profile("tests")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("psychechat")
     group.addoption("--long", action="store_true", help="run what is marked `long`, and all that is marked `reads`")
-    group.addoption("--no-torch", action="store_true", help="leave out what imports torch, and see that nothing does")
+    group.addoption("--quick", action="store_true", help="see that nothing imports torch; few drawn examples")
     group.addoption("--expected-skips", type=Path, metavar="FILE", help="fail for a skip that it does not name")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    if config.option.no_torch:
+    if config.option.quick:
         sys.modules["torch"] = None  # type: ignore[assignment]  # which is how Python is told to refuse
+        settings.load_profile("quick")
     if config.option.expected_skips and not hasattr(config, "workerinput"):
         config.pluginmanager.register(ExpectedSkips(config.option.expected_skips))
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    return True if config.option.no_torch and collection_path in IMPORT_TORCH else None
+    return True if config.option.quick and collection_path in IMPORT_TORCH else None
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -14,7 +14,10 @@ from xdist.scheduler import LoadScopeScheduling
 
 TESTS = Path(__file__).parents[1]
 MACHINE, RAY = "machine", "ray"
-FIRST = (MACHINE, RAY, "kernels/test_fused_heads.py", "helm/test_chart.py", "models/test_train_heads.py")
+FIRST = (
+    *(MACHINE, RAY, "kernels/test_fused_heads.py", "serving/demo/test_encoder.py", "test_dockerfile.py"),
+    *("serving/pipeline/test_turn.py", "helm/test_chart.py", "models/test_train_heads.py"),
+)
 """Whoever is free takes the next: what takes longest comes first, so that both workers end together."""
 
 
