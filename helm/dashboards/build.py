@@ -181,6 +181,7 @@ SAFETY = dashboard(
     number("Crisis events pending", "short", "sum(ray_psychechat_escalations_pending)", bad_from=10),
     number("Safe template", "percentunit", FALLBACKS, about="Of all turns.", bad_from=0.05),
     graph("Turns by risk", "reqps", (rate("risk_turns_total", "level"), "{{level}}"), stacked=True),
+    graph("Turns by conversation", "reqps", (rate("conversation_turns_total", "state"), "{{state}}"), stacked=True),
     graph(
         "Crisis turns by what noticed them", "reqps", (rate("crisis_turns_total", "source"), "{{source}}"), stacked=True
     ),

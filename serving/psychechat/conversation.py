@@ -1,19 +1,21 @@
 """Value types of a turn, in the order in which they come into being. All are frozen: a stage makes a new one."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import takewhile
 from math import isfinite
 from typing import Literal
 
 from psychechat.emotion import Emotion, Group, Label, Language, decode, valence
-from psychechat.risk import CRISIS, Severity, level
+from psychechat.risk import CRISIS, RiskState, Severity, at_least, level
 
 Speaker = Literal["seeker", "counselor"]
 Phase = Literal["exploration", "insight", "action"]
 ReactionType = Literal["normal", "silent", "sentimental", "hostile"]
 Mode = Literal["agent", "llm"]
-Reason = Literal["crisis", "unknown_risk", "raised_risk", "sharp_shift", "low_risk", "busy", "pinned", "undecided"]
+Reason = Literal[
+    "crisis", "unknown_risk", "raised_risk", "sharp_shift", "low_risk", "busy", "pinned", "held", "rising", "undecided"
+]
 """Why a turn takes its mode. `undecided`: it ended before the router decided."""
 Source = Literal["backstop", "classifier"]
 """Who noticed a crisis: the listed phrases, or the risk head."""
@@ -130,6 +132,14 @@ class EmotionMemory:
     labels: tuple[Label, ...] | None = None
     """Labels of the latest turn with an assessment; None before the first of those."""
     analysis: EmotionAnalysis | None = None
+    risk: RiskState = field(default_factory=RiskState)
+    """Of the whole conversation so far: severities, numbers and keyed hashes, no words."""
+    prefix: str | None = None
+    """Keyed hash of the conversation that this is the memory of; None in values of before."""
+    revision: str = ""
+    """Names this value among those that concurrent turns write to one place."""
+    after: str = ""
+    """Revision of the value that the turn had recalled."""
 
     @property
     def valence(self) -> int | None:
@@ -156,14 +166,33 @@ class Reading:
     """Memory of the previous turn; None at a conversation's first turn, or where it was lost."""
     assessment: Assessment | None = None
     """None until the classifier has answered, and if it fails."""
+    with_question: Assessment | None = None
+    """Of a short answer together with the counselor's question."""
+    answer: Severity | None = None
+    """What the answer says of risk by the rules for such questions; None: it answers none, or they cannot tell."""
+    conversation: RiskState = field(default_factory=RiskState)
+    """The state of the conversation with this message in it."""
 
     @property
     def severity(self) -> Severity | None:
-        """Severity by the classifier, raised to a crisis by an alarm. None: unknown risk (no assessment, no alarm)."""
-        if self.assessment is None:
-            return CRISIS if self.alarm else None
-        severity = self.assessment.severity(self.thresholds.risk)
-        return max(severity, CRISIS) if self.alarm else severity
+        """Severity by the classifier and the answered question, raised to a crisis by an alarm. None: unknown risk."""
+        levels = [reading.severity(self.thresholds.risk) for reading in self._assessments]
+        if self.alarm:
+            levels.append(CRISIS)
+        if self.answer is not None and (levels or self.answer >= CRISIS):
+            levels.append(self.answer)
+        return max(levels, default=None)
+
+    @property
+    def _assessments(self) -> list[Assessment]:
+        """Assessments that decide the severity. A denial is read alone: with its question it would be about that."""
+        read = [self.assessment] if self.assessment else []
+        return [*read, self.with_question] if self.with_question and self.answer is None else read
+
+    @property
+    def ideation(self) -> float | None:
+        """P(ideation or worse), the highest of what was read; None: unknown."""
+        return max((at_least(reading.risk, CRISIS) for reading in self._assessments), default=None)
 
     @property
     def in_crisis(self) -> bool:

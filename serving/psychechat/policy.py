@@ -40,6 +40,8 @@ class RiskThresholds(Branch):
     ideation: Probability = 0.32
     behavior: Probability = 0.35
     attempt: Probability = 0.4
+    conversation: Literal["on", "observe", "off"] = "on"
+    """Whether a crisis holds the conversation. `observe`: it is told and changes nothing."""
 
     @property
     def by_severity(self) -> Mapping[Severity, float]:

@@ -3,7 +3,8 @@
 The server detects and routes. A severity is a reason to take more care, never a diagnosis.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Literal, get_args
 
@@ -45,3 +46,152 @@ def level(probabilities: Mapping[Severity, float], thresholds: Mapping[Severity,
         if at_least(probabilities, severity) >= thresholds[severity]:
             return severity
     return Severity.NONE
+
+
+@dataclass(frozen=True, slots=True)
+class LineReading:
+    """One line of the seeker's as it was read, for the state of the conversation."""
+
+    line: str
+    """The line's keyed hash: what is kept holds no words."""
+    severity: Severity | None
+    """Of the line alone, or with its question; None: unknown."""
+    weighs: bool = True
+    """Long enough to say that risk is low: more than a few words, or read with the question that it answers."""
+    alarm: bool = False
+    """Whether it holds a phrase that nothing overruled, or one that was: either is no sign of calm."""
+    other_person: bool = False
+    """A helper speaks of somebody else: this line neither holds the conversation nor counts towards an end."""
+    ideation: float | None = None
+    """P(ideation or worse); None: unknown."""
+    valence: int | None = None
+
+    @property
+    def is_crisis(self) -> bool:
+        return self.severity is not None and self.severity >= CRISIS and not self.other_person
+
+    @property
+    def is_low(self) -> bool:
+        """A sign of calm that counts towards the end of a hold."""
+        return self.severity is Severity.NONE and self.weighs and not self.alarm and not self.other_person
+
+
+Trend = Literal["rising", "steady", "falling"]
+
+
+@dataclass(frozen=True, slots=True)
+class RiskState:
+    """How much risk a conversation has shown. Kept in the emotion memory: severities, numbers and hashes, no words."""
+
+    level: Severity = Severity.NONE
+    """Of the newest line that could be read."""
+    peak: Severity = Severity.NONE
+    """The worst since the hold began; outside a hold the newest level."""
+    held: bool = False
+    """After a crisis, until enough lines were truly low."""
+    since_turns: int | None = None
+    """The seeker's lines since the last crisis; None: there was none."""
+    low_lines: int = 0
+    """Lines since the hold began, or since its last crisis, that count towards its end."""
+    lines: int = 0
+    """All lines since then."""
+    episode: str | None = None
+    """Hash of the line that began the hold."""
+    counted: tuple[str, ...] = ()
+    """Hashes of the newest lines that were counted: a line that is sent again counts once."""
+    rising: float = 0.0
+    """The one-sided cumulative sum of P(ideation or worse) beyond what is usual."""
+    valence: float | None = None
+    """The running mean of the valence."""
+    trend: Trend = "steady"
+
+    @property
+    def is_rising(self) -> bool:
+        return self.trend == "rising" and not self.held
+
+
+@dataclass(frozen=True, slots=True)
+class HoldRules:
+    """How a hold ends and when risk rises. The policy's `risk.conversation` branch."""
+
+    lows_after_ideation: int = 3
+    lows_after_behavior: int = 6
+    most_lines: int = 20
+    usual: float = 0.05
+    """P(ideation or worse) that adds nothing: everyday lines stay below it."""
+    alert: float = 0.35
+    """The cumulative sum from which care is raised."""
+    fall: float = 1.0
+    """A valence that is lower than the conversation's own mean by so much counts as if it added `usual`, once more."""
+
+    def lows(self, peak: Severity) -> int:
+        return self.lows_after_behavior if peak >= Severity.BEHAVIOR else self.lows_after_ideation
+
+
+_COUNTED = 64
+"""Hashes kept: as many lines as the phrases are looked for in."""
+_MEAN_WEIGHT = 0.3
+"""Of the newest valence in the running mean."""
+
+
+def next_state(state: RiskState, readings: Iterable[LineReading], rules: HoldRules) -> RiskState:
+    """The state after these lines, oldest first. Live turns and lines read again go through the same function."""
+    for reading in readings:
+        state = _after(state, reading, rules)
+    return state
+
+
+def worse(first: RiskState, second: RiskState) -> RiskState:
+    """The more careful of two states of one conversation, for writes that crossed and memory that disagrees."""
+    return max(first, second, key=lambda state: (state.held, state.peak, -state.low_lines, -state.lines))
+
+
+def _after(state: RiskState, reading: LineReading, rules: HoldRules) -> RiskState:
+    if reading.other_person or reading.severity is None:
+        return state
+    if reading.is_crisis:
+        return _crisis(state, reading)
+    if reading.line in state.counted:
+        return state
+    state = replace(
+        _rising(state, reading, rules),
+        level=reading.severity,
+        since_turns=None if state.since_turns is None else state.since_turns + 1,
+        counted=(*state.counted, reading.line)[-_COUNTED:],
+    )
+    if not state.held:
+        return replace(state, peak=reading.severity)
+    state = replace(state, lines=state.lines + 1, low_lines=state.low_lines + reading.is_low)
+    if state.low_lines >= rules.lows(state.peak) or state.lines >= rules.most_lines:
+        return replace(state, held=False, peak=reading.severity, lines=0, low_lines=0, episode=None)
+    return state
+
+
+def _crisis(state: RiskState, reading: LineReading) -> RiskState:
+    """A hold begins, or begins anew at this line; its peak stays."""
+    assert reading.severity is not None
+    return replace(
+        state,
+        level=reading.severity,
+        peak=max(state.peak, reading.severity) if state.held else reading.severity,
+        held=True,
+        since_turns=0,
+        low_lines=0,
+        lines=0,
+        episode=state.episode if state.held else reading.line,
+        counted=(*state.counted, reading.line)[-_COUNTED:],
+        rising=0.0,
+        trend="rising" if reading.severity > state.level or not state.held else "steady",
+    )
+
+
+def _rising(state: RiskState, reading: LineReading, rules: HoldRules) -> RiskState:
+    """The cumulative sum over P(ideation or worse), and the valence's running mean."""
+    share = reading.ideation or 0.0
+    mean, newest = state.valence, reading.valence
+    falls = mean is not None and newest is not None and newest <= mean - rules.fall
+    rising = max(0.0, state.rising + share - rules.usual + (rules.usual if falls else 0.0))
+    if newest is not None:
+        mean = float(newest) if mean is None else (1 - _MEAN_WEIGHT) * mean + _MEAN_WEIGHT * newest
+    trend: Trend = "rising" if rising >= rules.alert else "falling" if rising < state.rising else "steady"
+    return replace(state, rising=rising, valence=mean, trend=trend)

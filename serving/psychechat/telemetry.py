@@ -60,6 +60,9 @@ class Metrics:
         )
         self.refused_drafts = self._counter("refused_drafts", "Drafts that failed their review")
         self.risk_turns = self._counter("risk_turns", "Turns by risk, once it was looked for", level=RISK)
+        self.conversations = self._counter(
+            "conversation_turns", "Turns by the risk of their conversation", state=("calm", "rising", "held")
+        )
         self.emotions = self._counter("emotions", "Emotions found in turns", emotion=EMOTIONS)
         self.crises = self._counter(
             "crisis_turns", "Crisis turns by what noticed them", source=("backstop", "classifier")

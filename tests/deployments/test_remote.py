@@ -30,7 +30,7 @@ from psychechat_ray.generator import Generator
 from psychechat_ray.remote import RemoteClassifier, RemoteGenerator
 from psychechat_ray.replica_counts import RUNNING
 from psychechat_ray.replicas import deployment
-from psychechat_ray.routing import STICKY
+from psychechat_ray.routing import BY_SESSION
 
 pytestmark = [pytest.mark.engine, pytest.mark.asyncio(loop_scope="module")]
 
@@ -102,7 +102,7 @@ async def deploy() -> AsyncIterator[Deploy]:
     def run(
         replica: type, *arguments: Any, name: str = "engine", replicas: Replicas = FEW, ready: bool = True
     ) -> DeploymentHandle[Any]:
-        engine = deployment(replica, name, replicas, request_router_config=STICKY).bind(*arguments)
+        engine = deployment(replica, name, replicas, request_router_config=BY_SESSION).bind(*arguments)
         front = deployment(Front, "front", FEW).bind(engine)
         target = serve.RunTarget(front, name=replica.__name__, route_prefix=None)
         serve.run_many([target], wait_for_applications_running=ready)

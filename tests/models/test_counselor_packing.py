@@ -11,9 +11,8 @@ from transformers.tokenization_utils_tokenizers import TokenizersBackend
 from models.counselor import architecture, bf16_products, packing
 from models.counselor.examples import END, Encoder, Example, Mix, Renderer, stream
 from models.counselor.train import load
-from psychechat.conversation import Conversation, Utterance
+from psychechat.conversation import Conversation, StageInputs, Utterance
 from psychechat.engines.base import StageName
-from psychechat.prompts.pack import Brief
 
 
 @cache
@@ -75,7 +74,7 @@ def test_bf16_products_have_the_same_gradients_up_to_rounding() -> None:
 def test_what_is_packed_is_what_the_server_renders() -> None:
     tokenizer = shipped()[1]
     render, encode = Renderer(tokenizer), Encoder(tokenizer)
-    brief = Brief(Conversation((Utterance("seeker", "I passed my exam!"),)))
+    brief = StageInputs(Conversation((Utterance("seeker", "I passed my exam!"),)))
     for stage in (StageName.EMOTION, StageName.REPLY):
         prompt = render.prompt("en", stage, brief)
         example = render.example("en", stage, brief, "")

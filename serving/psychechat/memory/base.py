@@ -2,9 +2,11 @@
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Protocol
 
 from psychechat.conversation import Conversation, EmotionMemory, Utterance
+from psychechat.risk import worse
 
 TOMBSTONE_SECONDS = 86_400
 """How long it is known that a session was forgotten: longer than any turn takes."""
@@ -23,13 +25,20 @@ class Memory(Protocol):
 
     async def remember(self, keys: Sequence[bytes], memory: EmotionMemory, *, session: bytes, age: float) -> bool:
         """Store the value under each key, as the session's. False, and nothing stored, if the session was forgotten
-        since the turn began, `age` seconds ago.
+        since the turn began, `age` seconds ago. Where another turn has written meanwhile, `merged` of both is stored.
         """
         ...
 
     async def forget(self, session: bytes) -> None:
         """Delete all that turns of this session have stored, and refuse what turns under way would store."""
         ...
+
+
+def merged(memory: EmotionMemory, there: EmotionMemory | None) -> EmotionMemory:
+    """The value to keep where `there` stands: of two turns that ran side by side the more careful risk stays."""
+    if there is None or there.revision == memory.after:
+        return memory
+    return replace(memory, risk=worse(there.risk, memory.risk))
 
 
 class Keys:
@@ -55,6 +64,10 @@ class Keys:
     def after(self, tenant: str, conversation: Conversation, reply: str) -> bytes:
         """Key of this turn's memory."""
         return self._of_utterances(tenant, (*conversation.utterances, Utterance("counselor", reply)))
+
+    def of_line(self, tenant: str, *texts: str) -> str:
+        """Names a line of the seeker's, with the question that it was read with, where no words may be kept."""
+        return self._hash("line", tenant, *texts)[:8].hex()
 
     def _of_utterances(self, tenant: str, utterances: tuple[Utterance, ...]) -> bytes:
         return self._hash("conversation", tenant, *(field for u in utterances for field in (u.speaker, u.text.strip())))

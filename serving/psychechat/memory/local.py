@@ -11,7 +11,7 @@ from cachetools import TTLCache
 from psychechat.concurrency import Clock
 from psychechat.config import MemorySettings
 from psychechat.conversation import EmotionMemory
-from psychechat.memory.base import TOMBSTONE_SECONDS
+from psychechat.memory.base import TOMBSTONE_SECONDS, merged
 
 
 class _Session:
@@ -48,7 +48,8 @@ class LocalMemory:
         for key in keys:
             kept.expiries.pop(key, None)
             kept.expiries[key] = now + self._ttl
-            self._entries[key] = _Entry(memory, kept)
+            there = self._entries.get(key)
+            self._entries[key] = _Entry(merged(memory, there.memory if there else None), kept)
         return True
 
     async def forget(self, session: bytes) -> None:

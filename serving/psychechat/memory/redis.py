@@ -19,7 +19,7 @@ from redis.maint_notifications import MaintNotificationsConfig
 
 from psychechat.config import SettingsError
 from psychechat.conversation import EmotionMemory
-from psychechat.memory.base import TOMBSTONE_SECONDS
+from psychechat.memory.base import TOMBSTONE_SECONDS, Unreadable, merged
 from psychechat.memory.vault import Vault
 
 _CONNECTIONS = 32
@@ -29,6 +29,10 @@ _ANSWER_SECONDS = 0.5
 
 _LATE_SECONDS = 1.0
 """A turn's age is older by up to this when it arrives: the time that the pipeline gives a call."""
+
+_CONFLICT = 2
+"""The script's answer where a value is not what it was a moment ago."""
+_TRIES = 5
 
 _DATABASE = re.compile("/?[0-9]*")
 
@@ -41,6 +45,11 @@ local now = time[1] + time[2] / 1000000
 local forgotten = redis.call('GET', tombstone)
 if forgotten and now - age <= tonumber(forgotten) then
   return 0
+end
+for i = 3, #KEYS do
+  if (redis.call('GET', KEYS[i]) or '') ~= ARGV[#KEYS + i - 2] then
+    return 2
+  end
 end
 for i = 3, #KEYS do
   redis.call('SET', KEYS[i], ARGV[i], 'EX', ttl)
@@ -79,9 +88,27 @@ class RedisMemory:
         return None if value is None else self.vault.unseal(key, value)
 
     async def remember(self, keys: Sequence[bytes], memory: EmotionMemory, *, session: bytes, age: float) -> bool:
-        names = [_name("forgotten", session), _name("session", session), *(_name("memory", key) for key in keys)]
-        values = [self.vault.seal(key, memory) for key in keys]
-        return bool(await self._remember(names, [age + _LATE_SECONDS, self._ttl, *values]))
+        places = [_name("memory", key) for key in keys]
+        names = [_name("forgotten", session), _name("session", session), *places]
+        answer = _CONFLICT
+        for _ in range(_TRIES):
+            there: list[Any] = [await self._redis.get(place) for place in places]
+            values = [
+                self.vault.seal(key, merged(memory, self._read(key, old))) for key, old in zip(keys, there, strict=True)
+            ]
+            answer = await self._remember(
+                names, [age + _LATE_SECONDS, self._ttl, *values, *(old or b"" for old in there)]
+            )
+            if answer != _CONFLICT:
+                return bool(answer)
+        raise RedisError("other turns of the session wrote all the while")
+
+    def _read(self, key: bytes, value: bytes | None) -> EmotionMemory | None:
+        """A value to merge with. What cannot be read is overwritten."""
+        try:
+            return None if value is None else self.vault.unseal(key, value)
+        except Unreadable:
+            return None
 
     async def forget(self, session: bytes) -> None:
         await self._forget([_name("forgotten", session), _name("session", session)], [TOMBSTONE_SECONDS])

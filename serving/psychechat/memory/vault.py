@@ -21,7 +21,7 @@ VERSION = 1
 """Another one for whatever changes in the layout above, or in `EmotionMemory` so that old values no longer parse."""
 
 _NONCE = 12
-_BLOCK = 2048
+_BLOCK = 4096
 """Holds almost every analysis that a pack of ours can write."""
 
 _JSON = TypeAdapter(EmotionMemory)

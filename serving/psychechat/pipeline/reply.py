@@ -19,9 +19,9 @@ async def reply_in_mode(
     state: TurnState, decision: Decision, context: StageContext, inputs: StageInputs, emit: Emit
 ) -> Reply:
     if decision.mode == "agent":
-        return await _as_agent(state, decision, context, inputs, emit)
+        return await _as_agent(state, context, inputs, emit)
     if state.never_error:
-        return await _whole(state, decision, context, inputs, emit)
+        return await _whole(state, context, inputs, emit)
     return await _streamed(state, context, inputs, emit)
 
 
@@ -37,9 +37,7 @@ def emit_whole(reply: Reply, emit: Emit) -> None:
         emit(ReplyDelta(index, choice.text))
 
 
-async def _as_agent(
-    state: TurnState, decision: Decision, context: StageContext, inputs: StageInputs, emit: Emit
-) -> Reply:
+async def _as_agent(state: TurnState, context: StageContext, inputs: StageInputs, emit: Emit) -> Reply:
     """Agent Mode's last draft, if the review passed it and the guard finds nothing; else the safe template."""
     client_sampling = {name: value for name, value in state.request.sampling.items() if name not in _NOT_FOR_JSON}
     state.agent = await agent_mode.answer(context, inputs, {} if state.never_error else client_sampling)
@@ -50,7 +48,7 @@ async def _as_agent(
         context.metrics.guard_findings.labels(finding, "blocked").inc()
         reply = safe_reply(state, context.metrics, "guard", finding)
     else:
-        reply = state.reply((Choice(state.with_resources(text) if decision.crisis else text, "stop"),))
+        reply = state.reply((Choice(state.with_help(text), "stop"),))
     emit(ReplyDelta(content=reply.choices[0].text))
     return reply
 
@@ -68,7 +66,7 @@ async def _streamed(state: TurnState, context: StageContext, inputs: StageInputs
     return state.reply(choices)
 
 
-async def _whole(state: TurnState, decision: Decision, context: StageContext, inputs: StageInputs, emit: Emit) -> Reply:
+async def _whole(state: TurnState, context: StageContext, inputs: StageInputs, emit: Emit) -> Reply:
     """LLM Mode's reply, emitted only when complete: if the generation breaks, the safe template must not follow half
     a reply.
 
@@ -81,9 +79,7 @@ async def _whole(state: TurnState, decision: Decision, context: StageContext, in
         reply = safe_reply(state, context.metrics, "guard", finding)
     elif any(choice.finish_reason != "stop" for choice in choices):
         reply = safe_reply(state, context.metrics, "truncated")
-    elif decision.crisis:
-        reply = state.reply(tuple(replace(choice, text=state.with_resources(choice.text)) for choice in choices))
     else:
-        reply = state.reply(choices)
+        reply = state.reply(tuple(replace(choice, text=state.with_help(choice.text)) for choice in choices))
     emit_whole(reply, emit)
     return reply

@@ -5,9 +5,12 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from cachetools import LRUCache
+
 from psychechat.admission.lanes import Admission
 from psychechat.admission.quotas import Quotas
 from psychechat.concurrency import Clock
+from psychechat.conversation import Assessment
 from psychechat.emotion import Language
 from psychechat.engines.base import Classifier, Generator
 from psychechat.memory.base import Keys, Memory
@@ -17,6 +20,8 @@ from psychechat.safety.escalation import Escalations
 from psychechat.telemetry import Metrics
 from psychechat.tracing import OFF, Tracer
 from psychechat.versions import short_hash
+
+_READ_LINES = 20_000
 
 
 @dataclass
@@ -40,6 +45,8 @@ class Pipeline:
     """Monotonic seconds, for durations."""
     max_sequences: Callable[[], int] = lambda: 64
     """Sequences that the engines may run at once for this pipeline; a function, since replicas come and go."""
+    read_lines: LRUCache[str, Assessment] = field(default_factory=lambda: LRUCache(_READ_LINES))
+    """The classifier's readings by a line's keyed hash: where memory is lost, each line is read again once."""
     weights: str = "none"
     """Version of the engines' weights."""
     admission: Admission = field(init=False)

@@ -3,6 +3,7 @@
 A safe reply can be built from it at any point, because any phase may fail.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from psychechat import language
@@ -20,8 +21,14 @@ from psychechat.conversation import (
 from psychechat.emotion import Language
 from psychechat.pipeline.request import TurnRequest
 from psychechat.policy import Policy
-from psychechat.safety import crisis
+from psychechat.risk import HoldRules, RiskState, next_state
+from psychechat.safety import crisis, risk_questions
+from psychechat.safety.conversation_risk import SeekerLine, line_reading
 from psychechat.safety.escalation import answered
+from psychechat.safety.help import fixed_words
+
+_CONTACT_LINES = 6
+"""Of the counselor's: the last ones, in which contacts need no repetition."""
 
 
 class TurnState:
@@ -44,8 +51,26 @@ class TurnState:
         """`session_id`: the client's, else the memory's, else new."""
         self.reading, self.session = replace(self.reading, memory=memory), session_id
 
-    def classified(self, assessment: Assessment) -> None:
-        self.reading = replace(self.reading, assessment=assessment)
+    def read(self, line: SeekerLine, name: str, before: RiskState, assessments: Mapping[str, Assessment]) -> None:
+        """The newest line in its conversation. `before`: the conversation's state without it; `assessments`: the
+        classifier's by passage, none where it could not tell. `name`: the line's keyed hash.
+        """
+        asked = line.answered
+        reading = replace(
+            self.reading,
+            assessment=assessments.get(line.text),
+            with_question=assessments.get(asked.together) if asked else None,
+            answer=risk_questions.severity(asked, held=before.held) if asked else None,
+        )
+        if self.policy.risk.conversation != "off":
+            after = next_state(before, [line_reading(name, line, reading)], HoldRules())
+            reading = replace(reading, conversation=after)
+        self.reading = reading
+
+    @property
+    def held(self) -> bool:
+        """Whether the turn is answered with the care of a conversation that a crisis holds."""
+        return self.policy.risk.conversation == "on" and self.reading.conversation.held
 
     @property
     def never_error(self) -> bool:
@@ -55,7 +80,7 @@ class TurnState:
         """
         if self.reading.alarm or not self.past_door:
             return self.reading.alarm
-        return self.decision is None or self.decision.crisis or self.reading.severity is None
+        return self.decision is None or self.decision.crisis or self.held or self.reading.severity is None
 
     @property
     def decision_so_far(self) -> Decision:
@@ -82,8 +107,26 @@ class TurnState:
         """Closing text of a reply that the guard stopped; the whole safe template if nothing was emitted."""
         return f"\n\n{self.policy.guard.ending[self.reading.language]}" if emitted else self.safe_template
 
-    def with_resources(self, text: str) -> str:
-        return crisis.with_resources(text, self.policy.crisis, self.reading.language, self.request.locale)
+    def with_help(self, text: str) -> str:
+        """Reply with whom to turn to: the resources in a crisis, a line about help while the conversation is held."""
+        if self.decision_so_far.crisis:
+            return f"{text}\n\n{self._resources}"
+        if not self.held:
+            return text
+        line = fixed_words.words(self.reading.language).held_line(self.reading.conversation.since_turns or 0)
+        return f"{text}\n\n{line}" if self._has_contact else f"{text}\n\n{line}\n\n{self._resources}"
+
+    @property
+    def _resources(self) -> str:
+        return crisis.resources(self.policy.crisis, self.reading.language, self.request.locale)
+
+    @property
+    def _has_contact(self) -> bool:
+        """Whether one of the counselor's last lines holds a contact that the seeker would be given again."""
+        table = self.policy.crisis
+        rows = table.resources[crisis.place(table, self.reading.language, self.request.locale)]
+        said = [u.text for u in self.request.conversation.utterances if u.speaker == "counselor"][-_CONTACT_LINES:]
+        return any(row.contact in text for row in rows for text in said)
 
     def crisis_turn(self, reply: Reply | None) -> CrisisTurn | None:
         """Escalation event; None unless the turn is a crisis. `reply` None: the turn ended without one."""

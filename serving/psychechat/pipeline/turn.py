@@ -5,14 +5,15 @@ recall → a permit → classify → route → a permit → Agent Mode or LLM Mo
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from psychechat import tracing
 from psychechat.admission.lanes import Permit, Rank, estimate_tokens
 from psychechat.concurrency import together
-from psychechat.conversation import Decision, Reply, ReplyModeration, StageInputs
+from psychechat.conversation import Assessment, Decision, Reply, ReplyModeration, StageInputs
 from psychechat.engines.base import Call
 from psychechat.errors import DeadlineExceeded, EngineUnavailable, Overloaded
 from psychechat.logs import log_kind
@@ -24,9 +25,10 @@ from psychechat.pipeline.services import Pipeline
 from psychechat.pipeline.sinks import Emit, FirstWords, HeldBack
 from psychechat.pipeline.stages import StageContext
 from psychechat.pipeline.state import TurnState
-from psychechat.pipeline.turn_memory import recall, remember
+from psychechat.pipeline.turn_memory import agrees, recall, remember
 from psychechat.pipeline.turn_meter import TurnMeter
 from psychechat.prompts import Pack
+from psychechat.safety.conversation_risk import LineReader, seeker_lines
 from psychechat.safety.reply_moderation import moderate
 
 logger = logging.getLogger(__name__)
@@ -115,8 +117,9 @@ class _Turn:
         state.recalled(*await recall(pipeline, self._request, self._meter))
         pack = pipeline.packs[state.reading.language]
         inputs = StageInputs(self._request.conversation, state.reading)
-        with await self._classification_permit() as permit:
-            _, obstacle = await together(self._classify(permit), self._check_context(pack, inputs))
+        reader = self._reader()
+        with await self._classification_permit(reader.passages) as permit:
+            _, obstacle = await together(self._read(permit, reader), self._check_context(pack, inputs))
         decision = state.decision = self._route()
         if obstacle is not None:
             raise obstacle
@@ -126,32 +129,45 @@ class _Turn:
             inputs = replace(inputs, reading=state.reading)
             return await reply_in_mode(state, decision, context, inputs, emit)
 
-    async def _classification_permit(self) -> Permit:
+    def _reader(self) -> LineReader:
+        pipeline, request, memory = self._pipeline, self._request, self._state.reading.memory
+        return LineReader(
+            seeker_lines(request.conversation),
+            memory.risk if memory else None,
+            pipeline.read_lines,
+            partial(pipeline.memory_keys.of_line, request.tenant),
+            again=self._state.policy.risk.conversation != "off" and not agrees(pipeline, request, memory),
+        )
+
+    async def _classification_permit(self, passages: Sequence[str]) -> Permit:
         """Permit to pass the door. An alarm is never queued; a key beyond its quota goes behind all others."""
         beyond = self._pipeline.quotas.exceeded(self._request.tenant)
         rank = Rank.CRISIS if self._state.reading.alarm else Rank.BULK if beyond else Rank.ORDINARY
         with self._meter.timed("queue"):
-            permit = await self._pipeline.admission.classification.acquire(
-                rank, estimate_tokens(self._request.conversation.newest)
-            )
+            permit = await self._pipeline.admission.classification.acquire(rank, sum(map(estimate_tokens, passages)))
         self._state.past_door = True
         return permit
 
-    async def _classify(self, permit: Permit) -> None:
-        """Assessment of the newest message. Any failure is logged and counted, and leaves the risk unknown."""
+    async def _read(self, permit: Permit, reader: LineReader) -> None:
+        """Reading of the newest line, put into the state at once, so that a crisis is known even before routing."""
+        state = self._state
         with permit, self._meter.timed("classify"):
-            try:
-                async with asyncio.timeout(self._reading_seconds):
-                    newest = self._request.conversation.newest
-                    [assessment] = await self._pipeline.classifier.classify([newest], self._call())
-                if not assessment.is_finite:
-                    raise EngineUnavailable("The classifier's answer cannot be used.")
-            except Exception as error:
-                log_kind(logger, self._request.request_id, error, "risk unknown")
-                self._pipeline.metrics.classifier_failures.labels(accounting.classifier_cause(error)).inc()
-            else:
-                # At once, so that a crisis is known even if the turn ends before routing.
-                self._state.classified(assessment)
+            assessments = await self._classify(reader.passages)
+        before = reader.before(assessments, state.reading, state.policy.crisis.backstop)
+        state.read(reader.newest, reader.name(reader.newest.text), before, assessments)
+
+    async def _classify(self, passages: Sequence[str]) -> dict[str, Assessment]:
+        """Assessments by passage. Any failure is logged and counted, and leaves the risk unknown."""
+        try:
+            async with asyncio.timeout(self._reading_seconds):
+                assessments = await self._pipeline.classifier.classify(passages, self._call())
+            if not all(assessment.is_finite for assessment in assessments):
+                raise EngineUnavailable("The classifier's answer cannot be used.")
+        except Exception as error:
+            log_kind(logger, self._request.request_id, error, "risk unknown")
+            self._pipeline.metrics.classifier_failures.labels(accounting.classifier_cause(error)).inc()
+            return {}
+        return dict(zip(passages, assessments, strict=True))
 
     async def _check_context(self, pack: Pack, inputs: StageInputs) -> Exception | None:
         """Error that keeps the turn's stages from running; returned, not raised, so that the turn is routed first."""
@@ -172,6 +188,8 @@ class _Turn:
             severity=reading.severity,
             alarm=reading.alarm,
             shift=reading.shift,
+            held=self._state.held,
+            rising=self._state.policy.risk.conversation == "on" and reading.conversation.is_rising,
             busy=self._pipeline.admission.generation.busy,
             routing=self._state.policy.routing,
         )
@@ -184,6 +202,7 @@ class _Turn:
         """Permit for the turn's sequences. At unknown risk it is not queued: without room the safe template answers."""
         reading = self._state.reading
         raised = reading.severity is not None and reading.severity >= self._state.policy.routing.raised
+        raised = raised or self._state.held
         rank = Rank.CRISIS if decision.crisis else Rank.RAISED if raised else Rank.ORDINARY
         with self._meter.timed("queue"):
             return await self._pipeline.admission.generation.acquire(

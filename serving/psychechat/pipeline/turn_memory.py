@@ -6,6 +6,7 @@ A failure to recall or to store costs the turn its memory only; a failure to for
 import asyncio
 import logging
 import secrets
+from functools import partial
 
 from psychechat.conversation import EmotionMemory, Reply
 from psychechat.errors import MemoryUnavailable
@@ -50,6 +51,18 @@ async def _recalled(pipeline: Pipeline, request_id: str, key: bytes) -> EmotionM
     return memory
 
 
+def agrees(pipeline: Pipeline, request: TurnRequest, memory: EmotionMemory | None) -> bool:
+    """Whether the memory, if any, is that of the conversation which the client has sent.
+
+    One that was found by the conversation's own words is. One that was found by the session's name may not be: clients
+    edit what was said, and give one name to two conversations. A first turn has nothing to remember.
+    """
+    key = pipeline.memory_keys.before(request.tenant, request.conversation)
+    if key is None:
+        return True
+    return memory is not None and (request.session is None or memory.prefix == key.hex())
+
+
 async def remember(pipeline: Pipeline, state: TurnState, reply: Reply, meter: TurnMeter) -> None:
     """Stored under the client's session id, else under the conversation with each choice as its reply.
 
@@ -61,14 +74,21 @@ async def remember(pipeline: Pipeline, state: TurnState, reply: Reply, meter: Tu
     reading, request = state.reading, state.request
     last_known = reading.memory.labels if reading.memory else None
     known = last_known if reading.labels is None else reading.labels
-    memory = EmotionMemory(state.session, reading.language, known, state.agent.analysis if state.agent else None)
     keys, stores = pipeline.memory_keys, pipeline.metrics.stores
+    after = partial(keys.after, request.tenant, request.conversation)
     try:
         session = keys.of_session(request.tenant, state.session)
-        if request.session is not None:
-            places = [session]
-        else:
-            places = [keys.after(request.tenant, request.conversation, choice.text) for choice in reply.choices]
+        memory = EmotionMemory(
+            state.session,
+            reading.language,
+            known,
+            state.agent.analysis if state.agent else None,
+            risk=reading.conversation,
+            prefix=after(reply.choices[0].text).hex(),
+            revision=secrets.token_hex(4),
+            after=reading.memory.revision if reading.memory else "",
+        )
+        places = [session] if request.session is not None else [after(choice.text) for choice in reply.choices]
         async with asyncio.timeout(_SECONDS):
             kept = await pipeline.memory.remember(places, memory, session=session, age=meter.elapsed)
     except Exception as error:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from psychechat.memory.base import Memory, Unreadable
 from psychechat.memory.local import LocalMemory
 from psychechat.memory.redis import RedisMemory
 from psychechat.memory.vault import Vault
+from psychechat.risk import CRISIS, HoldRules, LineReading, RiskState, next_state
 from tests.support import virtual_time
 from tests.support.redis_server import RedisServer
 
@@ -49,6 +51,22 @@ async def test_a_value_is_found_under_each_of_its_keys_and_no_other(open_memory:
     memory = open_memory()
     assert await memory.remember([ONE, TWO], MEMORY, session=b"s" * 32, age=0.1)
     assert [await memory.recall(key) for key in (ONE, TWO, THREE)] == [MEMORY, MEMORY, None]
+
+
+async def test_of_turns_side_by_side_the_more_careful_risk_stays(open_memory: Open) -> None:
+    """Whichever ends last. A turn that had recalled the value replaces it."""
+    memory, calm, held = open_memory(), RiskState(), next_state(RiskState(), [LineReading("x", CRISIS)], HoldRules())
+    first = replace(MEMORY, risk=calm, revision="first")
+    await memory.remember([ONE], first, session=b"s" * 32, age=0)
+    in_crisis = replace(MEMORY, risk=held, revision="second", after="first")
+    beside = replace(MEMORY, risk=calm, revision="third", after="first")
+    await memory.remember([ONE], in_crisis, session=b"s" * 32, age=0)
+    await memory.remember([ONE], beside, session=b"s" * 32, age=0)
+    assert (kept := await memory.recall(ONE)) is not None
+    assert kept.risk == held
+    await memory.remember([ONE], replace(beside, revision="fourth", after="third"), session=b"s" * 32, age=0)
+    assert (kept := await memory.recall(ONE)) is not None
+    assert kept.risk == calm
 
 
 async def test_a_value_lives_as_long_as_it_should(open_memory: Open) -> None:

@@ -1,5 +1,6 @@
 """Values at rest: whole round trips, and nothing else that opens."""
 
+import json
 import secrets
 from itertools import pairwise
 
@@ -11,7 +12,7 @@ from psychechat.config import MemoryKeys
 from psychechat.conversation import EmotionAnalysis, EmotionMemory
 from psychechat.emotion import Group, Label
 from psychechat.memory.base import Unreadable
-from psychechat.memory.vault import Vault
+from psychechat.memory.vault import _JSON, Vault
 
 PLACE = b"p" * 32
 MEMORY = EmotionMemory("session", "en", (Label(Group.JOY, 2),), EmotionAnalysis((Label(Group.FEAR, 1),), "analysis"))
@@ -102,3 +103,11 @@ def test_keys_are_not_shown() -> None:
     secret = "ab" * 32
     assert secret not in repr(keys("one", one=secret))
     assert repr(bytes.fromhex(secret)) not in repr(keys("one", one=secret))
+
+
+def test_a_value_of_before_or_after_is_read_as_far_as_it_is_known() -> None:
+    """Replicas of two releases share one Redis while an update rolls."""
+    value = {"session_id": "s", "language": "en", "labels": None, "analysis": None}
+    assert _JSON.validate_python(value) == EmotionMemory("s", "en")
+    later = value | {"unheard_of": 1, "risk": {"held": True, "unheard_of": 2}}
+    assert _JSON.validate_json(json.dumps(later)).risk.held

@@ -1367,3 +1367,106 @@ async def test_where_one_replica_dies_after_the_other_the_turn_fails_and_a_crisi
     outcome = await world.turn(WANTS_TO_DIE, requested=requested)
     assert outcome.reply.fallback
     assert "findahelpline.com" in world.text
+
+
+# --------------------------------------------------------------------------------------- the conversation's risk
+
+
+HELD_LINES = ["I went to work as usual", "We had pasta for dinner again", "The film last night was long"]
+
+
+async def told(world: World, *texts: str, **more: Any) -> tuple[str, ...]:
+    """The conversation after one more turn, for the next one to go on from."""
+    outcome = await world.turn(*texts, **more)
+    return (*texts, outcome.reply.choices[0].text)
+
+
+@pytest.mark.parametrize("remembered", [True, False], ids=["in memory", "memory lost"])
+async def test_a_crisis_holds_the_conversation_until_three_lines_were_low(remembered: bool) -> None:
+    world = World()
+    said = await told(world, WANTS_TO_DIE)
+    for line in HELD_LINES:
+        if not remembered:
+            world.pipeline.memory = LocalMemory(MemorySettings(), virtual_time.clock)
+        outcome = await world.turn(*said, line)
+        said = (*said, line, outcome.reply.choices[0].text)
+        state = outcome.reply.reading.conversation
+        assert (outcome.reply.decision.reason == "held") == state.held == (line != HELD_LINES[-1])
+        assert not outcome.reply.fallback
+    assert "psychechat" not in said[-1]
+    assert state.since_turns == 3
+
+
+async def test_a_change_of_subject_or_of_the_sessions_name_ends_no_hold() -> None:
+    world = World()
+    said = await told(world, WANTS_TO_DIE, session="a name")
+    for session in ("a name", "another name", None):
+        outcome = await world.turn(*said, "can we talk about football instead", session=session)
+        assert outcome.reply.decision.reason == "held"
+    calm = await told(world, "I went for a walk", session="calm")
+    assert calm
+    outcome = await world.turn(*said, "can we talk about football instead", session="calm")
+    assert outcome.reply.decision.reason == "held"
+
+
+async def test_a_yes_to_a_question_about_risk_is_a_crisis_and_a_no_is_none() -> None:
+    for question, answer, reason in (
+        ("Are you thinking about suicide?", "yes", "crisis"),
+        ("Are you thinking about suicide?", "no", "low_risk"),
+        ("How was the walk?", "yes", "low_risk"),
+    ):
+        outcome = await World().turn("I feel tired", question, answer)
+        assert outcome.reply.decision.reason == reason
+
+
+async def test_a_held_reply_points_to_help_and_repeats_no_number() -> None:
+    world = World()
+    outcome = await world.turn(WANTS_TO_DIE, "I hear you.", "I went to work as usual")
+    assert "findahelpline.com" in outcome.reply.choices[0].text
+    outcome = await world.turn(WANTS_TO_DIE, "Look at findahelpline.com.", "I went to work as usual")
+    assert outcome.reply.decision.reason == "held"
+    assert "findahelpline.com" not in outcome.reply.choices[0].text
+    assert outcome.reply.choices[0].text.count("\n\n") == 1
+
+
+@pytest.mark.parametrize("requested", ["auto", "llm"])
+async def test_a_held_turn_that_is_refused_still_gets_fixed_words(requested: Requested) -> None:
+    world = World(max_sequences=4, policy=BUSY)
+    said = await told(world, WANTS_TO_DIE)
+    with await all_taken(world):
+        outcome = await world.turn(*said, "I went to work as usual", requested=requested)
+    assert outcome.reply.fallback
+    assert "findahelpline.com" in outcome.reply.choices[0].text
+
+
+async def test_a_pinned_llm_turn_stays_there_while_it_is_held() -> None:
+    world = World()
+    said = await told(world, WANTS_TO_DIE)
+    outcome = await world.turn(*said, "I went to work as usual", requested="llm")
+    assert (outcome.reply.decision.mode, outcome.reply.decision.reason) == ("llm", "pinned")
+    assert "findahelpline" in " ".join((outcome.reply.choices[0].text, *said))
+
+
+@pytest.mark.parametrize(("mode", "held"), [("on", True), ("observe", True), ("off", False)])
+async def test_observing_reports_and_changes_nothing(mode: str, held: bool) -> None:
+    world = World(policy={"risk": {"conversation": mode}})
+    said = await told(world, WANTS_TO_DIE)
+    outcome = await world.turn(*said, "I went to work as usual")
+    assert outcome.reply.reading.conversation.held == held
+    assert outcome.reply.decision.reason == ("held" if mode == "on" else "low_risk")
+
+
+async def test_a_lost_conversation_is_read_again_once() -> None:
+    world = World()
+    asked: list[int] = []
+
+    class Counting(ScriptedClassifier):
+        async def classify(self, utterances: Sequence[str], call: Call) -> list[Assessment]:
+            asked.append(len(utterances))
+            return await super().classify(utterances, call)
+
+    world.pipeline.classifier = Counting(FEELINGS)
+    said = ("I feel pointless", "I see.", "one thing", "Yes.", "another thing", "And.")
+    assert (await world.turn(*said, "a third thing")).reply.reading.conversation.held
+    await world.turn(*said, "a fourth thing")
+    assert asked == [4, 1]

@@ -13,6 +13,7 @@ from psychechat.api.texts.rendering import emotions_object, risk_object
 from psychechat.conversation import Choice, Reply, ReplyDelta, TokenLogprob
 from psychechat.engines.base import Usage
 from psychechat.pipeline.request import Outcome
+from psychechat.risk import RiskState
 
 FinishReason = Literal["stop", "length", "content_filter"]
 
@@ -39,7 +40,10 @@ def psychechat_object(reply: Reply, seconds: Mapping[str, float]) -> schemas.Psy
         "emotions": emotions_object(reading.emotions),
         "valence": reading.valence,
         "shift": reading.shift,
-        "risk": risk_object(reading.severity, reading.risk),
+        "risk": {
+            **risk_object(reading.severity, reading.risk),
+            "conversation": conversation_object(reading.conversation),
+        },
         "review": {"rounds": reply.rounds, "passed": reply.passed, "fallback": reply.fallback},
         "guard": [
             {"index": index, "cause": choice.cause, "blocked": choice.finish_reason == "content_filter"}
@@ -47,6 +51,16 @@ def psychechat_object(reply: Reply, seconds: Mapping[str, float]) -> schemas.Psy
             if choice.cause
         ],
         "timings": {str(stage): round(spent, 4) for stage, spent in seconds.items()},
+    }
+
+
+def conversation_object(state: RiskState) -> schemas.ConversationRisk:
+    return {
+        "level": state.level.label,
+        "peak": state.peak.label,
+        "since_turns": state.since_turns,
+        "trend": state.trend,
+        "held": state.held,
     }
 
 

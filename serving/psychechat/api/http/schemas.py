@@ -9,7 +9,7 @@ from pydantic import ConfigDict, TypeAdapter, with_config
 from typing_extensions import TypedDict
 
 from psychechat.emotion import Intensity
-from psychechat.risk import SeverityName
+from psychechat.risk import SeverityName, Trend
 
 closed = with_config(ConfigDict(extra="forbid"))
 
@@ -45,6 +45,22 @@ class Risk(TypedDict):
 
 
 @closed
+class ConversationRisk(TypedDict):
+    level: SeverityName
+    peak: SeverityName
+    since_turns: int | None
+    trend: Trend
+    held: bool
+
+
+@closed
+class TurnRisk(TypedDict):
+    level: SeverityName | None
+    probabilities: dict[str, float]
+    conversation: ConversationRisk
+
+
+@closed
 class GuardFinding(TypedDict):
     index: int
     cause: Literal["method", "encouragement", "diagnosis"]
@@ -66,7 +82,7 @@ class PsycheChat(TypedDict):
     emotions: list[Emotion]
     valence: int
     shift: int | None
-    risk: Risk
+    risk: TurnRisk
     review: Review
     guard: list[GuardFinding]
     timings: dict[str, float]

@@ -1,0 +1,111 @@
+"""Short answers to a counselor's question about risk: what an affirmation affirms, and what a denial denies.
+
+Of itself "yes" says nothing. The classifier reads it together with the question; this tells what both say where that
+needs no model, and what a denial must not be taken for.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict
+
+from psychechat.risk import Severity
+
+SHORT_WORDS, SHORT_HAN = 8, 12
+"""An answer with fewer words, or fewer Han characters, is read with its question."""
+QUESTION_CHARACTERS = 200
+"""Of a counselor's line: what is read of its last sentence."""
+
+_HAN = re.compile(r"[㐀-鿿]")
+_SENTENCE = re.compile(r"[^.!?。！？\n]*[?？]\s*$")
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A seeker's line with the question that it answers."""
+
+    question: str
+    text: str
+
+    @property
+    def together(self) -> str:
+        """As the classifier reads both."""
+        return f"{self.question} {self.text}"
+
+
+Answer = Literal["alone", "denies", "affirms", "open"]
+
+
+def is_short(text: str) -> bool:
+    """Whether the line alone says too little to be read alone."""
+    return han(text) < SHORT_HAN and words(text) < SHORT_WORDS
+
+
+def han(text: str) -> int:
+    return len(_HAN.findall(text))
+
+
+def words(text: str) -> int:
+    """Those that are not written in Han characters."""
+    return len(_HAN.sub(" ", text).split())
+
+
+def answered(before: str | None, text: str) -> Answered | None:
+    """A line with its question; None if it is long, or the counselor's line before it ends in no question."""
+    if before is None or not is_short(text):
+        return None
+    asked = _SENTENCE.search(before.rstrip()[-10 * QUESTION_CHARACTERS :])
+    return Answered(asked[0].strip()[-QUESTION_CHARACTERS:], text.strip()) if asked else None
+
+
+def severity(pair: Answered, *, held: bool) -> Severity | None:
+    """What the answer says of risk together with its question; None: the rules cannot tell, and the models may.
+
+    A denial is NONE: by itself it is no crisis. `held`: more questions are about risk in a conversation that is held.
+    """
+    asked = pair.question.casefold()
+    group = next((group for group in _table().questions if group.asks(asked, held)), None)
+    if group is None:
+        return None
+    kind = answer(pair.text)
+    if kind in group.met_by:
+        return Severity[group.level.upper()]
+    return None if kind == "open" else Severity.NONE
+
+
+def answer(text: str) -> Answer:
+    """How a short answer begins."""
+    begun = text.casefold().lstrip(" \t\n.,!…~-—，。！")
+    kinds = (kind for kind, patterns in _table().answers.items() if any(p.match(begun) for p in patterns))
+    return next(kinds, "open")
+
+
+class _Group(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    level: Literal["ideation", "behavior"]
+    met_by: frozenset[Answer]
+    only_held: bool = False
+    patterns: tuple[re.Pattern[str], ...]
+
+    def asks(self, question: str, held: bool) -> bool:
+        return (held or not self.only_held) and any(pattern.search(question) for pattern in self.patterns)
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    questions: tuple[_Group, ...]
+    answers: Mapping[Answer, tuple[re.Pattern[str], ...]]
+    """In the order in which they are tried."""
+
+
+@cache
+def _table() -> _Table:
+    text = files("psychechat").joinpath("safety", "risk_questions.yaml").read_text("utf-8")
+    return _Table.model_validate(yaml.safe_load(text))
