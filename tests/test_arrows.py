@@ -37,6 +37,7 @@ VENDORS = {
     "xgrammar": ("psychechat.engines.vllm.grammar",),
     "transformers": ("psychechat.engines.vllm.logprobs",),
     "psutil": ("psychechat.engines.vllm.cpu",),
+    "py3langid": ("psychechat.safety.help.languages",),
     "jinja2": ("psychechat.prompts.pack",),
     "opentelemetry": ("psychechat.tracing",),
     "prometheus_client": ("psychechat.telemetry", "psychechat.api.probes", "psychechat_ray.metrics"),
