@@ -139,9 +139,7 @@ async def test_keys_are_changed_while_it_runs(memory: RedisMemory) -> None:
         await memory.recall(ONE)
 
 
-async def test_it_heals_when_redis_is_back(
-    tmp_path: Path, locks: MemoryKeys, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_it_heals_when_redis_is_back(tmp_path: Path, locks: MemoryKeys, monkeypatch: pytest.MonkeyPatch) -> None:
     """Fifty at once on a busy machine: that it answers in time is another test's."""
     for bound in ("_CONNECT_SECONDS", "_ANSWER_SECONDS"):
         monkeypatch.setattr(f"psychechat.memory.redis.{bound}", 30.0)

@@ -10,7 +10,7 @@ import yaml
 from psychechat.conversation import Conversation, Utterance
 from psychechat.emotion import Language
 from psychechat.policy import OutputGuard
-from psychechat.safety.crisis_reply import Unfit, check
+from psychechat.safety.replies.crisis_reply import Unfit, check
 
 GUARD = OutputGuard()
 PHRASES = ("act", "method", "goodbye", "thanks", "celebration", "praise")

@@ -19,8 +19,8 @@ from psychechat.conversation import Conversation, Speaker
 from psychechat.emotion import Language
 from psychechat.policy import OutputGuard
 from psychechat.safety import output_guard
-from psychechat.safety.broken_text import broken, repeats
 from psychechat.safety.crisis import plain
+from psychechat.safety.replies.broken_text import broken, repeats
 
 Unfit = Literal[
     "empty", "broken", "guard", "celebration", "praise", "goodbye", "thanks", "act", "method", "topic", "repetition",
@@ -128,7 +128,7 @@ class _Lines:
 
 @lru_cache(maxsize=1)
 def _table() -> Mapping[str, Any]:
-    text = files("psychechat").joinpath("safety", "crisis_reply.yaml").read_text("utf-8")
+    text = files("psychechat").joinpath("safety", "replies", "crisis_reply.yaml").read_text("utf-8")
     table: Mapping[str, Any] = yaml.safe_load(text)
     return table
 

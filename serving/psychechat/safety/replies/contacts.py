@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Iterator
 from functools import cached_property, lru_cache
 from typing import Literal, NamedTuple
 
-from psychechat.safety.telephone import Number, Rules, fold, form, forms, numbers, rules, telephone_numbers
+from psychechat.safety.replies.telephone import Number, Rules, fold, form, forms, numbers, rules, telephone_numbers
 
 Kind = Literal["number", "address", "account"]
 

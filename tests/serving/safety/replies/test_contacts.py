@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from psychechat.policy import Policy
-from psychechat.safety.contacts import allowed_contacts, made_up_contacts
+from psychechat.safety.replies.contacts import allowed_contacts, made_up_contacts
 
 RESOURCES = allowed_contacts(
     part for entries in Policy().crisis.resources.values() for entry in entries for part in (entry.name, entry.contact)

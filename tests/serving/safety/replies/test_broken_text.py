@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from psychechat.emotion import Language
-from psychechat.safety.broken_text import Broken, Proofreader, broken, repeats
+from psychechat.safety.replies.broken_text import Broken, Proofreader, broken, repeats
 
 
 @cache

@@ -257,7 +257,7 @@ class Rules:
 
 @lru_cache(maxsize=1)
 def rules() -> Rules:
-    return Rules(yaml.safe_load(files("psychechat").joinpath("safety", "contacts.yaml").read_text("utf-8")))
+    return Rules(yaml.safe_load(files("psychechat").joinpath("safety", "replies", "contacts.yaml").read_text("utf-8")))
 
 
 _HAN_DIGITS = "〇零一二三四五六七八九幺壹贰叁肆伍陆柒捌玖"
