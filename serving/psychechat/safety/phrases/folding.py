@@ -24,7 +24,7 @@ class Folder:
         self._fillers = alternatives(spelling.fillers, before=" ", after="(?= )")
         self._odd = re.compile(f"{_ODD}|[{re.escape(''.join(spelling.look_alikes))}]" if spelling.look_alikes else _ODD)
         self._seen = Characters(lambda character: _as_seen(character, spelling.look_alikes))
-        self._speller = Speller(spelling, frozenset(words))
+        self._speller = Speller(spelling, frozenset(word for word in words if len(word) > 1 and not word.isdigit()))
 
     def views(self, text: str) -> Iterator[View]:
         """The views in which the text is not the same as in the one before."""

@@ -24,7 +24,7 @@ REACH = 120
 _TOKEN = re.compile(r"(\s*)(?:(\()|<([a-z0-9_]+|[\u4e00-\u9fff]+)>|(~)|([^\s()~<>?|]+))")
 _ANY_HAN = re.compile(f"[{HAN}]")
 _NUMBER = "#"
-_GAP = r"(?: [^ .!?;。！？；]+){0,5}?"
+_GAP = r"(?:,? [^ ,.!?;。！？；]+){0,5}?,?"
 _GAP_HAN = r"[^.!?;。！？；]{0,8}?"
 
 
@@ -149,7 +149,7 @@ class _Reader:
         while token := _TOKEN.match(self._line, self.place):
             self.place = token.end()
             space, group, name, gap, word = token.groups()
-            glued = self._chinese or (not space and bool(units))
+            glued = (not space and bool(units)) or (self._chinese and not (units and _are_latin(units[-1], word)))
             if gap:
                 units.append(_Unit((), glued=True))
                 continue
@@ -180,6 +180,11 @@ class _Reader:
         taken = self._line.startswith(sign, self.place)
         self.place += taken
         return taken
+
+
+def _are_latin(unit: _Unit, word: str | None) -> bool:
+    """Whether both are words with a space between them, in a Chinese line too."""
+    return word is not None and word[0].isascii() and all(choice.isascii() for choice in unit.choices)
 
 
 _MOST_CHOICES = 2_000

@@ -29,8 +29,8 @@ class Spelling(BaseModel):
     """Words for which it is worth to look into others: `iwanttodie`, `k*ll`."""
     misspelt: Mapping[_Word, tuple[str, ...]] = {}
     """Other slips, by the word that was meant."""
-    look_alikes: Mapping[_Character, _Character] = {}
-    """Characters written for another one: 亖 for 死."""
+    look_alikes: Mapping[_Character, Annotated[str, Field(min_length=1, max_length=12)]] = {}
+    """Characters and emojis written for another one, or for a word: 亖 for 死."""
     pinyin: Mapping[Annotated[str, Field(pattern=r"^[a-z]{2,6}$")], _Character] = {}
     """Syllables that are read as a character beside each other or beside one."""
 
@@ -63,12 +63,14 @@ class Speller:
         if "\n" in view.lines:
             view = changed(view, _OVER_LINES, self._over_lines)
         view = changed(view, _SET_APART, self._set_apart)
+        view = changed(view, _HESITATED, lambda _: " ")
         if self._cut is not None:
             view = changed(view, self._cut, lambda match: match[0].replace(" ", ""))
         view = changed(view, _CHUNK, self._chunk)
         if _ANY_HAN.search(view.lines):
             view = changed(view, _PARTED_HAN, lambda _: "")
             view = changed(view, _SINGLE_HAN, lambda match: _NO_HAN.sub("", match[0]))
+            view = changed(view, _MIXED, lambda _: "")
         return changed(view, self._in_pinyin, self._characters)
 
     def _over_lines(self, match: re.Match[str]) -> str:
@@ -120,6 +122,8 @@ class Speller:
         core = chunk.strip(_EDGES)
         if core.isalpha() and core.isascii():
             read = self._word(core)
+        elif core in self._slips:
+            read = self._slips[core]
         elif core.isdigit() or not core or _ANY_HAN.search(core):
             return chunk
         else:
@@ -163,6 +167,7 @@ class Speller:
 
 _OVER_LINES = re.compile(r"(?<![a-z])[a-z]{1,20}(?:\n[a-z]{1,20})+(?![a-z])")
 _SET_APART = re.compile(r"(?<![a-z0-9])[a-z](?:[^a-z0-9\n]{1,3}[a-z]){2,60}(?![a-z0-9])")
+_HESITATED = re.compile(r"(?<=[a-z])(?:… ?|, (?:like|um|uh|uhm|er|erm|well|so|idk|you know|i mean),? )(?=[a-z])")
 _CHUNK = re.compile(r"[^ \n]{1,60}")
 _EDGES = ',.!?;:"()…[]{}~'
 _NO_LETTER = re.compile(r"[^a-z0-9]+")
@@ -182,6 +187,8 @@ _NO_HAN = re.compile(f"[^{HAN}]+")
 _PARTED_HAN = re.compile(rf"(?<=[{HAN}])(?:[^\w\s。！？；，、：,;:!?\"《》()…]{{1,8}}|\n)(?=[{HAN}])")
 """Signs and emojis between characters, and the line break that a client has put there."""
 _SINGLE_HAN = re.compile(rf"(?<![{HAN}])(?:[{HAN}][^\w\n]{{1,2}}){{2,40}}[{HAN}](?![{HAN}])")
+
+_MIXED = re.compile(rf"(?<=[{HAN}]) (?=[a-z])|(?<=[a-z]) (?=[{HAN}])")
 
 _LEET: Mapping[str, str] = {
     "0": "o", "1": "il", "2": "z", "3": "e", "4": "a", "5": "s", "6": "g", "7": "t", "8": "b", "9": "g",
