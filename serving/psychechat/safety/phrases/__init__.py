@@ -5,8 +5,8 @@ a word there or runs over the borders of two (Chinese is segmented around it, an
 long past, somebody else's, or what a film is called. What comes of that is a `Hit`, or nothing.
 """
 
-from psychechat.safety.phrases.entries import Context, Entry, Hit, Kind
+from psychechat.safety.phrases.entries import Context, Entry, Hit
 from psychechat.safety.phrases.spelling import Spelling
 from psychechat.safety.phrases.table import Phrases, find, shipped, warm
 
-__all__ = ["Context", "Entry", "Hit", "Kind", "Phrases", "Spelling", "find", "shipped", "warm"]
+__all__ = ["Context", "Entry", "Hit", "Phrases", "Spelling", "find", "shipped", "warm"]

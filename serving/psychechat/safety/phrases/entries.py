@@ -7,11 +7,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from psychechat.risk import Severity
+from psychechat.risk import Kind, Severity
 from psychechat.safety.phrases.spelling import Spelling
-
-Kind = Literal["thoughts", "plan_or_means", "under_way", "other_person"]
-"""What a crisis is about: thinking of it; knowing how or when; doing it now; somebody else who is in danger."""
 
 
 @dataclass(frozen=True, slots=True)
