@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Iterator
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 from hypothesis import settings
+from threadpoolctl import threadpool_limits
 
 from tests.support import lanes, ports
 from tests.support.changed import changed, passed_at
@@ -59,6 +61,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
                 item.add_marker(pytest.mark.skip(reason=f"{since}: `make long` runs it, and so does `pytest --long`"))
     if hasattr(config, "workerinput"):
         lanes.arrange(items)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_core(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Threads that wait for each other burn the core that the other worker has; tiny models take ten times as long."""
+    if worker is None or lanes.lane(request.path) == lanes.MACHINE:
+        yield
+        return
+    with threadpool_limits(1):
+        yield
 
 
 @pytest.fixture(scope="session")
