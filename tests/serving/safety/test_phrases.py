@@ -386,7 +386,12 @@ def test_work_grows_with_the_text_alone(piece: str) -> None:
 def test_only_what_is_around_a_hit_is_segmented(monkeypatch: pytest.MonkeyPatch) -> None:
     segmented: list[str] = []
     cut = standing.cut
-    monkeypatch.setattr(standing, "cut", lambda text: segmented.append(text) or cut(text))
+
+    def cut_and_noted(text: str) -> Any:
+        segmented.append(text)
+        return cut(text)
+
+    monkeypatch.setattr(standing, "cut", cut_and_noted)
     hits("今天天气很好。" * 200 + "然后事情就解决了。" + "我想自杀。" * 3 + "今天天气很好。" * 200)
     assert 0 < len(segmented) <= 12
     assert all(len(text) <= 2 * standing.AROUND + 5 for text in segmented)
