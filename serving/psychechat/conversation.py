@@ -7,7 +7,7 @@ from math import isfinite
 from typing import Literal
 
 from psychechat.emotion import Emotion, Group, Label, Language, decode, valence
-from psychechat.risk import CRISIS, RiskState, Severity, at_least, level
+from psychechat.risk import CRISIS, Kind, RiskState, Severity, at_least, level
 
 Speaker = Literal["seeker", "counselor"]
 Phase = Literal["exploration", "insight", "action"]
@@ -162,6 +162,10 @@ class Reading:
     thresholds: Thresholds
     alarm: bool = False
     """Whether one of the backstop's phrases is in the message."""
+    phrase_severity: Severity | None = None
+    """Of the gravest of the phrases, an indicator's among them; None: there is none in the message."""
+    kind: Kind | None = None
+    """What the crisis is about, by its phrases; None where they do not tell."""
     memory: EmotionMemory | None = None
     """Memory of the previous turn; None at a conversation's first turn, or where it was lost."""
     assessment: Assessment | None = None
@@ -178,7 +182,7 @@ class Reading:
         """Severity by the classifier and the answered question, raised to a crisis by an alarm. None: unknown risk."""
         levels = [reading.severity(self.thresholds.risk) for reading in self._assessments]
         if self.alarm:
-            levels.append(CRISIS)
+            levels.append(max(self.phrase_severity or CRISIS, CRISIS))
         if self.answer is not None and (levels or self.answer >= CRISIS):
             levels.append(self.answer)
         return max(levels, default=None)

@@ -26,6 +26,9 @@ class Severity(IntEnum):
         return _NAMES[self]
 
 
+Kind = Literal["thoughts", "plan_or_means", "under_way", "other_person"]
+"""What a crisis is about: thinking of it; knowing how or when; doing it now; somebody else who is in danger."""
+
 CRISIS = Severity.IDEATION
 """From this severity on a turn is a crisis turn."""
 

@@ -12,7 +12,7 @@ from models.hand_written import Sentence, read, severities
 from models.sentences import RISK_CORES
 from psychechat.policy import Policy
 from psychechat.risk import CRISIS, Severity
-from psychechat.safety.crisis import alarm
+from psychechat.safety.crisis import hits
 
 POLICY = Policy()
 SENTENCES = read()
@@ -54,9 +54,9 @@ def test_false_alarms_of_the_classifier(found: list[tuple[Sentence, Severity]]) 
 
 @pytest.mark.engine
 def test_false_alarms_of_the_server(found: list[tuple[Sentence, Severity]]) -> None:
-    """The phrases of the backstop cannot tell a denial from a wish, by design."""
+    """Who speaks of another person in danger is not counted: the phrases tell that, and a helper is given help."""
     alarms = [s for s, severity in found if s.high < CRISIS and (severity >= CRISIS or backstop(s))]
-    assert within(alarms, {"negated": 15, "third person": 7, "idiom": 2, "quoted": 2}), texts(alarms)
+    assert within(alarms, {"negated": 8, "third person": 7, "idiom": 2, "quoted": 2}), texts(alarms)
 
 
 @pytest.mark.engine
@@ -82,4 +82,5 @@ def texts(sentences: list[Sentence]) -> list[str]:
 
 
 def backstop(sentence: Sentence) -> bool:
-    return alarm(sentence.text, POLICY.crisis.backstop)
+    found = hits(sentence.text, POLICY.crisis.backstop)
+    return any(hit.severity >= CRISIS and hit.kind != "other_person" for hit in found)

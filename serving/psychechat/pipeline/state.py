@@ -36,11 +36,8 @@ class TurnState:
 
     def __init__(self, request: TurnRequest, policy: Policy, default_language: Language) -> None:
         self.request, self.policy = request, policy
-        self.reading = Reading(
-            language.choose(request.conversation, default_language),
-            policy.thresholds,
-            alarm=crisis.alarm(request.conversation.newest, policy.crisis.backstop),
-        )
+        blank = Reading(language.choose(request.conversation, default_language), policy.thresholds)
+        self.reading = crisis.read(blank, request.conversation.newest, policy.crisis.backstop)
         self.session = request.session
         self.past_door = False
         """Whether the turn got its permit for classification. One that is refused there is unread."""

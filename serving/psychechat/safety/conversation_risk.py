@@ -1,7 +1,7 @@
 """The seeker's lines as the conversation's risk counts them: by phrases, by the classifier, with their question."""
 
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from psychechat.conversation import Assessment, Conversation, Reading
 from psychechat.emotion import Language
@@ -76,7 +76,8 @@ def line_reading(name: str, line: SeekerLine, reading: Reading) -> LineReading:
         line=name,
         severity=reading.severity,
         weighs=line.answered is not None or not _says_little(line.text),
-        alarm=reading.alarm,
+        alarm=reading.phrase_severity is not None or reading.alarm,
+        other_person=reading.kind == "other_person",
         ideation=reading.ideation,
         valence=reading.valence if reading.assessment else None,
     )
@@ -95,10 +96,9 @@ def reread(
     """
     state = RiskState()
     for line in lines:
-        reading = Reading(
-            newest.language,
-            newest.thresholds,
-            alarm=crisis.alarm(line.text, backstop),
+        blank = Reading(newest.language, newest.thresholds)
+        reading = replace(
+            crisis.read(blank, line.text, backstop),
             assessment=assessments.get(line.text),
             with_question=assessments.get(line.answered.together) if line.answered else None,
             answer=risk_questions.severity(line.answered, held=state.held) if line.answered else None,

@@ -3,26 +3,61 @@
 import asyncio
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 
+from psychechat.conversation import Reading
 from psychechat.emotion import Language
-from psychechat.policy import Crisis
+from psychechat.policy import Crisis, Policy
+from psychechat.risk import CRISIS, Kind
+from psychechat.safety import phrases
+from psychechat.safety.phrases import Hit, Phrases
+
+Backstop = Mapping[Language, tuple[str, ...]]
 
 
-def alarm(text: str, phrases: Mapping[Language, tuple[str, ...]]) -> bool:
-    """Whether the text holds one of the phrases, of any language, whatever the conversation is held in."""
-    return _finder(tuple(phrases.values())).search(plain(text)) is not None
+def hits(text: str, backstop: Backstop) -> tuple[Hit, ...]:
+    """The phrases in the text, of any language, whatever the conversation is held in."""
+    return phrases.find(text, _table(tuple(backstop.items())))
 
 
-async def alarming_part(text: str, phrases: Mapping[Language, tuple[str, ...]], most: int) -> str | None:
+def read(reading: Reading, text: str, backstop: Backstop) -> Reading:
+    """The reading with what the phrases say of the text."""
+    found = hits(text, backstop)
+    grave = [hit.kind for hit in found if hit.severity >= CRISIS]
+    return replace(
+        reading,
+        alarm=bool(grave),
+        phrase_severity=max((hit.severity for hit in found), default=None),
+        kind=next((kind for kind in _GRAVEST_FIRST if kind in grave), None),
+    )
+
+
+_GRAVEST_FIRST: Sequence[Kind] = ("under_way", "plan_or_means", "thoughts", "other_person")
+
+
+def alarm(text: str, backstop: Backstop) -> bool:
+    """Whether the text holds a phrase of a crisis."""
+    return any(hit.severity >= CRISIS for hit in hits(text, backstop))
+
+
+@lru_cache(maxsize=8)  # a policy is swapped rarely; no message is ever kept
+def _table(backstop: tuple[tuple[Language, tuple[str, ...]], ...]) -> Phrases:
+    """The shipped table for the shipped lists; an operator's own lists are looked for in the same contexts."""
+    if dict(backstop) == Policy().crisis.backstop:
+        return phrases.shipped()
+    return Phrases.model_validate({language: list(lines) for language, lines in backstop})
+
+
+async def alarming_part(text: str, backstop: Backstop, most: int) -> str | None:
     """First part of at most `most` characters that holds a phrase. Parts overlap, since a cut may split a phrase.
 
     Yields to the event loop after each part, so that a long text does not hold up other turns.
     """
     for first in range(0, len(text), most - min(_OVERLAP, most // 2)):
         part = text[first : first + most]
-        if alarm(part, phrases):
+        if alarm(part, backstop):
             return part
         await asyncio.sleep(0)
     return None
@@ -30,12 +65,6 @@ async def alarming_part(text: str, phrases: Mapping[Language, tuple[str, ...]], 
 
 _OVERLAP = 4_000
 """Characters; enough for a phrase with a hundred combining marks on each of its letters."""
-
-
-@lru_cache(maxsize=8)  # a policy is swapped rarely; no message is ever kept
-def _finder(groups: tuple[tuple[str, ...], ...]) -> re.Pattern[str]:
-    phrases = "|".join(re.escape(plain(phrase)) for group in groups for phrase in group)
-    return re.compile(f"(?<![a-z])(?:{phrases})(?![a-z])" if phrases else "(?!)")
 
 
 def plain(text: str) -> str:

@@ -42,6 +42,7 @@ def psychechat_object(reply: Reply, seconds: Mapping[str, float]) -> schemas.Psy
         "shift": reading.shift,
         "risk": {
             **risk_object(reading.severity, reading.risk),
+            "kind": reading.kind,
             "conversation": conversation_object(reading.conversation),
         },
         "review": {"rounds": reply.rounds, "passed": reply.passed, "fallback": reply.fallback},

@@ -9,7 +9,7 @@ from pydantic import ConfigDict, TypeAdapter, with_config
 from typing_extensions import TypedDict
 
 from psychechat.emotion import Intensity
-from psychechat.risk import SeverityName, Trend
+from psychechat.risk import Kind, SeverityName, Trend
 
 closed = with_config(ConfigDict(extra="forbid"))
 
@@ -57,6 +57,7 @@ class ConversationRisk(TypedDict):
 class TurnRisk(TypedDict):
     level: SeverityName | None
     probabilities: dict[str, float]
+    kind: Kind | None
     conversation: ConversationRisk
 
 

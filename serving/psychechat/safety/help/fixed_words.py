@@ -11,9 +11,8 @@ from pydantic import Field, TypeAdapter
 
 from psychechat.emotion import Group, Label
 from psychechat.policy import Branch
+from psychechat.risk import Kind
 
-Kind = Literal["thoughts", "plan_or_means", "under_way", "other_person"]
-"""What a crisis is about: thoughts of dying; a plan or means; an attempt that has begun; somebody else's crisis."""
 Mood = Literal["neutral", "low", "glad", "angry", "worried"]
 """How a message sounds. `neutral` also where nobody could tell."""
 Text = Annotated[str, Field(min_length=1)]

@@ -8,7 +8,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from psychechat.emotion import Group, Label, Language
 from psychechat.policy import OutputGuard
-from psychechat.safety.help.fixed_words import Kind, Mood, Words, mood, shipped, words
+from psychechat.risk import Kind
+from psychechat.safety.help.fixed_words import Mood, Words, mood, shipped, words
 from psychechat.safety.output_guard import check
 
 LANGUAGES = ("en", "zh", "es", "de", "fr", "ja")
