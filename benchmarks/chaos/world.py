@@ -22,11 +22,10 @@ from psychechat.emotion import Language
 from psychechat.policy import Policy
 from psychechat.safety import crisis
 from psychechat_ray.environment import DEFAULTS
-from tests.support.ray_cluster import Cluster, Node, ray_head, ray_worker
+from tests.support.ray_cluster import DEPLOYMENTS, Cluster, Node, application, ray_head, ray_worker
 from tests.support.servers import answers, free_port, wait_until
 
 REPLICAS = 2
-DEPLOYMENTS = ("ingress", "classifier", "counselor")
 ROOM = dict.fromkeys(DEPLOYMENTS, REPLICAS)
 """For replicas of each on each node."""
 GRACEFUL_SECONDS = 150
@@ -87,16 +86,8 @@ class World:
             "memory": {"backend": "redis"},
         }
         more = {"graceful_shutdown_timeout_s": GRACEFUL_SECONDS, "max_surge_percent": 100}
-        deployments: list[dict[str, Any]] = [{"name": name, **more} for name in DEPLOYMENTS]
-        deployments[0]["user_config"] = dict(policy or {})
-        application = {
-            "name": "psychechat",
-            "import_path": "psychechat_ray.app:build",
-            "args": args,
-            "deployments": deployments,
-        }
-        options = {"host": "127.0.0.1", "port": self.cluster.port}
-        self.cluster.deploy({"proxy_location": "EveryNode", "http_options": options, "applications": [application]})
+        ours = application(args, user_config=policy or {}, **more)
+        self.cluster.put(self.cluster.config(ours, proxy_location="EveryNode"))
 
     def replicas(self) -> list[str]:
         return [replica for ids in self.cluster.replicas().values() for replica in ids]

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import psutil
 import pytest
 from ray.serve.config import AutoscalingContext
 from typer.testing import CliRunner
@@ -19,9 +18,8 @@ from psychechat.cli import commands
 from psychechat.config import Autoscaling, EngineAutoscaling, GeneratorSettings
 from psychechat.engines.base import Load
 from psychechat_ray.autoscaling import Fullness, by_fullness, gauges, options
-from tests.support import servers
+from tests.support.ray_cluster import DEPLOYMENTS, Cluster
 from tests.support.redis_server import RedisServer
-from tests.support.servers import Server
 
 FULL = Load(num_requests_running=10)
 
@@ -95,10 +93,10 @@ SECONDS = 60.0
 
 
 @pytest.fixture
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    folder = tmp_path_factory.mktemp("scaling")
-    with RedisServer(folder) as redis, servers.configured(settings(folder, redis.url), folder) as running:
-        yield running
+def server(cluster: Cluster, tmp_path: Path) -> Iterator[Cluster]:
+    with RedisServer(tmp_path) as redis:
+        cluster.serve(settings(tmp_path, redis.url))
+        yield cluster
 
 
 def settings(folder: Path, redis: str) -> Mapping[str, Any]:
@@ -161,19 +159,12 @@ class Crowd:
             self.answers[repr(error)] += 1
 
 
-def replicas(server: Server) -> Counter[str]:
+def replicas(server: Cluster) -> Counter[str]:
     """The processes that there are, those that end their last turns among them."""
-    found: Counter[str] = Counter()
-    for process in psutil.Process(server.process.pid).children(recursive=True):
-        try:
-            titles = [part for part in process.cmdline() if part.startswith("ray::ServeReplica:psychechat:")]
-        except psutil.Error:  # it has ended meanwhile
-            continue
-        found.update(title.split(":")[4].partition(".")[0] for title in titles)
-    return found
+    return Counter({name: len(server.processes(name)) for name in DEPLOYMENTS})
 
 
-def permits(server: Server) -> float:
+def permits(server: Cluster) -> float:
     """Sequences that an ingress replica lets through."""
     text = httpx.get(f"{server.url}/metrics", timeout=20).text
     [line] = [x for x in text.splitlines() if x.startswith('psychechat_permits_bound{lane="generation",state="held"}')]
@@ -184,11 +175,11 @@ def until(condition: Callable[[], bool], what: Callable[[], object]) -> None:
     deadline = time.monotonic() + SECONDS
     while not condition():
         assert time.monotonic() < deadline, what()
-        time.sleep(0.2)
+        time.sleep(0.1)
 
 
 @pytest.mark.e2e
-def test_one_three_one_under_a_step_of_load_and_no_turn_is_lost(server: Server) -> None:
+def test_one_three_one_under_a_step_of_load_and_no_turn_is_lost(server: Cluster) -> None:
     few = Counter(ingress=1, classifier=1, counselor=1)
     many = Counter(ingress=2, classifier=1, counselor=3)
     until(lambda: replicas(server) == few, lambda: replicas(server))  # a process is named a moment after it is ready

@@ -1,4 +1,4 @@
-"""A minute of what `make chaos` does: two nodes, an update of everything under traffic, and a replica killed in it."""
+"""A part of what `make chaos` does: two nodes, an update of everything under traffic, and a replica killed in it."""
 
 from pathlib import Path
 
@@ -6,16 +6,20 @@ import pytest
 from rich.console import Console
 
 from benchmarks.chaos.__main__ import play
+from tests.support.durations import load_seconds
 
 pytestmark = pytest.mark.e2e
 
-QUICK = {"RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "5"}
+QUICK = {"RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "2"}
 """How long an ingress that goes stays in any case."""
 
 
-def test_a_counselor_killed_in_an_update_costs_no_turn_its_answer(tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_a_counselor_killed_in_an_update_costs_no_turn_its_answer(
+    tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
+) -> None:
     folder: Path = tmp_path_factory.mktemp("r")
-    found = play("counselor", folder, Console(), seekers=8, calm=2.0, pace=0.05, env=QUICK)
+    calm = load_seconds(pytestconfig) / 15
+    found = play("counselor", folder, Console(), seekers=8, calm=calm, pace=0.05, env=QUICK)
     assert found["broken"] == [], found
     assert found["failed"] == found["cut_in_the_end"] == 0, found
     assert found["turns"] > 20

@@ -5,7 +5,6 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
 from contextlib import suppress
 from types import SimpleNamespace
 
@@ -16,34 +15,26 @@ from ray.util.state import list_nodes
 
 from psychechat_ray import drain
 from psychechat_ray.drain import busy
-from tests.support.ray_cluster import Cluster, ray_head, ray_worker
+from tests.support.ray_cluster import HASTE, Cluster, ray_worker
 from tests.support.servers import answers, wait_until
 
 OURS = {"num_cpus": 0, "resources": {"ours": 1}}
-SLOW = {"seconds_per_word": 0.3}
-"""A turn takes some six seconds."""
+ENGINE = {"engine": "scripted", "replicas": OURS}
+SETTINGS = {"ingress": OURS, "classifier": ENGINE, "counselor": {**ENGINE, "engine_args": {"seconds_per_word": 0.2}}}
+"""A turn takes some four seconds."""
 GRACEFUL_SECONDS = 30
 DRAIN_SECONDS = 90
 
 
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    # A proxy that drains stays for half a minute, for load balancers to notice; here nobody has to.
-    quick = {"RAY_SERVE_PROXY_MIN_DRAINING_PERIOD_S": "1", "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1"}
-    with ray_head(tmp_path_factory.mktemp("r"), cpus=0, env=quick) as running:
-        yield running
-
-
 @pytest.mark.e2e
 def test_a_node_that_goes_loses_no_turn(cluster: Cluster) -> None:
-    with ray_worker(cluster, "old", resources='{"ours": 9}') as old:
-        cluster.deploy(config(cluster))
-        cluster.wait_until_ready()
+    with ray_worker(cluster, "old", env=HASTE, resources='{"ours": 9}') as old:
+        cluster.serve(SETTINGS, graceful_shutdown_timeout_s=GRACEFUL_SECONDS)
         # Its own HAProxy hears of the application later than the head's.
         wait_until(lambda: answers(f"{old.url}/ready"), 60, "the node that is to go never answered")
         [leaving] = [n.node_id for n in list_nodes(cluster.dashboard) if n.state == "ALIVE" and not n.is_head_node]
         assert busy(leaving, cluster.dashboard)
-        with ray_worker(cluster, "new", resources='{"ours": 9}'):
+        with ray_worker(cluster, "new", env=HASTE, resources='{"ours": 9}'):
             answered: list[httpx.Response | Exception] = []
             stop = threading.Event()
 
@@ -61,7 +52,7 @@ def test_a_node_that_goes_loses_no_turn(cluster: Cluster) -> None:
             threads += [threading.Thread(target=ask, args=(cluster.url, True)) for _ in range(3)]
             for thread in threads:
                 thread.start()
-            time.sleep(2)
+            wait_until(lambda: turns_under_way(cluster) == len(threads), 30, "not all of them began")
             started = time.monotonic()
             subprocess.run(
                 [
@@ -84,6 +75,13 @@ def test_a_node_that_goes_loses_no_turn(cluster: Cluster) -> None:
                 a.json()["choices"][0]["finish_reason"] == "stop" for a in answered if isinstance(a, httpx.Response)
             )
             assert len(answered) > 6
+
+
+def turns_under_way(cluster: Cluster) -> int:
+    """By the permits that they hold at the one ingress."""
+    metrics = httpx.get(f"{cluster.url}/metrics", timeout=20).text.splitlines()
+    [held] = [line for line in metrics if line.startswith('psychechat_permits{lane="generation",state="held"}')]
+    return int(float(held.rpartition(" ")[2]))
 
 
 class _Ray:
@@ -123,16 +121,3 @@ def test_a_ray_that_never_answers_takes_no_second_from_the_turns(
 
 
 TURN = {"model": "psychechat-llm", "messages": [{"role": "user", "content": "I went for a walk."}]}
-
-
-def config(cluster: Cluster) -> dict[str, object]:
-    engine = {"engine": "scripted", "replicas": OURS}
-    args = {"ingress": OURS, "classifier": engine, "counselor": {**engine, "engine_args": SLOW}}
-    names = ("ingress", "classifier", "counselor")
-    application = {
-        "name": "psychechat",
-        "import_path": "psychechat_ray.app:build",
-        "args": args,
-        "deployments": [{"name": name, "graceful_shutdown_timeout_s": GRACEFUL_SECONDS} for name in names],
-    }
-    return {"http_options": {"host": "127.0.0.1", "port": cluster.port}, "applications": [application]}

@@ -16,70 +16,46 @@ from typing import Any
 
 import httpx
 import openai
-import psutil
 import pytest
 
-from tests.support import servers
-from tests.support.servers import Server
+from tests.deployments.fragile import REPLY, strike
+from tests.support.ray_cluster import Cluster
+from tests.support.servers import POLL_SECONDS, wait_until
 
 pytestmark = pytest.mark.e2e
 
-SCRIPTED = {"engine": "scripted", "replicas": {"num_cpus": 0}}
-SETTINGS = {
-    "ingress": {"num_cpus": 0},
-    "classifier": SCRIPTED,
-    "counselor": SCRIPTED | {"max_num_seqs": 5, "engine_args": {"seconds_per_word": 0.2}},
-    "policy": {"admission": {"generation_seconds": 2.0}},
-}
 RESTART_SECONDS = 60.0
-"""Serve's health check notices after some fifteen seconds; the scripted engine then starts in a few."""
+"""Serve's health check notices within a second or two; the scripted engine then starts in a few."""
 HELLO, ALARMING = "hello there", "I want to die"
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with servers.configured(SETTINGS, tmp_path_factory.mktemp("faults")) as running:
-        yield running
-
-
-def strike(server: Server, deployment: str, blow: signal.Signals = signal.SIGKILL) -> None:
-    family = psutil.Process(server.process.pid).children(recursive=True)
-    title = f"ServeReplica:psychechat:{deployment}"
-    [replica] = [process for process in family if any(title in part for part in _command(process))]
-    replica.send_signal(blow)
-
-
-def _command(process: psutil.Process) -> list[str]:
-    try:
-        return list(process.cmdline())
-    except psutil.Error:  # it has ended meanwhile
-        return []
+SHORT = "你好"
+"""Every stage answers it in a word or two: in Chinese there are no spaces between them."""
 
 
 def body(text: str, model: str = "psychechat-llm", **more: Any) -> dict[str, Any]:
     return {"model": model, "messages": [{"role": "user", "content": text}], **more}
 
 
-def ask(server: Server, text: str, model: str = "psychechat-llm") -> httpx.Response:
+def ask(server: Cluster, text: str, model: str = "psychechat-llm") -> httpx.Response:
     return httpx.post(f"{server.url}/v1/chat/completions", json=body(text, model), timeout=60)
 
 
-def wait_until_whole_again(server: Server) -> None:
+def wait_until_whole_again(server: Cluster) -> None:
     """A turn is answered by every part."""
     deadline = time.monotonic() + RESTART_SECONDS
+    server.wait_until_whole(RESTART_SECONDS)
     while True:
         try:
-            response = ask(server, HELLO)
+            response = ask(server, SHORT, "psychechat-agent")
             if response.status_code == 200 and response.json()["psychechat"]["risk"]["level"] == "none":
                 return
         except httpx.TransportError:
             pass
         assert time.monotonic() < deadline, "not back within its restart time"
-        time.sleep(0.5)
+        time.sleep(POLL_SECONDS)
 
 
 @contextmanager
-def reading(server: Server) -> Iterator[Iterator[str]]:
+def reading(server: Cluster) -> Iterator[Iterator[str]]:
     """The lines of a streamed turn that has said its first words."""
     url = f"{server.url}/v1/chat/completions"
     with httpx.stream("POST", url, json=body(HELLO, stream=True), timeout=60) as response:
@@ -89,31 +65,40 @@ def reading(server: Server) -> Iterator[Iterator[str]]:
         yield lines
 
 
-def turns(server: Server) -> Counter[str]:
+def turns(server: Cluster) -> Counter[str]:
     """The ingress's count of turns, by outcome."""
     found: Counter[str] = Counter()
-    for line in httpx.get(f"{server.url}/metrics", timeout=20).text.splitlines():
-        if line.startswith("psychechat_turns_total{"):
-            labels, value = line.rsplit(" ", 1)
-            found[labels.split('outcome="')[1].split('"')[0]] += int(float(value))
+    for labels, value in metrics(server, "psychechat_turns_total"):
+        found[labels.split('outcome="')[1].split('"')[0]] += int(value)
     return found
 
 
-def test_a_counselor_that_dies_ends_the_stream_under_way_and_no_crisis(server: Server) -> None:
+def generating(server: Cluster) -> int:
+    """Turns that an engine works on."""
+    [held] = [value for labels, value in metrics(server, "psychechat_permits") if 'generation",state="held' in labels]
+    return int(held)
+
+
+def metrics(server: Cluster, name: str) -> list[tuple[str, float]]:
+    lines = httpx.get(f"{server.url}/metrics", timeout=20).text.splitlines()
+    found = [line.rsplit(" ", 1) for line in lines if line.startswith(name + "{")]
+    return [(labels, float(value)) for labels, value in found]
+
+
+def test_a_counselor_that_dies_ends_the_stream_under_way_and_no_crisis(server: Cluster) -> None:
     """What has not begun to leave is written by the next replica, if that is there in time. Either is told rightly."""
-    whole = ask(server, HELLO).json()["choices"][0]["message"]["content"]
     before = turns(server)
     with ThreadPoolExecutor(3) as pool, reading(server) as lines:
         held = pool.submit(ask, server, HELLO)
         crises = [pool.submit(ask, server, ALARMING, model) for model in ("psychechat", "psychechat-llm")]
-        time.sleep(1)  # all of them have their engine by now, and need it for seconds more
+        wait_until(lambda: generating(server) == 4, 30, "not all of them came to have an engine")
         strike(server, "counselor")
         rest = list(lines)
     assert json.loads(rest[-1].removeprefix("data: "))["error"]["code"] == "engine_unavailable"
     assert not any("[DONE]" in line or '"finish_reason":"' in line for line in rest)
     saved = held.result().status_code == 200
     if saved:
-        assert held.result().json()["choices"][0]["message"]["content"] == whole
+        assert held.result().json()["choices"][0]["message"]["content"] == REPLY
     else:
         assert held.result().status_code == 503
         assert int(held.result().headers["retry-after"]) > 0
@@ -131,7 +116,7 @@ def test_a_counselor_that_dies_ends_the_stream_under_way_and_no_crisis(server: S
 
 
 @pytest.mark.parametrize("deployment", ["counselor", "ingress"])
-def test_the_official_client_raises_and_takes_no_part_for_the_whole(server: Server, deployment: str) -> None:
+def test_the_official_client_raises_and_takes_no_part_for_the_whole(server: Cluster, deployment: str) -> None:
     client = openai.OpenAI(base_url=f"{server.url}/v1", api_key="none", max_retries=0, timeout=60)
 
     def read() -> None:
@@ -145,7 +130,7 @@ def test_the_official_client_raises_and_takes_no_part_for_the_whole(server: Serv
     wait_until_whole_again(server)
 
 
-def test_a_classifier_that_dies_leaves_the_turns_under_way_alone(server: Server) -> None:
+def test_a_classifier_that_dies_leaves_the_turns_under_way_alone(server: Cluster) -> None:
     with reading(server) as lines:
         strike(server, "classifier")
         rest = list(lines)
@@ -153,7 +138,7 @@ def test_a_classifier_that_dies_leaves_the_turns_under_way_alone(server: Server)
     wait_until_whole_again(server)
 
 
-def test_at_twice_the_capacity_with_a_classifier_that_hangs_every_alarm_is_answered(server: Server) -> None:
+def test_at_twice_the_capacity_with_a_classifier_that_hangs_every_alarm_is_answered(server: Cluster) -> None:
     """What is no alarm is of unknown risk: Agent Mode where a permit is free, else the safe template."""
     before = turns(server)
     strike(server, "classifier", signal.SIGSTOP)
@@ -180,7 +165,7 @@ def test_at_twice_the_capacity_with_a_classifier_that_hangs_every_alarm_is_answe
     wait_until_whole_again(server)
 
 
-def test_an_ingress_that_dies_breaks_the_stream(server: Server) -> None:
+def test_an_ingress_that_dies_breaks_the_stream(server: Cluster) -> None:
     def read() -> None:
         with reading(server) as lines:
             strike(server, "ingress")

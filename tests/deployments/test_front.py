@@ -3,44 +3,30 @@
 docs/api.md lists these answers. The official client must raise for each and take no part of a reply for the whole.
 """
 
-import os
-import signal
 import socket
 import threading
 from collections.abc import Iterator
 
 import httpx
 import openai
-import psutil
 import pytest
 
-from tests.support import servers
-from tests.support.servers import Server
+from tests.deployments.fragile import strike
+from tests.support.ray_cluster import Cluster
+from tests.support.servers import wait_until
 
 pytestmark = pytest.mark.e2e
 
 HELLO: list[openai.types.chat.ChatCompletionMessageParam] = [{"role": "user", "content": "I went for a walk"}]
-SCRIPTED = {"engine": "scripted", "replicas": {"num_cpus": 0}}
-SETTINGS = {
-    "ingress": {"num_cpus": 0},
-    "classifier": SCRIPTED,
-    "counselor": {**SCRIPTED, "engine_args": {"seconds_per_word": 0.2}},
-}
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with servers.configured(SETTINGS, tmp_path_factory.mktemp("server")) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def client(server: Server) -> Iterator[openai.OpenAI]:
+@pytest.fixture
+def client(server: Cluster) -> Iterator[openai.OpenAI]:
     with openai.OpenAI(base_url=f"{server.url}/v1", api_key="none", max_retries=0, timeout=60) as opened:
         yield opened
 
 
-def answer_to(server: Server, sent: bytes) -> bytes:
+def answer_to(server: Cluster, sent: bytes) -> bytes:
     with socket.create_connection(("127.0.0.1", httpx.URL(server.url).port or 0), timeout=10) as connection:
         connection.sendall(sent)
         return connection.recv(65536)
@@ -61,20 +47,20 @@ def answer_to(server: Server, sent: bytes) -> bytes:
     ],
     ids=["no HTTP", "header", "40 kB", "two lengths", "method"],
 )
-def test_what_is_no_http_is_answered_as_documented(server: Server, sent: bytes, status: bytes, kind: bytes) -> None:
+def test_what_is_no_http_is_answered_as_documented(server: Cluster, sent: bytes, status: bytes, kind: bytes) -> None:
     head = answer_to(server, sent).partition(b"\r\n\r\n")[0].lower()
     assert head.startswith(b"http/1.1 " + status)
     assert b"content-type: " + kind in head
     assert b"x-request-id" not in head
 
 
-def test_a_websocket_is_refused(server: Server) -> None:
+def test_a_websocket_is_refused(server: Cluster) -> None:
     key = b"sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\nsec-websocket-version: 13\r\n"
     upgrade = b"GET /v1/models HTTP/1.1\r\nhost: x\r\nupgrade: websocket\r\nconnection: upgrade\r\n" + key
     assert answer_to(server, upgrade + b"\r\n").startswith(b"HTTP/1.1 403 ")
 
 
-def test_a_client_steers_nothing_and_gets_one_id(server: Server) -> None:
+def test_a_client_steers_nothing_and_gets_one_id(server: Cluster) -> None:
     steering = {"x-request-timeout-seconds": "0.01", "x-request-disconnect-disabled": "?1", "x-request-id": "mine-1"}
     body = {"model": "psychechat-llm", "messages": HELLO}
     answer = httpx.post(f"{server.url}/v1/chat/completions", json=body, headers=steering, timeout=60)
@@ -82,8 +68,9 @@ def test_a_client_steers_nothing_and_gets_one_id(server: Server) -> None:
     assert answer.headers.get_list("x-request-id") == ["mine-1"]
 
 
-def test_the_official_client_takes_no_part_for_the_whole(server: Server, client: openai.OpenAI) -> None:
+def test_the_official_client_takes_no_part_for_the_whole(server: Cluster, client: openai.OpenAI) -> None:
     failed: list[Exception] = []
+    [victim] = server.replicas()["ingress"]
 
     def plain() -> None:
         try:
@@ -101,7 +88,7 @@ def test_the_official_client_takes_no_part_for_the_whole(server: Server, client:
         for chunk in stream:
             finishes.append(chunk.choices[0].finish_reason)
             if chunk.choices[0].delta.content and not killed:
-                os.kill(ingress(server), signal.SIGKILL)
+                strike(server, "ingress")
                 killed = True
 
     with pytest.raises((openai.APIError, httpx.TransportError)):
@@ -111,14 +98,7 @@ def test_the_official_client_takes_no_part_for_the_whole(server: Server, client:
     assert not any(finishes)
     [error] = failed
     assert isinstance(error, (openai.InternalServerError, openai.APIConnectionError))
+    wait_until(lambda: victim not in server.replicas()["ingress"], 60, "Serve never missed it")
     # Who comes now waits for the next replica, and is answered.
     again = client.chat.completions.create(model="psychechat-llm", messages=HELLO)
     assert again.choices[0].finish_reason == "stop"
-
-
-def ingress(server: Server) -> int:
-    """The process of the ingress's only replica."""
-    for process in psutil.Process(server.process.pid).children(recursive=True):
-        if "ServeReplica:psychechat:ingress" in " ".join(process.cmdline()):
-            return int(process.pid)
-    raise AssertionError("there is no ingress replica")

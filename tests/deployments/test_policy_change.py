@@ -6,7 +6,7 @@ import json
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import httpx
@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from psychechat.policy import Policy
-from tests.support.ray_cluster import Cluster, ray_head
+from tests.support.ray_cluster import AT_ONCE, Cluster, application
 
 pytestmark = pytest.mark.e2e
 
@@ -22,28 +22,17 @@ KEPT, WITHDRAWN, ADDED = "psy-kept", "psy-withdrawn", "psy-added"
 SCRIPTED = {"engine": "scripted", "replicas": {"num_cpus": 0}}
 
 
-@pytest.fixture
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    with ray_head(tmp_path_factory.mktemp("r")) as running:
-        yield running
-
-
 def deploy(cluster: Cluster, user_config: dict[str, Any], keys: Sequence[str]) -> None:
     """The keys are `keys_file`'s when the policy changes."""
     named = {f"client-{i}": hashlib.sha256(key.encode()).hexdigest() for i, key in enumerate(keys)}
     (cluster.folder / "keys.yaml").write_text(yaml.safe_dump(named))
-    application = {
-        "name": "psychechat",
-        "import_path": "psychechat_ray.app:build",
-        "args": {
-            "classifier": SCRIPTED,
-            "counselor": SCRIPTED,
-            "ingress": {"num_cpus": 0},
-            "auth": {"keys_file": str(cluster.folder / "keys.yaml")},
-        },
-        "deployments": [{"name": "ingress", "user_config": user_config}],
+    settings = {
+        "classifier": SCRIPTED,
+        "counselor": SCRIPTED,
+        "ingress": {"num_cpus": 0},
+        "auth": {"keys_file": str(cluster.folder / "keys.yaml")},
     }
-    cluster.deploy({"http_options": {"host": "127.0.0.1", "port": cluster.port}, "applications": [application]})
+    cluster.deploy(cluster.config(application(settings, user_config=user_config, **AT_ONCE)))
 
 
 def status(cluster: Cluster, key: str) -> int:
@@ -73,7 +62,7 @@ def crisis_table() -> dict[str, Any]:
 
 def test_a_policy_change_restarts_nothing_and_loses_no_turn(cluster: Cluster) -> None:
     deploy(cluster, {"routing": {"raised_from": "indicator"}}, [KEPT, WITHDRAWN])
-    cluster.wait_until_ready()
+    cluster.wait_until_whole()
     assert reason(cluster, KEPT) == "raised_risk"
     assert [status(cluster, key) for key in (WITHDRAWN, ADDED, "psy-nobody")] == [200, 401, 401]
     before = cluster.replicas()

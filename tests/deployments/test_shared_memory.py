@@ -2,26 +2,26 @@
 
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import httpx
-import psutil
 import pytest
 import yaml
 from typer.testing import CliRunner
 
 from psychechat.cli import commands
-from tests.support import servers
+from tests.support.ray_cluster import Cluster
 from tests.support.redis_server import RedisServer
-from tests.support.servers import Server
 
 pytestmark = pytest.mark.e2e
 
 CANARY = "zanzibarquux"
 PASSWORD = "pass-zanzibarquokka"
-SCRIPTED = {"engine": "scripted", "replicas": {"num_cpus": 0}}
+REPLICAS = {"num_cpus": 0, "health_check_seconds": 1}
+SCRIPTED = {"engine": "scripted", "replicas": REPLICAS}
 LOVELY = {"role": "user", "content": f"I am happy {CANARY}"}
 SAD = {"role": "user", "content": "I am sad"}
 
@@ -34,36 +34,41 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServ
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory, redis_server: RedisServer) -> Iterator[Server]:
+def settings(tmp_path_factory: pytest.TempPathFactory, redis_server: RedisServer) -> Mapping[str, Any]:
     folder = tmp_path_factory.mktemp("server")
     (folder / "url").write_text(redis_server.url)
     (folder / "keys.yaml").write_text(CliRunner().invoke(commands, ["keys", "memory"]).output)
-    settings = {
-        "ingress": {"num_replicas": 2, "num_cpus": 0},
+    return {
+        "ingress": {"num_replicas": 2, **REPLICAS},
         "classifier": SCRIPTED,
         "counselor": SCRIPTED | {"engine_args": {"seconds_per_word": 0.05}},
         "policy": {"guard": {"mode": "off"}},  # words leave one by one, not in sentences
         "memory": {"backend": "redis", "url_file": str(folder / "url"), "keys_file": str(folder / "keys.yaml")},
     }
-    with servers.configured(settings, folder) as running:
-        yield running
 
 
-def test_replicas_share_what_they_remember(server: Server) -> None:
-    shifts = [shift(server, chat(server, LOVELY)) for _ in range(10)]
-    assert shifts == [-4] * 10
+@pytest.fixture
+def server(cluster: Cluster, settings: Mapping[str, Any]) -> Cluster:
+    cluster.serve(settings)
+    return cluster
+
+
+def test_replicas_share_what_they_remember(server: Cluster) -> None:
+    assert at_once(lambda _: shift(server, chat(server, LOVELY)), range(10)) == [-4] * 10
     assert max(stored_by_replica(server)) < 20  # each has stored some of these turns
 
 
-def test_a_session_is_forgotten_whichever_replica_is_asked(server: Server) -> None:
-    for _ in range(4):
+def test_a_session_is_forgotten_whichever_replica_is_asked(server: Cluster) -> None:
+    def forget(_: int) -> None:
         first = chat(server, LOVELY)
         answer = httpx.delete(f"{server.url}/v1/sessions/{first['psychechat']['session']}", timeout=20)
         assert answer.json()["deleted"] is True
         assert shift(server, first) is None
 
+    at_once(forget, range(4))
 
-def test_redis_goes_in_the_middle_of_a_stream_and_comes_back(server: Server, redis_server: RedisServer) -> None:
+
+def test_redis_goes_in_the_middle_of_a_stream_and_comes_back(server: Cluster, redis_server: RedisServer) -> None:
     first = chat(server, LOVELY)
     body = {"model": "psychechat-llm", "messages": [LOVELY], "stream": True}
     with httpx.stream("POST", f"{server.url}/v1/chat/completions", json=body, timeout=30) as response:
@@ -76,22 +81,23 @@ def test_redis_goes_in_the_middle_of_a_stream_and_comes_back(server: Server, red
     assert rest[-1] == "data: [DONE]"
     assert '"finish_reason":"stop"' in rest[-2]
 
-    for message in (SAD, {"role": "user", "content": "I want to die"}) * 4:
+    def go_on(message: dict[str, str]) -> None:
         answered = chat(server, LOVELY, first["choices"][0]["message"], message)
         assert answered["psychechat"]["shift"] is None
         assert not answered["psychechat"]["review"]["fallback"]
+
+    at_once(go_on, (SAD, {"role": "user", "content": "I want to die"}) * 4)
     assert httpx.delete(f"{server.url}/v1/sessions/any", timeout=20).status_code == 503
     assert httpx.get(f"{server.url}/ready", timeout=20).status_code == 200
     _until(lambda: 'memory_recalls_total{result="error"}' in metrics(server))
 
     redis_server.start()
-    assert [shift(server, chat(server, LOVELY)) for _ in range(4)] == [-4] * 4
+    assert at_once(lambda _: shift(server, chat(server, LOVELY)), range(4)) == [-4] * 4
 
 
-def test_a_replica_that_dies_takes_no_memory_with_it(server: Server) -> None:
-    firsts = [chat(server, LOVELY) for _ in range(4)]
-    family = psutil.Process(server.process.pid).children(recursive=True)
-    next(process for process in family if "ServeReplica:psychechat:ingress" in " ".join(process.cmdline())).kill()
+def test_a_replica_that_dies_takes_no_memory_with_it(server: Cluster) -> None:
+    firsts = at_once(lambda _: chat(server, LOVELY), range(4))
+    server.processes("ingress")[0].kill()
     deadline = time.monotonic() + 60
     for first in firsts:
         while True:
@@ -102,15 +108,17 @@ def test_a_replica_that_dies_takes_no_memory_with_it(server: Server) -> None:
                 assert time.monotonic() < deadline
 
 
-def test_neither_words_nor_secrets_are_written_anywhere(server: Server, redis_server: RedisServer) -> None:
+def test_neither_words_nor_secrets_are_written_anywhere(
+    server: Cluster, redis_server: RedisServer, settings: Mapping[str, Any]
+) -> None:
     chat(server, LOVELY)
     secret_words = [CANARY, PASSWORD]
-    keys = yaml.safe_load((server.log.parent / "keys.yaml").read_text())
+    keys = yaml.safe_load(Path(settings["memory"]["keys_file"]).read_text())
     secret_words += [keys["index"], *keys["keys"].values()]
-    session = Path("/tmp/ray").glob(f"session_*_{server.process.pid}")
-    files = [file for folder in session for file in (folder / "logs").rglob("*") if file.is_file()]
+    logs = (server.folder / "ray" / "session_latest" / "logs").resolve()
+    files = [file for file in logs.rglob("*") if file.is_file()]
     assert len(files) > 10
-    written = [server.log.read_bytes(), *(file.read_bytes() for file in files)]
+    written = [server.head.log.read_bytes(), *(file.read_bytes() for file in files)]
     seen = redis_server.everything()
     assert seen
     written += [*seen, *(part for parts in seen.values() for part in parts)]
@@ -118,7 +126,12 @@ def test_neither_words_nor_secrets_are_written_anywhere(server: Server, redis_se
         assert not any(word.encode() in text for text in written), word
 
 
-def chat(server: Server, *messages: dict[str, str]) -> dict[str, Any]:
+def at_once(do: Callable[[Any], Any], each: Collection[Any]) -> list[Any]:
+    with ThreadPoolExecutor(len(each)) as pool:
+        return list(pool.map(do, each))
+
+
+def chat(server: Cluster, *messages: dict[str, str]) -> dict[str, Any]:
     body = {"model": "psychechat", "messages": messages, "user": secrets.token_hex(4)}
     response = httpx.post(f"{server.url}/v1/chat/completions", json=body, timeout=30)
     assert response.status_code == 200, response.text
@@ -126,18 +139,18 @@ def chat(server: Server, *messages: dict[str, str]) -> dict[str, Any]:
     return answered
 
 
-def shift(server: Server, first: dict[str, Any]) -> int | None:
+def shift(server: Cluster, first: dict[str, Any]) -> int | None:
     """Of the turn that follows."""
     found: int | None = chat(server, LOVELY, first["choices"][0]["message"], SAD)["psychechat"]["shift"]
     return found
 
 
-def metrics(server: Server) -> str:
+def metrics(server: Cluster) -> str:
     """Those of the replica that happens to answer."""
     return httpx.get(f"{server.url}/metrics", timeout=20).text
 
 
-def stored_by_replica(server: Server) -> set[float]:
+def stored_by_replica(server: Cluster) -> set[float]:
     """How many turns each replica has remembered; as many as there are different numbers."""
     name = 'psychechat_memory_stores_total{result="kept"}'
     lines = [line for _ in range(40) for line in metrics(server).splitlines() if line.startswith(name)]

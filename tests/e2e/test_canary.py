@@ -15,6 +15,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,6 @@ import httpx
 import pytest
 import yaml
 
-from psychechat_ray.configurations import load
 from psychechat_ray.ports import free_from
 from tests.support import servers
 from tests.support.collector import Collector, collecting, exporting_to
@@ -36,6 +36,8 @@ IN_URLS = "madagascarquux"
 """Of paths and query strings, which a log of requests holds where somebody has asked for one."""
 
 CHAT = "/v1/chat/completions"
+AT_ONCE = 8
+"""Requests."""
 URGENT = f"I want to die {CANARY}"
 PLAIN = f"hello {CANARY} there"
 
@@ -127,10 +129,13 @@ def test_no_word_of_the_seeker_is_in_anything_written() -> None:
         _loud(folder, address, receiver.url, collector) as server,
     ):
         with _stacks_of_what_hangs(server):
-            said = _send_everything(server)
-        _leave_half_way(server)
-        _kill(server, "counselor", signal.SIGABRT)
-        _kill(server, "ingress", signal.SIGKILL)
+            said = _talk(server)
+            _leave_half_way(server)
+            counselor = _kill(server, "counselor", signal.SIGABRT)
+            said += _send_what_needs_no_counselor(server)  # which is loaded anew meanwhile, for as long as it takes
+            said += _metrics(server)
+        _wait_for_another(server, counselor)
+        _wait_for_another(server, _kill(server, "ingress", signal.SIGKILL))
         said += [_told(httpx.post(server.url + CHAT, json=TURNS[0], timeout=120)), *_metrics(server)]
         for process in _processes(server):
             for limit in _read(process / "limits").splitlines():
@@ -177,13 +182,20 @@ def _stacks_of_what_hangs(server: Server) -> Iterator[None]:
         raise
 
 
-def _send_everything(server: Server) -> list[str]:
+def _talk(server: Server) -> list[str]:
     """What came back, without the replies, which may take up what was said."""
-    with httpx.Client(base_url=server.url, timeout=60) as client:
-        answers = [client.post(CHAT, json=body) for body in TURNS + DEMANDING + BROKEN + BAD]
+    with httpx.Client(base_url=server.url, timeout=60) as client, ThreadPoolExecutor(AT_ONCE) as pool:
+        answers = list(pool.map(lambda body: client.post(CHAT, json=body), TURNS + DEMANDING + BROKEN + BAD))
         assert sum("psychechat" in answer.text for answer in answers if answer.status_code == 200) > len(TURNS)
-        answers += [client.post(CHAT, content=content) for content in NOT_JSON]
-        answers += [client.post(CHAT, json=TURNS[0], headers=headers) for headers in HEADERS]
+        answers += pool.map(lambda headers: client.post(CHAT, json=TURNS[0], headers=headers), HEADERS)
+        answers.append(client.post(f"{CHAT}?x={IN_URLS}", json=TURNS[0]))
+    assert not [answer for answer in answers if answer.status_code == 429], "not all of it was read"
+    return [_told(answer) for answer in answers]
+
+
+def _send_what_needs_no_counselor(server: Server) -> list[str]:
+    with httpx.Client(base_url=server.url, timeout=60) as client:
+        answers = [client.post(CHAT, content=content) for content in NOT_JSON]
         for path in ("/v1/classify", "/v1/moderations"):
             answers += [client.post(path, json={"input": text}) for text in TEXTS + BAD_TEXTS]
             answers += [client.post(path, json={"input": PLAIN, f"{CANARY} x": CANARY}, headers=HEADERS[0])]
@@ -192,11 +204,10 @@ def _send_everything(server: Server) -> list[str]:
         answers.append(client.post("/v1/moderations", json={"input": TEXTS[1], "model": CANARY}))
         for path in (f"/{IN_URLS}", f"/v1/models/{IN_URLS}", f"/health?x={IN_URLS}", f"/{IN_URLS}/%00%0a?{IN_URLS}"):
             answers += [client.get(path), client.delete(path)]
-        answers.append(client.post(f"{CHAT}?x={IN_URLS}", json=TURNS[0]))
     with socket.create_connection(server.url.removeprefix("http://").split(":"), timeout=20) as raw:  # type: ignore[arg-type]
         raw.sendall(f"{CANARY} {CANARY}\r\n{CANARY}\r\n\r\n".encode())
         answers.append(httpx.Response(400, text=raw.recv(65536).decode("latin-1")))
-    return [_told(answer) for answer in answers] + _metrics(server)
+    return [_told(answer) for answer in answers]
 
 
 def _told(answer: httpx.Response) -> str:
@@ -220,8 +231,8 @@ def _leave_half_way(server: Server) -> None:
             httpx.post(server.url + CHAT, json=_chat(model=model), timeout=0.1)
 
 
-def _kill(server: Server, name: str, how: signal.Signals) -> None:
-    """In the middle of a turn; returns once there is another one."""
+def _kill(server: Server, name: str, how: signal.Signals) -> Path:
+    """In the middle of a turn. Gives the folder in /proc of who died."""
     [victim] = _processes(server, f"ray::ServeReplica:psychechat:{name}")
     body = _chat(model="psychechat-llm", stream=True)
     with (
@@ -231,10 +242,13 @@ def _kill(server: Server, name: str, how: signal.Signals) -> None:
         next(pieces := response.iter_bytes())
         os.kill(int(victim.name), how)
         list(pieces)
-    deadline = time.monotonic() + 180
-    while victim in (alive := _processes(server, f"ray::ServeReplica:psychechat:{name}")) or not alive:
-        assert time.monotonic() < deadline, f"no other {name} came"
-        time.sleep(0.5)
+    return victim
+
+
+def _wait_for_another(server: Server, victim: Path) -> None:
+    """A replica of its kind has its place, and all are ready."""
+    title = "ray::ServeReplica:psychechat:"
+    servers.wait_until(lambda: victim not in _processes(server, title), 180, f"{victim} has not ended")
     server.wait_until_ready()
 
 
@@ -266,7 +280,7 @@ _PORTS = {"RAY_SERVE_HAPROXY_METRICS_PORT": free_from(19101), "RAY_SERVE_HAPROXY
 @contextmanager
 def _loud(folder: Path, syslog: str, receiver: str, collector: Collector) -> Iterator[Server]:
     """A server that logs as much as it can and writes everything under the folder."""
-    settings = load("demo-cpu").model_dump(mode="json", exclude_unset=True)
+    settings = servers.demo()
     for role in ("classifier", "counselor"):
         settings[role]["engine_args"]["enable_log_requests"] = True
     settings["escalation"] = {"url": receiver}

@@ -12,7 +12,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from benchmarks.overload import asking
-from tests.support.servers import Server
+from tests.support.durations import REPORT_SECONDS
+from tests.support.servers import Server, wait_until
 
 HELLO: Any = {"role": "user", "content": "I had a long day at work."}
 BODY = {"model": "psychechat", "messages": [HELLO], "temperature": 0}
@@ -102,7 +103,7 @@ def test_clients_that_leave_free_the_engine(server: Server, plane: str, client: 
     would_take = leaving // 2 * (whole("psychechat-agent") + whole("psychechat-llm"))
     before = _counselor(plane)
     asyncio.run(_leave(server, leaving))
-    time.sleep(1)
+    wait_until(lambda: 'psychechat_permits{lane="generation",state="held"} 0.0' in _metrics(server), 30, "turns go on")
     probe = whole("psychechat-llm")  # an engine that has nothing to do reports nothing
     after = _counselor(plane)
     assert after["num_requests_running"] == after["num_requests_waiting"] == 0
@@ -111,9 +112,9 @@ def test_clients_that_leave_free_the_engine(server: Server, plane: str, client: 
 
 
 def _counselor(plane: str) -> dict[str, float]:
-    """Its engine's figures as it last reported them, once they stand still. Ray passes them on every ten seconds."""
+    """Its engine's figures as last reported, once they stand still for longer than Ray needs to pass them on."""
     seen, since, deadline = dict[str, float](), time.monotonic(), time.monotonic() + 120
-    while time.monotonic() - since < 22:
+    while time.monotonic() - since < 3 * REPORT_SECONDS:
         assert time.monotonic() < deadline, "the counselor still runs"
         for family in text_string_to_metric_families(httpx.get(plane, timeout=30).text):
             for sample in family.samples:
@@ -128,6 +129,10 @@ def _counselor(plane: str) -> dict[str, float]:
 
 def test_metrics_count_the_turns(server: Server) -> None:
     httpx.post(f"{server.url}/v1/chat/completions", json=BODY, timeout=120)
-    text = httpx.get(f"{server.url}/metrics", timeout=20).text
+    text = _metrics(server)
     assert 'psychechat_turns_total{mode="llm"' in text
     assert 'psychechat_stage_seconds_count{stage="classify"}' in text
+
+
+def _metrics(server: Server) -> str:
+    return httpx.get(f"{server.url}/metrics", timeout=20).text

@@ -9,6 +9,7 @@ import json
 import subprocess
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -42,7 +43,7 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServ
 
 @pytest.fixture(scope="module")
 def cluster(
-    helm: Helm, redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory
+    helm: Helm, redis_server: RedisServer, demo_classifier: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Cluster, openai.OpenAI]]:
     folder = tmp_path_factory.mktemp("r")
     (folder / "home").mkdir()
@@ -64,7 +65,8 @@ def cluster(
         rendered = helm.render(
             *("secrets.apiKeys.existingSecret=", f"app.auth.keys_file={folder / 'keys.yaml'}"),
             *("secrets.memoryKeys.existingSecret=", f"app.memory.keys_file={folder / 'memory.yaml'}"),
-            *(f"app.memory.url_file={folder / 'url'}", f"app.cache={folder / 'models'}", f"app.port={running.port}"),
+            *(f"app.memory.url_file={folder / 'url'}", f"app.cache={demo_classifier.parent}"),
+            f"app.port={running.port}",
             values=values,
         )
         running.deploy(rendered.serve_config)

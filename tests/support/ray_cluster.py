@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,10 @@ import httpx
 import psutil
 import yaml
 
-from tests.support.servers import answers, free_port, free_ports
+from tests.support.servers import POLL_SECONDS, answers, free_port, free_ports, wait_until
 
 BIN = Path(sys.executable).parent
+DEPLOYMENTS = ("ingress", "classifier", "counselor")
 
 
 class Node:
@@ -94,7 +95,7 @@ class Node:
         return [first, *first.children(recursive=True)]
 
 
-@dataclass(frozen=True)
+@dataclass
 class Cluster:
     dashboard: str
     folder: Path
@@ -102,6 +103,9 @@ class Cluster:
     """For Serve to listen on at the head; nobody does yet."""
     gcs: str
     head: Node
+    nodes: list[Node] = field(default_factory=list)
+    """All that there are now."""
+    _served: Mapping[str, Any] | None = None
 
     @property
     def url(self) -> str:
@@ -114,13 +118,32 @@ class Cluster:
                 raise RuntimeError(self.head.log.read_text())
             if time.monotonic() > deadline:
                 raise RuntimeError(f"Ray's dashboard did not answer; see {self.head.log}")
-            time.sleep(0.5)
+            time.sleep(POLL_SECONDS)
+
+    def config(self, application: Mapping[str, Any], **more: Any) -> dict[str, Any]:
+        """Serve's, with this application alone."""
+        options = {"host": "127.0.0.1", "port": self.port}
+        return {"http_options": options, "applications": [dict(application)], **more}
 
     def deploy(self, config: Mapping[str, Any]) -> None:
+        self._served = None
         file = self.folder / "serve.yaml"
         file.write_text(yaml.safe_dump(dict(config)))
         command: list[str | Path] = [BIN / "serve", "deploy", file, "--address", self.dashboard]
         subprocess.run(command, check=True, timeout=120, stdout=subprocess.DEVNULL)
+
+    def put(self, config: Mapping[str, Any]) -> None:
+        """What `serve deploy` does, without the seconds in which that starts."""
+        self._served = None
+        httpx.put(f"{self.dashboard}/api/serve/applications/", json=config, timeout=120).raise_for_status()
+        self._served = config
+
+    def serve(self, settings: Mapping[str, Any], **of_each: Any) -> None:
+        """Our application, whole, and nothing left of the one before. What is there already stays."""
+        config = self.config(application(settings, **AT_ONCE, **of_each))
+        if config != self._served:
+            self.put(config)
+        self.wait_until_whole()
 
     def application(self) -> dict[str, Any]:
         answer = httpx.get(f"{self.dashboard}/api/serve/applications/", timeout=30).json()
@@ -134,13 +157,56 @@ class Cluster:
             for name, found in self.application()["deployments"].items()
         }
 
+    def processes(self, deployment: str) -> list[psutil.Process]:
+        """Of its replicas, wherever they live."""
+        return [process for node in self.nodes for process in node.replicas(deployment)]
+
+    def wait_until_whole(self, seconds: float = 120) -> None:
+        """As many replicas as should be, and they answer."""
+        wait_until(self._is_whole, seconds, lambda: f"not whole: {self.application()}")
+
+    def _is_whole(self) -> bool:
+        application = self.application()
+        if application.get("status") == "DEPLOY_FAILED":
+            raise RuntimeError(f"{application.get('message')} {application.get('deployments')}")
+        found = application.get("deployments", {})
+        states = {name: [replica["state"] for replica in one["replicas"]] for name, one in found.items()}
+        return (
+            application.get("status") == "RUNNING"
+            and {state for of_one in states.values() for state in of_one} == {"RUNNING"}
+            # Serve hears of a death, and a process has its name, a moment later.
+            and all(len(self.processes(name)) == len(of_one) for name, of_one in states.items())
+            and answers(f"{self.url}/ready")
+        )
+
     def wait_until_ready(self, seconds: float = 120) -> None:
         deadline = time.monotonic() + seconds
         while not answers(f"{self.url}/ready"):
             application = self.application()
             if application.get("status") == "DEPLOY_FAILED" or time.monotonic() > deadline:
                 raise RuntimeError(f"not ready: {application.get('message')} {application.get('deployments')}")
-            time.sleep(0.5)
+            time.sleep(POLL_SECONDS)
+
+
+HASTE = {"RAY_SERVE_PROXY_MIN_DRAINING_PERIOD_S": "1", "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1"}
+"""In the environment of nodes: what drains does not stay for half a minute, for load balancers to notice."""
+AT_ONCE: Mapping[str, Any] = {"max_surge_percent": 100, "graceful_shutdown_wait_loop_s": 0.1}
+"""New replicas start beside the old ones, which go as soon as they have nothing to do."""
+
+
+def application(
+    settings: Mapping[str, Any], *, user_config: Mapping[str, Any] | None = None, **of_each: Any
+) -> dict[str, Any]:
+    """Ours in a config of Serve's. `of_each`: what each deployment has beside what the settings say."""
+    deployments: list[dict[str, Any]] = [{"name": name, **of_each} for name in DEPLOYMENTS]
+    if user_config is not None:
+        deployments[0]["user_config"] = dict(user_config)
+    return {
+        "name": "psychechat",
+        "import_path": "psychechat_ray.app:build",
+        "args": dict(settings),
+        "deployments": deployments,
+    }
 
 
 @contextmanager
@@ -159,6 +225,7 @@ def ray_head(
     cluster = Cluster(f"http://127.0.0.1:{dashboard}", folder, port, f"127.0.0.1:{gcs}", head)
     try:
         head.start()
+        cluster.nodes.append(head)
         cluster.wait_for_dashboard()
         yield cluster
     finally:
@@ -175,9 +242,11 @@ def ray_worker(
     node = Node(cluster.folder / f"{name}.log", start, port, env=env or {}, cpus=cpus, resources=resources)
     try:
         node.start()
+        cluster.nodes.append(node)
         yield node
     finally:
         node.kill()
+        cluster.nodes.remove(node)
 
 
 def _command(process: psutil.Process) -> list[str]:

@@ -14,10 +14,12 @@ from typing import Any
 import httpx
 import yaml
 
+from psychechat_ray.configurations import load
 from tests.support.ports import free_port as free_port
 from tests.support.ports import free_ports as free_ports
 
 START_SECONDS = 600
+POLL_SECONDS = 0.1
 
 _ENGINE: Mapping[str, Any] = {"engine": "scripted", "replicas": {"num_cpus": 0}}
 SCRIPTED: Mapping[str, Any] = {"ingress": {"num_cpus": 0}, "classifier": _ENGINE, "counselor": _ENGINE}
@@ -42,24 +44,25 @@ class Server:
                 raise RuntimeError(f"{self.name} ended while starting; see {self.log}")
             if time.monotonic() > deadline:
                 raise RuntimeError(f"{self.name} was not ready within {START_SECONDS} s; see {self.log}")
-            time.sleep(0.5)
+            time.sleep(POLL_SECONDS)
 
 
 def answers(url: str) -> bool:
     """With status 200."""
     try:
-        return httpx.get(url, timeout=5).status_code == 200
+        # Nobody speaks TLS here, for which httpx would prepare for 30 ms.
+        return httpx.get(url, timeout=5, verify=False).status_code == 200
     except httpx.TransportError:
         return False
 
 
-def wait_until(true: Callable[[], bool], seconds: float, otherwise: str) -> None:
+def wait_until(true: Callable[[], bool], seconds: float, otherwise: str | Callable[[], str]) -> None:
     """Raises RuntimeError, saying what is otherwise."""
     deadline = time.monotonic() + seconds
     while not true():
         if time.monotonic() > deadline:
-            raise RuntimeError(otherwise)
-        time.sleep(0.5)
+            raise RuntimeError(otherwise if isinstance(otherwise, str) else otherwise())
+        time.sleep(POLL_SECONDS)
 
 
 @contextmanager
@@ -88,6 +91,14 @@ def psychechat(port: int, log: Path, *options: str, env: Mapping[str, str] | Non
     command = [str(Path(sys.executable).with_name("psychechat")), "serve", "--port", str(port), *options]
     with started("psychechat", command, port, log, ready_path="/ready", env=env) as server:
         yield server
+
+
+def demo() -> dict[str, Any]:
+    """Settings of the CPU demo. Who dies is soon missed."""
+    settings: dict[str, Any] = load("demo-cpu").model_dump(mode="json", exclude_unset=True)
+    for part in (settings["ingress"], settings["classifier"]["replicas"], settings["counselor"]["replicas"]):
+        part["health_check_seconds"] = 1
+    return settings
 
 
 @contextmanager

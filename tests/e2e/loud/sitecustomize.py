@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from contextvars import ContextVar
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
@@ -28,15 +29,16 @@ def _fail_at(word: str, texts: Sequence[str]) -> None:
 def _break_generator(module: Any) -> None:
     generator = module.VllmGenerator
     render, deltas = generator._render, generator._deltas
+    asked: ContextVar[Sequence[str]] = ContextVar("asked")  # each call has a task of its own
 
     async def _render(self: Any, messages: Any, *arguments: Any, **named: Any) -> Any:
         texts = [message.content for message in messages]
         _fail_at("breakrender", texts)
-        self.texts = texts
+        asked.set(texts)
         return await render(self, messages, *arguments, **named)
 
     async def _deltas(self: Any, *arguments: Any) -> Any:
-        texts = self.texts
+        texts = asked.get()
         async for delta in deltas(self, *arguments):
             yield delta
             _fail_at("breakstream", texts)
