@@ -41,20 +41,21 @@ class Folder:
             yield spelled
 
     def _tidied(self, view: View, characters: "Characters") -> View:
-        view = translated(view, characters)
-        for sign, pattern, replace in _TIDY:
-            if sign in view.lines:
-                view = changed(view, pattern, replace)
-        view = changed(view, _SPACES, _space)
+        view = _tidied(translated(view, characters))
         return view if self._fillers is None else changed(view, self._fillers, lambda _: "")
 
 
 def plain(phrase: str) -> str:
     """A phrase of a table, folded as a text is that is looked at as it was typed."""
     view = translated(View(phrase, True, ()), _TYPED)
-    for _, pattern, replace in _TIDY:
-        view = changed(view, pattern, replace)
-    return changed(view, _SPACES, _space).text.strip()
+    return _tidied(view).text.strip()
+
+
+def _tidied(view: View) -> View:
+    for sign, pattern, replace in _TIDY:
+        if sign in view.lines:
+            view = changed(view, pattern, replace)
+    return view
 
 
 def warm() -> None:
@@ -143,22 +144,13 @@ def _without_markup(match: re.Match[str]) -> str:
 
 # ------------------------------------------------------------------------------------------------ spacing
 
-_SPACES = re.compile(rf"[ \n]{{2,}}|(?<=[{HAN}]) (?=[{HAN}])")
-
-
-def _space(match: re.Match[str]) -> str:
-    if "\n" in match[0]:
-        return "\n"
-    around = match.string[max(0, match.start() - 1) : match.end() + 1]
-    return "" if _BETWEEN_HAN.fullmatch(around) else " "
-
-
-_BETWEEN_HAN = re.compile(rf"[{HAN}] +[{HAN}]")
-
 _TIDY: tuple[tuple[str, re.Pattern[str], Callable[[re.Match[str]], str]], ...] = (
     ("--", re.compile(r" ?-{2,} ?"), lambda _: ", "),
     (" -", re.compile(r" -+ "), lambda _: ", "),
-    ("-", re.compile(r"(?<=[a-z])-(?=[a-z])"), lambda _: " "),
+    ("-", re.compile(r"-(?<=[a-z]-)(?=[a-z])"), lambda _: " "),
     ("..", re.compile(r"\.{2,}"), lambda _: "…"),
+    ("  ", re.compile(r" {2,}"), lambda _: " "),
+    ("\n", re.compile(r" *\n[ \n]*"), lambda _: "\n"),
+    (" ", re.compile(rf" (?<=[{HAN}] )(?=[{HAN}])"), lambda _: ""),
 )
 """A sign, without which the pattern need not be tried; what it finds; what is read for it."""

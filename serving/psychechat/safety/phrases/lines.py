@@ -263,7 +263,7 @@ def _worth(literals: Sequence[str]) -> float:
 
 
 def _weight(literal: str) -> float:
-    length = sum(4 if _ANY_HAN.match(sign) else 1 for sign in literal)
+    length = len(literal.encode())
     return length / 2 if literal in _COMMON else length
 
 

@@ -49,29 +49,53 @@ class Speller:
         }
         self._cut = _cut(word for word in spelling.close if len(word) > _SHORTEST_CUT)
         self._pinyin = spelling.pinyin
-        syllables = "|".join(sorted(spelling.pinyin, key=len, reverse=True))
-        self._syllable = re.compile(syllables or "(?!)")
+        syllable = f"(?:{'|'.join(sorted(spelling.pinyin, key=len, reverse=True)) or '(?!)'})"
+        self._syllable = re.compile(syllable)
+        self._syllables = re.compile(f"{syllable}{{2,12}}")
         self._in_pinyin = re.compile(
-            rf"(?<![a-z])(?:{syllables})(?: ?(?:{syllables})){{1,11}}(?![a-z])"
-            rf"|(?<=[{HAN}])(?:{syllables})(?![a-z])|(?<![a-z])(?:{syllables})(?=[{HAN}])"
-            if syllables
-            else "(?!)"
+            rf"(?<![a-z]){syllable}(?: ?{syllable}){{1,11}}(?![a-z])"
+            rf"|(?<=[{HAN}]){syllable}(?![a-z])|(?<![a-z]){syllable}(?=[{HAN}])"
         )
 
     def spelled(self, view: View) -> View:
         view = View(view.lines, False, view.steps)
+        latin, chinese = _ANY_LATIN.search(view.lines), _ANY_HAN.search(view.lines)
+        if latin:
+            view = self._latin(view)
+        if chinese:
+            view = changed(view, _PARTED_HAN, _unparted)
+            view = changed(view, _SINGLE_HAN, lambda match: _NO_HAN.sub("", match[0]))
+        if latin and chinese:
+            view = changed(view, _MIXED, lambda _: "")
+        return changed(view, self._in_pinyin, self._characters) if latin and self._may_be_pinyin(view.lines) else view
+
+    def _latin(self, view: View) -> View:
         if "\n" in view.lines:
             view = changed(view, _OVER_LINES, self._over_lines)
         view = changed(view, _SET_APART, self._set_apart)
         view = changed(view, _HESITATED, lambda _: " ")
         if self._cut is not None:
-            view = changed(view, self._cut, lambda match: match[0].replace(" ", ""))
-        view = changed(view, _CHUNK, self._chunk)
-        if _ANY_HAN.search(view.lines):
-            view = changed(view, _PARTED_HAN, lambda _: "")
-            view = changed(view, _SINGLE_HAN, lambda match: _NO_HAN.sub("", match[0]))
-            view = changed(view, _MIXED, lambda _: "")
-        return changed(view, self._in_pinyin, self._characters)
+            view = changed(view, self._cut, _uncut)
+        return changed(view, _CHUNK, self._chunk) if self._may_hide(view.lines) else view
+
+    def _may_hide(self, lines: str) -> bool:
+        """Whether some word is worth a look. In most texts none is."""
+        unknown = set(lines.split()) - self._words
+        together = " ".join(unknown)
+        return (
+            _ODD.search(together) is not None
+            or (self._holds_grave is not None and self._holds_grave.search(together) is not None)
+            or not self._slips.keys().isdisjoint(unknown)
+            or not self._slips.keys().isdisjoint(chunk.strip(_EDGES) for chunk in unknown)
+        )
+
+    def _may_be_pinyin(self, lines: str) -> bool:
+        words = set(lines.split())
+        return (
+            _ANY_HAN.search(lines) is not None
+            or len(self._pinyin.keys() & words) > 1
+            or any(map(self._syllables.fullmatch, (word.strip(_EDGES) for word in words)))
+        )
 
     def _over_lines(self, match: re.Match[str]) -> str:
         """A word that a client cut: its parts came as parts of the content, which are joined by line breaks."""
@@ -167,13 +191,15 @@ class Speller:
 
 _OVER_LINES = re.compile(r"(?<![a-z])[a-z]{1,20}(?:\n[a-z]{1,20})+(?![a-z])")
 _SET_APART = re.compile(r"(?<![a-z0-9])[a-z](?:[^a-z0-9\n]{1,3}[a-z]){2,60}(?![a-z0-9])")
-_HESITATED = re.compile(r"(?<=[a-z])(?:… ?|, (?:like|um|uh|uhm|er|erm|well|so|idk|you know|i mean),? )(?=[a-z])")
+_HESITATED = re.compile(r"(?:… ?|, (?:like|um|uh|uhm|er|erm|well|so|idk|you know|i mean),? )(?=[a-z])")
 _CHUNK = re.compile(r"[^ \n]{1,60}")
 _EDGES = ',.!?;:"()…[]{}~'
 _NO_LETTER = re.compile(r"[^a-z0-9]+")
 _NO_LETTERS = re.compile(r"[^a-z]+")
 _LETTER_WORDS = frozenset("ia")
 _LEFT_OVER = 100
+_ODD = re.compile(rf"([a-z])\1\1|[^\sa-z,.!?;:\"(){HAN}…][a-z]|[a-z][^\sa-z,.!?;:\"(){HAN}…]|[a-z][,.!?;:\"()…][a-z]")
+"""In words that hide another: a letter held down, a sign in the middle."""
 _DRAWN_OUT = re.compile(r"([a-z])\1\1")
 _RUN = re.compile(r"([a-z])\1\1+")
 _SHORTEST_CUT = 5
@@ -183,12 +209,20 @@ _SHORTEST_GLUED = 6
 _MOST_READINGS = 32
 
 _ANY_HAN = re.compile(f"[{HAN}]")
+_ANY_LATIN = re.compile("[a-z]")
 _NO_HAN = re.compile(f"[^{HAN}]+")
-_PARTED_HAN = re.compile(rf"(?<=[{HAN}])(?:[^\w\s。！？；，、：,;:!?\"《》()…]{{1,8}}|\n)(?=[{HAN}])")
+_PARTED_HAN = re.compile(rf"(?:[^\w\s。！？；，、：,;:!?\"《》()…]{{1,8}}|\n)(?=[{HAN}])")
 """Signs and emojis between characters, and the line break that a client has put there."""
+
+
+def _unparted(match: re.Match[str]) -> str:
+    before = match.string[match.start() - 1] if match.start() else " "
+    return "" if _ANY_HAN.match(before) else match[0]
+
+
 _SINGLE_HAN = re.compile(rf"(?<![{HAN}])(?:[{HAN}][^\w\n]{{1,2}}){{2,40}}[{HAN}](?![{HAN}])")
 
-_MIXED = re.compile(rf"(?<=[{HAN}]) (?=[a-z])|(?<=[a-z]) (?=[{HAN}])")
+_MIXED = re.compile(rf" (?:(?<=[{HAN}] )(?=[a-z])|(?<=[a-z] )(?=[{HAN}]))")
 
 _LEET: Mapping[str, str] = {
     "0": "o", "1": "il", "2": "z", "3": "e", "4": "a", "5": "s", "6": "g", "7": "t", "8": "b", "9": "g",
@@ -235,4 +269,9 @@ def _slips(word: str) -> Iterator[str]:
 def _cut(words: Iterable[str]) -> re.Pattern[str] | None:
     """The words with spaces in them."""
     spaced = [" ?".join(word) for word in words]
-    return re.compile(rf"(?<![a-z])(?:{'|'.join(spaced)})(?![a-z])") if spaced else None
+    return re.compile(rf"(?:{'|'.join(spaced)})(?![a-z])") if spaced else None
+
+
+def _uncut(match: re.Match[str]) -> str:
+    before = match.string[match.start() - 1] if match.start() else " "
+    return match[0] if _ANY_LATIN.match(before) else match[0].replace(" ", "")
