@@ -6,6 +6,7 @@ What differs from a pod: paths of secrets and of the model cache, ports, and tha
 
 import hashlib
 import json
+import shutil
 import subprocess
 import time
 from collections.abc import Iterator
@@ -25,6 +26,8 @@ from tests.support.redis_server import RedisServer
 pytestmark = [pytest.mark.e2e, pytest.mark.engine]
 
 KEY = "psy-the-one"
+KNOWN = Path.home() / ".cache/vllm/modelinfos"
+"""What vLLM knows of models that it has loaded before. Without it each engine looks at its own for ten seconds."""
 READ_ONLY = ["unshare", "--mount", "--propagation", "private", "sh", "-c"]
 READ_ONLY += [
     """for kept in /tmp "$0"; do mount --bind "$kept" "$kept"; done; mount -o remount,bind,ro / && exec "$@" """
@@ -47,6 +50,8 @@ def cluster(
 ) -> Iterator[tuple[Cluster, openai.OpenAI]]:
     folder = tmp_path_factory.mktemp("r")
     (folder / "home").mkdir()
+    if KNOWN.is_dir():
+        shutil.copytree(KNOWN, folder / "home/.cache/vllm/modelinfos")
     (folder / "keys.yaml").write_text(f"client: {hashlib.sha256(KEY.encode()).hexdigest()}")
     (folder / "memory.yaml").write_text(CliRunner().invoke(commands, ["keys", "memory"]).stdout)
     (folder / "url").write_text(redis_server.url)
@@ -70,7 +75,7 @@ def cluster(
             values=values,
         )
         running.deploy(rendered.serve_config)
-        running.wait_until_ready(240)
+        running.wait_until_ready(480)
         with openai.OpenAI(base_url=f"{running.url}/v1", api_key=KEY, max_retries=0, timeout=120) as client:
             yield running, client
 
