@@ -61,6 +61,12 @@ def test_everyday_sentences_hold_no_phrase() -> None:
     assert [(text, hits(text)) for text in EVERYDAY if hits(text)] == []
 
 
+def test_of_free_sentences_most_are_told_apart() -> None:
+    free = sentences("free_sentences")
+    assert sum(worst(text) >= CRISIS for text in free["crisis"]) >= 0.95 * len(free["crisis"])
+    assert sum(worst(text) >= CRISIS for text in free["calm"]) <= 0.06 * len(free["calm"])
+
+
 @pytest.mark.parametrize("phrase", [phrase for group in Policy().crisis.backstop.values() for phrase in group])
 def test_the_phrases_of_the_old_backstop_are_found(phrase: str) -> None:
     begun = {"point in living": "no", "reason to go on": "no", "want to exist": "I don't", "wanna exist": "I don't"}
@@ -501,7 +507,7 @@ def test_only_what_is_around_a_hit_is_segmented(monkeypatch: pytest.MonkeyPatch)
         return cut(text)
 
     monkeypatch.setattr(standing, "cut", cut_and_noted)
-    hits("今天天气很好。" * 200 + "然后事情就解决了。" + "我想自杀。" * 3 + "今天天气很好。" * 200)
+    hits("今天天气很好。" * 200 + "然后事情有了转机。" + "我想自杀。" * 3 + "今天天气很好。" * 200)
     assert 0 < len(segmented) <= 12
     assert all(len(text) <= 2 * standing.AROUND + 5 for text in segmented)
 
