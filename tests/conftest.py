@@ -2,10 +2,11 @@
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
+from tempfile import TemporaryDirectory, mkdtemp
 from typing import Any
 
 import pytest
@@ -85,3 +86,10 @@ def demo_classifier(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Lanes | None:
     return Lanes(config, log) if config.option.dist == "load" else None
+
+
+@pytest.fixture(scope="session")
+def short_folder() -> Iterator[Callable[[], Path]]:
+    """Folders for Rays: their sockets' paths may have 107 bytes, which those of a worker of xdist use up."""
+    with TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as root:
+        yield lambda: Path(mkdtemp(dir=root, prefix="r"))

@@ -1,7 +1,8 @@
 """One Ray for all tests over it. What is served there changes from module to module."""
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -17,8 +18,8 @@ with warnings.catch_warnings():
 
 
 @pytest.fixture(scope="package")  # no longer: what does nothing takes from the tests that come then
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    with ray_head(tmp_path_factory.mktemp("r"), env=environment.DEFAULTS | HASTE) as running:
+def cluster(short_folder: Callable[[], Path]) -> Iterator[Cluster]:
+    with ray_head(short_folder(), env=environment.DEFAULTS | HASTE) as running:
         yield running
 
 

@@ -1,5 +1,6 @@
 """A part of what `make chaos` does: two nodes, an update of everything under traffic, and a replica killed in it."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,11 +16,10 @@ QUICK = {"RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "2"}
 
 
 def test_a_counselor_killed_in_an_update_costs_no_turn_its_answer(
-    tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
+    short_folder: Callable[[], Path], pytestconfig: pytest.Config
 ) -> None:
-    folder: Path = tmp_path_factory.mktemp("r")
     calm = load_seconds(pytestconfig) / 15
-    found = play("counselor", folder, Console(), seekers=8, calm=calm, pace=0.05, env=QUICK)
+    found = play("counselor", short_folder(), Console(), seekers=8, calm=calm, pace=0.05, env=QUICK)
     assert found["broken"] == [], found
     assert found["failed"] == found["cut_in_the_end"] == 0, found
     assert found["turns"] > 20

@@ -9,7 +9,7 @@ import json
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -46,9 +46,9 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServ
 
 @pytest.fixture(scope="module")
 def cluster(
-    helm: Helm, redis_server: RedisServer, demo_classifier: Path, tmp_path_factory: pytest.TempPathFactory
+    helm: Helm, redis_server: RedisServer, demo_classifier: Path, short_folder: Callable[[], Path]
 ) -> Iterator[tuple[Cluster, openai.OpenAI]]:
-    folder = tmp_path_factory.mktemp("r")
+    folder = short_folder()
     (folder / "home").mkdir()
     if KNOWN.is_dir():
         shutil.copytree(KNOWN, folder / "home/.cache/vllm/modelinfos")
