@@ -15,6 +15,7 @@ from psychechat.config import Settings
 from psychechat.memory.backends import change_keys, open_memory
 from psychechat.pipeline.services import Pipeline
 from psychechat.policy import Policy
+from psychechat.safety import crisis, phrases
 from psychechat.safety.output_guard import Guard
 from psychechat.safety.webhook import WebhookEscalations
 from psychechat.telemetry import Metrics
@@ -61,6 +62,7 @@ class Ingress:
             tracer=tracer,
             weights=weights_version(settings),
         )
+        phrases.warm()  # seconds, which no message should wait for
         freeze_heap()
 
     def reconfigure(self, user_config: dict[str, Any]) -> None:
@@ -70,7 +72,9 @@ class Ingress:
         """
         policy, keyring = Policy.model_validate(user_config), Keyring(self._auth.all_keys())
         change_keys(self._pipeline.memory, self._memory)
-        Guard(policy.guard)  # compiles its phrases now, so that no turn waits for it
+        # Phrases are compiled now, so that no turn waits for them.
+        Guard(policy.guard)
+        crisis.hits("", policy.crisis.backstop)
         self._pipeline.policy, self._keyring = policy, keyring
 
     def __serve_build_asgi_app__(self) -> FastAPI:

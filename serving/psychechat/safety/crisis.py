@@ -16,10 +16,23 @@ from psychechat.safety.phrases import Hit, Phrases
 
 Backstop = Mapping[Language, tuple[str, ...]]
 
+_PART, _SHARED = 4_000, 600
+"""Characters that are looked through at once, and that two parts share."""
+
 
 def hits(text: str, backstop: Backstop) -> tuple[Hit, ...]:
-    """The phrases in the text, of any language, whatever the conversation is held in."""
-    return phrases.find(text, _table(tuple(backstop.items())))
+    """The phrases in the text, of any language, whatever the conversation is held in.
+
+    A long text is read in parts that overlap, up to the first with a crisis in it: a wall of phrases would take a
+    second of the event loop. Of such a text the hits are those of the parts.
+    """
+    table = _table(tuple(backstop.items()))
+    found: tuple[Hit, ...] = ()
+    for first in range(0, max(1, len(text) - _SHARED), _PART - _SHARED):
+        found = (*found, *phrases.find(text[first : first + _PART], table))
+        if any(hit.severity >= CRISIS for hit in found):
+            break
+    return found
 
 
 def read(reading: Reading, text: str, backstop: Backstop) -> Reading:
