@@ -48,6 +48,11 @@ def classifier_cause(error: Exception) -> Literal["late", "unavailable", "error"
     return "unavailable" if isinstance(error, EngineUnavailable) else "error"
 
 
+def first_words(pipeline: Pipeline, state: TurnState, meter: TurnMeter) -> None:
+    """Count the time to the first words of a reply."""
+    pipeline.metrics.first_token_seconds.labels(state.decision_so_far.mode).observe(meter.elapsed)
+
+
 def escalate(pipeline: Pipeline, state: TurnState, reply: Reply | None) -> None:
     """Escalation of a crisis turn, with or without a reply; any other turn is ignored."""
     try:

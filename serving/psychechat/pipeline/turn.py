@@ -18,7 +18,6 @@ from psychechat.engines.base import Call
 from psychechat.errors import DeadlineExceeded, EngineUnavailable, Overloaded
 from psychechat.logs import log_kind
 from psychechat.pipeline import accounting, router
-from psychechat.pipeline.accounting import TurnStatus
 from psychechat.pipeline.reply import emit_whole, reply_in_mode, safe_reply
 from psychechat.pipeline.request import Outcome, TurnRequest
 from psychechat.pipeline.services import Pipeline
@@ -48,9 +47,9 @@ async def run_turn(
     state = TurnState(request, pipeline.policy, pipeline.default_language)
     meter = TurnMeter(pipeline.tracer, pipeline.monotonic)
     turn = _Turn(pipeline, state, meter, admitted)
-    out = FirstWords(emit, lambda: _first_words(pipeline, state, meter))
+    out = FirstWords(emit, lambda: accounting.first_words(pipeline, state, meter))
     reply: Reply | None = None
-    status: TurnStatus | None = None
+    status: accounting.TurnStatus | None = None
     try:
         try:
             reply = await turn.moderated(out.emit)
@@ -82,9 +81,8 @@ class _Turn:
     async def moderated(self, emit: Emit) -> Reply:
         """Reply within the turn's time limit, moderated if the client asked for it.
 
-        With `block` a reply that is flagged, or could not be moderated, is replaced by the safe template. A crisis
-        keeps its reply, which has to speak of the danger. Moderation has a timeout of its own, so that the turn's does
-        not discard a reply that exists already.
+        With `block` the safe template replaces a reply that is flagged, or was not moderated; not in a crisis, where it
+        has to speak of the danger. A timeout of its own keeps moderation from discarding a reply that is there.
         """
         mode, held = self._request.moderation, HeldBack()
         reply = await _in_time(self._answer(held.emit if mode == "block" else emit), self._seconds)
@@ -201,9 +199,8 @@ class _Turn:
     async def _generation_permit(self, decision: Decision) -> Permit:
         """Permit for the turn's sequences. At unknown risk it is not queued: without room the safe template answers."""
         reading = self._state.reading
-        raised = reading.severity is not None and reading.severity >= self._state.policy.routing.raised
-        raised = raised or self._state.held
-        rank = Rank.CRISIS if decision.crisis else Rank.RAISED if raised else Rank.ORDINARY
+        severe = reading.severity is not None and reading.severity >= self._state.policy.routing.raised
+        rank = Rank.CRISIS if decision.crisis else Rank.RAISED if severe or self._state.held else Rank.ORDINARY
         with self._meter.timed("queue"):
             return await self._pipeline.admission.generation.acquire(
                 rank, self._request.choices, seconds=0.0 if reading.severity is None else None
@@ -260,7 +257,3 @@ async def _in_time(answering: Coroutine[Any, Any, Reply], seconds: float) -> Rep
             return await answering
     except TimeoutError:
         raise DeadlineExceeded("The turn's time is up.") from None
-
-
-def _first_words(pipeline: Pipeline, state: TurnState, meter: TurnMeter) -> None:
-    pipeline.metrics.first_token_seconds.labels(state.decision_so_far.mode).observe(meter.elapsed)
