@@ -40,7 +40,7 @@ check: setup ## Run ruff and mypy (seconds; a minute the first time)
 	$(BIN)/mypy
 
 .PHONY: quick
-quick: setup ## Run serving's tests that need neither torch nor an engine (half a minute)
+quick: setup ## Run serving's tests that need neither torch nor an engine (a minute)
 	$(PYTEST) --quick -m "not engine and not e2e" tests/serving
 
 .PHONY: unit
@@ -75,7 +75,7 @@ chart: setup ## Fetch Helm, and check the chart without deploying it
 	$(BIN)/pytest tests/helm -m "not e2e"
 
 .PHONY: bench
-bench: setup ## Measure speed beside what one would pick instead; writes the README's table (an hour)
+bench: setup ## Measure speed beside what one would pick instead; writes docs/benchmarks.md (an hour)
 	$(BIN)/python -m benchmarks.speed
 
 .PHONY: clients
