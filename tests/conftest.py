@@ -25,8 +25,8 @@ IMPORT_TORCH = {TESTS / "serving/demo/test_encoder.py", TESTS / "serving/engines
 # Before anything imports Triton: without a GPU its kernels, of which only ours runs in tests, are interpreted.
 if version("torch").endswith("+cpu") or not list(Path("/dev").glob("nvidia[0-9]*")):
     os.environ["TRITON_INTERPRET"] = "1"
-if ports.is_worker():  # Ray reads them while it is imported, here and in what is started from here
-    os.environ.update(ports.fixed(ports.own_block()))
+if (worker := ports.worker()) is not None:
+    os.environ.update(ports.fixed(worker))  # Ray reads them while it is imported, here and in what is started from here
 settings.register_profile("tests", deadline=None)  # a test waits for the other worker, too
 settings.register_profile("quick", settings.get_profile("tests"), max_examples=20)
 settings.load_profile("tests")
@@ -67,7 +67,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.fixture(scope="module", autouse=True)
 def _one_core(request: pytest.FixtureRequest) -> Iterator[None]:
     """Threads that wait for each other burn the core that the other worker has; tiny models take ten times as long."""
-    if not ports.is_worker() or lanes.lane(request.path) == lanes.MACHINE:
+    if worker is None or lanes.lane(request.path) == lanes.MACHINE:
         yield
         return
     with threadpool_limits(1):
@@ -80,7 +80,7 @@ def demo_classifier(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from psychechat.demo.encoder import prepare
 
     base = tmp_path_factory.getbasetemp()
-    return prepare((base.parent if ports.is_worker() else base) / "classifier")
+    return prepare((base if worker is None else base.parent) / "classifier")
 
 
 @pytest.hookimpl(optionalhook=True)
