@@ -53,5 +53,5 @@ def test_decode_keeps_three_groups_at_most_and_names_the_likeliest_intensity() -
 
 
 def test_of_equal_groups_and_of_equal_intensities_the_first_is_named() -> None:
-    groups = {group: (0.4, 0.3, 0.3, 0.0) for group in Group}
+    groups = dict.fromkeys(Group, (0.4, 0.3, 0.3, 0.0))
     assert [emotion.label for emotion in decode(groups, 0.5)] == [Label(group, 1) for group in list(Group)[:3]]
