@@ -4,6 +4,8 @@ BIN := .venv/bin
 WORKERS ?= 2
 PYTEST = $(BIN)/pytest -n $(WORKERS)
 ALLOW_SKIPS ?=
+# Else each worker, and each server that a test starts, compiles the same files again.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help
 help: ## List these targets
