@@ -155,9 +155,10 @@ def built(folder: Path, *, pace: float, env: Mapping[str, str] | None = None) ->
             ray_worker(cluster, "worker", env=variables, resources=resources) as worker,
         ):
             world = World(cluster, worker, pace)
+            cluster.wait_for_dashboard()
             wait_until(lambda: _nodes(cluster) == 2, 60, "the second node did not join")
             world.deploy()
-            wait_until(world.is_whole, 120, f"the server did not start; see {folder}")
+            wait_until(world.is_whole, 120, f"the server did not start; see {folder}", every=0.5)
             spread = [len(node.replicas(name)) for node in world.nodes for name in DEPLOYMENTS]
             if set(spread) != {REPLICAS // 2}:
                 raise RuntimeError(f"Serve did not spread the replicas over the nodes: {spread}")

@@ -14,6 +14,7 @@ import httpx
 import psutil
 import yaml
 
+from psychechat_ray.ports import is_free
 from tests.support.servers import POLL_SECONDS, answers, free_port, free_ports, wait_until
 
 BIN = Path(sys.executable).parent
@@ -127,6 +128,7 @@ class Cluster:
 
     def deploy(self, config: Mapping[str, Any]) -> None:
         self._served = None
+        self.wait_for_dashboard()
         file = self.folder / "serve.yaml"
         file.write_text(yaml.safe_dump(dict(config)))
         command: list[str | Path] = [BIN / "serve", "deploy", file, "--address", self.dashboard]
@@ -135,6 +137,7 @@ class Cluster:
     def put(self, config: Mapping[str, Any]) -> None:
         """What `serve deploy` does, without the seconds in which that starts."""
         self._served = None
+        self.wait_for_dashboard()
         httpx.put(f"{self.dashboard}/api/serve/applications/", json=config, timeout=120).raise_for_status()
         self._served = config
 
@@ -146,7 +149,7 @@ class Cluster:
         self.wait_until_whole()
 
     def application(self) -> dict[str, Any]:
-        answer = httpx.get(f"{self.dashboard}/api/serve/applications/", timeout=30).json()
+        answer = httpx.get(f"{self.dashboard}/api/serve/applications/", timeout=30, verify=False).json()
         application: dict[str, Any] = answer["applications"].get("psychechat", {})
         return application
 
@@ -163,7 +166,7 @@ class Cluster:
 
     def wait_until_whole(self, seconds: float = 120) -> None:
         """As many replicas as should be, and they answer."""
-        wait_until(self._is_whole, seconds, lambda: f"not whole: {self.application()}")
+        wait_until(self._is_whole, seconds, lambda: f"not whole: {self.application()}", every=0.3)
 
     def _is_whole(self) -> bool:
         application = self.application()
@@ -218,7 +221,10 @@ def ray_head(
     resources: str = "{}",
     prefix: Sequence[str] = (),
 ) -> Iterator[Cluster]:
-    """`folder` should be a short path: Ray puts sockets below it. Ports are free ones."""
+    """Another node may join it; its dashboard comes some seconds later.
+
+    `folder` should be a short path: Ray puts sockets below it. Ports are free ones.
+    """
     gcs, dashboard, port = free_ports(3)
     start = ["--head", f"--port={gcs}", f"--dashboard-port={dashboard}", f"--temp-dir={folder / 'ray'}"]
     head = Node(folder / "head.log", start, port, env=env or {}, cpus=cpus, resources=resources, prefix=prefix)
@@ -226,7 +232,7 @@ def ray_head(
     try:
         head.start()
         cluster.nodes.append(head)
-        cluster.wait_for_dashboard()
+        wait_until(lambda: head.ended or not is_free("127.0.0.1", gcs), 60, f"no GCS listens; see {head.log}")
         yield cluster
     finally:
         head.kill()

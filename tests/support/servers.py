@@ -56,13 +56,15 @@ def answers(url: str) -> bool:
         return False
 
 
-def wait_until(true: Callable[[], bool], seconds: float, otherwise: str | Callable[[], str]) -> None:
+def wait_until(
+    true: Callable[[], bool], seconds: float, otherwise: str | Callable[[], str], *, every: float = POLL_SECONDS
+) -> None:
     """Raises RuntimeError, saying what is otherwise."""
     deadline = time.monotonic() + seconds
     while not true():
         if time.monotonic() > deadline:
             raise RuntimeError(otherwise if isinstance(otherwise, str) else otherwise())
-        time.sleep(POLL_SECONDS)
+        time.sleep(every)
 
 
 @contextmanager
