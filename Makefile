@@ -62,7 +62,6 @@ e2e: setup ## Run the tests of the whole server
 test: check ## Run every check, and every test but the long ones (a quarter of an hour)
 	$(PYTEST) --durations=60 --junitxml=build/tests.xml $(if $(ALLOW_SKIPS),,--expected-skips=tests/expected-skips)
 
-# Whoever changes what a skipped test reads is told by `make test` that it runs again.
 .PHONY: long
 long: setup ## Run what `make test` leaves out, at full length; note in tests/long-passed that it passed (over an hour)
 	@mkdir -p build && git rev-parse HEAD >build/commit
