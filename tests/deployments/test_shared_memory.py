@@ -59,11 +59,12 @@ def test_replicas_share_what_they_remember(server: Cluster) -> None:
 
 
 def test_a_session_is_forgotten_whichever_replica_is_asked(server: Cluster) -> None:
-    def forget(_: int) -> None:
-        first = chat(server, LOVELY)
+    def forget(turn: int) -> None:
+        said = {"role": "user", "content": f"{LOVELY['content']} {turn}"}  # memory is found by words: no two may share
+        first = chat(server, said)
         answer = httpx.delete(f"{server.url}/v1/sessions/{first['psychechat']['session']}", timeout=20)
         assert answer.json()["deleted"] is True
-        assert shift(server, first) is None
+        assert shift(server, first, said) is None
 
     at_once(forget, range(4))
 
@@ -139,9 +140,9 @@ def chat(server: Cluster, *messages: dict[str, str]) -> dict[str, Any]:
     return answered
 
 
-def shift(server: Cluster, first: dict[str, Any]) -> int | None:
-    """Of the turn that follows."""
-    found: int | None = chat(server, LOVELY, first["choices"][0]["message"], SAD)["psychechat"]["shift"]
+def shift(server: Cluster, first: dict[str, Any], said: dict[str, str] = LOVELY) -> int | None:
+    """Of the turn that follows. `said`: what the first one answered."""
+    found: int | None = chat(server, said, first["choices"][0]["message"], SAD)["psychechat"]["shift"]
     return found
 
 
