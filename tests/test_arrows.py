@@ -41,7 +41,7 @@ VENDORS = {
     "decancer_py": ("psychechat.safety.phrases.folding",),
     "opencc": ("psychechat.safety.phrases.folding",),
     "rjieba": ("psychechat.safety.phrases.standing",),
-    "py3langid": ("psychechat.safety.help.languages",),
+    "py3langid": ("psychechat.help.languages",),
     "jinja2": ("psychechat.prompts.pack",),
     "opentelemetry": ("psychechat.tracing",),
     "prometheus_client": ("psychechat.telemetry", "psychechat.api.probes", "psychechat_ray.metrics"),

@@ -12,15 +12,17 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import httpx
 
+from psychechat.conversation import Conversation, Reading, Utterance
 from psychechat.emotion import Language
 from psychechat.policy import Policy
-from psychechat.safety import crisis
+from psychechat.risk import Kind
+from psychechat.safety.fixed_replies import FixedReplies
 from psychechat_ray.environment import DEFAULTS
 from tests.support.ray_cluster import DEPLOYMENTS, Cluster, Node, application, ray_head, ray_worker
 from tests.support.servers import answers, free_port, wait_until
@@ -39,14 +41,15 @@ DRAFT = json.dumps({"phase": "exploration", "strategy": "Ask openly.", "response
 
 
 def whole_replies() -> frozenset[str]:
-    """What a counselor with these words can say, with a crisis's resources and without; or the safe template."""
-    fixed = Policy().crisis
-    languages: tuple[Language, ...] = ("en", "zh")
-    return frozenset(
-        [REPLY]
-        + [crisis.with_resources(REPLY, fixed, language, None) for language in languages]
-        + [crisis.safe_template(fixed, language, None) for language in languages]
-    )
+    """What a counselor with these words can say, behind a crisis's fixed ones and without; or fixed words alone."""
+    policy = Policy()
+    fixed = FixedReplies(policy.crisis, Conversation((Utterance("seeker", ""),)), None)
+    alone, before = {REPLY}, set()
+    for language in get_args(Language):
+        reading = Reading(language, policy.thresholds)
+        alone |= {fixed.unknown_risk(reading).text, *policy.crisis.words[language].listening.model_dump().values()}
+        before |= {fixed.crisis(replace(reading, kind=kind)).text for kind in (None, *get_args(Kind))}
+    return frozenset(alone | before | {f"{opening}\n\n{REPLY}" for opening in before})
 
 
 @dataclass

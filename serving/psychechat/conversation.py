@@ -1,12 +1,13 @@
 """Value types of a turn, in the order in which they come into being. All are frozen: a stage makes a new one."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import takewhile
 from math import isfinite
 from typing import Literal
 
-from psychechat.emotion import Emotion, Group, Label, Language, decode, valence
+from psychechat.emotion import POSITIVE, Emotion, Group, Label, Language, decode, negative, valence
+from psychechat.help.resources import Resource
 from psychechat.risk import CRISIS, Kind, RiskState, Severity, at_least, level
 
 Speaker = Literal["seeker", "counselor"]
@@ -77,6 +78,11 @@ class EmotionAnalysis:
     recent_change: str = ""
     overall_trend: str = ""
     shift_analysis: str = ""
+
+    @property
+    def sober(self) -> "EmotionAnalysis":
+        """Without positive labels, as `sober` has it for a reading."""
+        return replace(self, labels=negative(self.labels))
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,6 +238,25 @@ class Reading:
         return None if before is None or self.labels is None else self.valence - before
 
 
+def sober(reading: Reading) -> Reading:
+    """The reading without positive emotions: a model that is told of joy in a crisis may congratulate."""
+    assessment, memory = reading.assessment, reading.memory
+    if assessment is not None:
+        assessment = replace(
+            assessment, groups={g: _ABSENT if g in POSITIVE else columns for g, columns in assessment.groups.items()}
+        )
+    if memory is not None:
+        memory = replace(
+            memory,
+            labels=memory.labels and negative(memory.labels),
+            analysis=memory.analysis and memory.analysis.sober,
+        )
+    return replace(reading, assessment=assessment, memory=memory)
+
+
+_ABSENT = (1.0, 0.0, 0.0, 0.0)
+
+
 @dataclass(frozen=True, slots=True)
 class Decision:
     """Router's decision: which mode answers, and why."""
@@ -287,7 +312,7 @@ class TokenLogprob:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """One reply to a turn. `content_filter`: the safe template replaced the reply, or the guard cut it."""
+    """One reply to a turn. `content_filter`: the guard or the moderation withheld it, or its rest; not in a crisis."""
 
     text: str
     finish_reason: Literal["stop", "length", "content_filter"]
@@ -295,8 +320,14 @@ class Choice:
     """Log probabilities of its tokens, if asked for and if the text is the model's own, unchanged."""
     cause: Cause | None = None
     """What the output guard found in the model's text."""
+    blocked: bool = False
+    """Whether the text was withheld, or its rest, for that."""
+    withheld: int = 0
+    """Sentences left out, for a contact in them that nobody gave the model."""
     fallback: bool = False
-    """Whether this is the safe template."""
+    """Whether all of it is fixed words."""
+    cut: bool = False
+    """Whether it broke off, and ends with its last whole sentence or a fixed one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -321,6 +352,8 @@ class Reply:
     """Session id that the memory is kept under; None if it is not kept."""
     agent: AgentOutcome | None = None
     """None in LLM Mode, or if Agent Mode failed."""
+    resources: tuple[Resource, ...] = ()
+    """Rows of the policy's table that are in the reply."""
 
     @property
     def rounds(self) -> int:
@@ -334,7 +367,7 @@ class Reply:
 
     @property
     def fallback(self) -> bool:
-        """Whether every choice is the safe template."""
+        """Whether every choice is fixed words alone."""
         return all(choice.fallback for choice in self.choices)
 
 

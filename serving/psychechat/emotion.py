@@ -89,6 +89,9 @@ _VALENCE: Mapping[Group, tuple[int, int, int]] = MappingProxyType(
     | {Group.ANTICIPATION: (1, 2, 0)}
 )
 
+POSITIVE = frozenset({Group.JOY, Group.TRUST, Group.ANTICIPATION})
+"""Groups with a label of a valence above 0."""
+
 LABELS: tuple[Label, ...] = tuple(Label(group, intensity) for group in Group for intensity in (1, 2, 3))
 _BY_NAME: Mapping[str, Label] = {label.name(language): label for label in LABELS for language in _NAMES}
 
@@ -100,6 +103,10 @@ def label_names(language: Language) -> list[str]:
 def valence(labels: Iterable[Label]) -> int:
     """A turn's score: the sum over its labels, from -9 to +9."""
     return sum(label.valence for label in labels)
+
+
+def negative(labels: Iterable[Label]) -> tuple[Label, ...]:
+    return tuple(label for label in labels if label.group not in POSITIVE)
 
 
 def distinct(labels: Iterable[Label]) -> list[Label]:

@@ -10,10 +10,12 @@ from importlib.resources import files
 from typing import Annotated, Any, Literal, Self, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
 
 from psychechat.conversation import Cause, Thresholds
 from psychechat.emotion import Language
+from psychechat.help import fixed_words
+from psychechat.help import resources as help_table
 from psychechat.risk import Severity
 from psychechat.versions import short_hash
 
@@ -116,39 +118,65 @@ class Quota(Branch):
     turns_at_once: PositiveInt | None = None
 
 
-class Resource(Branch):
-    """Someone to turn to: a name, and how to reach them."""
+@cache
+def _table(name: str) -> dict[str, Any]:
+    """Phrases of the policy, as the package ships them."""
+    table: dict[str, Any] = yaml.safe_load(files("psychechat").joinpath("safety", f"{name}.yaml").read_text("utf-8"))
+    return table
 
-    name: str
-    contact: str
+
+def _over_shipped(words: object) -> object:
+    """Each language's own words laid over the package's, so that one sentence can be changed alone."""
+    if not isinstance(words, Mapping):
+        return words
+    known = {language: found.model_dump() for language, found in fixed_words.shipped().items()}
+    return known | {language: _laid_over(known.get(language), own) for language, own in words.items()}
+
+
+def _laid_over(below: object, own: object) -> object:
+    if isinstance(own, fixed_words.Words):
+        return own
+    if not isinstance(below, Mapping) or not isinstance(own, Mapping):
+        return own
+    return {**below, **{name: _laid_over(below.get(name), text) for name, text in own.items()}}
 
 
 class Crisis(Branch):
-    """Fixed words for a crisis. None of them ever comes from a model."""
+    """Fixed words, and whom to turn to. None of it ever comes from a model."""
 
-    backstop: Mapping[Language, tuple[Annotated[str, Field(min_length=2)], ...]]
+    backstop: Mapping[Language, tuple[Annotated[str, Field(min_length=2)], ...]] = Field(
+        default_factory=lambda: {language: tuple(lines) for language, lines in _table("crisis")["backstop"].items()}
+    )
     """Phrases that make a turn a crisis whatever the classifier says, or while it is down."""
-    template: Mapping[Language, str]
-    """The safe template: the reply when no model's reply may leave."""
-    introduction: Mapping[Language, str]
-    """The line before the resources."""
-    resources: Mapping[str, tuple[Resource, ...]]
-    """By locale: `en-US`, then `en`."""
+    words: Annotated[Mapping[str, fixed_words.Words], BeforeValidator(_over_shipped)] = Field(
+        default_factory=lambda: dict(fixed_words.shipped())
+    )
+    """By language; what is left out stays the package's."""
+    resources: Annotated[help_table.Table, BeforeValidator(help_table.parse)] = Field(
+        default_factory=help_table.shipped
+    )
+    """By place: `en-US`, then `en`, then `intl`. A table here replaces the package's."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_before(cls, fields: object) -> object:
+        """`template` and `introduction`, by language, were fields of their own once."""
+        if not isinstance(fields, Mapping):
+            return fields
+        rest, words = dict(fields), dict(fields.get("words") or {})
+        for name in ("template", "introduction"):
+            for language, text in (rest.pop(name, None) or {}).items():
+                words[language] = {name: text, **words.get(language, {})}
+        return {**rest, "words": words} if words else rest
 
     @model_validator(mode="after")
     def _every_language(self) -> Self:
-        for language in ("en", "zh"):
-            for name, table in (("template", self.template), ("introduction", self.introduction)):
-                if language not in table:
-                    raise ValueError(f"crisis.{name} has no entry for {language!r}")
-            if language not in self.resources:
-                raise ValueError(f"crisis.resources has no generic entry {language!r}")
+        for language in get_args(Language):
+            if language not in self.backstop:
+                raise ValueError(f"crisis.backstop has no entry for {language!r}")
+        if "en" not in self.resources and help_table.INTERNATIONAL not in self.resources:
+            raise ValueError("crisis.resources has no generic entry: 'en' or 'intl'")
         return self
-
-
-@cache
-def _default_crisis() -> Crisis:
-    return Crisis.model_validate(_table("crisis"))
 
 
 _WORD = r"(?:~|[^\s()|~!]+(?:\|[^\s()|~!]+)*|\([^()|~!]+(?:\|[^()|~!]+)*\))"
@@ -190,13 +218,6 @@ def _default_rules() -> GuardRules:
     return GuardRules.model_validate(_table("guard")["rules"])
 
 
-@cache
-def _table(name: str) -> dict[str, Any]:
-    """Of the policy's fixed words, as the package ships it."""
-    table: dict[str, Any] = yaml.safe_load(files("psychechat").joinpath("safety", f"{name}.yaml").read_text("utf-8"))
-    return table
-
-
 class OutputGuard(Branch):
     """What becomes of a reply that a model wrote, on its way out."""
 
@@ -228,7 +249,7 @@ class Policy(Branch):
     """Of every key that has none of its own."""
     quotas: Mapping[Name, Quota] = {}
     """By the key's name."""
-    crisis: Crisis = Field(default_factory=_default_crisis)
+    crisis: Crisis = Field(default_factory=Crisis)
     guard: OutputGuard = OutputGuard()
     revision: str = ""
     """Any text. Another one is a change of the policy, upon which the files of keys are read again."""

@@ -18,10 +18,12 @@ _SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 
 _TOKEN_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
 
 STAGES = ("emotion", "draft", "simulation", "review", "reply")
-CAUSES = get_args(Cause)
+FINDINGS = (*get_args(Cause), "contact", "broken")
 FallbackCause = Literal[
     "review",
     "guard",
+    "unfit",
+    "fixed",
     "truncated",
     "moderation",
     "overloaded",
@@ -31,7 +33,12 @@ FallbackCause = Literal[
     "context_length",
     "error",
 ]
-"""Why the safe template answers: what became of the model's reply, or what kept it from coming."""
+"""Why fixed words are all of a reply: what became of the model's, or what kept it from coming.
+
+`unfit`: no reply to a crisis. `fixed`: no model was asked, for an act is under way or the language is none that it has.
+"""
+Words = Literal["crisis", "unknown_risk", "held", "listening"]
+"""Which fixed words these are."""
 RISK = (*(severity.label for severity in Severity), "unknown")
 EMOTIONS = tuple(label.name() for label in LABELS)
 
@@ -82,14 +89,16 @@ class Metrics:
         self.guard_findings = self._counter(
             "guard_findings",
             "What the output guard found in replies, and what it did",
-            cause=CAUSES,
+            cause=FINDINGS,
             action=("blocked", "flagged"),
         )
         self.safe_templates = self._counter(
             "safe_templates",
-            "Turns that the safe template answered",
+            "Turns that fixed words alone answered",
             cause=get_args(FallbackCause),
+            words=get_args(Words),
         )
+        self.other_mode = self._counter("other_mode_turns", "Turns whose mode failed and that the other one was given")
         self.recalls = self._counter(
             "memory_recalls", "Look-ups of the emotion memory", result=("hit", "miss", "unreadable", "error")
         )

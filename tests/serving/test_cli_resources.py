@@ -8,7 +8,7 @@ import yaml
 from typer.testing import CliRunner, Result
 
 from psychechat.cli import commands
-from psychechat.safety.help.resources import find, parse, shipped
+from psychechat.help.resources import find, parse, shipped
 
 TODAY = datetime.now(UTC).date()
 HEADER = "locale,name,contact,topic,hours,channel,source,verified_at,reviewed\n"

@@ -100,10 +100,28 @@ def test_an_empty_file_is_the_default(tmp_path: Path) -> None:
 
 
 def test_a_crisis_table_needs_every_language() -> None:
-    table = Policy().crisis.model_dump()
-    table["template"] = {"en": "words"}
-    with pytest.raises(ValidationError, match="template has no entry for 'zh'"):
+    with pytest.raises(ValidationError, match="backstop has no entry for 'zh'"):
+        Policy.model_validate({"crisis": {"backstop": {"en": ["an end"]}}})
+    with pytest.raises(ValidationError, match="no generic entry"):
+        Policy.model_validate({"crisis": {"resources": {"en-US": [{"name": "Line", "contact": "call 1"}]}}})
+
+
+def test_a_sentence_of_the_fixed_words_is_changed_alone() -> None:
+    own = Policy.model_validate({"crisis": {"words": {"en": {"opening": {"thoughts": "Stay."}}}}}).crisis.words
+    shipped = Policy().crisis.words
+    assert own["en"].opening.thoughts == "Stay."
+    assert own["en"].opening.generic == shipped["en"].opening.generic
+    assert own["zh"] == shipped["zh"]
+
+
+def test_a_crisis_table_of_before_is_read() -> None:
+    table = {"template": {"en": "Old words."}, "introduction": {"zh": "旧的："}, "resources": {"en": []}}
+    with pytest.raises(ValidationError, match="expected a list of rows"):
         Policy.model_validate({"crisis": table})
+    table["resources"] = {"en": [{"name": "Line", "contact": "call 1"}]}
+    crisis = Policy.model_validate({"crisis": table}).crisis
+    assert (crisis.words["en"].template, crisis.words["zh"].introduction) == ("Old words.", "旧的：")
+    assert crisis.resources["en"][0].name == "Line"
 
 
 def test_a_crisis_needs_a_sequence_that_nobody_else_takes() -> None:

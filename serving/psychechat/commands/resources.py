@@ -12,8 +12,8 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from psychechat.commands.console import fail, printable
-from psychechat.safety.help import fixed_words
-from psychechat.safety.help.resources import (
+from psychechat.help import fixed_words
+from psychechat.help.resources import (
     INTERNATIONAL,
     BadTable,
     Doubt,

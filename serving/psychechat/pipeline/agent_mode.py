@@ -9,12 +9,17 @@ from psychechat.pipeline import stages
 from psychechat.pipeline.stages import StageContext
 
 
-async def answer(context: StageContext, inputs: StageInputs, client_sampling: Mapping[str, Any]) -> AgentOutcome:
+async def answer(
+    context: StageContext, inputs: StageInputs, client_sampling: Mapping[str, Any], *, is_sober: bool = False
+) -> AgentOutcome:
     """Rounds until a draft passes its review or `limits.rounds` is reached.
 
-    `client_sampling`: fields of `Sampling` that the client set; they apply to the draft alone.
+    `client_sampling`: fields of `Sampling` that the client set; they apply to the draft alone. `is_sober`: no stage is
+    told of a positive emotion that the first one named.
     """
     analysis = await stages.analyse_emotion(context, inputs)
+    if is_sober:
+        analysis = analysis.sober
     inputs = replace(inputs, analysis=analysis)
     rounds: tuple[Round, ...] = ()
     for _ in range(context.limits.rounds):

@@ -56,6 +56,23 @@ async def _one(
                 raise
 
 
+def _broken(guarded: GuardedReply) -> Choice:
+    """What has left of a reply whose rest is broken. Raises StageFailed if nothing has: then it can be tried again."""
+    if guarded.emitted:
+        return guarded.end_cut()
+    raise StageFailed(StageName.REPLY)
+
+
+def _count(context: StageContext, guarded: GuardedReply) -> None:
+    findings = context.metrics.guard_findings
+    if guarded.is_broken:
+        findings.labels("broken", "blocked").inc()
+    elif guarded.finding:
+        findings.labels(guarded.finding, "blocked" if guarded.stopped else "flagged").inc()
+    if guarded.withheld:
+        findings.labels("contact", "blocked").inc(guarded.withheld)
+
+
 async def _write(
     context: StageContext, inputs: StageInputs, sampling: Sampling, index: int, guarded: GuardedReply, think: bool
 ) -> Choice:
@@ -69,23 +86,27 @@ async def _write(
             content = delta.content if written else delta.content.lstrip()
             written += content
             if CLOSE in written or written.startswith(_JSON):  # thinking, or another stage's answer
-                raise StageFailed(StageName.REPLY)
+                return _broken(guarded)
             finish = delta.finish_reason or finish
             guarded.tokens.feed(delta.logprobs)
-            guarded.feed(content, delta.reasoning, last=finish is not None)
+            guarded.feed(content, delta.reasoning, finish=finish)
             if guarded.stopped:
                 break
-    if guarded.finding:
-        context.metrics.guard_findings.labels(guarded.finding, "blocked" if guarded.stopped else "flagged").inc()
-    told = None if sampling.logprobs is None else guarded.logprobs
+    _count(context, guarded)
+    if guarded.is_broken:
+        return _broken(guarded)
     clients_bound = sampling.max_tokens < context.pack.sampling(StageName.REPLY).max_tokens
+    nothing_was_written = not written.strip()
+    told = None if sampling.logprobs is None or guarded.withheld else guarded.logprobs
     match finish:
         case _ if guarded.stopped:
             return guarded.end_stopped()
-        case "stop" if written.strip() or sampling.stop:  # the client's stop may have come first
-            return Choice(guarded.emitted, "stop", told, guarded.finding)
-        case "length" if written.strip() or clients_bound:
-            return Choice(guarded.emitted, "length", told, guarded.finding)
+        case "stop" | "length" if (
+            guarded.emitted.strip()
+            or (finish == "stop" and nothing_was_written and sampling.stop)  # the client's stop came first
+            or (finish == "length" and nothing_was_written and clients_bound)
+        ):
+            return Choice(guarded.emitted, finish, told, guarded.finding, withheld=guarded.withheld)
         case "stop" | "length":
             raise StageFailed(StageName.REPLY)
         case _:

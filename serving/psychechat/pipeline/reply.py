@@ -1,85 +1,181 @@
-"""Reply in the mode that was decided: how it is emitted, and when the safe template replaces it."""
+"""Reply in the mode that was decided, and when fixed words replace a model's."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
-from psychechat.conversation import Cause, Choice, Decision, Reply, ReplyDelta, StageInputs
+from psychechat.admission.lanes import estimate_tokens
+from psychechat.conversation import Cause, Choice, Decision, Reply, StageInputs
 from psychechat.engines.base import StageName
+from psychechat.errors import StageFailed
 from psychechat.pipeline import agent_mode, llm_mode
-from psychechat.pipeline.sinks import Emit, ReplyOutput
+from psychechat.pipeline.sinks import ReplyOutput, Written, closing, whole_sentences
 from psychechat.pipeline.stages import StageContext
 from psychechat.pipeline.state import TurnState
 from psychechat.safety import output_guard
+from psychechat.safety.replies import crisis_reply
 from psychechat.telemetry import FallbackCause, Metrics
 
 _NOT_FOR_JSON = ("max_tokens", "logprobs")
-"""Client sampling for LLM Mode only. A client's max_tokens would cut Agent Mode's JSON, so the pack's applies."""
+"""Client sampling for LLM Mode only. A client's max_tokens would cut Agent Mode's JSON, so the pack's applies there and
+the reply is cut once it has passed."""
 
 
 async def reply_in_mode(
-    state: TurnState, decision: Decision, context: StageContext, inputs: StageInputs, emit: Emit
+    state: TurnState, decision: Decision, context: StageContext, inputs: StageInputs, written: Written, seconds: float
+) -> Reply:
+    """Reply in the decided mode. An ordinary turn whose stage failed is tried in the other one, once.
+
+    `seconds`: the turn's time limit, of which half must be left for that. Raises StageFailed if that fails too.
+    """
+    inputs = replace(inputs, reading=state.reading_for_stages)
+    try:
+        return await _reply(state, decision, context, inputs, written)
+    except StageFailed:
+        begun = written.has_reasoning or any(written.texts.values())
+        if decision.crisis or begun or state.request.choices > 1 or context.meter.elapsed > seconds / 2:
+            raise
+    context.metrics.other_mode.inc()
+    state.agent = None
+    state.decision = replace(decision, mode="agent" if decision.mode == "llm" else "llm")
+    return await _reply(state, state.decision, context, inputs, written)
+
+
+def fixed_reply(state: TurnState, metrics: Metrics, cause: FallbackCause, *, filtered: bool = False) -> Reply:
+    """Fixed words in every choice, counted by `cause`. `filtered`: a rule withheld a model's reply."""
+    return state.reply((_fixed(state, metrics, cause, filtered=filtered),) * state.request.choices)
+
+
+def cut_reply(state: TurnState, metrics: Metrics, cause: FallbackCause, texts: Sequence[str]) -> Reply:
+    """Reply that broke off: each choice's text, up to the end of a sentence or a fixed one.
+
+    `texts`: by choice, what has left. One of which nothing has is fixed words.
+    """
+    ending = state.fixed.cut(state.reading)
+    cut = tuple(
+        Choice(text + closing(text, ending), "stop", cut=True) if text else _fixed(state, metrics, cause)
+        for text in texts
+    )
+    return state.reply(cut)
+
+
+def _fixed(
+    state: TurnState, metrics: Metrics, cause: FallbackCause, finding: Cause | None = None, *, filtered: bool = False
+) -> Choice:
+    metrics.safe_templates.labels(cause, state.fixed_words[0]).inc()
+    return state.fixed_choice(finding, filtered=filtered)
+
+
+async def _reply(
+    state: TurnState, decision: Decision, context: StageContext, inputs: StageInputs, written: Written
 ) -> Reply:
     if decision.mode == "agent":
-        return await _as_agent(state, context, inputs, emit)
+        return state.reply((await _as_agent(state, context, inputs),))
     if state.never_error:
-        return await _whole(state, context, inputs, emit)
-    return await _streamed(state, context, inputs, emit)
+        return state.reply(await _whole(state, context, inputs))
+    return state.reply(await _streamed(state, context, inputs, written))
 
 
-def safe_reply(state: TurnState, metrics: Metrics, cause: FallbackCause, finding: Cause | None = None) -> Reply:
-    """Safe template as the reply, counted by `cause`. `finding`: what the guard found in the model's reply."""
-    metrics.safe_templates.labels(cause).inc()
-    return state.safe_template_reply(finding)
+async def _as_agent(state: TurnState, context: StageContext, inputs: StageInputs) -> Choice:
+    """Agent Mode's last draft, if the review passed it and it may leave; else fixed words.
 
-
-def emit_whole(reply: Reply, emit: Emit) -> None:
-    """One delta per choice."""
-    for index, choice in enumerate(reply.choices):
-        emit(ReplyDelta(index, choice.text))
-
-
-async def _as_agent(state: TurnState, context: StageContext, inputs: StageInputs, emit: Emit) -> Reply:
-    """Agent Mode's last draft, if the review passed it and the guard finds nothing; else the safe template."""
+    Raises StageFailed for a draft that is no text a person could read.
+    """
     client_sampling = {name: value for name, value in state.request.sampling.items() if name not in _NOT_FOR_JSON}
-    state.agent = await agent_mode.answer(context, inputs, {} if state.never_error else client_sampling)
-    text = state.agent.response
+    state.agent = await agent_mode.answer(
+        context, inputs, {} if state.never_error else client_sampling, is_sober=state.is_sober
+    )
+    metrics = context.metrics
     if not state.agent.passed:
-        reply = safe_reply(state, context.metrics, "review")
-    elif finding := output_guard.check(text, state.policy.guard):
-        context.metrics.guard_findings.labels(finding, "blocked").inc()
-        reply = safe_reply(state, context.metrics, "guard", finding)
-    else:
-        reply = state.reply((Choice(state.with_help(text), "stop"),))
-    emit(ReplyDelta(content=reply.choices[0].text))
-    return reply
+        return _fixed(state, metrics, "review", filtered=True)
+    screened = output_guard.screen(state.agent.response, state.policy.guard, state.reply_context)
+    _count(metrics, screened)
+    if screened.cause:
+        return _fixed(state, metrics, "guard", screened.cause, filtered=True)
+    if screened.broken or not screened.text.strip():
+        raise StageFailed(StageName.DRAFT)
+    choice = _bounded(state, Choice(screened.text.strip(), "stop", withheld=screened.withheld))
+    return _finished(state, metrics, choice)
 
 
-async def _streamed(state: TurnState, context: StageContext, inputs: StageInputs, emit: Emit) -> Reply:
+def _count(metrics: Metrics, screened: output_guard.Screened) -> None:
+    if finding := screened.cause or (screened.broken and "broken"):
+        metrics.guard_findings.labels(finding, "blocked").inc()
+    if screened.withheld:
+        metrics.guard_findings.labels("contact", "blocked").inc(screened.withheld)
+
+
+def _bounded(state: TurnState, choice: Choice) -> Choice:
+    """Agent Mode's reply within the client's max_tokens: its first sentences, as many as fit, and one at least."""
+    bound = state.request.sampling.get("max_tokens")
+    if bound is None or state.never_error or estimate_tokens(choice.text) <= bound:
+        return choice
+    kept = ""
+    for sentence in output_guard.sentences(choice.text):
+        if kept and estimate_tokens(kept + sentence) > bound:
+            break
+        kept += sentence
+    return replace(choice, text=kept.rstrip(), finish_reason="length")
+
+
+def _finished(state: TurnState, metrics: Metrics, choice: Choice) -> Choice:
+    """Model's reply as it is sent: with whom to turn to, or fixed words alone where it is no reply to a crisis."""
+    if state.decision_so_far.crisis:
+        unfit = crisis_reply.check(
+            choice.text,
+            language=state.reading.language,
+            conversation=state.request.conversation,
+            guard=state.policy.guard,
+        )
+        if unfit:
+            return _fixed(state, metrics, "unfit")
+    return replace(choice, text=state.with_help(choice.text).text)
+
+
+async def _streamed(
+    state: TurnState, context: StageContext, inputs: StageInputs, written: Written
+) -> tuple[Choice, ...]:
     """LLM Mode with the client's sampling, streamed through the guard."""
     request, most = state.request, context.pack.sampling(StageName.REPLY)
-    # A model that thinks although the client asked it not to: its thinking is not shown.
-    output = ReplyOutput(emit, state.policy.guard, state.policy.show_reasoning and request.think, state.guard_ending)
     sampling = replace(most, **request.sampling)
     sampling = replace(sampling, max_tokens=min(sampling.max_tokens, most.max_tokens))
-    choices = await llm_mode.answer(context, inputs, sampling, request.choices, output, think=request.think)
-    if any(choice.fallback for choice in choices):
-        context.metrics.safe_templates.labels("guard").inc()
-    return state.reply(choices)
+    think = request.think and sampling.max_tokens >= context.pack.thinks_from
+    # A model that thinks although it was asked not to: its thinking is not shown.
+    output = _output(state, written, show_reasoning=state.policy.show_reasoning and think)
+    choices = await llm_mode.answer(context, inputs, sampling, request.choices, output, think=think)
+    for choice in choices:
+        if choice.fallback:
+            context.metrics.safe_templates.labels("guard", state.fixed_words[0]).inc()
+    return choices
 
 
-async def _whole(state: TurnState, context: StageContext, inputs: StageInputs, emit: Emit) -> Reply:
-    """LLM Mode's reply, emitted only when complete: if the generation breaks, the safe template must not follow half
-    a reply.
+async def _whole(state: TurnState, context: StageContext, inputs: StageInputs) -> tuple[Choice, ...]:
+    """LLM Mode's reply, which leaves only when complete: fixed words must not follow half a reply.
 
     The client's sampling is ignored: its bound, stop strings or temperature must not shape a reply in a crisis.
     """
-    output = ReplyOutput(None, output_guard.for_whole(state.policy.guard), False, state.guard_ending)
+    output = replace(_output(state, None, show_reasoning=False), guard=output_guard.for_whole(state.policy.guard))
     sampling = context.pack.sampling(StageName.REPLY)
     choices = await llm_mode.answer(context, inputs, sampling, state.request.choices, output)
-    if finding := next((choice.cause for choice in choices if choice.cause), None):
-        reply = safe_reply(state, context.metrics, "guard", finding)
-    elif any(choice.finish_reason != "stop" for choice in choices):
-        reply = safe_reply(state, context.metrics, "truncated")
-    else:
-        reply = state.reply(tuple(replace(choice, text=state.with_help(choice.text)) for choice in choices))
-    emit_whole(reply, emit)
-    return reply
+    return tuple(_complete(state, context.metrics, choice) for choice in choices)
+
+
+def _complete(state: TurnState, metrics: Metrics, choice: Choice) -> Choice:
+    if choice.blocked:
+        return _fixed(state, metrics, "guard", choice.cause, filtered=True)
+    if choice.finish_reason != "stop" or choice.cut:
+        text = whole_sentences(choice.text)
+        if not text:
+            return _fixed(state, metrics, "truncated")
+        choice = replace(choice, text=text, finish_reason="stop", cut=True, logprobs=None)
+    return _finished(state, metrics, choice)
+
+
+def _output(state: TurnState, written: Written | None, *, show_reasoning: bool) -> ReplyOutput:
+    return ReplyOutput(
+        emit=written.emit if written else None,
+        guard=state.policy.guard,
+        context=state.reply_context,
+        show_reasoning=show_reasoning,
+        ending=state.guard_ending,
+        cut=state.fixed.cut(state.reading),
+    )

@@ -65,8 +65,3 @@ class Pipeline:
             packs = short_hash(*(pack.version for _, pack in sorted(self.packs.items())))
             self._named = self.policy, f"fp_{self.weights}_{packs}_{self.policy.version}"
         return self._named[1]
-
-    @property
-    def min_reply_tokens(self) -> int:
-        """Lower bound on a client's max_tokens: the largest minimum of all packs."""
-        return max(pack.min_reply_tokens for pack in self.packs.values())

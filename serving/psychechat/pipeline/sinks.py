@@ -1,15 +1,18 @@
-"""Sinks between a generation and its client: the output guard, a buffer that holds replies back, a TTFT hook.
+"""Sinks between a generation and its client: the output guard, a record of what has left, a buffer that holds replies
+back, a TTFT hook.
 
 Each emits what it lets through to the next one.
 """
 
-from collections import deque
-from collections.abc import Callable, Iterable
+import re
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from psychechat.conversation import Cause, Choice, ReplyDelta, TokenLogprob
+from psychechat.conversation import Cause, Choice, Reply, ReplyDelta, TokenLogprob
+from psychechat.engines.base import FinishReason
 from psychechat.policy import OutputGuard
-from psychechat.safety.output_guard import Guard
+from psychechat.safety.output_guard import Guard, ReplyContext
 
 Emit = Callable[[ReplyDelta], None]
 
@@ -30,6 +33,31 @@ class FirstWords:
             self._emit(delta)
 
 
+class Written:
+    """Record of each choice's text, so that a reply which comes whole, or broke off, can be completed."""
+
+    def __init__(self, emit: Emit, texts: Mapping[int, str] | None = None) -> None:
+        self._emit = emit
+        self.texts: defaultdict[int, str] = defaultdict(str, texts or {})
+        """By choice, what has left."""
+        self.has_reasoning = False
+
+    def emit(self, delta: ReplyDelta) -> None:
+        self._emit(delta)
+        self.note(delta)
+
+    def note(self, delta: ReplyDelta) -> None:
+        """A delta that left by another way."""
+        self.texts[delta.index] += delta.content
+        self.has_reasoning = self.has_reasoning or bool(delta.reasoning)
+
+    def complete(self, reply: Reply) -> None:
+        """Emit what of the reply has not left."""
+        for index, choice in enumerate(reply.choices):
+            if choice.text.startswith(self.texts[index]):
+                self.emit(ReplyDelta(index, choice.text[len(self.texts[index]) :]))
+
+
 class HeldBack:
     """Buffer that keeps everything until it is released."""
 
@@ -43,6 +71,9 @@ class HeldBack:
         while self._held:
             emit(self._held.pop(0))
 
+    def discard(self) -> None:
+        self._held.clear()
+
 
 @dataclass(frozen=True, slots=True)
 class ReplyOutput:
@@ -51,9 +82,12 @@ class ReplyOutput:
     emit: Emit | None
     """Next sink; None while the reply is not streamed, so that a safe template never follows half a reply."""
     guard: OutputGuard
+    context: ReplyContext
     show_reasoning: bool
     ending: Callable[[str], str]
     """Closing text of a reply that the guard stopped, by what of it was emitted."""
+    cut: str = ""
+    """Closing text of a reply that broke off within a sentence."""
 
 
 class GuardedReply:
@@ -61,7 +95,7 @@ class GuardedReply:
 
     def __init__(self, index: int, output: ReplyOutput) -> None:
         self._index, self._output = index, output
-        self._thinking, self._reply = Guard(output.guard), Guard(output.guard)
+        self._thinking, self._reply = Guard(output.guard), Guard(output.guard, output.context)
         self.tokens = ReplyTokens()
         self.has_emitted = False
         """Whether anything was emitted, thinking included."""
@@ -81,15 +115,24 @@ class GuardedReply:
     def stopped(self) -> bool:
         return self._thinking.stopped or self._reply.stopped
 
-    def feed(self, content: str, reasoning: str, *, last: bool) -> None:
-        """Take the model's next output; emit what passes the guard."""
+    @property
+    def is_broken(self) -> bool:
+        """Whether the reply is no text that a person could read."""
+        return self._reply.broken is not None
+
+    @property
+    def withheld(self) -> int:
+        return self._reply.withheld
+
+    def feed(self, content: str, reasoning: str, *, finish: FinishReason | None = None) -> None:
+        """Take the model's next output; emit what passes the guard. `finish`: this is the last of it, and why."""
         thoughts = self._thinking.feed(reasoning) if self._output.show_reasoning else ""
-        if content or last:  # the thinking is over
+        if content or finish:  # the thinking is over
             thoughts += self._thinking.finish()
         words = "" if self._thinking.stopped else self._reply.feed(content)
-        if last:
-            words += self._reply.finish()
-        tokens = self.tokens.take(words)
+        if finish:
+            words += self._reply.finish(whole=finish == "stop")
+        tokens = () if self.withheld else self.tokens.take(words)
         self.logprobs += tokens
         self._emit(ReplyDelta(self._index, words, thoughts, tokens))
 
@@ -97,13 +140,40 @@ class GuardedReply:
         """Choice that the guard has stopped, after emitting its closing text."""
         fallback = not self.emitted
         self._emit(ReplyDelta(self._index, self._output.ending(self.emitted)))
-        return Choice(self.emitted, "content_filter", cause=self.finding, fallback=fallback)
+        return Choice(
+            self.emitted,
+            "content_filter",
+            cause=self.finding,
+            blocked=True,
+            withheld=self.withheld,
+            fallback=fallback,
+        )
+
+    def end_cut(self) -> Choice:
+        """Choice whose rest is broken: what has left of it, up to the end of a sentence or a fixed one."""
+        self._emit(ReplyDelta(self._index, closing(self.emitted, self._output.cut)))
+        return Choice(self.emitted, "stop", cause=self.finding, withheld=self.withheld, cut=True)
 
     def _emit(self, delta: ReplyDelta) -> None:
         self.emitted += delta.content
         if (delta.content or delta.reasoning) and self._output.emit is not None:
             self.has_emitted = True
             self._output.emit(delta)
+
+
+def closing(text: str, cut: str) -> str:
+    """What a reply that broke off needs at its end: nothing after a whole sentence, else a fixed one."""
+    return "" if _WHOLE.search(text) else f"\n\n{cut}"
+
+
+def whole_sentences(text: str) -> str:
+    """Text up to the end of its last whole sentence; empty if it has none."""
+    ends = [match.end() for match in _SENTENCE_END.finditer(text)]
+    return text[: ends[-1]].rstrip() if ends else ""
+
+
+_SENTENCE_END = re.compile(r"""[.!?…](?=["'”’」』)）\]*]*(?:\s|\Z))["'”’」』)）\]*]*|[。！？]["'”’」』)）\]*]*""")
+_WHOLE = re.compile(r"""[.!?…。！？]["'”’」』)）\]*]*\s*\Z""")
 
 
 class ReplyTokens:

@@ -5,6 +5,7 @@ A safe reply can be built from it at any point, because any phase may fail.
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import cached_property
 
 from psychechat import language
 from psychechat.conversation import (
@@ -17,6 +18,7 @@ from psychechat.conversation import (
     EmotionMemory,
     Reading,
     Reply,
+    sober,
 )
 from psychechat.emotion import Language
 from psychechat.pipeline.request import TurnRequest
@@ -25,10 +27,9 @@ from psychechat.risk import HoldRules, RiskState, next_state
 from psychechat.safety import crisis, risk_questions
 from psychechat.safety.conversation_risk import SeekerLine, line_reading
 from psychechat.safety.escalation import answered
-from psychechat.safety.help import fixed_words
-
-_CONTACT_LINES = 6
-"""Of the counselor's: the last ones, in which contacts need no repetition."""
+from psychechat.safety.fixed_replies import FixedReplies, FixedText
+from psychechat.safety.output_guard import ReplyContext
+from psychechat.telemetry import Words
 
 
 class TurnState:
@@ -38,6 +39,7 @@ class TurnState:
         self.request, self.policy = request, policy
         blank = Reading(language.choose(request.conversation, default_language), policy.thresholds)
         self.reading = crisis.read(blank, request.conversation.newest, policy.crisis.backstop)
+        self.fixed = FixedReplies(policy.crisis, request.conversation, request.locale)
         self.session = request.session
         self.past_door = False
         """Whether the turn got its permit for classification. One that is refused there is unread."""
@@ -47,6 +49,8 @@ class TurnState:
     def recalled(self, memory: EmotionMemory | None, session_id: str) -> None:
         """`session_id`: the client's, else the memory's, else new."""
         self.reading, self.session = replace(self.reading, memory=memory), session_id
+        if memory is not None and self.policy.risk.conversation != "off":
+            self.reading = replace(self.reading, conversation=memory.risk)
 
     def read(self, line: SeekerLine, name: str, before: RiskState, assessments: Mapping[str, Assessment]) -> None:
         """The newest line in its conversation. `before`: the conversation's state without it; `assessments`: the
@@ -71,13 +75,27 @@ class TurnState:
 
     @property
     def never_error(self) -> bool:
-        """Guarantee of a reply: for a crisis or an alarm, and for a turn past the door whose risk is unknown.
+        """Guarantee of a reply: for a crisis or an alarm, in a held conversation, and at unknown risk past the door.
 
-        Then the safe template replaces an error, nothing is streamed, and the client's sampling is ignored.
+        Then fixed words replace an error, no model's words are streamed, and the client's sampling is ignored.
         """
-        if self.reading.alarm or not self.past_door:
-            return self.reading.alarm
-        return self.decision is None or self.decision.crisis or self.held or self.reading.severity is None
+        if self.reading.alarm or self.held or not self.past_door:
+            return self.reading.alarm or self.held
+        return self.decision is None or self.decision.crisis or self.reading.severity is None
+
+    @cached_property
+    def reply_context(self) -> ReplyContext:
+        conversation, reading = self.request.conversation, self.reading
+        return ReplyContext(conversation, reading.language, self.fixed.contacts(reading))
+
+    @property
+    def is_sober(self) -> bool:
+        """Whether no stage is told of a positive emotion: in a crisis and while one holds the conversation."""
+        return self.decision_so_far.crisis or self.held
+
+    @property
+    def reading_for_stages(self) -> Reading:
+        return sober(self.reading) if self.is_sober else self.reading
 
     @property
     def decision_so_far(self) -> Decision:
@@ -89,41 +107,61 @@ class TurnState:
         return Decision("agent", "unknown_risk" if self.past_door else "undecided", crisis=False)
 
     def reply(self, choices: tuple[Choice, ...]) -> Reply:
-        return Reply(choices, self.reading, self.decision_so_far, self.session, self.agent)
+        shown = self.with_help("").resources or (self.fixed_words[1].resources if choices[0].fallback else ())
+        return Reply(choices, self.reading, self.decision_so_far, self.session, self.agent, shown)
 
-    def safe_template_reply(self, finding: Cause | None = None) -> Reply:
-        """Safe template in every choice. `finding`: what the guard found in the model's reply."""
-        choice = Choice(self.safe_template, "content_filter", cause=finding, fallback=True)
-        return self.reply((choice,) * self.request.choices)
+    # ------------------------------------------------------------------------------------------ fixed words
 
     @property
-    def safe_template(self) -> str:
-        return crisis.safe_template(self.policy.crisis, self.reading.language, self.request.locale)
+    def opening(self) -> FixedText | None:
+        """First piece of a crisis reply: it may leave as soon as a crisis is known. None if there is none."""
+        return self.fixed.crisis(self.reading) if self.decision_so_far.crisis else None
+
+    @property
+    def opens_at_once(self) -> bool:
+        """Whether nothing that is still to be read can take the crisis back."""
+        return self.reading.alarm and self.reading.kind in ("under_way", "plan_or_means")
+
+    @property
+    def is_for_no_model(self) -> bool:
+        """Whether the fixed words are all: an act is under way, or no model speaks the seeker's language."""
+        return self.decision_so_far.crisis and (
+            self.reading.kind == "under_way" or self.fixed.other_language is not None
+        )
+
+    @property
+    def fixed_words(self) -> tuple[Words, FixedText]:
+        """Whole reply without a model, and which kind of one it is."""
+        if opening := self.opening:
+            return "crisis", opening
+        if self.reading.severity is None and not self.held:
+            return "unknown_risk", self.fixed.unknown_risk(self.reading)
+        if self.held:
+            return "held", self.with_help(self.fixed.listening(self.reading).text)
+        return "listening", self.fixed.listening(self.reading)
+
+    def fixed_choice(self, finding: Cause | None = None, *, filtered: bool = False) -> Choice:
+        """`finding`: what the guard found in the model's reply. `filtered`: that one was withheld by a rule."""
+        return Choice(
+            self.fixed_words[1].text,
+            "content_filter" if filtered and not self.decision_so_far.crisis else "stop",
+            cause=finding,
+            blocked=finding is not None,
+            fallback=True,
+        )
 
     def guard_ending(self, emitted: str) -> str:
-        """Closing text of a reply that the guard stopped; the whole safe template if nothing was emitted."""
-        return f"\n\n{self.policy.guard.ending[self.reading.language]}" if emitted else self.safe_template
+        """Closing text of a reply that the guard stopped; all of it if nothing was emitted."""
+        return f"\n\n{self.policy.guard.ending[self.reading.language]}" if emitted else self.fixed_words[1].text
 
-    def with_help(self, text: str) -> str:
-        """Reply with whom to turn to: the resources in a crisis, a line about help while the conversation is held."""
-        if self.decision_so_far.crisis:
-            return f"{text}\n\n{self._resources}"
+    def with_help(self, text: str) -> FixedText:
+        """Reply behind the opening of a crisis, or before a line about help in a held conversation."""
+        if opening := self.opening:
+            return FixedText(f"{opening.text}\n\n{text}", opening.resources)
         if not self.held:
-            return text
-        line = fixed_words.words(self.reading.language).held_line(self.reading.conversation.since_turns or 0)
-        return f"{text}\n\n{line}" if self._has_contact else f"{text}\n\n{line}\n\n{self._resources}"
-
-    @property
-    def _resources(self) -> str:
-        return crisis.resources(self.policy.crisis, self.reading.language, self.request.locale)
-
-    @property
-    def _has_contact(self) -> bool:
-        """Whether one of the counselor's last lines holds a contact that the seeker would be given again."""
-        table = self.policy.crisis
-        rows = table.resources[crisis.place(table, self.reading.language, self.request.locale)]
-        said = [u.text for u in self.request.conversation.utterances if u.speaker == "counselor"][-_CONTACT_LINES:]
-        return any(row.contact in text for row in rows for text in said)
+            return FixedText(text)
+        line = self.fixed.help_line(self.reading)
+        return FixedText(f"{text}\n\n{line.text}", line.resources)
 
     def crisis_turn(self, reply: Reply | None) -> CrisisTurn | None:
         """Escalation event; None unless the turn is a crisis. `reply` None: the turn ended without one."""
@@ -140,5 +178,5 @@ class TurnState:
             session_id=self.session,
             named_session=request.session,
             end_user=request.end_user,
-            locale=crisis.place(self.policy.crisis, self.reading.language, request.locale),
+            locale=self.fixed.place(self.reading),
         )

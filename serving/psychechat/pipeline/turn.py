@@ -1,6 +1,6 @@
 """One turn, from the seeker's newest message to the reply. Read `run_turn` first.
 
-recall → a permit → classify → route → a permit → Agent Mode or LLM Mode → remember
+recall → a permit → classify → a crisis: its fixed words leave → route → a permit → Agent Mode or LLM Mode → remember
 """
 
 import asyncio
@@ -13,15 +13,15 @@ from typing import Any
 from psychechat import tracing
 from psychechat.admission.lanes import Permit, Rank, estimate_tokens
 from psychechat.concurrency import together
-from psychechat.conversation import Assessment, Decision, Reply, ReplyModeration, StageInputs
+from psychechat.conversation import Assessment, Decision, Reply, ReplyDelta, ReplyModeration, StageInputs
 from psychechat.engines.base import Call
-from psychechat.errors import DeadlineExceeded, EngineUnavailable, Overloaded
+from psychechat.errors import DeadlineExceeded, EngineUnavailable, Overloaded, StageFailed
 from psychechat.logs import log_kind
 from psychechat.pipeline import accounting, router
-from psychechat.pipeline.reply import emit_whole, reply_in_mode, safe_reply
+from psychechat.pipeline.reply import cut_reply, fixed_reply, reply_in_mode
 from psychechat.pipeline.request import Outcome, TurnRequest
 from psychechat.pipeline.services import Pipeline
-from psychechat.pipeline.sinks import Emit, FirstWords, HeldBack
+from psychechat.pipeline.sinks import Emit, FirstWords, HeldBack, Written
 from psychechat.pipeline.stages import StageContext
 from psychechat.pipeline.state import TurnState
 from psychechat.pipeline.turn_memory import agrees, recall, remember
@@ -36,30 +36,27 @@ logger = logging.getLogger(__name__)
 async def run_turn(
     pipeline: Pipeline, request: TurnRequest, emit: Emit, admitted: Callable[[], None] = lambda: None
 ) -> Outcome:
-    """Answer one turn. `emit` gets LLM Mode's reply piece by piece; other replies come whole, as one delta per choice.
+    """Answer one turn. `emit` gets LLM Mode's reply piece by piece, and a crisis's fixed words as soon as it is known;
+    other replies come whole, as one delta per choice.
 
     `admitted` is called once the turn has all its permits: from then on it is not refused for load.
     Cancelling the task that runs this cancels everything in flight, down to the engines.
 
-    Raises ContextLengthExceeded, DeadlineExceeded, EngineUnavailable, Overloaded or StageFailed. A crisis turn raises
-    none of them: whatever fails, it is answered with the safe template.
+    Raises ContextLengthExceeded, DeadlineExceeded, EngineUnavailable or Overloaded. A crisis turn raises none of them:
+    whatever fails, its fixed words answer it.
     """
     state = TurnState(request, pipeline.policy, pipeline.default_language)
     meter = TurnMeter(pipeline.tracer, pipeline.monotonic)
-    turn = _Turn(pipeline, state, meter, admitted)
     out = FirstWords(emit, lambda: accounting.first_words(pipeline, state, meter))
+    turn = _Turn(pipeline, state, meter, out.emit, admitted)
     reply: Reply | None = None
     status: accounting.TurnStatus | None = None
     try:
         try:
-            reply = await turn.moderated(out.emit)
+            reply = await turn.moderated()
         except Exception as error:
-            if out.has_content or not state.never_error:
-                status = "refused" if isinstance(error, Overloaded) else "error"
-                raise
-            log_kind(logger, request.request_id, error, "the safe template answers")
-            reply = safe_reply(state, pipeline.metrics, accounting.fallback_cause(error))
-            emit_whole(reply, out.emit)
+            status = "refused" if isinstance(error, Overloaded) else "error"
+            raise
         await remember(pipeline, state, reply, meter)
         status = "safe_template" if reply.fallback else "reply"
     finally:
@@ -71,31 +68,41 @@ async def run_turn(
 class _Turn:
     """Phases of one turn. Each writes its result into `state`; those after routing are passed the decision."""
 
-    def __init__(self, pipeline: Pipeline, state: TurnState, meter: TurnMeter, admitted: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        state: TurnState,
+        meter: TurnMeter,
+        emit: Emit,
+        admitted: Callable[[], None],
+    ) -> None:
         self._pipeline, self._state, self._meter, self._admitted = pipeline, state, meter, admitted
         self._request, self._limits = state.request, state.policy.limits
         self._seconds = min(self._request.seconds, self._limits.turn_seconds)
         self._deadline = pipeline.wall_clock() + self._seconds
+        self._emit, self._held = emit, HeldBack()
+        self._written = Written(self._held.emit if self._request.moderation == "block" else emit)
+        self._opened = ""
+        """Fixed words of a crisis that have left, at the head of every choice."""
         self.moderation: tuple[ReplyModeration, ...] | None = None
 
-    async def moderated(self, emit: Emit) -> Reply:
-        """Reply within the turn's time limit, moderated if the client asked for it.
+    async def moderated(self) -> Reply:
+        """Reply, moderated if the client asked for it.
 
-        With `block` the safe template replaces a reply that is flagged, or was not moderated; not in a crisis, where it
-        has to speak of the danger. A timeout of its own keeps moderation from discarding a reply that is there.
+        With `block` it is held back until then, but for the fixed words of a crisis, and fixed words replace it if it
+        is flagged or could not be moderated. A timeout of its own keeps moderation from discarding a reply that is
+        there.
         """
-        mode, held = self._request.moderation, HeldBack()
-        reply = await _in_time(self._answer(held.emit if mode == "block" else emit), self._seconds)
+        reply, mode = await self._settled(), self._request.moderation
         if mode is None:
             return reply
-        withheld = mode == "block" and not reply.fallback and reply.decision.reason != "crisis"
-        if not withheld:
-            held.release(emit)
+        if reply.fallback:
+            self._held.release(self._emit)
         with self._meter.timed("moderation"):
             self.moderation = await moderate(
                 self._pipeline.classifier,
                 self._pipeline.admission.classification,
-                [choice.text for choice in reply.choices],
+                [choice.text.removeprefix(self._opened).strip() or choice.text for choice in reply.choices],
                 self._state.policy,
                 self._call(),
                 min(self._reading_seconds, self._deadline - self._pipeline.wall_clock() - _TO_SPARE),
@@ -103,15 +110,45 @@ class _Turn:
         passed = self.moderation is not None and not any(
             told.flagged and not choice.fallback for told, choice in zip(self.moderation, reply.choices, strict=True)
         )
-        if withheld and not passed:
-            reply = safe_reply(self._state, self._pipeline.metrics, "moderation")
-            emit_whole(reply, emit)
-        else:
-            held.release(emit)
+        if mode == "block" and not passed and not reply.fallback:
+            self._held.discard()
+            reply = fixed_reply(self._state, self._pipeline.metrics, "moderation", filtered=True)
+            Written(self._emit, dict.fromkeys(range(self._request.choices), self._opened)).complete(reply)
+        self._held.release(self._emit)
         return reply
 
-    async def _answer(self, emit: Emit) -> Reply:
+    async def _settled(self) -> Reply:
+        """Reply within the turn's time limit. What a model wrote, or failed to write, is no error of the turn's."""
+        state, metrics, written = self._state, self._pipeline.metrics, self._written
+        try:
+            reply = await _in_time(self._answer(), self._seconds)
+        except Exception as error:
+            cause, texts = accounting.fallback_cause(error), [written.texts[i] for i in range(self._request.choices)]
+            if state.never_error or (isinstance(error, StageFailed) and not any(texts)):
+                reply = fixed_reply(state, metrics, cause)
+            elif any(texts) and isinstance(error, StageFailed | DeadlineExceeded):
+                reply = cut_reply(state, metrics, cause, texts)
+            else:
+                raise
+            log_kind(logger, self._request.request_id, error, "fixed words answer, or end the reply")
+        written.complete(reply)
+        return reply
+
+    def _open(self) -> None:
+        """Let the fixed words of a crisis leave, once; moderation does not hold them back."""
+        opening = self._state.opening
+        if opening is None or self._opened:
+            return
+        for index in range(self._request.choices):
+            delta = ReplyDelta(index, opening.text)
+            self._emit(delta)
+            self._written.note(delta)
+        self._opened = opening.text
+
+    async def _answer(self) -> Reply:
         pipeline, state = self._pipeline, self._state
+        if state.opens_at_once:
+            self._open()
         state.recalled(*await recall(pipeline, self._request, self._meter))
         pack = pipeline.packs[state.reading.language]
         inputs = StageInputs(self._request.conversation, state.reading)
@@ -119,13 +156,14 @@ class _Turn:
         with await self._classification_permit(reader.passages) as permit:
             _, obstacle = await together(self._read(permit, reader), self._check_context(pack, inputs))
         decision = state.decision = self._route()
+        if state.is_for_no_model:
+            return fixed_reply(state, pipeline.metrics, "fixed")
         if obstacle is not None:
             raise obstacle
         with self._quota(decision), await self._generation_permit(decision):
             self._start_counting(decision)
             context = self._stage_context(pack, decision)
-            inputs = replace(inputs, reading=state.reading)
-            return await reply_in_mode(state, decision, context, inputs, emit)
+            return await reply_in_mode(state, decision, context, inputs, self._written, self._seconds)
 
     def _reader(self) -> LineReader:
         pipeline, request, memory = self._pipeline, self._request, self._state.reading.memory
@@ -153,6 +191,7 @@ class _Turn:
             assessments = await self._classify(reader.passages)
         before = reader.before(assessments, state.reading, state.policy.crisis.backstop)
         state.read(reader.newest, reader.name(reader.newest.text), before, assessments)
+        self._open()
 
     async def _classify(self, passages: Sequence[str]) -> dict[str, Assessment]:
         """Assessments by passage. Any failure is logged and counted, and leaves the risk unknown."""

@@ -141,7 +141,7 @@ PACK: Mapping[str, Any] = {
         "reply": {
             "thinks": True,
             "max_tokens": 2048,
-            "min_reply_tokens": 256,
+            "thinks_from": 256,
             "messages": [{"role": "system", "file": "system_llm.txt"}, "history"],
         },
     },

@@ -49,9 +49,11 @@ class StageFile(_Part):
     frequency_penalty: Annotated[float, Field(ge=-2, le=2)] = 0.0
     """Above 0 it keeps small models from repeating themselves."""
     max_tokens: Annotated[int, Field(gt=0)]
-    min_reply_tokens: Annotated[int, Field(gt=0, validation_alias=AliasChoices("min_reply_tokens", "least_tokens"))] = 1
-    """Only for `reply`: fewest tokens that a client may bound it to, thinking included; a lower bound is refused.
-    Packs of before 0.2 call it `least_tokens`."""
+    thinks_from: Annotated[
+        int, Field(gt=0, validation_alias=AliasChoices("thinks_from", "min_reply_tokens", "least_tokens"))
+    ] = 1
+    """Only for `reply`: a client's bound in tokens, thinking included, from which on it thinks; below it there would be
+    no room for the reply. Packs of before call it `min_reply_tokens` or `least_tokens`."""
     messages: list[Literal["history"] | MessageTemplate]
     """Prompt in order; `history` stands for the conversation as user and assistant messages."""
     each: Literal["reaction"] | None = None
@@ -100,8 +102,8 @@ class Pack:
         return short_hash(*(part for file in files for part in (file.name, file.read_bytes())))
 
     @property
-    def min_reply_tokens(self) -> int:
-        return self.file.stages[StageName.REPLY].min_reply_tokens
+    def thinks_from(self) -> int:
+        return self.file.stages[StageName.REPLY].thinks_from
 
     @property
     def reviews_each(self) -> bool:

@@ -1,4 +1,4 @@
-"""Crisis handling without a model: the backstop's phrases, and the fixed texts with their resources."""
+"""Crisis found without a model: by the phrases of the backstop."""
 
 import asyncio
 import re
@@ -9,7 +9,7 @@ from functools import lru_cache
 
 from psychechat.conversation import Reading
 from psychechat.emotion import Language
-from psychechat.policy import Crisis, Policy
+from psychechat.policy import Policy
 from psychechat.risk import CRISIS, Kind
 from psychechat.safety import phrases
 from psychechat.safety.phrases import Hit, Phrases
@@ -115,28 +115,3 @@ _LONGEST_FOLD = 4
 
 
 _BETWEEN_HAN = re.compile(r"(?<=[一-鿿]) (?=[一-鿿])")
-
-
-def place(crisis: Crisis, language: Language, locale: str | None) -> str:
-    """Key of the resources for the locale's language and region, else for its language, else the conversation's.
-
-    `locale` may be a BCP 47 tag or a POSIX one: `zh-Hant-TW`, `en_US.UTF-8`.
-    """
-    names = {name.casefold(): name for name in crisis.resources}
-    spoken, *subtags = re.split(r"[-_.@]", (locale or "").casefold())
-    regions = [f"{spoken}-{subtag}" for subtag in subtags]
-    return next(names[name] for name in (*regions, spoken, language) if name in names)
-
-
-def resources(crisis: Crisis, language: Language, locale: str | None) -> str:
-    entries = crisis.resources[place(crisis, language, locale)]
-    return "\n".join([crisis.introduction[language], *(f"- {entry.name}: {entry.contact}" for entry in entries)])
-
-
-def with_resources(text: str, crisis: Crisis, language: Language, locale: str | None) -> str:
-    return f"{text}\n\n{resources(crisis, language, locale)}"
-
-
-def safe_template(crisis: Crisis, language: Language, locale: str | None) -> str:
-    """Whole reply in place of a model's that may not be sent."""
-    return with_resources(crisis.template[language], crisis, language, locale)

@@ -1,17 +1,20 @@
 """Output guard: releases a reply sentence by sentence, each once it was searched for the policy's phrases.
 
-Sentences and findings depend on the text alone, not on the pieces in which it is streamed.
+A sentence with a contact that nobody gave the model is left out. Broken text ends what leaves. Sentences and findings
+depend on the text alone, not on the pieces in which it is streamed.
 """
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
-from psychechat.conversation import Cause
+from psychechat.conversation import Cause, Conversation
 from psychechat.emotion import Language
 from psychechat.policy import GuardRules, OutputGuard
 from psychechat.safety.crisis import plain
+from psychechat.safety.replies.broken_text import Broken, Proofreader
+from psychechat.safety.replies.contacts import allowed_contacts, made_up_contacts
 
 LONGEST = 400
 """Characters of a sentence; a longer one is checked and released in parts."""
@@ -27,42 +30,96 @@ _TAG = re.compile(r"[,，]\W*\w{1,6}(?: \w{1,6})?\W*$")
 """Tag that turns a statement into a question: "okay?", "好吗？"."""
 
 
+class ReplyContext:
+    """Of one turn, what decides which scripts and contacts a reply may hold."""
+
+    def __init__(self, conversation: Conversation, language: Language, known: Sequence[str]) -> None:
+        """`known`: texts of the policy with contacts that a reply may name."""
+        self._conversation, self._known = conversation, known
+        self.language = language
+        self.seeker_text = "\n".join(u.text for u in conversation.utterances if u.speaker == "seeker")
+
+    @cached_property
+    def contacts(self) -> frozenset[str]:
+        """Those of the policy, of the operator and of the seeker. Read once a turn, and only if a reply names any."""
+        return allowed_contacts((*self._known, *self._conversation.operator_notes, self.seeker_text))
+
+
 class Guard:
     """Guard of one text: `feed` its pieces in order, then `finish`. What these return may be sent.
 
-    `buffered`: whole sentences that passed, and nothing once `stopped`. `audit`: every piece unchanged.
+    `buffered`: whole sentences that passed, and nothing once `stopped`. `audit`: the policy's phrases stop nothing.
+    `off`: every piece unchanged.
     """
 
-    def __init__(self, settings: OutputGuard) -> None:
-        self._mode = settings.mode
+    def __init__(self, settings: OutputGuard, context: ReplyContext | None = None) -> None:
+        """`context` None: a text that the seeker does not read; contacts and broken text are not looked for."""
+        self._mode, self._context = settings.mode, context
         self._finder = _finder(settings.rules)
+        self._proofreader = Proofreader(context.language, context.seeker_text) if context else None
         self._held = ""
         self._before = ""
         self.cause: Cause | None = None
+        self.broken: Broken | None = None
+        self.withheld = 0
+        """Sentences that were left out, for a contact in them that nobody gave the model."""
 
     @property
     def stopped(self) -> bool:
-        return self.cause is not None and self._mode == "buffered"
+        return self.broken is not None or (self.cause is not None and self._mode == "buffered")
 
     def feed(self, piece: str) -> str:
         if self._mode == "off":
             return piece
         self._held += piece
         passed = ""
-        while self.cause is None and (end := _end(self._held)):
+        while not self.stopped and (end := _end(self._held)):
             passed += self._checked(end)
-        return passed if self._mode == "buffered" else piece
+        return passed
 
-    def finish(self) -> str:
-        """Rest of the text that was held back, if it passes."""
-        passed = self._checked(len(self._held)) if self.cause is None and self._held else ""
-        return passed if self._mode == "buffered" else ""
+    def finish(self, *, whole: bool = True) -> str:
+        """Rest of the text that was held back, if it passes. `whole` False: a bound cut it, so its end may be odd."""
+        if not self._held or self.stopped:
+            return ""
+        passed = self._checked(len(self._held))
+        if whole and self._proofreader and not self.stopped:
+            self.broken = self._proofreader.finish()
+        return "" if self.broken else passed
 
     def _checked(self, end: int) -> str:
         sentence, self._held = self._held[:end], self._held[end:]
-        self.cause = self._finder.find(self._before, sentence)
+        if self._holds_made_up_contact(sentence):
+            self.withheld += 1
+            return ""
+        if self._proofreader:
+            self.broken = self._proofreader.read(sentence)
+        self.cause = self.cause or self._finder.find(self._before, sentence)
         self._before = (self._before + sentence)[-_OVERLAP:]
-        return sentence if self.cause is None else ""
+        return "" if self.stopped else sentence
+
+    def _holds_made_up_contact(self, sentence: str) -> bool:
+        if self._context is None:
+            return False
+        text, start = self._before + sentence, len(self._before)
+        return bool(made_up_contacts(text, (), start) and made_up_contacts(text, self._context.contacts, start))
+
+
+@dataclass(frozen=True, slots=True)
+class Screened:
+    """A complete text once it was guarded."""
+
+    text: str
+    """What may be sent; empty if a phrase or broken text stopped it."""
+    cause: Cause | None
+    broken: Broken | None
+    withheld: int
+
+
+def screen(text: str, settings: OutputGuard, context: ReplyContext) -> Screened:
+    """A reply that is sent whole: all of it but the sentences with made-up contacts, or nothing."""
+    guard = Guard(for_whole(settings), context)
+    passed = guard.feed(text) + guard.finish()
+    return Screened("" if guard.stopped else passed, guard.cause, guard.broken, guard.withheld)
 
 
 def check(text: str, settings: OutputGuard) -> Cause | None:
@@ -73,6 +130,15 @@ def check(text: str, settings: OutputGuard) -> Cause | None:
     guard.feed(text)
     guard.finish()
     return guard.cause
+
+
+def sentences(text: str) -> Iterator[str]:
+    """Text in the parts in which the guard releases it: sentences, short ones together, long ones in parts."""
+    while end := _end(text):
+        yield text[:end]
+        text = text[end:]
+    if text:
+        yield text
 
 
 def for_whole(settings: OutputGuard) -> OutputGuard:

@@ -35,6 +35,7 @@ from psychechat.errors import (
     ReplicaDied,
     StageFailed,
 )
+from psychechat.help import fixed_words
 from psychechat.memory.base import Unreadable
 from psychechat.memory.local import LocalMemory
 from psychechat.pipeline.request import Outcome, TurnRequest
@@ -44,7 +45,7 @@ from psychechat.pipeline.turn import run_turn
 from psychechat.pipeline.turn_memory import forget
 from psychechat.policy import Policy
 from psychechat.prompts import answers
-from psychechat.risk import Severity
+from psychechat.risk import Kind, Severity
 from psychechat.telemetry import Metrics
 from tests.support import virtual_time
 
@@ -162,7 +163,13 @@ class World:
         return self.metrics.registry.get_sample_value("psychechat_permits", {"lane": "generation", "state": "held"})
 
     def count(self, name: str, **labels: str) -> float:
-        return self.metrics.registry.get_sample_value(f"psychechat_{name}_total", labels) or 0.0
+        """Of all series that have these labels."""
+        family = next(found for found in self.metrics.registry.collect() if found.name == f"psychechat_{name}")
+        return sum(
+            sample.value
+            for sample in family.samples
+            if sample.name.endswith("_total") and labels.items() <= sample.labels.items()
+        )
 
 
 def _conversation(*texts: str) -> Conversation:
@@ -224,10 +231,11 @@ async def test_a_draft_that_never_passes_never_leaves(text: str) -> None:
     assert outcome.reply.fallback
     assert outcome.reply.passed is False
     assert outcome.reply.rounds == world.pipeline.policy.limits.rounds
-    assert outcome.reply.choices[0].finish_reason == "content_filter"
+    assert outcome.reply.choices[0].finish_reason == ("stop" if text == WANTS_TO_DIE else "content_filter")
     assert "Harsh." not in world.text
-    assert "findahelpline.com" in world.text
-    assert world.count("safe_templates", cause="review") == 1
+    assert ("findahelpline.com" in world.text) == (text == WANTS_TO_DIE)  # no crisis template without a crisis
+    words = "crisis" if text == WANTS_TO_DIE else "listening"
+    assert world.count("safe_templates", cause="review", words=words) == 1
 
 
 async def test_a_reply_that_does_not_come_is_asked_for_again_warmer_while_nothing_was_said() -> None:
@@ -241,9 +249,10 @@ async def test_a_reply_that_does_not_come_is_asked_for_again_warmer_while_nothin
 
 async def test_another_stages_answer_is_no_reply() -> None:
     world = World({StageName.REPLY: ['<think>a plan</think>\n\n{"current_emotion": ["worried"]}']})
-    with pytest.raises(StageFailed):
-        await world.turn("I went for a walk")
-    assert world.said == []
+    outcome = await world.turn("I went for a walk")
+    assert outcome.reply.decision.mode == "agent"  # the other mode, once
+    assert "current_emotion" not in world.text
+    assert world.count("other_mode_turns") == 1
 
 
 async def test_thinking_that_takes_up_the_packs_whole_bound_is_no_reply_and_a_clients_is_its_own() -> None:
@@ -252,7 +261,8 @@ async def test_thinking_that_takes_up_the_packs_whole_bound_is_no_reply_and_a_cl
     await world.turn("I went for a walk")
     assert world.text == "Hello."  # the second try, that does not think
     assert world.count("stage_malformed", stage="reply") == 1
-    outcome = await World({StageName.REPLY: [endless]}).turn("I went for a walk", sampling={"max_tokens": 50})
+    bound = prompts.load("en").thinks_from
+    outcome = await World({StageName.REPLY: [endless]}).turn("I went for a walk", sampling={"max_tokens": bound})
     assert (outcome.reply.choices[0].text, outcome.reply.choices[0].finish_reason) == ("", "length")
 
 
@@ -297,9 +307,7 @@ async def test_one_reaction_that_fails_fails_the_draft_and_says_what_to_change(f
 
 async def test_a_verdict_on_another_reaction_is_none() -> None:
     world = World({StageName.REVIEW: [_lone(2)]})
-    with pytest.raises(StageFailed):
-        await world.turn("hello there", requested="agent")
-    assert world.said == []
+    assert (await world.turn("hello there", requested="agent")).reply.decision.mode == "llm"
     assert world.permits == 0
 
 
@@ -318,22 +326,26 @@ def _lone(uid: int, suggestion: str = "") -> str:
     return start + (end if suggestion else "true}]}")
 
 
-async def test_a_stage_that_only_writes_garbage_fails_the_turn_without_quoting_it() -> None:
-    world = World({StageName.REVIEW: ["rubbish words"]})
-    with pytest.raises(StageFailed) as failure:
-        await world.turn("hello there", requested="agent")
-    assert "rubbish" not in repr(failure.value)
-    assert failure.value.__cause__ is failure.value.__context__ is None
+async def test_where_both_modes_write_garbage_fixed_words_listen(caplog: pytest.LogCaptureFixture) -> None:
+    world = World({StageName.REVIEW: ["rubbish words"], StageName.REPLY: ["<think>rubbish</think>"]})
+    outcome = await world.turn("All is terrible", requested="agent")
+    [choice] = outcome.reply.choices
+    assert (choice.finish_reason, outcome.reply.fallback) == ("stop", True)
+    assert world.text == choice.text == fixed_words.words("en").listening.low
+    assert "rubbish" not in caplog.text
     assert world.stages.count("review") >= world.pipeline.policy.limits.stage_attempts
-    assert world.said == []
+    assert world.count("safe_templates", cause="stage_failed", words="listening") == 1
+
+
+_WHOLE = " ".join(f"Each{n} word{n} here{n} differs{n}." for n in "abcdefghijklmnopqrstuvw")
 
 
 async def test_a_reply_that_ends_at_its_bound_is_written_again_with_more_room() -> None:
     bound = prompts.load("en").response_characters(False)
-    cut, whole = (answers.render(Draft("insight", "", text), "en") for text in ("x" * bound, "y" * (bound + 1)))
+    cut, whole = (answers.render(Draft("insight", "", text), "en") for text in ("word " * (bound // 5), _WHOLE))
     world = World({StageName.DRAFT: [cut, whole]})
     await world.turn("hello there", requested="agent")
-    assert world.text == "y" * (bound + 1)
+    assert world.text == _WHOLE
     first, second = (prompt for prompt in world.generator.prompts if prompt[0] is StageName.DRAFT)
     assert second[2].max_tokens == 2 * first[2].max_tokens
 
@@ -349,15 +361,14 @@ async def test_a_cut_that_falls_on_a_space_is_a_cut() -> None:
 async def test_a_reply_that_is_cut_twice_is_never_sent() -> None:
     endless = answers.render(Draft("insight", "", "x" * 5000), "en")
     world = World({StageName.DRAFT: [endless]})
-    with pytest.raises(StageFailed):
-        await world.turn("hello there", requested="agent")
-    assert world.said == []
+    assert (await world.turn("hello there", requested="agent")).reply.decision.mode == "llm"
+    assert "xxx" not in world.text
 
 
 async def test_thinking_without_a_reply_is_no_reply() -> None:
     world = World({StageName.REPLY: ["<think>only thoughts</think>\n\n"]})
-    with pytest.raises(StageFailed):
-        await world.turn("hello there")
+    assert (await world.turn("hello there")).reply.decision.mode == "agent"
+    assert "thoughts" not in world.text
 
 
 async def test_a_counselor_that_ends_within_its_thinking_is_asked_for_a_reply_without_it() -> None:
@@ -380,8 +391,8 @@ class _EndsInThought(Scripted):
 async def test_a_reply_that_thinks_again_is_no_reply() -> None:
     world = World()
     world.pipeline.counselor = _Verbatim("again </think> and more")
-    with pytest.raises(StageFailed):
-        await world.turn("hello there")
+    assert (await world.turn("hello there")).reply.fallback
+    assert "again" not in world.text
 
 
 class _Verbatim(Scripted):
@@ -417,11 +428,10 @@ async def test_a_reply_is_stopped_before_its_unsafe_sentence_and_so_is_its_engin
     assert again.reply.reading.shift == -5  # remembered under the words that were said
 
 
-async def test_a_reply_of_which_nothing_has_left_is_the_safe_template() -> None:
+async def test_a_reply_of_which_nothing_has_left_is_fixed_words() -> None:
     outcome = await (world := World({StageName.REPLY: [f"{UNSAFE} I mean it."]})).turn("hello there")
-    assert world.text == outcome.reply.choices[0].text
-    assert "findahelpline.com" in world.text
-    assert "kill" not in world.text
+    assert world.text == outcome.reply.choices[0].text == fixed_words.words("en").listening.neutral
+    assert outcome.reply.choices[0].finish_reason == "content_filter"
     assert outcome.reply.fallback
     assert world.count("safe_templates", cause="guard") == 1
 
@@ -468,19 +478,19 @@ async def test_an_audit_lets_the_reply_stream_and_says_what_was_in_it() -> None:
     world = World({StageName.REPLY: [f"I hear you. {UNSAFE}"]}, policy={"guard": {"mode": "audit"}})
     [choice] = (await world.turn("hello there")).reply.choices
     assert world.text == choice.text == f"I hear you. {UNSAFE}"
-    assert len(world.said) == len(world.text.split())
-    assert (choice.finish_reason, choice.cause) == ("stop", "encouragement")
+    assert len(world.said) == 2  # sentence by sentence: a contact that is made up never leaves
+    assert (choice.finish_reason, choice.cause, choice.blocked) == ("stop", "encouragement", False)
     assert world.count("guard_findings", cause="encouragement", action="flagged") == 1
 
 
 @pytest.mark.parametrize("mode", ["buffered", "audit", "off"])
-async def test_a_crisis_reply_is_checked_before_any_of_it_leaves_unless_the_guard_is_off(mode: str) -> None:
+async def test_a_crisis_reply_is_checked_before_any_of_it_leaves_even_where_the_guard_is_off(mode: str) -> None:
     world = World({StageName.REPLY: [f"I hear you. {UNSAFE}"]}, policy={"guard": {"mode": mode}})
     outcome = await world.turn(WANTS_TO_DIE, requested="llm")
-    assert outcome.reply.fallback == (mode != "off")
-    assert (UNSAFE in world.text) == (mode == "off")
+    assert outcome.reply.fallback
+    assert UNSAFE not in world.text
     assert world.count("guard_findings", cause="encouragement", action="blocked") == (mode != "off")
-    assert world.count("safe_templates", cause="guard") == (mode != "off")
+    assert world.count("safe_templates", cause="unfit" if mode == "off" else "guard", words="crisis") == 1
 
 
 async def test_a_draft_that_passed_its_review_passes_the_guard_too() -> None:
@@ -488,7 +498,6 @@ async def test_a_draft_that_passed_its_review_passes_the_guard_too() -> None:
     outcome = await world.turn("hello there", requested="agent")
     assert outcome.reply.passed
     assert outcome.reply.fallback
-    assert "findahelpline.com" in world.text
     assert UNSAFE not in world.text
     assert world.count("guard_findings", cause="encouragement", action="blocked") == 1
 
@@ -524,9 +533,9 @@ async def test_a_crisis_is_answered_whatever_fails(error: Exception, cause: str,
     world = World({name: [error] for name in StageName})
     outcome = await world.turn(WANTS_TO_DIE, requested=requested)
     assert outcome.reply.fallback
-    assert outcome.reply.choices[0].finish_reason == "content_filter"
+    assert outcome.reply.choices[0].finish_reason == "stop"
     assert "findahelpline.com" in world.text
-    assert world.count("safe_templates", cause=cause) == 1
+    assert world.count("safe_templates", cause=cause, words="crisis") == 1
 
 
 @pytest.mark.parametrize("requested", ["auto", "llm"])
@@ -604,7 +613,7 @@ async def test_a_known_crisis_is_urgent_from_the_first_call_on() -> None:
 
 
 async def test_what_a_client_set_shapes_no_reply_in_a_crisis() -> None:
-    world = World({StageName.REPLY: ["<think>t</think>\n\n" + "word. " * 50 + "end."]})
+    world = World({StageName.REPLY: ["<think>t</think>\n\nI hear how heavy this is. Stay with me here at the end."]})
     sampling = {"max_tokens": 5, "stop": (".",), "temperature": 2.0}
     outcome = await world.turn(WANTS_TO_DIE, requested="llm", sampling=sampling)
     assert "end." in world.text
@@ -807,7 +816,7 @@ async def test_the_deadline_travels_with_every_call() -> None:
     assert 25 < deadlines.pop() - virtual_time.clock() <= 30
 
 
-@pytest.mark.parametrize("error", [EngineUnavailable("gone"), StageFailed("reply")])
+@pytest.mark.parametrize("error", [EngineUnavailable("gone"), ContextLengthExceeded(9, 8)])
 async def test_an_ordinary_turn_that_fails_says_so(error: PsycheChatError) -> None:
     world = World({StageName.REPLY: [error]})
     with pytest.raises(type(error)):
@@ -935,8 +944,8 @@ async def test_several_choices_count_their_prompt_once() -> None:
 
 
 async def test_a_failed_turn_is_counted_with_what_it_cost() -> None:
-    world = World({StageName.REVIEW: ["rubbish"]})
-    with pytest.raises(StageFailed):
+    world = World({StageName.REVIEW: [EngineUnavailable("gone")]})
+    with pytest.raises(EngineUnavailable):
         await world.turn("hello there", requested="agent")
     assert world.count("tokens", stage="draft", kind="generated") > 0
 
@@ -944,7 +953,7 @@ async def test_a_failed_turn_is_counted_with_what_it_cost() -> None:
 async def test_a_reply_cut_by_the_clients_bound_says_so() -> None:
     world = World({StageName.REPLY: ["<think>t</think>one two three four"]})
     outcome = await world.turn("hello there", sampling={"max_tokens": 3})
-    assert (outcome.reply.choices[0].text, outcome.reply.choices[0].finish_reason) == ("one two", "length")
+    assert (outcome.reply.choices[0].text, outcome.reply.choices[0].finish_reason) == ("one two three", "length")
 
 
 # ------------------------------------------------------------------------------------------------- memory
@@ -1436,7 +1445,8 @@ async def test_a_held_turn_that_is_refused_still_gets_fixed_words(requested: Req
     with await all_taken(world):
         outcome = await world.turn(*said, "I went to work as usual", requested=requested)
     assert outcome.reply.fallback
-    assert "findahelpline.com" in outcome.reply.choices[0].text
+    assert outcome.reply.choices[0].text.startswith(fixed_words.words("en").listening.neutral)
+    assert outcome.reply.choices[0].text.endswith(fixed_words.words("en").held_line(1))
 
 
 async def test_a_pinned_llm_turn_stays_there_while_it_is_held() -> None:
@@ -1470,3 +1480,167 @@ async def test_a_lost_conversation_is_read_again_once() -> None:
     assert (await world.turn(*said, "a third thing")).reply.reading.conversation.held
     await world.turn(*said, "a fourth thing")
     assert asked == [4, 1]
+
+
+# ------------------------------------------------------------------------------- what is said, and when, in a crisis
+
+HANGS = "I am standing on the bridge and I will jump now"  # the project's own words
+KIND_REPLY = "I hear how heavy this is. I am here with you."
+
+
+def _spoken(world: World, index: int = 0) -> list[str]:
+    return [piece.content for piece in world.said if piece.index == index and piece.content]
+
+
+@pytest.mark.parametrize("requested", ["auto", "agent", "llm"])
+@pytest.mark.parametrize("text", [WANTS_TO_DIE, "All feels pointless"])
+async def test_fixed_words_and_resources_leave_first_and_as_one_piece(text: str, requested: Requested) -> None:
+    world = World(
+        {
+            StageName.REPLY: [KIND_REPLY],
+            StageName.DRAFT: [answers.render(Draft("insight", "", KIND_REPLY), "en")],
+        }
+    )
+    outcome = await world.turn(text, requested=requested, locale="en-US")
+    first, rest = _spoken(world)
+    kind: Kind | None = "thoughts" if text == WANTS_TO_DIE else None
+    assert first.startswith(fixed_words.words("en").opening.of(kind))
+    assert "988" in first
+    assert rest == f"\n\n{KIND_REPLY}"
+    assert first + rest == outcome.reply.choices[0].text
+    assert [row.locale for row in outcome.reply.resources] == ["en-US"] * len(outcome.reply.resources) != []
+
+
+async def test_fixed_words_leave_before_any_model_has_written() -> None:
+    world = World(seconds_per_word=0.05)
+    task = asyncio.create_task(world.turn("All feels pointless", requested="llm"))
+    await _until(lambda: bool(world.said))
+    assert world.count("tokens", stage="reply", kind="generated") == 0
+    await task
+
+
+@pytest.mark.parametrize("requested", ["auto", "llm"])
+async def test_while_an_act_is_under_way_no_model_speaks(requested: Requested) -> None:
+    world = World()
+    outcome = await world.turn(HANGS, requested=requested)
+    assert outcome.reply.reading.kind == "under_way"
+    assert world.stages == []
+    assert _spoken(world) == [outcome.reply.choices[0].text]
+    assert world.text.startswith(fixed_words.words("en").opening.under_way)
+    assert world.count("safe_templates", cause="fixed", words="crisis") == 1
+
+
+async def test_an_act_under_way_is_answered_before_anything_is_read() -> None:
+    world = World(classifier=BrokenClassifier())
+    task = asyncio.create_task(world.turn(HANGS))
+    await _until(lambda: bool(world.said))
+    assert not task.done()
+    await task
+    assert len(_spoken(world)) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "language"),
+    [("Quiero morir, ya no puedo más con esta vida", "es"), ("死にたい。もう生きていたくない", "ja")],
+)
+async def test_a_crisis_in_a_language_that_no_model_speaks_gets_fixed_words_in_it(text: str, language: str) -> None:
+    world = World()
+    outcome = await world.turn(text)
+    assert world.stages == []
+    assert world.text.startswith(fixed_words.words(language).opening.thoughts)
+    assert outcome.reply.resources[0].locale == language
+
+
+@pytest.mark.parametrize(
+    "words", ["Congratulations on your decision!", "Goodbye, my friend.", "I hear \ufffd you.", ""]
+)
+@pytest.mark.parametrize("requested", ["agent", "llm"])
+async def test_words_that_are_no_reply_to_a_crisis_stay_and_nothing_is_an_error(
+    words: str, requested: Requested
+) -> None:
+    draft = answers.render(Draft("insight", "", words or " "), "en")
+    world = World({StageName.REPLY: [words], StageName.DRAFT: [draft]})
+    outcome = await world.turn("All feels pointless", requested=requested)
+    assert len(_spoken(world)) == 1
+    [choice] = outcome.reply.choices
+    assert (choice.finish_reason, choice.fallback) == ("stop", True)
+    assert not words or words not in world.text
+
+
+async def test_what_follows_in_a_crisis_may_be_withheld_by_moderation_and_the_fixed_words_not() -> None:
+    flagged = assessment(risk=Severity.IDEATION)
+    world = World(
+        {StageName.REPLY: [KIND_REPLY]}, classifier=ScriptedClassifier({"pointless": flagged, "heavy": flagged})
+    )
+    outcome = await world.turn("All feels pointless", requested="llm", moderation="block")
+    [piece] = _spoken(world)
+    assert piece == outcome.reply.choices[0].text
+    assert KIND_REPLY not in piece
+    assert world.count("safe_templates", cause="moderation", words="crisis") == 1
+    scored = await (other := World({StageName.REPLY: [KIND_REPLY]})).turn(
+        "All feels pointless", requested="llm", moderation="block"
+    )
+    assert KIND_REPLY in scored.reply.choices[0].text
+    assert len(_spoken(other)) == 2
+
+
+@pytest.mark.parametrize("text", ["All feels pointless", "What a lovely day"])
+async def test_no_stage_of_a_crisis_is_told_of_joy(text: str) -> None:
+    joy = assessment(Emotion(Label.parse("happy"), 0.9), risk=Severity.IDEATION)
+    world = World(classifier=ScriptedClassifier({**FEELINGS, "pointless": joy}))
+    await world.turn(text, requested="agent")
+    told = "\n".join(message.content for _, messages, *_ in world.generator.prompts for message in messages)
+    assert ("happy" in told) == ("pointless" not in text)
+
+
+# ------------------------------------------------------------------------------------- a reply that breaks off
+
+
+async def test_a_reply_that_breaks_is_tried_again_and_if_some_has_left_it_ends_there() -> None:
+    world = World({StageName.REPLY: ["Br\ufffdken from the start.", KIND_REPLY]})
+    await world.turn("hello there", requested="llm")
+    assert world.text == KIND_REPLY
+    world = World({StageName.REPLY: ["I hear you. And th\ufffdn it broke."]})
+    [choice] = (await world.turn("hello there", requested="llm")).reply.choices
+    assert (world.text, choice.text) == ("I hear you.",) * 2
+    assert (choice.finish_reason, choice.cut) == ("stop", True)
+    assert world.count("guard_findings", cause="broken", action="blocked") == 1
+
+
+async def test_a_stream_whose_time_is_up_ends_with_a_whole_sentence() -> None:
+    slow = "I hear you, and there is more to say. " + "and on " * 400
+    world = World({StageName.REPLY: [slow]}, seconds_per_word=0.05, limits={"turn_seconds": 2.0})
+    [choice] = (await world.turn("hello there", requested="llm")).reply.choices
+    assert world.text == choice.text
+    assert choice.text.startswith("I hear you, and there is more to say.")
+    assert choice.text.endswith((".", fixed_words.words("en").cut))
+    assert (choice.finish_reason, choice.cut) == ("stop", True)
+
+
+async def test_an_ordinary_turn_whose_time_is_up_before_its_first_words_is_late() -> None:
+    world = World(seconds_per_word=0.5, limits={"turn_seconds": 1.0})
+    with pytest.raises(DeadlineExceeded):
+        await world.turn("hello there", requested="agent")
+    assert world.said == []
+
+
+async def test_a_made_up_number_never_leaves_in_either_mode() -> None:
+    words = "I hear you. Call 555 0123 today. You are not alone."
+    world = World({StageName.REPLY: [words], StageName.DRAFT: [answers.render(Draft("insight", "", words), "en")]})
+    for requested in ("llm", "agent"):
+        [choice] = (await world.turn("hello there", requested=requested)).reply.choices
+        assert (choice.text, choice.withheld) == ("I hear you. You are not alone.", 1)
+    assert world.count("guard_findings", cause="contact", action="blocked") == 2
+
+
+@pytest.mark.parametrize("bound", [1, 5, 8, 30])
+@pytest.mark.parametrize("requested", ["agent", "llm"])
+async def test_a_bound_of_any_size_is_answered(bound: int, requested: Requested) -> None:
+    text = "You went out for a walk. It was good. How was it for you to be outside again after all?"
+    world = World({StageName.REPLY: [text], StageName.DRAFT: [answers.render(Draft("insight", "", text), "en")]})
+    [choice] = (await world.turn("hello there", requested=requested, sampling={"max_tokens": bound})).reply.choices
+    assert choice.text.strip()
+    assert text.startswith(choice.text)
+    assert choice.finish_reason == ("stop" if choice.text == text else "length")
+    if requested == "agent":
+        assert choice.text.endswith((".", "?"))

@@ -1,16 +1,19 @@
 import random
+import re
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from psychechat.conversation import Cause
+from psychechat.conversation import Cause, Conversation, Utterance
+from psychechat.emotion import Language
 from psychechat.policy import OutputGuard
-from psychechat.safety.output_guard import LONGEST, Guard, check
+from psychechat.safety.output_guard import LONGEST, Guard, ReplyContext, check
 
 SETTINGS = OutputGuard()
 UNSAFE = "You should just kill yourself."
@@ -187,11 +190,49 @@ def test_a_sentence_that_never_ends_is_read_across_the_places_where_it_is_cut(fi
     assert outcome([f"{before} you should just kill yourself {filler * LONGEST}"])[1] == "encouragement"
 
 
-def test_audit_lets_every_piece_go_and_remembers() -> None:
+def test_audit_lets_every_sentence_go_and_remembers() -> None:
     guard = Guard(OutputGuard(mode="audit"))
     pieces = ["You should ", "just kill your", "self. Or", " not."]
-    assert [guard.feed(piece) for piece in pieces] + [guard.finish()] == [*pieces, ""]
+    assert [guard.feed(piece) for piece in pieces] == ["", "", "You should just kill yourself.", ""]
+    assert guard.finish() == " Or not."
     assert (guard.cause, guard.stopped) == ("encouragement", False)
+
+
+CONVERSATION = Conversation((Utterance("seeker", "My sister's number is 020 7946 0321."),), ("Our site: help.example",))
+
+
+def _context(language: Language = "en", *known: str) -> ReplyContext:
+    return ReplyContext(CONVERSATION, language, known)
+
+
+@pytest.mark.parametrize("mode", ["buffered", "audit"])
+def test_a_sentence_with_a_contact_that_nobody_gave_is_left_out(mode: Literal["buffered", "audit"]) -> None:
+    guard = Guard(OutputGuard(mode=mode), _context("en", "Line: call 116 123"))
+    said = "I hear you. Call 555 0123 now. Or 116 123. Or your sister on 020 7946 0321. See help.example for more."
+    left = "".join(guard.feed(piece) for piece in re.findall(".{1,7}", said)) + guard.finish()
+    assert left == "I hear you. Or 116 123. Or your sister on 020 7946 0321. See help.example for more."
+    assert (guard.withheld, guard.stopped) == (1, False)
+
+
+@pytest.mark.parametrize(
+    ("said", "left"),
+    [
+        ("I hear you. That \ufffd is heavy. More.", "I hear you."),
+        ("I hear you. 这很难。 More.", "I hear you."),
+        ("No. <|im_end|> So it is.", ""),
+    ],
+)
+def test_broken_text_ends_what_leaves(said: str, left: str) -> None:
+    guard = Guard(OutputGuard(), _context())
+    assert guard.feed(said) + guard.finish() == left
+    assert guard.broken
+    assert guard.stopped
+
+
+def test_an_end_that_a_bound_has_cut_is_not_broken_for_that() -> None:
+    cut, whole = Guard(OutputGuard(), _context()), Guard(OutputGuard(), _context())
+    assert cut.feed('She said "') + cut.finish(whole=False) == 'She said "'
+    assert whole.feed('She said "') + whole.finish() == ""
 
 
 def test_off_looks_at_nothing() -> None:

@@ -35,7 +35,7 @@ async def turn_request(body: ChatRequest, pipeline: Pipeline, caller: Caller) ->
     """
     policy = pipeline.policy
     try:
-        return _turn_request(body, policy.limits, pipeline.min_reply_tokens, caller)
+        return _turn_request(body, policy.limits, caller)
     except InvalidRequest:
         alarming = await _alarming(body.messages, policy)
         if alarming is None:
@@ -61,7 +61,7 @@ async def _alarming(messages: Sequence[ChatMessage], policy: Policy) -> str | No
     return await crisis.alarming_part(newest, policy.crisis.backstop, policy.limits.message_characters)
 
 
-def _turn_request(body: ChatRequest, limits: Limits, min_reply_tokens: int, caller: Caller) -> TurnRequest:
+def _turn_request(body: ChatRequest, limits: Limits, caller: Caller) -> TurnRequest:
     if body.model not in MODELS:
         raise UnknownModel(", ".join(MODELS))
     _check_names(body, caller)
@@ -72,7 +72,7 @@ def _turn_request(body: ChatRequest, limits: Limits, min_reply_tokens: int, call
     if requested != "llm":
         _only_for_llm(body)
     asked = {
-        "max_tokens": _bound(body, min_reply_tokens),
+        "max_tokens": body.max_tokens if body.max_completion_tokens is None else body.max_completion_tokens,
         "temperature": body.temperature,
         "top_p": body.top_p,
         "presence_penalty": body.presence_penalty,
@@ -137,14 +137,6 @@ def _only_for_llm(body: ChatRequest) -> None:
         raise UnsupportedParameter("n", "only 'psychechat-llm' gives more than one choice")
     if body.logprobs:
         raise UnsupportedParameter("logprobs", "only 'psychechat-llm' gives token probabilities")
-
-
-def _bound(body: ChatRequest, min_reply_tokens: int) -> int | None:
-    name = "max_tokens" if body.max_completion_tokens is None else "max_completion_tokens"
-    bound: int | None = getattr(body, name)
-    if bound is not None and bound < min_reply_tokens:
-        raise InvalidRequest(f"'{name}' must be at least {min_reply_tokens}: no reply is shorter.", param=name)
-    return bound
 
 
 def _alternatives(body: ChatRequest) -> int | None:

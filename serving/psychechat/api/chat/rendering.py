@@ -3,7 +3,7 @@
 https://platform.openai.com/docs/api-reference/chat/object and /chat/streaming
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,6 +12,7 @@ from psychechat.api.http.responses import DONE, event
 from psychechat.api.texts.rendering import emotions_object, risk_object
 from psychechat.conversation import Choice, Reply, ReplyDelta, TokenLogprob
 from psychechat.engines.base import Usage
+from psychechat.help.resources import Resource
 from psychechat.pipeline.request import Outcome
 from psychechat.risk import RiskState
 
@@ -45,13 +46,32 @@ def psychechat_object(reply: Reply, seconds: Mapping[str, float]) -> schemas.Psy
             "kind": reading.kind,
             "conversation": conversation_object(reading.conversation),
         },
-        "review": {"rounds": reply.rounds, "passed": reply.passed, "fallback": reply.fallback},
-        "guard": [
-            {"index": index, "cause": choice.cause, "blocked": choice.finish_reason == "content_filter"}
-            for index, choice in enumerate(reply.choices)
-            if choice.cause
-        ],
+        "review": {
+            "rounds": reply.rounds,
+            "passed": reply.passed,
+            "fallback": reply.fallback,
+            "cut": any(choice.cut for choice in reply.choices),
+        },
+        "guard": [finding for index, choice in enumerate(reply.choices) for finding in _findings(index, choice)],
+        "resources": [_resource(row) for row in reply.resources],
         "timings": {str(stage): round(spent, 4) for stage, spent in seconds.items()},
+    }
+
+
+def _findings(index: int, choice: Choice) -> Iterator[schemas.GuardFinding]:
+    if choice.cause:
+        yield {"index": index, "cause": choice.cause, "blocked": choice.blocked}
+    if choice.withheld:
+        yield {"index": index, "cause": "contact", "blocked": True}
+
+
+def _resource(row: Resource) -> schemas.Resource:
+    return {
+        "name": row.name,
+        "contact": row.contact,
+        "hours": row.hours,
+        "locale": row.locale,
+        "verified_at": row.verified_at.isoformat() if row.verified_at else None,
     }
 
 

@@ -64,7 +64,7 @@ class TurnRisk(TypedDict):
 @closed
 class GuardFinding(TypedDict):
     index: int
-    cause: Literal["method", "encouragement", "diagnosis"]
+    cause: Literal["method", "encouragement", "diagnosis", "contact"]
     blocked: bool
 
 
@@ -73,6 +73,16 @@ class Review(TypedDict):
     rounds: int
     passed: bool | None
     fallback: bool
+    cut: bool
+
+
+@closed
+class Resource(TypedDict):
+    name: str
+    contact: str
+    hours: str | None
+    locale: str
+    verified_at: str | None
 
 
 @closed
@@ -86,6 +96,7 @@ class PsycheChat(TypedDict):
     risk: TurnRisk
     review: Review
     guard: list[GuardFinding]
+    resources: list[Resource]
     timings: dict[str, float]
 
 

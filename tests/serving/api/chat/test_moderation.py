@@ -11,6 +11,7 @@ from psychechat.conversation import Assessment
 from psychechat.engines.base import Call, StageName
 from psychechat.engines.scripted import ScriptedClassifier, ScriptedGenerator, assessment
 from psychechat.errors import EngineUnavailable
+from psychechat.help import fixed_words
 from psychechat.risk import Severity
 from tests.serving.api.conftest import Served
 
@@ -104,7 +105,7 @@ def test_a_flagged_reply_is_scored_or_withheld(serving: Serving, stream: bool) -
     assert texts[0] == REPLY
     assert finishes == ["stop", "content_filter"]
     assert REPLY not in texts[1]
-    assert "findahelpline.com" in texts[1], "the safe template took its place"
+    assert texts[1] == fixed_words.words("en").listening.neutral
 
 
 @pytest.mark.parametrize("model", ["psychechat", "psychechat-llm"])
@@ -113,7 +114,10 @@ def test_a_crisis_is_flagged_and_answered_whatever_is_to_be_blocked(serving: Ser
         served.pipeline.classifier = ScriptedClassifier(FLAGGED)
         reply = client.chat.completions.create(**asked(GRAVE, input="block", output="block", model=model))
     assert reply.choices[0].finish_reason == "stop"
-    assert (reply.choices[0].message.content or "").startswith(REPLY)
+    text = reply.choices[0].message.content or ""
+    assert text.startswith(fixed_words.words("en").opening.thoughts)
+    assert "findahelpline.com" in text
+    assert REPLY not in text  # only what follows the fixed words was withheld
     assert reply.moderation is not None
     assert reply.moderation.input.type == reply.moderation.output.type == "moderation_results"
     assert reply.moderation.input.results[0].flagged
@@ -124,11 +128,11 @@ def test_a_crisis_with_every_engine_dead_is_answered_and_flagged(serving: Servin
     dead = ScriptedGenerator({name: [EngineUnavailable("gone")] for name in StageName})
     with serving(dead) as served, served.client() as client:
         reply = client.chat.completions.create(**asked(GRAVE, input="block", output="block"))
-    assert reply.choices[0].finish_reason == "content_filter"
+    assert reply.choices[0].finish_reason == "stop"
     assert reply.moderation is not None
     assert reply.moderation.input.type == "moderation_results"
     assert reply.moderation.input.results[0].flagged
-    assert reply.moderation.output.type == "error"
+    assert reply.moderation.output.type == "moderation_results"
 
 
 def test_a_reply_that_nobody_judged_says_so_and_is_withheld_where_it_was_to_be_blocked(serving: Serving) -> None:

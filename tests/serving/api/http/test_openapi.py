@@ -13,7 +13,7 @@ from jsonschema import Draft202012Validator
 from psychechat.api.http.auth import Keyring
 from psychechat.engines.base import StageName
 from psychechat.engines.scripted import ScriptedGenerator
-from psychechat.errors import DeadlineExceeded, EngineUnavailable, Overloaded, StageFailed
+from psychechat.errors import DeadlineExceeded, EngineUnavailable, Overloaded
 
 Serving = Callable[..., AbstractContextManager[Any]]
 CHAT, TEXTS = "/v1/chat/completions", {"input": ["I want to die", "a fine day"]}
@@ -96,7 +96,6 @@ def test_events_are_as_documented(served: Any, path: str, body: dict[str, Any]) 
     [
         (EngineUnavailable("gone"), 503),
         (DeadlineExceeded("late"), 504),
-        (StageFailed("reply"), 500),
         (Overloaded(retry_after=2.0), 429),
         (RuntimeError("a bug"), 500),
     ],

@@ -45,7 +45,10 @@ def test_every_resource_may_be_told_as_it_is_in_the_table() -> None:
     for entries in crisis.resources.values():
         for entry in entries:
             assert made_up_contacts(f"{entry.name}: {entry.contact}", RESOURCES) == ()
-    for text in (*crisis.template.values(), *crisis.introduction.values(), *Policy().guard.ending.values()):
+    words = [
+        text for told in crisis.words.values() for text in (told.template, told.introduction, told.cut, *told.held)
+    ]
+    for text in (*words, *Policy().guard.ending.values()):
         assert made_up_contacts(text, ()) == ()
 
 

@@ -2,7 +2,7 @@ import time
 
 import pytest
 
-from psychechat.safety.help.languages import LONGEST, detect, warm
+from psychechat.help.languages import LONGEST, detect, warm
 
 
 @pytest.mark.parametrize(

@@ -15,12 +15,11 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
-from psychechat import policy
+from psychechat.help.entry import Entry
 
 Topic = Literal["suicide", "listening", "emergency", "domestic violence", "children"]
 Channel = Literal["call", "text", "chat", "web"]
 Reason = Literal["no source", "no date", "stale"]
-Table = Mapping[str, tuple["Resource", ...]]
 
 INTERNATIONAL = "intl"
 """The place whose rows hold everywhere."""
@@ -34,13 +33,13 @@ def _several(channels: object) -> object:
     return re.split(r"[,\s]+", channels.strip()) if isinstance(channels, str) else channels
 
 
-class Resource(policy.Resource):
+class Resource(Entry):
     """Someone to turn to: a name and how to reach them, where, about what, and how far the row can be trusted."""
 
     name: Annotated[str, Field(min_length=1, pattern=r"^[^\n\r]*$")]
     contact: Annotated[str, Field(min_length=1, pattern=r"^[^\n\r]*$")]
-    locale: Annotated[str, Field(min_length=1)]
-    """Of the place that the row stands under: `en-US`, `en`, or `intl`."""
+    locale: str = ""
+    """Of the place that the row stands under, `en-US`, `en`, or `intl`; `parse` sets it."""
     language: str = ""
     """In which the row is written, and help is given first: the locale's where nothing else is said."""
     topic: Topic | None = None
@@ -71,17 +70,6 @@ class Resource(policy.Resource):
     def line(self) -> str:
         return f"{self.name}: {self.contact}" + (f" ({self.hours})" if self.hours else "")
 
-    @property
-    def shown(self) -> dict[str, str | None]:
-        """The object in a reply's `psychechat.resources`."""
-        return {
-            "name": self.name,
-            "contact": self.contact,
-            "hours": self.hours,
-            "locale": self.locale,
-            "verified_at": self.verified_at.isoformat() if self.verified_at else None,
-        }
-
     def doubt(self, today: date) -> Reason | None:
         """Why the row should be looked at. "Your local emergency number" states nothing that could be wrong."""
         if not re.search(r"\d|\w\.\w", self.contact):
@@ -91,6 +79,10 @@ class Resource(policy.Resource):
         if self.verified_at is None:
             return "no date"
         return "stale" if today - self.verified_at > STALE_AFTER else None
+
+
+Table = Mapping[str, tuple[Resource, ...]]
+"""Places to rows."""
 
 
 class BadTable(ValueError):
@@ -108,7 +100,7 @@ def _rows(place: str, rows: object) -> Iterator[Resource]:
     if not isinstance(rows, Sequence) or isinstance(rows, str) or not rows:
         raise BadTable(f"{place}: expected a list of rows")
     for number, row in enumerate(rows, start=1):
-        fields = row.model_dump(exclude_none=True) if isinstance(row, policy.Resource) else row
+        fields = row.model_dump(exclude_none=True) if isinstance(row, Resource) else row
         if not isinstance(fields, Mapping):
             raise BadTable(f"{place}, row {number}: expected name, contact and what else is known")
         try:
@@ -142,7 +134,7 @@ def _choices(literal: Any) -> str:
 @cache
 def shipped() -> Table:
     """The table that comes with the package."""
-    return parse(yaml.safe_load(files("psychechat").joinpath("safety", "help", "resources.yaml").read_text("utf-8")))
+    return parse(yaml.safe_load(files("psychechat").joinpath("help", "resources.yaml").read_text("utf-8")))
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import yaml
 from pydantic import Field, TypeAdapter
 
 from psychechat.emotion import Group, Label
-from psychechat.policy import Branch
+from psychechat.help.entry import Entry
 from psychechat.risk import Kind
 
 Mood = Literal["neutral", "low", "glad", "angry", "worried"]
@@ -21,7 +21,7 @@ FALLBACK = "en"
 """The language of those whose own has no fixed words."""
 
 
-class Openings(Branch):
+class Openings(Entry):
     """The first words of a crisis reply, by its kind. Resources follow them as one piece with them."""
 
     generic: Text
@@ -38,7 +38,7 @@ class Openings(Branch):
         return words
 
 
-class Listening(Branch):
+class Listening(Entry):
     """The reply to an ordinary turn for which no model has one, by mood."""
 
     neutral: Text
@@ -52,7 +52,7 @@ class Listening(Branch):
         return words
 
 
-class Words(Branch):
+class Words(Entry):
     """The fixed words of one language."""
 
     reviewed: bool = False
@@ -65,8 +65,8 @@ class Words(Branch):
     listening: Listening
     held: Annotated[tuple[Text, ...], Field(min_length=1)]
     """Of each reply for a while after a crisis, its last line."""
-    ending: Text
-    """Ends a reply that was stopped."""
+    cut: Text
+    """Ends a reply that broke off in the middle."""
 
     def held_line(self, turn: int) -> str:
         """Another one each turn, so that it is still read. `turn` may count anything that grows by one."""
@@ -76,7 +76,7 @@ class Words(Branch):
 @cache
 def shipped() -> Mapping[str, Words]:
     """By language, as the package has them."""
-    table = yaml.safe_load(files("psychechat").joinpath("safety", "help", "fixed_words.yaml").read_text("utf-8"))
+    table = yaml.safe_load(files("psychechat").joinpath("help", "fixed_words.yaml").read_text("utf-8"))
     return MappingProxyType(TypeAdapter(dict[str, Words]).validate_python(table))
 
 

@@ -7,9 +7,9 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from psychechat.emotion import Group, Label, Language
+from psychechat.help.fixed_words import Mood, Words, mood, shipped, words
 from psychechat.policy import OutputGuard
 from psychechat.risk import Kind
-from psychechat.safety.help.fixed_words import Mood, Words, mood, shipped, words
 from psychechat.safety.output_guard import check
 
 LANGUAGES = ("en", "zh", "es", "de", "fr", "ja")
@@ -40,7 +40,7 @@ def texts(language: str) -> Iterator[tuple[str, str]]:
     for part in ("opening", "listening"):
         yield from ((f"{part} {name}", text) for name, text in getattr(found, part).model_dump().items())
     yield from ((f"held {number}", text) for number, text in enumerate(found.held))
-    yield from ((name, getattr(found, name)) for name in ("template", "introduction", "ending"))
+    yield from ((name, getattr(found, name)) for name in ("template", "introduction", "cut"))
 
 
 EVERY = [

@@ -1,0 +1,83 @@
+"""Replies that no model writes: of a crisis, at unknown risk, in a held conversation, and of listening."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import get_args
+
+from psychechat.conversation import Conversation, Reading
+from psychechat.emotion import Language
+from psychechat.help import languages
+from psychechat.help.fixed_words import Words, mood, words
+from psychechat.help.resources import Help, Resource, find
+from psychechat.policy import Crisis
+
+_CONTACT_LINES = 6
+"""Of the counselor's: the last ones, in which contacts need no repetition."""
+
+
+@dataclass(frozen=True, slots=True)
+class FixedText:
+    """Words of the policy, and the rows of its table that are in them."""
+
+    text: str
+    resources: tuple[Resource, ...] = ()
+
+
+class FixedReplies:
+    """Of one turn: in the seeker's language, with whom to turn to in their place."""
+
+    def __init__(self, table: Crisis, conversation: Conversation, locale: str | None) -> None:
+        """`locale`: the client's, if it sent one."""
+        self._table, self._conversation, self._locale = table, conversation, locale
+
+    @cached_property
+    def other_language(self) -> str | None:
+        """Language of the newest message where it is surely neither English nor Chinese; `und` if only that is sure."""
+        found = languages.detect(self._conversation.newest)
+        return None if found in get_args(Language) else found
+
+    def place(self, reading: Reading) -> str:
+        """Key of the table's rows for this seeker."""
+        return self._help(reading).place
+
+    def crisis(self, reading: Reading) -> FixedText:
+        """The first piece of a crisis reply, which may be all of it: opening words by kind, then the resources."""
+        told = self._words(reading)
+        return self._with_resources(told.opening.of(reading.kind), reading)
+
+    def unknown_risk(self, reading: Reading) -> FixedText:
+        return self._with_resources(self._words(reading).template, reading)
+
+    def listening(self, reading: Reading) -> FixedText:
+        """For an ordinary turn to which no model has a reply."""
+        return FixedText(self._words(reading).listening.of(mood(reading.labels)))
+
+    def help_line(self, reading: Reading) -> FixedText:
+        """Ends every reply while a crisis holds the conversation. With the resources, unless one of the counselor's
+        last lines has a contact of them.
+        """
+        told, rows = self._words(reading), self._help(reading).in_crisis()
+        line = told.held_line(reading.conversation.since_turns or 0)
+        said = [u.text for u in self._conversation.utterances if u.speaker == "counselor"][-_CONTACT_LINES:]
+        if any(row.contact in text for row in rows.rows for text in said):
+            return FixedText(line)
+        return FixedText(f"{line}\n\n{rows.text(told.introduction)}", rows.rows)
+
+    def cut(self, reading: Reading) -> str:
+        """Ends a reply that broke off within a sentence."""
+        return words(reading.language, self._table.words).cut
+
+    def contacts(self, reading: Reading) -> list[str]:
+        """Texts with the contacts that a reply may name: of the seeker's place, whatever the topic."""
+        return [row.line for row in self._help(reading).rows]
+
+    def _words(self, reading: Reading) -> Words:
+        return words(self.other_language or reading.language, self._table.words)
+
+    def _help(self, reading: Reading) -> Help:
+        spoken = (self.other_language,) if self.other_language else ()
+        return find(self._table.resources, self._locale, *spoken, reading.language)
+
+    def _with_resources(self, text: str, reading: Reading) -> FixedText:
+        rows = self._help(reading).in_crisis(emergency_first=reading.kind == "under_way")
+        return FixedText(f"{text}\n\n{rows.text(self._words(reading).introduction)}", rows.rows)
