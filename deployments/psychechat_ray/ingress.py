@@ -1,7 +1,9 @@
 """Ingress deployment: the API and the pipeline; engines are called by handle."""
 
 import asyncio
+import logging
 from collections.abc import Mapping
+from datetime import date
 from typing import Any
 
 from fastapi import FastAPI
@@ -12,11 +14,13 @@ from psychechat import prompts
 from psychechat.api.app import create_app
 from psychechat.api.http.auth import Keyring
 from psychechat.config import Settings
+from psychechat.help import languages, resources
 from psychechat.memory.backends import change_keys, open_memory
 from psychechat.pipeline.services import Pipeline
 from psychechat.policy import Policy
 from psychechat.safety import crisis, phrases
 from psychechat.safety.output_guard import Guard
+from psychechat.safety.replies import broken_text, contacts, crisis_reply
 from psychechat.safety.webhook import WebhookEscalations
 from psychechat.telemetry import Metrics
 from psychechat_ray.metrics import RayMetricsExporter
@@ -25,6 +29,8 @@ from psychechat_ray.periodic import Periodic
 from psychechat_ray.remote import RemoteClassifier, RemoteGenerator
 from psychechat_ray.replica_counts import RUNNING, Peers
 from psychechat_ray.replicas import freeze_heap, start_telemetry
+
+logger = logging.getLogger(__name__)
 
 Handle = DeploymentHandle[Any]
 
@@ -62,7 +68,10 @@ class Ingress:
             tracer=tracer,
             weights=weights_version(settings),
         )
-        phrases.warm()  # seconds, which no message should wait for
+        for load in (phrases.warm, languages.warm, contacts.warm, crisis_reply.warm, broken_text.warm):
+            load()  # seconds in all, which no message should wait for
+        if told := resources.notice(settings.policy.crisis.resources, date.today()):
+            logger.warning(told)
         freeze_heap()
 
     def reconfigure(self, user_config: dict[str, Any]) -> None:
