@@ -54,6 +54,9 @@ class StageFile(_Part):
     ] = 1
     """Only for `reply`: a client's bound in tokens, thinking included, from which on it thinks; below it there would be
     no room for the reply. Packs of before call it `min_reply_tokens` or `least_tokens`."""
+    note_characters: Annotated[int, Field(gt=0)] | None = None
+    """Bound on each string of this stage's answer but the reply, instead of the pack's: so many, with the keys around
+    them, should fit into `max_tokens` even at a token a character, else an answer that runs on fails its stage."""
     messages: list[Literal["history"] | MessageTemplate]
     """Prompt in order; `history` stands for the conversation as user and assistant messages."""
     each: Literal["reaction"] | None = None
@@ -134,7 +137,11 @@ class Pack:
         else:
             response = self.response_characters(widened)
             schema = answers.schema(
-                name, self.language, note=self.file.note_characters, response=response, reaction=reaction
+                name,
+                self.language,
+                note=self.file.stages[name].note_characters or self.file.note_characters,
+                response=response,
+                reaction=reaction,
             )
         return Stage(name, self.file.stages[name].thinks, schema)
 
