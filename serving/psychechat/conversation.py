@@ -172,6 +172,8 @@ class Reading:
     """Of the gravest of the phrases, an indicator's among them; None: there is none in the message."""
     kind: Kind | None = None
     """What the crisis is about, by its phrases; None where they do not tell."""
+    found: Severity | None = None
+    """What was found before the turn began, if anything was: the risk is no less."""
     memory: EmotionMemory | None = None
     """Memory of the previous turn; None at a conversation's first turn, or where it was lost."""
     assessment: Assessment | None = None
@@ -185,8 +187,12 @@ class Reading:
 
     @property
     def severity(self) -> Severity | None:
-        """Severity by the classifier and the answered question, raised to a crisis by an alarm. None: unknown risk."""
+        """Severity by the classifier and the answered question, raised to a crisis by an alarm, and to what was found
+        before. None: unknown risk.
+        """
         levels = [reading.severity(self.thresholds.risk) for reading in self._assessments]
+        if self.found is not None:
+            levels.append(self.found)
         if self.alarm:
             levels.append(max(self.phrase_severity or CRISIS, CRISIS))
         if self.answer is not None and (levels or self.answer >= CRISIS):

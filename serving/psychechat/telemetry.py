@@ -39,6 +39,10 @@ FallbackCause = Literal[
 """
 Words = Literal["crisis", "unknown_risk", "held", "listening"]
 """Which fixed words these are."""
+LeftOut = Literal["tool", "part", "role", "reply", "character"]
+"""What messages hold that no counselor can read."""
+SecondLook = Literal["phrase", "crisis", "calm", "unread", "silent"]
+"""What a request that breaks a rule was found to be. `crisis`: by the classifier; `silent`: no word of a seeker's."""
 RISK = (*(severity.label for severity in Severity), "unknown")
 EMOTIONS = tuple(label.name() for label in LABELS)
 
@@ -76,6 +80,12 @@ class Metrics:
         )
         self.crises_refused = self._counter(
             "crisis_turns_refused", "Crisis turns that ended in an error instead of a reply. Stays 0"
+        )
+        self.second_looks = self._counter(
+            "second_looks", "Requests that break a rule, by what their words are", result=get_args(SecondLook)
+        )
+        self.left_out = self._counter(
+            "left_out", "Messages by what no counselor can read of them", what=get_args(LeftOut)
         )
         self.escalations = self._counter(
             "escalations",

@@ -8,6 +8,7 @@ from typing import Any
 from psychechat.conversation import Conversation, Reply, ReplyModeration
 from psychechat.engines.base import Usage
 from psychechat.pipeline.router import Requested
+from psychechat.risk import Severity
 from psychechat.safety.reply_moderation import Judging
 
 
@@ -33,6 +34,8 @@ class TurnRequest:
     """Client's timeout; the policy's limit applies as well."""
     moderation: Judging | None = None
     """None: the reply is not moderated."""
+    found: Severity | None = None
+    """Crisis that was found in a request which breaks a rule: that it is answered at all is for this."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,7 +37,7 @@ class TurnState:
 
     def __init__(self, request: TurnRequest, policy: Policy, default_language: Language) -> None:
         self.request, self.policy = request, policy
-        blank = Reading(language.choose(request.conversation, default_language), policy.thresholds)
+        blank = Reading(language.choose(request.conversation, default_language), policy.thresholds, found=request.found)
         self.reading = crisis.read(blank, request.conversation.newest, policy.crisis.backstop)
         self.fixed = FixedReplies(policy.crisis, request.conversation, request.locale)
         self.session = request.session
@@ -79,8 +79,8 @@ class TurnState:
 
         Then fixed words replace an error, no model's words are streamed, and the client's sampling is ignored.
         """
-        if self.reading.alarm or self.held or not self.past_door:
-            return self.reading.alarm or self.held
+        if self.reading.in_crisis or self.held or not self.past_door:
+            return self.reading.in_crisis or self.held
         return self.decision is None or self.decision.crisis or self.reading.severity is None
 
     @cached_property

@@ -178,7 +178,7 @@ class _Turn:
     async def _classification_permit(self, passages: Sequence[str]) -> Permit:
         """Permit to pass the door. An alarm is never queued; a key beyond its quota goes behind all others."""
         beyond = self._pipeline.quotas.exceeded(self._request.tenant)
-        rank = Rank.CRISIS if self._state.reading.alarm else Rank.BULK if beyond else Rank.ORDINARY
+        rank = Rank.CRISIS if self._state.reading.in_crisis else Rank.BULK if beyond else Rank.ORDINARY
         with self._meter.timed("queue"):
             permit = await self._pipeline.admission.classification.acquire(rank, sum(map(estimate_tokens, passages)))
         self._state.past_door = True
@@ -269,7 +269,7 @@ class _Turn:
             request_id=request.request_id,
             session_id=f"{request.tenant}:{session}",
             tenant_salt=request.tenant,
-            priority=_URGENT if self._state.reading.alarm else _NORMAL,
+            priority=_URGENT if self._state.reading.in_crisis else _NORMAL,
             deadline=self._deadline,
             trace=tracing.headers(),
         )
@@ -277,7 +277,7 @@ class _Turn:
     @property
     def _reading_seconds(self) -> float:
         seconds = self._limits.classify_seconds
-        return min(_ALARMED_SECONDS, seconds) if self._state.reading.alarm else seconds
+        return min(_ALARMED_SECONDS, seconds) if self._state.reading.in_crisis else seconds
 
 
 _NORMAL, _URGENT = 0, -1

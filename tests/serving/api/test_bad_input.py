@@ -42,9 +42,8 @@ def assert_error(response: httpx.Response, status: int, *, param: str | None = N
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"{", b"[]", b"null", b'"text"', b"\xff\xfe", b'{"model": "psychechat", "messages": "\xff"}', b"NaN",
-     b'{"model": "psychechat", "messages": [{"role": "user", "content": "\\ud800"}]}', b"[" * 10_000],
-)  # fmt: skip
+    [b"", b"{", b"[]", b"null", b'"text"', b"\xff\xfe", b"NaN", b"[" * 10_000, b'{"n": ' + b"9" * 5_000 + b"}"],
+)
 def test_a_body_that_is_no_json_object(served: Any, content: bytes) -> None:
     assert "JSON" in assert_error(post(served, content=content), 400)
 
@@ -55,8 +54,11 @@ def test_a_body_that_is_no_json_object(served: Any, content: bytes) -> None:
         ({"messages": []}, "messages"),
         ({"messages": None}, "messages"),
         ({"messages": "hello"}, "messages"),
-        ({"messages": [HELLO, {"role": "assistant", "content": "x"}]}, "messages[1].role"),
+        ({"messages": [{"role": "assistant", "content": "x"}]}, "messages[0].role"),
         ({"messages": [{"role": "tool", "content": "x"}]}, "messages[0].role"),
+        ({"messages": [{"role": "system", "content": "x"}, {"role": "critic"}]}, "messages[1].role"),
+        ({"messages": [HELLO, {"role": "critic", "content": "x"}]}, "messages[1].role"),
+        ({"messages": [{"role": "user", "content": "\ud83d"}]}, "messages[0].content"),
         ({"messages": [{"content": "x"}]}, "messages[0].role"),
         ({"messages": [{"role": "user"}]}, "messages[0].content"),
         ({"messages": [{"role": "user", "content": None}]}, "messages[0].content"),
@@ -117,7 +119,6 @@ def test_a_wrong_field_is_named(served: Any, change: dict[str, Any], param: str)
         ({"modalities": ["text", "audio"]}, "modalities"),
         ({"store": True}, "store"),
         ({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}]}, "messages"),
-        ({"messages": [{"role": "assistant", "content": "", "tool_calls": [{}]}, HELLO]}, "messages"),
     ],
 )
 def test_what_a_counselor_cannot_honour_is_refused_by_name(served: Any, change: dict[str, Any], param: str) -> None:
@@ -151,6 +152,15 @@ def test_a_bound_of_any_size_is_answered(served: Any, bound: int) -> None:
     [choice] = post(served, body).json()["choices"]
     assert choice["message"]["content"]
     assert choice["finish_reason"] == ("length" if bound < 40 else "stop")
+
+
+def test_a_body_of_another_type_is_not_read(served: Any) -> None:
+    content = json.dumps({"model": "psychechat", "messages": [URGENT]}).encode()
+    for kind in ("text/plain", "application/x-www-form-urlencoded", "application/jsonp", ""):
+        message = assert_error(post(served, content=content, headers={"content-type": kind}), 415)
+        assert "application/json" in message
+    for kind in ("Application/JSON; charset=utf-8", "application/vnd.api+json"):
+        assert post(served, content=content, headers={"content-type": kind}).status_code == 200
 
 
 def test_an_unknown_model_is_not_found(served: Any) -> None:

@@ -1,18 +1,15 @@
 """Validation of a chat request and its headers into a TurnRequest, or an error that names the field."""
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import inf, isnan, nan
+from math import inf
 
-from psychechat.api.chat.protocol import MAX_CHOICES, MAX_STOP, MODELS, ChatMessage, ChatRequest
-from psychechat.api.http.limits import MAX_SESSION, check_length, is_session
-from psychechat.conversation import Conversation, Utterance
+from psychechat.api.chat.history import conversation
+from psychechat.api.chat.protocol import MAX_CHOICES, MAX_STOP, MODELS, ChatRequest
+from psychechat.api.http.limits import MAX_SESSION, is_session
 from psychechat.errors import InvalidRequest, UnknownModel, UnsupportedParameter
 from psychechat.pipeline.request import TurnRequest
 from psychechat.pipeline.services import Pipeline
-from psychechat.policy import Limits, Policy
-from psychechat.safety import crisis
 from psychechat.safety.reply_moderation import Judging
 
 
@@ -28,40 +25,8 @@ class Caller:
     """`x-request-timeout`: seconds that the client will wait, not yet parsed."""
 
 
-async def turn_request(body: ChatRequest, pipeline: Pipeline, caller: Caller) -> TurnRequest:
-    """TurnRequest of the body. Raises UnknownModel, UnsupportedParameter or InvalidRequest.
-
-    An invalid request whose newest message raises the alarm is not refused: that message alone is answered.
-    """
-    policy = pipeline.policy
-    try:
-        return _turn_request(body, policy.limits, caller)
-    except InvalidRequest:
-        alarming = await _alarming(body.messages, policy)
-        if alarming is None:
-            raise
-        return TurnRequest(
-            Conversation((Utterance("seeker", alarming),)),
-            "auto",
-            caller.request_id,
-            seconds=inf if isnan(seconds := _number(caller.timeout)) else seconds,
-            tenant=caller.tenant,
-            session=_session(body, caller),
-            end_user=body.safety_identifier or body.user,
-            locale=(body.metadata or {}).get("locale"),
-            moderation=_moderation(body),
-        )
-
-
-async def _alarming(messages: Sequence[ChatMessage], policy: Policy) -> str | None:
-    """Part, of allowed length, of what the seeker said since the last reply that holds a phrase of the backstop."""
-    spoken = (message for message in reversed(messages) if message.content.strip())
-    since = itertools.takewhile(lambda message: message.role != "assistant", spoken)
-    newest = "\n".join(reversed([message.content for message in since if message.role == "user"]))
-    return await crisis.alarming_part(newest, policy.crisis.backstop, policy.limits.message_characters)
-
-
-def _turn_request(body: ChatRequest, limits: Limits, caller: Caller) -> TurnRequest:
+def turn_request(body: ChatRequest, pipeline: Pipeline, caller: Caller) -> TurnRequest:
+    """TurnRequest of the body. Raises UnknownModel, UnsupportedParameter or InvalidRequest, which name the field."""
     if body.model not in MODELS:
         raise UnknownModel(", ".join(MODELS))
     _check_names(body, caller)
@@ -81,27 +46,24 @@ def _turn_request(body: ChatRequest, limits: Limits, caller: Caller) -> TurnRequ
         "seed": body.seed,
         "logprobs": _alternatives(body),
     }
+    seconds, choices = _seconds(caller.timeout), _choices(body)
+    said, left_out = conversation(body.messages, pipeline.policy.limits)
+    for what, messages in left_out.items():
+        pipeline.metrics.left_out.labels(what).inc(messages)
     return TurnRequest(
-        conversation=_conversation(body.messages, limits),
+        conversation=said,
         requested=requested,
         request_id=caller.request_id,
-        seconds=_seconds(caller.timeout),
+        seconds=seconds,
         sampling={name: value for name, value in asked.items() if value is not None},
-        choices=_choices(body),
+        choices=choices,
         think=body.thinks,
         tenant=caller.tenant,
-        session=_session(body, caller),
+        session=body.prompt_cache_key or caller.session,
         end_user=body.safety_identifier or body.user,
         locale=(body.metadata or {}).get("locale"),
         moderation=_moderation(body),
     )
-
-
-def _session(body: ChatRequest, caller: Caller) -> str | None:
-    """Session id of the request: `prompt_cache_key`, else `x-session-id`, if valid."""
-    if body.prompt_cache_key is not None and is_session(body.prompt_cache_key):
-        return body.prompt_cache_key
-    return caller.session if _is_header(caller.session) else None
 
 
 def _is_header(name: str | None) -> bool:
@@ -154,48 +116,11 @@ def _moderation(body: ChatRequest) -> Judging | None:
 
 
 def _seconds(timeout: str | None) -> float:
-    seconds = _number(timeout)
-    if isnan(seconds):
+    """Seconds in the header; infinite without one."""
+    try:
+        seconds = inf if timeout is None else float(timeout)
+    except ValueError:
+        seconds = 0.0
+    if timeout is not None and not 0 < seconds < inf:
         raise InvalidRequest("'x-request-timeout' must be a number of seconds above 0.", param="x-request-timeout")
     return seconds
-
-
-def _number(timeout: str | None) -> float:
-    """Seconds in the header: infinite without one, NaN if it is invalid."""
-    if timeout is None:
-        return inf
-    try:
-        seconds = float(timeout)
-    except ValueError:
-        return nan
-    return seconds if 0 < seconds < inf else nan
-
-
-def _conversation(messages: list[ChatMessage], limits: Limits) -> Conversation:
-    if len(messages) > limits.messages:
-        raise InvalidRequest(f"'messages' holds more than {limits.messages} messages.", param="messages")
-    for index, message in enumerate(messages):
-        check_length(f"messages[{index}].content", message.content, limits)
-    # Operators may put their notes last; what counts is who spoke last.
-    spoken = [index for index, message in enumerate(messages) if message.role in ("user", "assistant")]
-    last = spoken[-1] if spoken else len(messages) - 1
-    if messages[last].role != "user":
-        why = "The last message must be the seeker's: give it the role 'user'."
-        raise InvalidRequest(why, param=f"messages[{last}].role")
-    if not messages[last].content.strip():
-        raise InvalidRequest("The seeker's last message is empty.", param=f"messages[{last}].content")
-    notes = tuple(m.content for m in messages if m.role in ("system", "developer") and m.content.strip())
-    if sum(map(len, notes)) > limits.operator_characters:
-        raise InvalidRequest(
-            f"System and developer messages may hold {limits.operator_characters} characters in all.",
-            param="messages",
-            code="string_above_max_length",
-        )
-    utterances = tuple(
-        Utterance("seeker" if m.role == "user" else "counselor", m.content)
-        for m in messages
-        if m.role in ("user", "assistant") and m.content.strip()
-    )
-    conversation = Conversation(utterances, notes)
-    check_length("messages", conversation.newest, limits)
-    return conversation

@@ -3,8 +3,9 @@
 https://platform.openai.com/docs/api-reference/chat/create
 """
 
+from dataclasses import dataclass
 from itertools import islice
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, NoReturn
 
 from pydantic import (
     BaseModel,
@@ -13,19 +14,24 @@ from pydantic import (
     Field,
     JsonValue,
     ValidationInfo,
-    WithJsonSchema,
     field_validator,
     model_validator,
 )
 from pydantic.config import JsonDict
+from pydantic.json_schema import SkipJsonSchema
 
 from psychechat.api.http.limits import MAX_SESSION
-from psychechat.api.http.wire import TextPart, Wire
+from psychechat.api.http.wire import ContentPart, Wire
 from psychechat.errors import UnsupportedParameter
 from psychechat.pipeline.router import Requested
 from psychechat.policy import MOST_MESSAGES
 
 MODELS: dict[str, Requested] = {"psychechat": "auto", "psychechat-agent": "agent", "psychechat-llm": "llm"}
+
+NOTES = ("system", "developer")
+SPOKEN = (*NOTES, "user", "assistant")
+TOOLS = ("tool", "function")
+"""Roles of messages, as OpenAI names them: the operator's, those that are read, and those of what a counselor lacks."""
 
 # Parameters of OpenAI's API that a counselor cannot honour, with the reason. Neutral values pass.
 _UNSUPPORTED = {
@@ -100,37 +106,60 @@ class ChatModeration(Wire):
         return self.policy is not None and self.policy.output is not None and self.policy.output.mode == "block"
 
 
+@dataclass(frozen=True, slots=True)
+class Said:
+    """Content of a message: its words, and how many parts have none."""
+
+    text: str
+    wordless: int = 0
+
+
 class ChatMessage(BaseModel):
     """A message as clients send it back, with whatever else a reply of ours held."""
 
     model_config = ConfigDict(extra="ignore")
 
-    role: Literal["system", "developer", "user", "assistant"]
-    content: str
-    tool_calls: Annotated[Any, WithJsonSchema({"type": ["array", "null"], "maxItems": 0})] = None
-    """Refused if there are any."""
+    role: Annotated[str, Field(json_schema_extra={"enum": [*SPOKEN, *TOOLS]})]
+    """`history` says what becomes of messages of tools and of other roles."""
+    content: Said
+    tool_calls: Annotated[Any, SkipJsonSchema()] = None
+    """Of a counselor, who has no tools: left out, and counted."""
 
-    @field_validator("content", mode="before", json_schema_input_type=str | list[TextPart] | None)
+    @model_validator(mode="before")
     @classmethod
-    def _joined(cls, content: object, info: ValidationInfo) -> object:
-        if content is None and info.data.get("role") == "assistant":
-            return ""  # as OpenAI's own replies have it beside a refusal
-        if not isinstance(content, list):
-            return content
-        for part in content:
-            if not isinstance(part, dict) or not isinstance(part.get("type"), str):
-                raise ValueError("must be a string or a list of text parts")
-            if part["type"] != "text":
-                raise UnsupportedParameter("messages", "content parts must be of type 'text'")
-            if not isinstance(part.get("text"), str):
-                raise ValueError("a text part needs a 'text' that is a string")
-        return "\n".join(part["text"] for part in content)
+    def _unread(cls, message: object) -> object:
+        """The message as it is, if it is a speaker's or a note; of others nothing is read but the role."""
+        role = message.get("role") if isinstance(message, dict) else None
+        return {"role": role, "content": ""} if isinstance(role, str) and role not in SPOKEN else message
 
-    @model_validator(mode="after")
-    def _no_tools(self) -> Self:
-        if self.tool_calls:
-            raise UnsupportedParameter("messages", "a counselor calls no tools")
-        return self
+    @field_validator("content", mode="before", json_schema_input_type=str | list[ContentPart] | None)
+    @classmethod
+    def _read(cls, content: object, info: ValidationInfo) -> object:
+        if content is None and info.data.get("role") == "assistant":
+            return Said("")  # as OpenAI's own replies have it beside a refusal or calls of tools
+        if isinstance(content, str):
+            return Said(content)
+        if not isinstance(content, list):
+            _refuse("must be a string or a list of parts")
+        texts = [_words(part) for part in content]
+        heard = [text for text in texts if text is not None]
+        return Said("\n".join(heard), len(texts) - len(heard))
+
+
+def _words(part: object) -> str | None:
+    """Text of a part of any type that has one; None for an image, a sound or a file."""
+    if not isinstance(part, dict) or not isinstance(part.get("type"), str):
+        _refuse("must be a string or a list of parts, each with its 'type'")
+    text = part.get("refusal" if part["type"] == "refusal" else "text")
+    if isinstance(text, str):
+        return text
+    if part["type"] == "text":
+        _refuse("a text part needs a 'text' that is a string")
+    return None
+
+
+def _refuse(why: str) -> NoReturn:
+    raise ValueError(why)
 
 
 _Messages = Annotated[list[ChatMessage], FailFast(), Field(min_length=1)]

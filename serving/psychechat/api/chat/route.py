@@ -14,22 +14,34 @@ from psychechat.api.chat import moderation
 from psychechat.api.chat.intake import Caller, turn_request
 from psychechat.api.chat.protocol import ChatRequest
 from psychechat.api.chat.rendering import Chunks, Heading, completion
+from psychechat.api.chat.rescue import rescue
 from psychechat.api.http.auth import tenant
-from psychechat.api.http.disconnect import CLIENT_LEFT, before_leaving, end
+from psychechat.api.http.disconnect import CLIENT_LEFT, before_leaving, end, unless_left
 from psychechat.api.http.errors import broken_off
-from psychechat.api.http.json_route import StrictJSONRoute
+from psychechat.api.http.json_route import JSONRequest, JSONRoute, Refusal
 from psychechat.api.http.middleware import request_id
 from psychechat.api.http.openapi import READ, answers, streamed
 from psychechat.api.http.responses import KEEP_ALIVE, JSONBytes
 from psychechat.api.http.schemas import ChatCompletion, ChatCompletionChunk, TurnModeration
 from psychechat.conversation import ReplyDelta
+from psychechat.errors import ContextLengthExceeded
 from psychechat.pipeline.request import Outcome, TurnRequest
 from psychechat.pipeline.services import Pipeline
 from psychechat.pipeline.turn import run_turn
 
 
 def router(pipeline: Pipeline) -> APIRouter:
-    routes = APIRouter(route_class=StrictJSONRoute)
+    class ChatRoute(JSONRoute):
+        async def refused(self, request: JSONRequest, refusal: Refusal) -> Response:
+            if isinstance(refusal, ContextLengthExceeded):
+                raise refusal  # the turn was read
+            body = await request.made_out()
+            rescued = await unless_left(request, rescue(body, pipeline, _caller(request)))
+            if rescued is None:
+                raise refusal
+            return await _answer(pipeline, *rescued, request)
+
+    routes = APIRouter(route_class=ChatRoute)
 
     @routes.post(
         "/v1/chat/completions",
@@ -40,34 +52,38 @@ def router(pipeline: Pipeline) -> APIRouter:
         ),
     )
     async def chat(body: ChatRequest, request: Request) -> Response:
-        headers = request.headers
-        caller = Caller(
-            request_id(request), tenant(request), headers.get("x-session-id"), headers.get("x-request-timeout")
-        )
-        asked = await turn_request(body, pipeline, caller)
-        running = _Running(pipeline, asked)
-        heading = Heading(
-            f"chatcmpl-{secrets.token_hex(12)}",
-            int(time.time()),
-            body.model,
-            pipeline.fingerprint,
-            None if body.service_tier is None else "default",
-        )
-        if not body.stream:
-            outcome = await running.whole(request)
-            if outcome is None:
-                return Response(status_code=CLIENT_LEFT)
-            return JSONBytes(completion(outcome, running.reasoning, heading, running.moderation(outcome)))
-
-        keep_alive = pipeline.policy.limits.keep_alive_seconds
-        # A failure before the first delta is still an ordinary error with its own status.
-        if not await running.first_sign(request, keep_alive):
-            return Response(status_code=CLIENT_LEFT)
-        usage = body.stream_options is not None and body.stream_options.include_usage
-        chunks = Chunks(heading, include_usage=usage)
-        return _Stream(running, chunks, keep_alive)
+        return await _answer(pipeline, body, turn_request(body, pipeline, _caller(request)), request)
 
     return routes
+
+
+def _caller(request: Request) -> Caller:
+    headers = request.headers
+    return Caller(request_id(request), tenant(request), headers.get("x-session-id"), headers.get("x-request-timeout"))
+
+
+async def _answer(pipeline: Pipeline, body: ChatRequest, asked: TurnRequest, request: Request) -> Response:
+    running = _Running(pipeline, asked)
+    heading = Heading(
+        f"chatcmpl-{secrets.token_hex(12)}",
+        int(time.time()),
+        body.model,
+        pipeline.fingerprint,
+        None if body.service_tier is None else "default",
+    )
+    if not body.stream:
+        outcome = await running.whole(request)
+        if outcome is None:
+            return Response(status_code=CLIENT_LEFT)
+        return JSONBytes(completion(outcome, running.reasoning, heading, running.moderation(outcome)))
+
+    keep_alive = pipeline.policy.limits.keep_alive_seconds
+    # A failure before the first delta is still an ordinary error with its own status.
+    if not await running.first_sign(request, keep_alive):
+        return Response(status_code=CLIENT_LEFT)
+    usage = body.stream_options is not None and body.stream_options.include_usage
+    chunks = Chunks(heading, include_usage=usage)
+    return _Stream(running, chunks, keep_alive)
 
 
 class _Stream(StreamingResponse):

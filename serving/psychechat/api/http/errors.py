@@ -49,9 +49,10 @@ _RESTART_SECONDS = 5
 """Retry-After for a lost engine or memory; the official clients wait as long."""
 
 _HTTP = {
-    400: "The body must be one JSON object in UTF-8, sent with content-type application/json.",
+    400: "The body must be one JSON object.",
     404: "There is nothing at this path.",
     405: "This path does not take this method.",
+    415: "The body must be sent with content-type application/json.",
 }
 _FIELD = re.compile(r"[A-Za-z0-9_]{1,64}")
 

@@ -17,6 +17,7 @@ _WHEN = {
     404: "There is no such model.",
     408: "The body took too long to arrive.",
     413: "The body is too large.",
+    415: "The body was not sent as JSON.",
     429: "The server is at capacity, or the key's quota is used up.",
     500: "A model gave no usable answer.",
     503: "An engine is starting, restarting or gone.",
@@ -29,7 +30,7 @@ _AGAIN = {
 }
 
 
-READ = (400, 401, 408, 413, 429, 503)
+READ = (400, 401, 408, 413, 415, 429, 503)
 """Error statuses of every route that reads a body and calls an engine."""
 
 

@@ -1,6 +1,6 @@
 """Base of request bodies."""
 
-from typing import Literal
+from typing import Literal, NotRequired
 
 from pydantic import BaseModel, ConfigDict, model_validator
 from typing_extensions import TypedDict
@@ -9,6 +9,13 @@ from typing_extensions import TypedDict
 class TextPart(TypedDict):
     type: Literal["text"]
     text: str
+
+
+class ContentPart(TypedDict):
+    """A part of a message: text, or an image, a sound or a file, which nobody here can read."""
+
+    type: str
+    text: NotRequired[str]
 
 
 class Wire(BaseModel):

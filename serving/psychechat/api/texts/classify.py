@@ -11,7 +11,7 @@ from starlette.responses import Response, StreamingResponse
 
 from psychechat.api.http.disconnect import CLIENT_LEFT, unless_left
 from psychechat.api.http.errors import broken_off
-from psychechat.api.http.json_route import StrictJSONRoute
+from psychechat.api.http.json_route import JSONRoute
 from psychechat.api.http.middleware import request_id
 from psychechat.api.http.openapi import READ, answers, streamed
 from psychechat.api.http.responses import DONE, JSONBytes, event
@@ -25,7 +25,7 @@ from psychechat.policy import Policy
 
 
 def router(pipeline: Pipeline) -> APIRouter:
-    routes = APIRouter(route_class=StrictJSONRoute)
+    routes = APIRouter(route_class=JSONRoute)
 
     @routes.post(
         "/v1/classify",

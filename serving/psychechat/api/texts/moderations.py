@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from psychechat.api.http import schemas
 from psychechat.api.http.disconnect import CLIENT_LEFT, unless_left
-from psychechat.api.http.json_route import StrictJSONRoute
+from psychechat.api.http.json_route import JSONRoute
 from psychechat.api.http.openapi import READ, answers
 from psychechat.api.http.responses import JSONBytes
 from psychechat.api.http.schemas import Moderation
@@ -25,7 +25,7 @@ from psychechat.safety import crisis
 
 
 def router(pipeline: Pipeline) -> APIRouter:
-    routes = APIRouter(route_class=StrictJSONRoute)
+    routes = APIRouter(route_class=JSONRoute)
 
     @routes.post(
         "/v1/moderations",
