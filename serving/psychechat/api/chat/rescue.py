@@ -31,6 +31,8 @@ logger = logging.getLogger(__name__)
 
 _END = 32_000
 """Characters that are read at either end of a longer text."""
+_SHARED = 400
+"""Characters that two parts share, so that no sentence is cut in both."""
 
 
 async def rescue(body: object, pipeline: Pipeline, caller: Caller) -> tuple[ChatRequest, TurnRequest] | None:
@@ -88,12 +90,19 @@ async def _look(newest: str, pipeline: Pipeline, caller: Caller) -> _Found:
     if alarming is not None:
         return _Found("phrase", alarming, CRISIS)
     try:
-        return await _read([newest[first : first + most] for first in range(0, len(newest), most)], pipeline, caller)
+        return await _read(list(_parts(newest, most)), pipeline, caller)
     except Overloaded:
         return _Found("unread")
     except Exception as error:
         log_kind(logger, caller.request_id, error, "refused unread")
         return _Found("unread")
+
+
+def _parts(text: str, most: int) -> Iterator[str]:
+    """The text in parts of so many characters, of which each begins a little before the last one ended."""
+    shared = min(_SHARED, most // 2)
+    for first in range(0, max(1, len(text) - shared), most - shared):
+        yield text[first : first + most]
 
 
 async def _read(parts: Sequence[str], pipeline: Pipeline, caller: Caller) -> _Found:
