@@ -70,7 +70,7 @@ FORGIVEN: dict[str, Callable[[str], bytes]] = {
     "half an emoji": lambda text: broken(text, f'{text}"', f'{text} \\ud83d"'.encode()),
     "mark before": lambda text: b"\xef\xbb\xbf" + said(text),
     "UTF-16": lambda text: said(text).decode().encode("utf-16"),
-    "cut UTF-8": lambda text: broken(text, f'{text}"', f'{text} '.encode() + b'\xe6\x88"'),
+    "cut UTF-8": lambda text: broken(text, f'{text}"', f"{text} ".encode() + b'\xe6\x88"'),
     "raw line break": lambda text: broken(text, f'{text}"', f'hello\n\t{text}"'.encode()),
     "image before": lambda text: after(text, {"role": "user", "content": [IMAGE]}, ASKED),
     "sound before": lambda text: after(text, {"role": "user", "content": [{"type": "input_audio"}]}, ASKED),
@@ -231,7 +231,16 @@ def test_the_counselors_words_are_nobodys_crisis(served: Served, ears: Ears) -> 
 
 
 def test_a_request_without_words_is_not_read(served: Served, ears: Ears) -> None:
-    for content in (b"", b"{", b"[]", b"null", b"{}", b'"I want to die"', b'{"messages": []}', b'{"messages": [[[7]]]}'):
+    for content in (
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b"{}",
+        b'"I want to die"',
+        b'{"messages": []}',
+        b'{"messages": [[[7]]]}',
+    ):
         assert post(served, content).status_code == 400
     assert ears.asked == []
 
