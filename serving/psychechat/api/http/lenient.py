@@ -7,8 +7,10 @@ from typing import Any
 import orjson
 from fast_json_repair import repair_json
 
-_HALF = re.compile(r"\\u[dD][89a-fA-F]")
-"""Begins the escape of half a character: of one beyond the first 65,536, in two halves."""
+_HALF = re.compile(
+    r"((?:\\\\|\\u[dD][89abAB][\da-fA-F]{2}\\u[dD][c-fC-F][\da-fA-F]{2})+)|\\u[dD][89a-fA-F][\da-fA-F]{2}"
+)
+"""Escape of half a character, of one beyond the first 65,536, without its other half; in group 1 what looks like it."""
 
 
 def read(body: bytes) -> Any:
@@ -36,17 +38,11 @@ def made_out(body: bytes) -> Any:
 
 def _forgiving(body: bytes) -> Any:
     try:
-        value = json.loads(text := _text(body), strict=False)
-        return _whole(value) if _HALF.search(text) else value
+        text = _HALF.sub(lambda found: found[1] or "\N{REPLACEMENT CHARACTER}", _text(body))
+        return json.loads(text, strict=False)
     except (ValueError, RecursionError):
         raise json.JSONDecodeError("no JSON", "", 0) from None
 
 
 def _text(body: bytes) -> str:
     return body.decode(json.detect_encoding(body), "replace")
-
-
-def _whole(value: Any) -> Any:
-    """The value with U+FFFD for each half of a character. UTF-16 joins halves that belong together."""
-    text = json.dumps(value, ensure_ascii=False).encode("utf-16-le", "surrogatepass")
-    return json.loads(text.decode("utf-16-le", "replace"))
