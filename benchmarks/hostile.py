@@ -113,6 +113,18 @@ _DEAR: tuple[tuple[str, bytes], ...] = (
     _dear(_CLASSIFY, input=["a"] * 240_000),
 )
 """Each of these once held a server up for seconds, or might have."""
+_BROKEN: tuple[tuple[str, bytes], ...] = (
+    _dear(_CHAT, messages=_said("k1ll s.e.l.f " * 2_400), n=200),
+    _dear(_CHAT, messages=_said("I went for a walk. " * 50_000), temperature=9),
+    _dear(_CHAT, messages=_said("I went for a walk. " * 1_600, 30), tools=[{}]),
+    (_CHAT, _dear(_CHAT, messages=_said("I went for a walk. " * 1_600, 30))[1][:-1] + b",}"),
+    (_CHAT, b"\xef\xbb\xbf" + _dear(_CHAT, messages=[[]] * 300_000)[1]),
+    *(
+        (_CHAT, b'{"messages":"' + piece * (900_000 // len(piece)))
+        for piece in (b"\\", b"\\ud83d", b'",', b'":', b"[{")
+    ),
+)
+"""These are read twice: leniently, and once more before they are refused."""
 _AT_ONCE = 8
 MOST_HEALTH_SECONDS = 1.0
 """That `/health` may ever take, on a machine whose cores are shared with the attacker."""
@@ -217,7 +229,7 @@ async def one(client: httpx.AsyncClient, found: Found, chance: random.Random) ->
             content = json.dumps(VALID[path]).encode()
         case "dear":
             kind, method = "dear body", "POST"
-            path, content = chance.choice(_DEAR)
+            path, content = chance.choice([*_DEAR, *_BROKEN])
         case _:
             kind, path = "path or method", chance.choice([*_PATHS, *VALID])
             method, content = chance.choice(["GET", "PUT", "DELETE", "PATCH", "OPTIONS", "HEAD", "POST"]), b"{}"

@@ -169,6 +169,7 @@ TRAFFIC = dashboard(
     graph(
         "Requests by route and status", "reqps", (rate("http_requests_total", "route, status"), "{{route}} {{status}}")
     ),
+    graph("Messages with something left out", "reqps", (rate("left_out_total", "what"), "{{what}}")),
     graph("Healthy replicas", "short", (HEALTHY, "{{deployment}}")),
 )
 
@@ -184,6 +185,13 @@ SAFETY = dashboard(
     graph("Turns by conversation", "reqps", (rate("conversation_turns_total", "state"), "{{state}}"), stacked=True),
     graph(
         "Crisis turns by what noticed them", "reqps", (rate("crisis_turns_total", "source"), "{{source}}"), stacked=True
+    ),
+    graph(
+        "Requests that break a rule",
+        "reqps",
+        (rate("second_looks_total", "result"), "{{result}}"),
+        about="By what their words are. A phrase and a crisis are answered; who is unread was refused unread.",
+        stacked=True,
     ),
     graph("Crisis events", "reqps", (rate("escalations_total", "result"), "{{result}}")),
     graph("Without the classifier", "reqps", (rate("classifier_failures_total", "cause"), "{{cause}}"), stacked=True),

@@ -60,7 +60,9 @@ def test_one_conversation_has_one_key(messages: list[Any], left_out: dict[str, i
 
 @pytest.mark.parametrize("text", ["x", "一", " "])
 def test_a_part_that_holds_text_is_kept(text: str) -> None:
-    parts = [{"type": kind, "text": text, "image_url": {}} for kind in ("text", "input_text", "output_text", "thought")]
+    parts: list[Any] = [
+        {"type": kind, "text": text, "image_url": {}} for kind in ("text", "input_text", "output_text", "thought")
+    ]
     said, left_out = heard([{"role": "user", "content": parts}, ASKED, NEWEST])
     assert left_out == {}
     assert not text.strip() or said.utterances[0].text == "\n".join([text] * 4)
