@@ -1193,6 +1193,18 @@ async def test_a_full_door_refuses_what_nobody_has_read_and_no_alarm() -> None:
     assert world.count("risk_turns", level="unknown") == 0
 
 
+async def test_what_was_found_before_the_turn_is_a_crisis_whatever_is_read_in_it() -> None:
+    """At a full door, with a key beyond its quota, and where the classifier reads less in the conversation."""
+    world = World(policy=BUSY | {"quota": {"turns_per_minute": 1}})
+    await world.turn("I went for a walk")
+    with await world.pipeline.admission.classification.acquire(Rank.ORDINARY, 10**9):
+        reply = (await world.turn("I went for a walk", found=Severity.BEHAVIOR)).reply
+    assert (reply.decision.reason, reply.reading.severity) == ("crisis", Severity.BEHAVIOR)
+    assert [turn.severity for turn in world.told] == [Severity.BEHAVIOR]
+    assert world.count("crisis_turns", source="classifier") == 1
+    assert world.count("crisis_turns_refused") == 0
+
+
 async def test_a_key_beyond_its_quota_waits_at_the_door_behind_all_others() -> None:
     """And gives up its place to them; its alarming messages are read all the same."""
     spent = {"quotas": {"greedy": {"turns_per_minute": 1}}}
