@@ -35,7 +35,7 @@ def test_the_longest_answer_fits(language: Language, name: StageName) -> None:
     pack = prompts.load(language)
     for stage in pack.stages(name):
         assert stage.schema is not None
-        strings = list(_strings(stage.schema, stage.schema.get("$defs", {})))  # type: ignore[call-overload]
+        strings = list(_strings(stage.schema, stage.schema.get("$defs", {})))
         assert strings
         tokens = sum(strings) * _TOKENS_A_CHARACTER[language] + _TOKENS_A_KEY * len(strings)
         assert tokens <= pack.sampling(name).max_tokens

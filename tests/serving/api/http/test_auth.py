@@ -76,8 +76,10 @@ def test_the_official_client_says_that_the_key_is_wrong(guarded: Any) -> None:
 
 
 def test_an_unreadable_body_without_a_key_is_not_read(guarded: Any) -> None:
-    assert guarded.http.post("/v1/chat/completions", content=b"{").status_code == 401
-    assert guarded.http.post("/v1/chat/completions", content=b"{", headers=bearer(KEYS["ward"])).status_code == 400
+    kind = {"content-type": "application/json"}
+    assert guarded.http.post("/v1/chat/completions", content=b"{", headers=kind).status_code == 401
+    headers = kind | bearer(KEYS["ward"])
+    assert guarded.http.post("/v1/chat/completions", content=b"{", headers=headers).status_code == 400
 
 
 def test_a_key_names_a_tenant_and_tenants_do_not_meet(guarded: Any) -> None:

@@ -2,7 +2,6 @@
 
 import json
 import random
-import time
 
 import orjson
 import pytest
@@ -76,7 +75,6 @@ def test_no_bytes_break_it() -> None:
 _SIZE = 1_000_000
 
 
-@pytest.mark.clock
 @pytest.mark.parametrize(
     "body",
     [
@@ -91,7 +89,7 @@ _SIZE = 1_000_000
     ],
     ids=lambda body: repr(body[:16]),
 )
-def test_a_hostile_body_takes_no_longer_than_its_length(body: bytes) -> None:
-    begun = time.process_time()
-    made_out(body)
-    assert time.process_time() - begun < 1.0
+def test_a_hostile_body_breaks_nothing(body: bytes) -> None:
+    """What it costs is measured by `benchmarks.hostile`."""
+    value = made_out(body)
+    assert value is None or isinstance(value, dict | list)
