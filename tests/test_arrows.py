@@ -42,6 +42,7 @@ VENDORS = {
     "opencc": ("psychechat.safety.phrases.folding",),
     "rjieba": ("psychechat.safety.phrases.standing",),
     "py3langid": ("psychechat.help.languages",),
+    "sentencex": ("psychechat.engines.sentences",),
     "jinja2": ("psychechat.prompts.pack",),
     "opentelemetry": ("psychechat.tracing",),
     "prometheus_client": ("psychechat.telemetry", "psychechat.api.probes", "psychechat_ray.metrics"),

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from itertools import takewhile
+from itertools import chain, takewhile
 from math import isfinite
 from typing import Literal
 
@@ -50,23 +50,40 @@ class Conversation:
 class Assessment:
     """Classifier's answer for one utterance: calibrated probabilities, before any threshold.
 
-    `groups` maps each emotion group to its (absent, low, mid, high); `risk` maps each severity to its probability.
+    `groups` maps each emotion group to its (absent, low, mid, high), for the utterance as a whole. Its risk is read of
+    the whole and of each of its sentences; `risk` maps each severity to its probability in the reading that is the
+    worst by P(ideation or worse).
     """
 
     groups: Mapping[Group, tuple[float, float, float, float]]
     risk: Mapping[Severity, float]
+    other_risks: tuple[Mapping[Severity, float], ...] = ()
+    """The readings that are the worst by another severity, where that is not the same one."""
 
     @property
     def is_finite(self) -> bool:
         """Whether all probabilities are. A NaN would fail every comparison with a threshold, and so read as no risk."""
-        shares = [share for columns in self.groups.values() for share in columns] + list(self.risk.values())
-        return all(map(isfinite, shares))
+        columns = chain(self.groups.values(), (risk.values() for risk in self._risks))
+        return all(map(isfinite, chain.from_iterable(columns)))
 
     def emotions(self, threshold: float) -> list[Emotion]:
         return decode(self.groups, threshold)
 
     def severity(self, thresholds: Mapping[Severity, float]) -> Severity:
-        return level(self.risk, thresholds)
+        """The worst of the whole and its sentences."""
+        return max(level(risk, thresholds) for risk in self._risks)
+
+    def decided_by(self, thresholds: Mapping[Severity, float]) -> Mapping[Severity, float]:
+        """Probabilities of the reading that decides the severity."""
+        return max(self._risks, key=lambda risk: level(risk, thresholds))
+
+    def at_least(self, severity: Severity) -> float:
+        """The highest probability, in the whole or a sentence, that the severity is this one or worse."""
+        return max(at_least(risk, severity) for risk in self._risks)
+
+    @property
+    def _risks(self) -> tuple[Mapping[Severity, float], ...]:
+        return (self.risk, *self.other_risks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +225,15 @@ class Reading:
     @property
     def ideation(self) -> float | None:
         """P(ideation or worse), the highest of what was read; None: unknown."""
-        return max((at_least(reading.risk, CRISIS) for reading in self._assessments), default=None)
+        return max((reading.at_least(CRISIS) for reading in self._assessments), default=None)
+
+    @property
+    def scores(self) -> Mapping[Severity, float]:
+        """Probability of each severity or worse, the highest of what was read; at least the threshold of a severity
+        that is reached, whatever reached it."""
+        reached = self.severity or Severity.NONE
+        highest = {s: max((read.at_least(s) for read in self._assessments), default=0.0) for s in Severity if s}
+        return {s: max(p, self.thresholds.risk[s]) if s <= reached else p for s, p in highest.items()}
 
     @property
     def in_crisis(self) -> bool:
@@ -221,8 +246,9 @@ class Reading:
 
     @property
     def risk(self) -> Mapping[Severity, float]:
-        """Probabilities of the risk head alone, whatever phrases were found. Empty mapping without an assessment."""
-        return self.assessment.risk if self.assessment else {}
+        """Probabilities of the risk head alone, whatever phrases were found: of the whole message or the sentence that
+        decided. Empty mapping without an assessment."""
+        return self.assessment.decided_by(self.thresholds.risk) if self.assessment else {}
 
     @property
     def emotions(self) -> list[Emotion]:
@@ -382,7 +408,8 @@ class ReplyModeration:
     """Risk of one reply; at least a crisis if a phrase of the backstop is in it."""
 
     severity: Severity
-    risk: Mapping[Severity, float]
+    scores: Mapping[Severity, float]
+    """As `Reading.scores`."""
 
     @property
     def flagged(self) -> bool:

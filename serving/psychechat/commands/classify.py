@@ -62,7 +62,7 @@ def classify(
     levels      the same, split into low, mid and high
     labels      the emotions that reach the threshold, at most three
     valence     what they add up to, from -9 to +9
-    risk        each severity's probability
+    risk        each severity's probability, in the whole or in the sentence that decides
     risk_level  the worst severity that reaches its threshold
 
     They say what was detected and diagnose nothing.
@@ -151,13 +151,14 @@ async def classify_file(classifier: Classifier, job: Job, advance: Callable[[int
 def describe(assessment: Assessment, policy: Policy) -> dict[str, Any]:
     """What a line gains: the keys in `GAINED`."""
     labels = [emotion.label for emotion in assessment.emotions(policy.emotion_threshold)]
+    thresholds = policy.risk.by_severity
     return {
         "groups": {group: round(1 - columns[ABSENT], 6) for group, columns in assessment.groups.items()},
         "levels": {group: [round(p, 6) for p in columns[1:]] for group, columns in assessment.groups.items()},
         "labels": [label.name("en") for label in labels],
         "valence": valence(labels),
-        "risk": {severity.label: round(share, 6) for severity, share in assessment.risk.items()},
-        "risk_level": assessment.severity(policy.risk.by_severity).label,
+        "risk": {severity.label: round(share, 6) for severity, share in assessment.decided_by(thresholds).items()},
+        "risk_level": assessment.severity(thresholds).label,
     }
 
 

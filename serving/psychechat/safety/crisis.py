@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 
+from psychechat import language
 from psychechat.conversation import Reading
 from psychechat.emotion import Language
 from psychechat.policy import Policy
@@ -48,6 +49,11 @@ def read(reading: Reading, text: str, backstop: Backstop) -> Reading:
 
 
 _GRAVEST_FIRST: Sequence[Kind] = ("under_way", "plan_or_means", "thoughts", "other_person")
+
+
+def read_text(text: str, policy: Policy) -> Reading:
+    """What the phrases say of a text that is no turn's."""
+    return read(Reading(language.detect(text) or "en", policy.thresholds), text, policy.crisis.backstop)
 
 
 def alarm(text: str, backstop: Backstop) -> bool:

@@ -3,13 +3,14 @@
 import asyncio
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal
 
 from psychechat.admission.lanes import Lane, Rank, estimate_tokens
-from psychechat.conversation import ReplyModeration
+from psychechat.conversation import Assessment, ReplyModeration
 from psychechat.engines.base import Call, Classifier
 from psychechat.policy import Policy
-from psychechat.risk import CRISIS
+from psychechat.risk import Severity
 from psychechat.safety import crisis
 
 logger = logging.getLogger(__name__)
@@ -34,10 +35,9 @@ async def moderate(
         return None
     if not all(assessment.is_finite for assessment in assessments):
         return None
-    moderations = []
-    for text, assessment in zip(texts, assessments, strict=True):
-        severity = assessment.severity(policy.risk.by_severity)
-        if crisis.alarm(text, policy.crisis.backstop):
-            severity = max(severity, CRISIS)
-        moderations.append(ReplyModeration(severity, assessment.risk))
-    return tuple(moderations)
+    return tuple(_moderation(text, read, policy) for text, read in zip(texts, assessments, strict=True))
+
+
+def _moderation(text: str, assessment: Assessment, policy: Policy) -> ReplyModeration:
+    reading = replace(crisis.read_text(text, policy), assessment=assessment)
+    return ReplyModeration(reading.severity or Severity.NONE, reading.scores)

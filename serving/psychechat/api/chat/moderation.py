@@ -16,8 +16,8 @@ def of_turn(outcome: Outcome) -> schemas.TurnModeration:
     """
     reading, replies = outcome.reply.reading, outcome.moderation
     return {
-        "input": _NO_ANSWER if reading.severity is None else _results([(reading.severity, reading.risk)]),
-        "output": _NO_ANSWER if replies is None else _results([(reply.severity, reply.risk) for reply in replies]),
+        "input": _NO_ANSWER if reading.severity is None else _results([(reading.severity, reading.scores)]),
+        "output": _NO_ANSWER if replies is None else _results([(reply.severity, reply.scores) for reply in replies]),
     }
 
 
@@ -30,6 +30,6 @@ _NO_ANSWER: schemas.ModerationError = {
 
 def _results(read: Sequence[tuple[Severity, Mapping[Severity, float]]]) -> schemas.ModerationResults:
     results: list[schemas.ModerationResult] = [
-        {"type": "moderation_result", "model": MODEL, **verdict(severity, risk)} for severity, risk in read
+        {"type": "moderation_result", "model": MODEL, **verdict(severity, scores)} for severity, scores in read
     ]
     return {"type": "moderation_results", "model": MODEL, "results": results}

@@ -4,6 +4,7 @@ https://platform.openai.com/docs/api-reference/moderations/object
 """
 
 import secrets
+from dataclasses import replace
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
@@ -20,7 +21,7 @@ from psychechat.api.texts.rendering import detected, verdict
 from psychechat.conversation import Assessment
 from psychechat.pipeline.services import Pipeline
 from psychechat.policy import Policy
-from psychechat.risk import CRISIS
+from psychechat.risk import Severity
 from psychechat.safety import crisis
 
 
@@ -45,7 +46,6 @@ def router(pipeline: Pipeline) -> APIRouter:
 
 
 def _result(text: str, assessment: Assessment, policy: Policy) -> schemas.Moderated:
-    severity = assessment.severity(policy.risk.by_severity)
-    alarm = crisis.alarm(text, policy.crisis.backstop)
-    judged = verdict(max(severity, CRISIS) if alarm else severity, assessment.risk)
-    return {**judged, "psychechat": {**detected(assessment, policy), "backstop": alarm}}
+    reading = replace(crisis.read_text(text, policy), assessment=assessment)
+    judged = verdict(reading.severity or Severity.NONE, reading.scores)
+    return {**judged, "psychechat": {**detected(assessment, policy), "backstop": reading.alarm}}

@@ -25,7 +25,7 @@ def classification(index: int, assessment: Assessment, policy: Policy) -> schema
 
 def detected(assessment: Assessment, policy: Policy) -> schemas.Detected:
     """Detected emotions and risk of one text. `groups`: probabilities before any threshold."""
-    emotions = assessment.emotions(policy.emotion_threshold)
+    emotions, thresholds = assessment.emotions(policy.emotion_threshold), policy.risk.by_severity
     return {
         "emotions": emotions_object(emotions),
         "valence": valence(emotion.label for emotion in emotions),
@@ -33,7 +33,7 @@ def detected(assessment: Assessment, policy: Policy) -> schemas.Detected:
             str(group): {level: round(share, 4) for level, share in zip(_LEVELS, columns, strict=True)}
             for group, columns in assessment.groups.items()
         },
-        "risk": risk_object(assessment.severity(policy.risk.by_severity), assessment.risk),
+        "risk": risk_object(assessment.severity(thresholds), assessment.decided_by(thresholds)),
     }
 
 
@@ -56,13 +56,13 @@ def risk_object(severity: Severity | None, shares: Mapping[Severity, float]) -> 
     }
 
 
-def verdict(severity: Severity, risk: Mapping[Severity, float]) -> schemas.Verdict:
-    """`severity` includes the backstop; `risk` is the classifier's alone."""
+def verdict(severity: Severity, scores: Mapping[Severity, float]) -> schemas.Verdict:
+    """`scores`: the probability of each severity or worse, as `Reading.scores` has it."""
     met = {name: severity >= least for name, least in JUDGED.items()}
-    scores = {name: round(sum(share for at, share in risk.items() if at >= least), 4) for name, least in JUDGED.items()}
+    told = {name: round(scores.get(least, 0.0), 4) for name, least in JUDGED.items()}
     return {
         "flagged": any(met.values()),
         "categories": dict.fromkeys(NOT_JUDGED, False) | met,
-        "category_scores": dict.fromkeys(NOT_JUDGED, 0.0) | scores,
+        "category_scores": dict.fromkeys(NOT_JUDGED, 0.0) | told,
         "category_applied_input_types": {name: [] for name in NOT_JUDGED} | {name: ["text"] for name in JUDGED},
     }

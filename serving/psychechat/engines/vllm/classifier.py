@@ -17,9 +17,9 @@ from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
 from psychechat.conversation import Assessment
 from psychechat.engines.base import Call
 from psychechat.engines.vllm.cpu.niceness import lower_priority
-from psychechat.engines.vllm.model import pooler_config
+from psychechat.engines.vllm.model import pooler_config, spans_of
 from psychechat.engines.vllm.stats import stat_loggers
-from psychechat.engines.vllm.windows import Windows, assess
+from psychechat.engines.vllm.windows import Window, Windows, assess
 from psychechat.errors import DeadlineExceeded, EngineUnavailable
 
 
@@ -98,7 +98,7 @@ class VllmClassifier:
         self._engine.shutdown()
 
     async def _classify(self, utterances: Sequence[str], call: Call) -> list[Assessment]:
-        cut = await asyncio.to_thread(lambda: [self._windows.cut(text) for text in utterances])
+        cut = await asyncio.to_thread(lambda: [self._windows.with_sentences(text) for text in utterances])
         try:
             async with asyncio.TaskGroup() as group:
                 rows = [
@@ -116,15 +116,16 @@ class VllmClassifier:
             raise EngineUnavailable("The classifier's engine is gone.")
         return [assess([row.result() for row in windows]) for windows in rows]
 
-    async def _probabilities(self, window: list[int], request_id: str, call: Call) -> list[float]:
+    async def _probabilities(self, window: Window, request_id: str, call: Call) -> list[list[float]]:
+        """A row for the window, then one for each of its sentences."""
         outputs = self._engine.encode(
-            tokens_input(window, cache_salt=call.tenant_salt or None),
-            PoolingParams(task="classify"),
+            tokens_input(window.ids, cache_salt=call.tenant_salt or None),
+            PoolingParams(task="classify", extra_kwargs=spans_of(window.sentences) if window.sentences else None),
             request_id,
             priority=call.priority,
             trace_headers=call.trace if await self._engine.is_tracing_enabled() else None,
         )
-        row: list[float] = []
+        rows: list[list[float]] = []
         async for output in outputs:
-            row = output.outputs.data.tolist()
-        return row
+            rows = output.outputs.data[: 1 + len(window.sentences)].tolist()
+        return rows

@@ -22,6 +22,7 @@ from psychechat.engines.vllm.plugin import PREFIX
 from psychechat_kernels.fused_heads import Pooling, fused_heads, new_workspace, warm_up
 
 _HEADS = "heads."
+_SPANS = "psychechat_spans"
 _VLLM_POOLING: dict[Pooling, Any] = {"mean": "MEAN", "first": "CLS", "last": "LAST"}
 
 
@@ -30,8 +31,17 @@ def pooler_config(pooling: Pooling) -> PoolerConfig:
     return PoolerConfig(seq_pooling_type=_VLLM_POOLING[pooling])
 
 
+Span = tuple[int, int]
+"""First and last token of a part of a sequence, counted from its beginning."""
+
+
+def spans_of(ranges: Sequence[Span]) -> dict[str, list[Span]]:
+    """For `PoolingParams.extra_kwargs`: parts of the sequence, in their order and not overlapping, to be read too."""
+    return {_SPANS: list(ranges)}
+
+
 class FusedHeads(Pooler):
-    """Packed hidden states to calibrated probabilities, one row a sequence."""
+    """Packed hidden states to calibrated probabilities: of each sequence, and with mean pooling of parts of it."""
 
     def __init__(self, hidden_size: int, groups: Sequence[int], pooling: Pooling) -> None:
         super().__init__()
@@ -47,7 +57,9 @@ class FusedHeads(Pooler):
         return {"classify"}
 
     def forward(self, hidden_states: Tensor, pooling_metadata: PoolingMetadata) -> Tensor:
-        """[tokens, H] to [sequences, columns].
+        """[tokens, H] to [sequences, 1 + spans, columns]: each sequence's own row, then one for each of its spans.
+
+        A sequence with fewer spans than another repeats its own row: as one tensor they leave the device in one copy.
 
         Raises RuntimeError if a token that pooling needs is not there: a sequence arrived in part. The last token is
         there in any case, and of a sequence that is not at its end yet vLLM drops the row.
@@ -58,10 +70,24 @@ class FusedHeads(Pooler):
                 f"{self.pooling} pooling needs whole sequences: chunked prefill and prefix caching must be off"
             )
         lengths = cursor.num_scheduled_tokens_cpu
+        rows = self._read(hidden_states, cursor.first_token_indices_gpu, cursor.last_token_indices_gpu, lengths)
+        spans = [(params.extra_kwargs or {}).get(_SPANS, ()) for params in pooling_metadata.pooling_params]
+        if self.pooling != "mean" or not any(spans):
+            return rows.unsqueeze(1)
+        begins = (lengths.cumsum(0) - lengths).tolist()
+        at = [(begin + a, begin + b) for begin, own in zip(begins, spans, strict=True) for a, b in own]
+        starts, ends = torch.tensor(at, dtype=torch.int32).T.contiguous()
+        # Sequences are read first and their spans then, since what one launch reads may not overlap.
+        device = hidden_states.device
+        parts = self._read(hidden_states, starts.to(device), ends.to(device), ends - starts + 1)
+        return torch.cat([rows, parts])[_places([len(own) for own in spans]).to(device)]
+
+    def _read(self, hidden_states: Tensor, starts: Tensor, ends: Tensor, lengths: Tensor) -> Tensor:
+        """One row a range of tokens. `lengths` is on the host."""
         return fused_heads(
             hidden_states,
-            cursor.first_token_indices_gpu,
-            cursor.last_token_indices_gpu,
+            starts,
+            ends,
             self.weight,
             self.bias,
             self.groups,
@@ -78,6 +104,19 @@ class FusedHeads(Pooler):
             self._workspaces[place] = new_workspace(len(self.bias), hidden.device)
             warm_up(self.weight, self.bias, self.groups, self.pooling, hidden.dtype, self._workspaces[place])
         return self._workspaces[place]
+
+
+def _places(counts: Sequence[int]) -> Tensor:
+    """[sequences, 1 + most spans]: of each sequence the row of its own, then those of its spans, which follow all
+    sequences' rows in one list. Rows beyond its spans are its own once more.
+    """
+    most = max(counts)
+    first = len(counts)
+    places = []
+    for row, count in enumerate(counts):
+        places.append([row, *range(first, first + count), *[row] * (most - count)])
+        first += count
+    return torch.tensor(places)
 
 
 @cache

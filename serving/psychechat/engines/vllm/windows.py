@@ -4,21 +4,40 @@ Training uses this module too, so that the heads are fitted on exactly what the 
 """
 
 import json
-from collections.abc import Sequence
-from itertools import accumulate, pairwise
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import chain
+from math import inf, isfinite
 from pathlib import Path
 
-from tokenizers import Tokenizer
+from tokenizers import Encoding, Tokenizer
 
 from psychechat.conversation import Assessment
 from psychechat.emotion import Group
-from psychechat.risk import Severity
+from psychechat.engines import sentences
+from psychechat.risk import CRISIS, Severity, at_least
 
 OVERLAP = 64
 """Tokens that neighbouring windows share at least, so that what stands on a border is seen whole once."""
 
 WIDTHS = (4,) * len(Group) + (len(Severity),)
 """The columns of a row of probabilities: four an emotion group, then one a severity."""
+
+SHORTEST = 4
+"""Tokens: a sentence that has fewer is read with the next one. So a window of 512 tokens has 128 sentences at most."""
+
+Row = Sequence[float]
+"""Probabilities, [37]."""
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Token ids of a text or of a part of it."""
+
+    ids: list[int]
+    sentences: tuple[tuple[int, int], ...] = ()
+    """First token and last one of each sentence, one after another; none where there is only one."""
 
 
 class Windows:
@@ -32,10 +51,10 @@ class Windows:
         self._tokenizer = tokenizer
         tokenizer.no_truncation()
         tokenizer.no_padding()
-        probe = self._ids("a")
+        probe = self._encoded("a").ids
         whole: list[int] = tokenizer.encode("a").ids
         at = next(i for i in range(len(whole)) if whole[i : i + len(probe)] == probe)
-        self._before = whole[:at] + (self._ids(prefix) if prefix else [])
+        self._before = whole[:at] + (self._encoded(prefix).ids if prefix else [])
         self._after = whole[at + len(probe) :]
         self._room = max_len - len(self._before) - len(self._after)
         if self._room <= OVERLAP:
@@ -48,34 +67,88 @@ class Windows:
         return cls(Tokenizer.from_file(str(model / "tokenizer.json")), prefix, max_len)
 
     def cut(self, text: str) -> list[list[int]]:
+        """Token ids of each window, without its sentences."""
+        ids = self._encoded(text).ids
+        return [self._window(ids, first) for first in self._firsts(len(ids))]
+
+    def with_sentences(self, text: str) -> list[Window]:
         """One window for most texts. The last window of a longer one is as long as the others."""
-        ids = self._ids(text)
-        starts = range(0, max(1, len(ids) - OVERLAP), self._room - OVERLAP)
-        firsts = [min(start, max(0, len(ids) - self._room)) for start in starts]
-        return [self._before + ids[first : first + self._room] + self._after for first in firsts]
+        encoded = self._encoded(text)
+        ids: list[int] = encoded.ids
+        found = _sentences(text, encoded)
+        windows = []
+        for first in self._firsts(len(ids)):
+            within = [(max(a, first) - first, min(b, first + self._room) - first) for a, b in found]
+            ranges = _merged([(a, b) for a, b in within if a < b])
+            at = len(self._before)
+            told = tuple((at + a, at + b - 1) for a, b in ranges) if len(found) > 1 else ()
+            windows.append(Window(self._window(ids, first), told))
+        return windows
 
-    def _ids(self, text: str) -> list[int]:
+    def _firsts(self, tokens: int) -> list[int]:
+        starts = range(0, max(1, tokens - OVERLAP), self._room - OVERLAP)
+        return [min(start, max(0, tokens - self._room)) for start in starts]
+
+    def _window(self, ids: list[int], first: int) -> list[int]:
+        return self._before + ids[first : first + self._room] + self._after
+
+    def _encoded(self, text: str) -> Encoding:
         # A lone surrogate (JSON allows it) is no text that a tokenizer takes.
-        ids: list[int] = self._tokenizer.encode(text.encode(errors="replace").decode(), add_special_tokens=False).ids
-        return ids
+        return self._tokenizer.encode(text.encode(errors="replace").decode(), add_special_tokens=False)
 
 
-def assess(rows: Sequence[Sequence[float]]) -> Assessment:
-    """One assessment from the probabilities of a text's windows, [windows, 37].
+def _sentences(text: str, encoded: Encoding) -> list[tuple[int, int]]:
+    """Tokens of each sentence, the last one exclusive. A token belongs to the sentence that it ends in."""
+    spans = sentences.spans(text)
+    if len(spans) < 2:
+        return [(0, len(encoded.ids))]
+    ranges, first, token = [], 0, 0
+    ends = [end for _, end in encoded.offsets]
+    for _, last in spans:
+        while token < len(ends) and ends[token] <= last:
+            token += 1
+        ranges.append((first, token))
+        first = token
+    return [(a, b) for a, b in ranges if a < b]
 
-    Emotion is the mean over the windows. Risk is the maximum of each cumulative probability ("this severity or
-    worse"), so that for any thresholds the text is as severe as its most severe window, no more and no less.
+
+def _merged(ranges: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Sentences of at least SHORTEST tokens; none if that leaves one alone."""
+    merged: list[tuple[int, int]] = []
+    for first, last in ranges:
+        if merged and merged[-1][1] - merged[-1][0] < SHORTEST:
+            merged[-1] = merged[-1][0], last
+        else:
+            merged.append((first, last))
+    if len(merged) > 1 and merged[-1][1] - merged[-1][0] < SHORTEST:
+        merged[-2:] = [(merged[-2][0], merged[-1][1])]
+    return merged if len(merged) > 1 else []
+
+
+def assess(windows: Sequence[Sequence[Row]]) -> Assessment:
+    """One assessment from the rows of a text's windows: of each first the whole window's, then its sentences'.
+
+    Emotion is the mean over the whole windows. Risk is kept of those readings, windows and sentences alike, that are
+    the worst by some severity: whatever the thresholds, the one that decides is among them.
     """
-    columns = [sum(column) / len(rows) for column in zip(*rows, strict=True)]
+    wholes = [rows[0] for rows in windows]
+    columns = [sum(column) / len(wholes) for column in zip(*wholes, strict=True)]
     groups = {
         group: (columns[4 * i], columns[4 * i + 1], columns[4 * i + 2], columns[4 * i + 3])
         for i, group in enumerate(Group)
     }
-    return Assessment(groups, _worst([row[4 * len(Group) :] for row in rows]))
+    rows = [*wholes, *chain.from_iterable(rows[1:] for rows in windows)]
+    risks = [dict(zip(Severity, row[4 * len(Group) :], strict=True)) for row in rows]
+    risk, *others = (max(risks, key=partial(_share, severity)) for severity in _BY)
+    distinct = {id(other): other for other in others if other is not risk}
+    return Assessment(groups, risk, tuple(distinct.values()))
 
 
-def _worst(rows: Sequence[Sequence[float]]) -> dict[Severity, float]:
-    tails = [list(accumulate(reversed(row)))[::-1] for row in rows]  # tails[w][s] = P_w(severity >= s)
-    highest = [max(column) for column in zip(*tails, strict=True)]
-    # Tails fall with s in every window, so their maxima do too: the differences are probabilities.
-    return {severity: at - above for severity, (at, above) in zip(Severity, pairwise([*highest, 0.0]), strict=True)}
+def _share(severity: Severity, risk: Mapping[Severity, float]) -> float:
+    """P(this severity or worse). What is no number comes first, so that the assessment has it and is seen not to be."""
+    share = at_least(risk, severity)
+    return share if isfinite(share) else inf
+
+
+_BY = (CRISIS, *(severity for severity in Severity if severity not in (Severity.NONE, CRISIS)))
+"""What decides a crisis comes first."""

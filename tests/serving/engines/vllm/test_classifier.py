@@ -19,6 +19,7 @@ from psychechat.emotion import Group
 from psychechat.engines.base import Call
 from psychechat.engines.vllm.windows import WIDTHS, Windows, assess
 from psychechat.errors import DeadlineExceeded, EngineUnavailable
+from psychechat.policy import Policy
 from psychechat.risk import CRISIS, Severity
 from psychechat_kernels.fused_heads import fused_heads
 
@@ -78,25 +79,34 @@ class Plain:
 
     @torch.inference_mode()
     def __call__(self, text: str) -> Assessment:
-        rows = []
-        for window in self.windows.cut(text):
-            hidden = self.model(torch.tensor([window])).last_hidden_state[0]
-            first, last = torch.tensor([0]), torch.tensor([len(window) - 1])
-            row = fused_heads(
-                hidden, first, last, self.heads["weight"], self.heads["bias"], WIDTHS, "mean", max_len=len(window)
-            )
-            rows.append(row[0].tolist())
-        return assess(rows)
+        windows = []
+        for window in self.windows.with_sentences(text):
+            hidden = self.model(torch.tensor([window.ids])).last_hidden_state[0]
+            rows = []
+            for first, last in ((0, len(window.ids) - 1), *window.sentences):
+                ends = torch.tensor([first]), torch.tensor([last])
+                row = fused_heads(
+                    hidden, *ends, self.heads["weight"], self.heads["bias"], WIDTHS, "mean", max_len=last - first + 1
+                )
+                rows.append(row[0].tolist())
+            windows.append(rows)
+        return assess(windows)
 
 
 def same(left: Assessment, right: Assessment, tolerance: float = 2e-4) -> bool:
     return all(left.groups[g] == pytest.approx(right.groups[g], abs=tolerance) for g in Group) and all(
-        left.risk[s] == pytest.approx(right.risk[s], abs=tolerance) for s in Severity
+        left.at_least(s) == pytest.approx(right.at_least(s), abs=tolerance) for s in Severity
     )
+
+
+MANY_SENTENCES = (
+    "It was a fine day. We baked bread!\nI want to be dead. 后来下雨了。我们回家了，大家都很累。 Good night."
+)
 
 
 async def test_equals_transformers(classifier: "VllmClassifier", expected: Plain) -> None:
     texts = ["I passed my exam, I'm so happy", "工作压力很大，我有点累。", "", "ok", "\ud800 surrogate", "word " * 300]
+    texts += [MANY_SENTENCES, "\ud83d 😭! " + MANY_SENTENCES * 2]
     found = await classifier.classify(texts, CALL)
     for text, assessment in zip(texts, found, strict=True):
         assert same(assessment, expected(text))
@@ -110,11 +120,23 @@ async def test_long_texts_are_windowed(classifier: "VllmClassifier", expected: P
     (found,) = await classifier.classify([text], CALL)
     assert same(found, expected(text))
     (alone,) = await classifier.classify([filler], CALL)
-    assert found.risk[Severity.NONE] < alone.risk[Severity.NONE]
+    assert found.at_least(CRISIS) > alone.at_least(CRISIS)
+
+
+async def test_everyday_sentences_do_not_hide_another(classifier: "VllmClassifier") -> None:
+    """The whole message's mean says little of the one; its emotions are the whole's all the same."""
+    grave = "I am going to take all the pills tonight."
+    around = "We baked bread this morning. It rained all afternoon. "
+    text = around + grave + " My sister has a new job. The bus was late again, so I walked. " + around
+    found, alone = await classifier.classify([text, grave], CALL)
+    (whole,) = await classifier.classify([text.replace(".", ",")], CALL)  # the same words, and one sentence of them
+    thresholds = Policy().risk.by_severity
+    assert alone.severity(thresholds) >= CRISIS > whole.severity(thresholds)
+    assert found.severity(thresholds) >= CRISIS
 
 
 async def test_a_crowd_gets_what_each_would_alone_and_in_order(classifier: "VllmClassifier") -> None:
-    texts = [f"{'a bit ' * (i % 7)}worried about number {i}" for i in range(48)]
+    texts = [f"{'a bit ' * (i % 7)}worried about number {i}. " + "We went home again. " * (i % 5) for i in range(48)]
     together = await classifier.classify(texts, CALL)
     calls = [replace(CALL, request_id=f"alone-{i}", priority=i % 3 - 1) for i in range(48)]
     alone = await asyncio.gather(*(classifier.classify([t], c) for t, c in zip(texts, calls, strict=True)))
@@ -168,7 +190,6 @@ async def test_the_event_loop_stays_free(classifier: "VllmClassifier") -> None:
 
 
 async def test_what_the_demo_promises(classifier: "VllmClassifier") -> None:
-    from psychechat.policy import Policy
 
     policy = Policy()
     thresholds = policy.risk.by_severity

@@ -1,5 +1,6 @@
 """Texts to windows and back, without an engine."""
 
+import math
 from itertools import chain, pairwise
 
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from psychechat.emotion import Group
-from psychechat.engines.vllm.windows import OVERLAP, WIDTHS, Windows, assess
+from psychechat.engines.vllm.windows import OVERLAP, SHORTEST, WIDTHS, Window, Windows, assess
 from psychechat.risk import Severity, at_least, level
 
 MAX_LEN = 100
@@ -56,6 +57,38 @@ def test_windows_cover_everything_and_overlap(windows: Windows, count: int) -> N
     assert len(set(map(tuple, bodies))) == len(bodies)
 
 
+def tokens(window: Window) -> list[list[int]]:
+    return [window.ids[first : last + 1] for first, last in window.sentences]
+
+
+def test_each_sentence_is_a_range_of_tokens(windows: Windows) -> None:
+    """Special tokens and the prefix belong to none."""
+    (window,) = windows.with_sentences("w0 w1 w2 w3. w4 w5 w6 w7 w8!\nw9 w10 w11 w12")
+    assert window.ids == windows.cut("w0 w1 w2 w3. w4 w5 w6 w7 w8!\nw9 w10 w11 w12")[0]
+    assert tokens(window) == [[10, 11, 12, 4], [14, 15, 16, 17, 4], [19, 20, 21, 22]]
+
+
+@pytest.mark.parametrize("text", ["", "w0 w1 w2 w3 w4 w5 w6 w7", "w0 w1 w2 w3 w4 w5. ...", "Hi. w1 w2 w3 w4 w5"])
+def test_one_sentence_is_the_whole_text(windows: Windows, text: str) -> None:
+    (window,) = windows.with_sentences(text)
+    assert window.sentences == ()
+
+
+def test_what_is_too_short_goes_with_its_neighbour(windows: Windows) -> None:
+    (window,) = windows.with_sentences("w0! w1! w2 w3 w4 w5 w6. w7 w8 w9 w10 w11. w12.")
+    assert list(map(len, tokens(window))) == [7, 6]
+
+
+@given(lengths=st.lists(st.integers(1, 150), max_size=30))
+def test_the_sentences_of_a_window_cover_its_text_once(windows: Windows, lengths: list[int]) -> None:
+    text = " ".join(" ".join(["w5"] * length) + "." for length in lengths)
+    for window, ids in zip(windows.with_sentences(text), windows.cut(text), strict=True):
+        assert window.ids == ids
+        if window.sentences:
+            assert list(chain.from_iterable(tokens(window))) == ids[2:-1]
+            assert min(map(len, tokens(window))) >= SHORTEST
+
+
 def test_windows_without_room_for_text_are_refused() -> None:
     tokenizer = Tokenizer(models.WordLevel({"a": 0, "<unk>": 1}, unk_token="<unk>"))
     with pytest.raises(ValueError, match="no room"):
@@ -71,23 +104,40 @@ row = st.tuples(*map(distributions, WIDTHS)).map(lambda parts: list(chain.from_i
 rows: st.SearchStrategy[list[list[float]]] = st.lists(row, min_size=1, max_size=5)
 
 
-@given(rows=rows, thresholds=st.lists(st.floats(0.05, 0.95), min_size=4, max_size=4))
-def test_a_text_is_as_severe_as_its_most_severe_window(rows: list[list[float]], thresholds: list[float]) -> None:
+texts: st.SearchStrategy[list[list[list[float]]]] = st.lists(rows, min_size=1, max_size=4)
+"""Windows, of each first the whole and then its sentences."""
+
+
+@given(windows=texts, thresholds=st.lists(st.floats(0.05, 0.95), min_size=4, max_size=4))
+def test_a_text_is_as_severe_as_its_most_severe_reading(
+    windows: list[list[list[float]]], thresholds: list[float]
+) -> None:
+    """Of all windows and all their sentences, whatever the thresholds."""
     cumulative = dict(zip(list(Severity)[1:], thresholds, strict=True))
-    together, apart = assess(rows).risk, [assess([row]).risk for row in rows]
+    together, apart = assess(windows), [assess([[row]]).risk for row in chain.from_iterable(windows)]
     for severity in Severity:
-        assert at_least(together, severity) == pytest.approx(max(at_least(one, severity) for one in apart))
-        assert together[severity] >= -1e-12
-    assert sum(together.values()) == pytest.approx(1)
-    # A threshold within rounding of a probability could fall either way.
-    if all(abs(at_least(one, s) - t) > 1e-9 for one in apart for s, t in cumulative.items()):
-        assert level(together, cumulative) == max(level(one, cumulative) for one in apart)
+        assert together.at_least(severity) == pytest.approx(max(at_least(one, severity) for one in apart))
+    assert together.severity(cumulative) == max(level(one, cumulative) for one in apart)
+    assert together.decided_by(cumulative) in apart
+    assert level(together.decided_by(cumulative), cumulative) == together.severity(cumulative)
+    assert len(together.other_risks) < len(Severity) - 1
 
 
-@given(rows=rows)
-def test_emotion_is_the_mean_of_the_windows(rows: list[list[float]]) -> None:
-    groups = assess(rows).groups
+@pytest.mark.parametrize("place", [(0, 0), (0, 1), (1, 0), (1, 2)])
+def test_a_reading_that_is_no_number_is_seen(place: tuple[int, int]) -> None:
+    """Whichever it is: beside it the others must not pass for all there is."""
+    calm = [1 / width for width in WIDTHS for _ in range(width)]
+    windows = [[list(calm) for _ in range(3)] for _ in range(2)]
+    assert assess(windows).is_finite
+    windows[place[0]][place[1]] = [math.nan] * len(calm)
+    assert not assess(windows).is_finite
+
+
+@given(windows=texts)
+def test_emotion_is_the_mean_of_the_whole_windows(windows: list[list[list[float]]]) -> None:
+    groups = assess(windows).groups
     for i, group in enumerate(Group):
         assert sum(groups[group]) == pytest.approx(1)
         for column in range(4):
-            assert groups[group][column] == pytest.approx(sum(row[4 * i + column] for row in rows) / len(rows))
+            of_windows = [window[0][4 * i + column] for window in windows]
+            assert groups[group][column] == pytest.approx(sum(of_windows) / len(windows))
