@@ -7,11 +7,9 @@ from pathlib import Path
 
 import yaml
 
-from models.embeddings import MAX_LEN, backbone, vectors_of
-from models.predictions import load_heads
-from psychechat.engines.vllm.windows import Windows
+from models.readings import assessments
 from psychechat.policy import Policy
-from psychechat.risk import CRISIS, Severity, level
+from psychechat.risk import CRISIS, Severity
 from psychechat.safety.crisis import alarm
 
 SENTENCES = Path(__file__).resolve().parents[1] / "tests" / "models" / "risk_sentences.yaml"
@@ -49,12 +47,9 @@ def read(path: Path = SENTENCES) -> list[Sentence]:
 
 
 def severities(folder: Path, policy: Policy, sentences: Sequence[Sentence]) -> list[Severity]:
-    """The classifier's severity for each sentence, without the phrases of the backstop."""
-    heads = load_heads(folder / "model.safetensors")
-    windows = Windows.of(folder, MAX_LEN)
-    vectors = vectors_of(backbone(folder), [windows.cut(sentence.text)[0] for sentence in sentences], "mean")
-    risk = heads.logits(vectors)[1].softmax(-1)
-    return [level(dict(zip(Severity, row, strict=True)), policy.risk.by_severity) for row in risk.tolist()]
+    """The classifier's severity for each text and its sentences, without the phrases of the backstop."""
+    read = assessments(folder, [sentence.text for sentence in sentences])
+    return [assessment.severity(policy.risk.by_severity) for assessment in read]
 
 
 def counts(folder: Path, policy: Policy) -> dict[str, dict[str, int]]:

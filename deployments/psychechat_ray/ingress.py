@@ -18,13 +18,13 @@ from psychechat.help import languages, resources
 from psychechat.memory.backends import change_keys, open_memory
 from psychechat.pipeline.services import Pipeline
 from psychechat.policy import Policy
-from psychechat.safety import crisis, phrases
+from psychechat.safety import crisis, overruling, phrases
 from psychechat.safety.output_guard import Guard
 from psychechat.safety.replies import broken_text, contacts, crisis_reply
 from psychechat.safety.webhook import WebhookEscalations
 from psychechat.telemetry import Metrics
 from psychechat_ray.metrics import RayMetricsExporter
-from psychechat_ray.models import weights_version
+from psychechat_ray.models import has_shipped_heads, weights_version
 from psychechat_ray.periodic import Periodic
 from psychechat_ray.remote import RemoteClassifier, RemoteGenerator
 from psychechat_ray.replica_counts import RUNNING, Peers
@@ -72,6 +72,9 @@ class Ingress:
             load()  # seconds in all, which no message should wait for
         if told := resources.notice(settings.policy.crisis.resources, date.today()):
             logger.warning(told)
+        self._shipped_heads = has_shipped_heads(settings.classifier)
+        if not self._shipped_heads and settings.policy.risk.veto_below is None:
+            logger.warning("policy.risk.veto_below is not set for this classifier: no listed phrase is overruled")
         freeze_heap()
 
     def reconfigure(self, user_config: dict[str, Any]) -> None:
@@ -79,7 +82,8 @@ class Ingress:
 
         Serve calls this at the start and on every change of `user_config`, without a restart.
         """
-        policy, keyring = Policy.model_validate(user_config), Keyring(self._auth.all_keys())
+        policy = overruling.for_heads(Policy.model_validate(user_config), shipped=self._shipped_heads)
+        keyring = Keyring(self._auth.all_keys())
         change_keys(self._pipeline.memory, self._memory)
         # Phrases are compiled now, so that no turn waits for them.
         Guard(policy.guard)

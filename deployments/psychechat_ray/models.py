@@ -22,6 +22,11 @@ def classifier_model(settings: ModelSettings, cache: Path) -> Path:
     return _local(settings)
 
 
+def has_shipped_heads(settings: ModelSettings) -> bool:
+    """Whether the classifier is the one that comes with the package, whose probabilities are known."""
+    return settings.engine == "vllm" and settings.model == DEMO
+
+
 def prepare(settings: Settings) -> dict[str, Path]:
     """Every model that a vLLM engine of these settings will load, by role; downloaded now if it has to be."""
     folders = {}

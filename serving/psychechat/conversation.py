@@ -185,6 +185,10 @@ class Reading:
     thresholds: Thresholds
     alarm: bool = False
     """Whether one of the backstop's phrases is in the message."""
+    doubted: tuple[str, ...] = ()
+    """Passages of the message by which the classifier may overrule the alarm; empty: nothing may."""
+    overruled: bool = False
+    """Whether it has: there was a phrase, and it made no alarm."""
     phrase_severity: Severity | None = None
     """Of the gravest of the phrases, an indicator's among them; None: there is none in the message."""
     kind: Kind | None = None
@@ -212,6 +216,8 @@ class Reading:
             levels.append(self.found)
         if self.alarm:
             levels.append(max(self.phrase_severity or CRISIS, CRISIS))
+        if self.overruled:
+            levels.append(Severity.INDICATOR)
         if self.answer is not None and (levels or self.answer >= CRISIS):
             levels.append(self.answer)
         return max(levels, default=None)

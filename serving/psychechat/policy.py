@@ -42,6 +42,9 @@ class RiskThresholds(Branch):
     ideation: Probability = 0.32
     behavior: Probability = 0.35
     attempt: Probability = 0.4
+    veto_below: Probability | None = None
+    """A listed phrase is overruled, and no crisis, if P(ideation or worse) is below this for the sentence that holds it
+    and for it with its neighbours. 0: never. Null: 0.05 with the demo heads, never with others."""
     conversation: Literal["on", "observe", "off"] = "on"
     """Whether a crisis holds the conversation. `observe`: it is told and changes nothing."""
 

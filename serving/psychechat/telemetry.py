@@ -78,6 +78,9 @@ class Metrics:
         self.crises = self._counter(
             "crisis_turns", "Crisis turns by what noticed them", source=("backstop", "classifier")
         )
+        self.phrases_overruled = self._counter(
+            "phrases_overruled", "Turns with a crisis phrase that the classifier overruled"
+        )
         self.crises_refused = self._counter(
             "crisis_turns_refused", "Crisis turns that ended in an error instead of a reply. Stays 0"
         )

@@ -91,6 +91,8 @@ def _count_turn(metrics: Metrics, state: TurnState, status: TurnStatus | None) -
 def _count_reading(metrics: Metrics, state: TurnState) -> None:
     severity = state.reading.severity
     metrics.risk_turns.labels("unknown" if severity is None else severity.label).inc()
+    if state.reading.overruled:
+        metrics.phrases_overruled.inc()
     risk = state.reading.conversation
     metrics.conversations.labels("held" if risk.held else "rising" if risk.is_rising else "calm").inc()
     for emotion in state.reading.emotions:

@@ -1,12 +1,15 @@
 """Classification of many texts, for requests without a reply: one batch at a time, at a lower priority than turns."""
 
 import time
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
+from typing import TypeVar
 
 from psychechat.admission.lanes import Lane, Rank, estimate_tokens
-from psychechat.conversation import Assessment
+from psychechat.conversation import Assessment, Reading
 from psychechat.engines.base import Call, Classifier
 from psychechat.errors import DeadlineExceeded, EngineUnavailable, Overloaded
+from psychechat.policy import Policy
+from psychechat.safety.text_reading import read_texts
 
 BATCH = 64
 """Texts per engine call, so that a request of thousands neither fills the engine nor waits as a whole."""
@@ -14,7 +17,10 @@ BULK = 1
 """Priority in vLLM, which serves lower values first; ordinary turns have 0."""
 
 
-async def classify_all(
+T = TypeVar("T")
+
+
+def classify_all(
     classifier: Classifier, door: Lane, texts: Sequence[str], call: Callable[[], Call]
 ) -> AsyncGenerator[Assessment, None]:
     """One assessment per text, in order. `call` is invoked before each batch, since each may have its own deadline.
@@ -23,6 +29,29 @@ async def classify_all(
     batch gets no permit or a later one is displaced from the queue by a turn, and DeadlineExceeded if a later one waits
     past its call's deadline.
     """
+
+    async def ask(batch: Sequence[str], its_call: Call) -> list[Assessment]:
+        assessments = await classifier.classify(batch, its_call)
+        if not all(assessment.is_finite for assessment in assessments):
+            raise EngineUnavailable("The classifier's answer cannot be used.")
+        return assessments
+
+    return _in_batches(door, texts, call, ask)
+
+
+def read_all(
+    classifier: Classifier, door: Lane, texts: Sequence[str], call: Callable[[], Call], policy: Policy
+) -> AsyncGenerator[tuple[Reading, Assessment], None]:
+    """One reading per text, in order, with its phrases, and its assessment. Raises as `classify_all`."""
+    return _in_batches(door, texts, call, lambda batch, its_call: read_texts(classifier, batch, policy, its_call))
+
+
+async def _in_batches(
+    door: Lane,
+    texts: Sequence[str],
+    call: Callable[[], Call],
+    ask: Callable[[Sequence[str], Call], Awaitable[Sequence[T]]],
+) -> AsyncGenerator[T, None]:
     begun = False
     for batch in _batches(texts, door.max_cost(Rank.BULK) // 2):
         its_call = call()
@@ -35,11 +64,9 @@ async def classify_all(
             raise
         with permit:
             begun = True
-            assessments = await classifier.classify(batch, its_call)
-        for assessment in assessments:
-            if not assessment.is_finite:
-                raise EngineUnavailable("The classifier's answer cannot be used.")
-            yield assessment
+            answers = await ask(batch, its_call)
+        for answer in answers:
+            yield answer
 
 
 def _batches(texts: Sequence[str], most: int) -> Iterator[Sequence[str]]:

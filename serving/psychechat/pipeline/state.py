@@ -24,8 +24,8 @@ from psychechat.emotion import Language
 from psychechat.pipeline.request import TurnRequest
 from psychechat.policy import Policy
 from psychechat.risk import HoldRules, RiskState, next_state
-from psychechat.safety import crisis, risk_questions
-from psychechat.safety.conversation_risk import SeekerLine, line_reading
+from psychechat.safety import crisis
+from psychechat.safety.conversation_risk import SeekerLine, line_reading, read_line
 from psychechat.safety.escalation import answered
 from psychechat.safety.fixed_replies import FixedReplies, FixedText
 from psychechat.safety.output_guard import ReplyContext
@@ -56,13 +56,8 @@ class TurnState:
         """The newest line in its conversation. `before`: the conversation's state without it; `assessments`: the
         classifier's by passage, none where it could not tell. `name`: the line's keyed hash.
         """
-        asked = line.answered
-        reading = replace(
-            self.reading,
-            assessment=assessments.get(line.text),
-            with_question=assessments.get(asked.together) if asked else None,
-            answer=risk_questions.severity(asked, held=before.held) if asked else None,
-        )
+        veto_below = self.policy.risk.veto_below or 0.0
+        reading = read_line(line, self.reading, assessments, veto_below, held=before.held)
         if self.policy.risk.conversation != "off":
             after = next_state(before, [line_reading(name, line, reading)], HoldRules())
             reading = replace(reading, conversation=after)

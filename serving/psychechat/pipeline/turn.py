@@ -169,6 +169,8 @@ class _Turn:
         pipeline, request, memory = self._pipeline, self._request, self._state.reading.memory
         return LineReader(
             seeker_lines(request.conversation),
+            self._state.reading,
+            self._state.policy,
             memory.risk if memory else None,
             pipeline.read_lines,
             partial(pipeline.memory_keys.of_line, request.tenant),
@@ -189,7 +191,9 @@ class _Turn:
         state = self._state
         with permit, self._meter.timed("classify"):
             assessments = await self._classify(reader.passages)
-        before = reader.before(assessments, state.reading, state.policy.crisis.backstop)
+            if assessments and (doubted := reader.doubted):
+                assessments |= await self._classify(doubted)
+        before = reader.before(assessments)
         state.read(reader.newest, reader.name(reader.newest.text), before, assessments)
         self._open()
 

@@ -1,12 +1,13 @@
 """The seeker's lines as the conversation's risk counts them: by phrases, by the classifier, with their question."""
 
-from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from psychechat.conversation import Assessment, Conversation, Reading
-from psychechat.emotion import Language
+from psychechat.policy import Policy
 from psychechat.risk import HoldRules, LineReading, RiskState, next_state, worse
-from psychechat.safety import crisis, risk_questions
+from psychechat.safety import crisis, overruling, risk_questions
 from psychechat.safety.risk_questions import Answered
 
 READ_AGAIN = 10
@@ -83,26 +84,35 @@ def line_reading(name: str, line: SeekerLine, reading: Reading) -> LineReading:
     )
 
 
+def read_line(
+    line: SeekerLine, phrases: Reading, assessments: Mapping[str, Assessment], veto_below: float, *, held: bool
+) -> Reading:
+    """The reading of a line, live or read again. `phrases`: what those say of it; `assessments`: the classifier's by
+    passage; `veto_below`: of the policy's risk; `held`: whether a crisis held the conversation before this line.
+    """
+    asked = line.answered
+    reading = overruling.overruled(phrases, assessments, veto_below, held=held)
+    return replace(
+        reading,
+        assessment=assessments.get(line.text),
+        with_question=assessments.get(asked.together) if asked else None,
+        answer=risk_questions.severity(asked, held=held) if asked else None,
+    )
+
+
 def reread(
-    lines: Sequence[SeekerLine],
-    newest: Reading,
+    lines: Sequence[tuple[SeekerLine, Reading]],
     assessments: Mapping[str, Assessment],
-    backstop: Mapping[Language, tuple[str, ...]],
+    veto_below: float,
     name: Callable[[str], str],
 ) -> RiskState:
-    """State that the earlier lines add up to, oldest first, where no memory tells it.
+    """State that the earlier lines, each with what its phrases say, add up to, oldest first, where no memory tells it.
 
     `assessments`: the classifier's, by passage; a line that is not there is unknown, but for its phrases.
     """
     state = RiskState()
-    for line in lines:
-        blank = Reading(newest.language, newest.thresholds)
-        reading = replace(
-            crisis.read(blank, line.text, backstop),
-            assessment=assessments.get(line.text),
-            with_question=assessments.get(line.answered.together) if line.answered else None,
-            answer=risk_questions.severity(line.answered, held=state.held) if line.answered else None,
-        )
+    for line, phrases in lines:
+        reading = read_line(line, phrases, assessments, veto_below, held=state.held)
         state = next_state(state, [line_reading(name(line.text), line, reading)], HoldRules())
     return state
 
@@ -113,37 +123,57 @@ class LineReader:
     def __init__(
         self,
         lines: Sequence[SeekerLine],
+        phrases: Reading,
+        policy: Policy,
         remembered: RiskState | None,
         cache: MutableMapping[str, Assessment],
         name: Callable[[str], str],
         *,
         again: bool,
     ) -> None:
-        """`remembered`: the state in memory, if any. `again`: it is missing or of other words than these.
+        """`phrases`: what those say of the newest line. `remembered`: the state in memory, if any. `again`: it is
+        missing or of other words than these.
 
         `name` gives a passage's keyed hash, under which `cache` holds what was read in this process.
         """
         *earlier, self.newest = lines
         self._earlier = earlier[-READ_AGAIN:] if again else []
+        self._phrases, self._policy, self._veto_below = phrases, policy, policy.risk.veto_below or 0.0
         self._remembered, self._cache, self.name = remembered, cache, name
 
     @property
     def passages(self) -> list[str]:
         """For the classifier, the newest line's first."""
-        unread = (p for line in self._earlier for p in line.passages if self.name(p) not in self._cache)
-        return list(dict.fromkeys((*self.newest.passages, *unread)))
+        unread = self._unread(passage for line in self._earlier for passage in line.passages)
+        doubted = self._phrases.doubted if self._veto_below else ()
+        return list(dict.fromkeys((*self.newest.passages, *doubted, *unread)))
 
-    def before(
-        self, assessments: Mapping[str, Assessment], newest: Reading, backstop: Mapping[Language, tuple[str, ...]]
-    ) -> RiskState:
+    @property
+    def doubted(self) -> list[str]:
+        """More for the classifier: what may overrule the phrases of earlier lines. They are looked for now, which is
+        for those that the door has let in."""
+        if not self._veto_below:
+            return []
+        return list(dict.fromkeys(self._unread(p for _, phrases in self._searched for p in phrases.doubted)))
+
+    def before(self, assessments: Mapping[str, Assessment]) -> RiskState:
         """The conversation's state without the newest line: of memory and lines read again the more careful one."""
         self._cache.update({self.name(passage): assessment for passage, assessment in assessments.items()})
         remembered = self._remembered or RiskState()
         if not self._earlier:
             return remembered
-        passages = (passage for line in self._earlier for passage in line.passages)
+        passages = (p for line, phrases in self._searched for p in (*line.passages, *phrases.doubted))
         known = {passage: self._cache[self.name(passage)] for passage in passages if self.name(passage) in self._cache}
-        return worse(remembered, reread(self._earlier, newest, known, backstop, self.name))
+        return worse(remembered, reread(self._searched, known, self._veto_below, self.name))
+
+    @cached_property
+    def _searched(self) -> list[tuple[SeekerLine, Reading]]:
+        """Earlier lines with what their phrases say."""
+        blank = Reading(self._phrases.language, self._phrases.thresholds)
+        return [(line, crisis.read(blank, line.text, self._policy.crisis.backstop)) for line in self._earlier]
+
+    def _unread(self, passages: Iterable[str]) -> Iterator[str]:
+        return (passage for passage in passages if self.name(passage) not in self._cache)
 
 
 _MOST_WORDS, _MOST_HAN = 3, 6

@@ -12,7 +12,7 @@ from psychechat.conversation import Reading
 from psychechat.emotion import Language
 from psychechat.policy import Policy
 from psychechat.risk import CRISIS, Kind
-from psychechat.safety import phrases
+from psychechat.safety import overruling, phrases
 from psychechat.safety.phrases import Hit, Phrases
 
 Backstop = Mapping[Language, tuple[str, ...]]
@@ -24,16 +24,17 @@ _PART, _SHARED = 4_000, 600
 def hits(text: str, backstop: Backstop) -> tuple[Hit, ...]:
     """The phrases in the text, of any language, whatever the conversation is held in.
 
-    A long text is read in parts that overlap, up to the first with a crisis in it: a wall of phrases would take a
-    second of the event loop. Of such a text the hits are those of the parts.
+    A long text is read in parts that overlap, up to the first with a crisis in it that nothing overrules: a wall of
+    phrases would take a second of the event loop.
     """
     table = _table(tuple(backstop.items()))
-    found: tuple[Hit, ...] = ()
+    found: dict[Hit, None] = {}
     for first in range(0, max(1, len(text) - _SHARED), _PART - _SHARED):
-        found = (*found, *phrases.find(text[first : first + _PART], table))
-        if any(hit.severity >= CRISIS for hit in found):
+        for hit in phrases.find(text[first : first + _PART], table):
+            found[replace(hit, start=hit.start + first, end=hit.end + first)] = None
+        if any(hit.severity >= CRISIS for hit in found) and not overruling.may_be(tuple(found)):
             break
-    return found
+    return tuple(found)
 
 
 def read(reading: Reading, text: str, backstop: Backstop) -> Reading:
@@ -43,6 +44,7 @@ def read(reading: Reading, text: str, backstop: Backstop) -> Reading:
     return replace(
         reading,
         alarm=bool(grave),
+        doubted=overruling.passages(text, found),
         phrase_severity=max((hit.severity for hit in found), default=None),
         kind=next((kind for kind in _GRAVEST_FIRST if kind in grave), None),
     )

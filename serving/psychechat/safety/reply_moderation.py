@@ -3,15 +3,14 @@
 import asyncio
 import logging
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Literal
 
 from psychechat.admission.lanes import Lane, Rank, estimate_tokens
-from psychechat.conversation import Assessment, ReplyModeration
+from psychechat.conversation import ReplyModeration
 from psychechat.engines.base import Call, Classifier
 from psychechat.policy import Policy
 from psychechat.risk import Severity
-from psychechat.safety import crisis
+from psychechat.safety.text_reading import read_texts
 
 logger = logging.getLogger(__name__)
 
@@ -29,15 +28,8 @@ async def moderate(
     try:
         async with asyncio.timeout(seconds):
             with await door.acquire(Rank.ORDINARY, sum(map(estimate_tokens, texts))):
-                assessments = await classifier.classify(texts, call)
+                read = await read_texts(classifier, texts, policy, call)
     except Exception as error:
         logger.error("request %s: %s; the reply is not moderated", call.request_id, type(error).__name__)
         return None
-    if not all(assessment.is_finite for assessment in assessments):
-        return None
-    return tuple(_moderation(text, read, policy) for text, read in zip(texts, assessments, strict=True))
-
-
-def _moderation(text: str, assessment: Assessment, policy: Policy) -> ReplyModeration:
-    reading = replace(crisis.read_text(text, policy), assessment=assessment)
-    return ReplyModeration(reading.severity or Severity.NONE, reading.scores)
+    return tuple(ReplyModeration(reading.severity or Severity.NONE, reading.scores) for reading, _ in read)

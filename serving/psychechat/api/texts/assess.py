@@ -12,13 +12,14 @@ from psychechat.admission.lanes import estimate_tokens
 from psychechat.api.http.auth import tenant
 from psychechat.api.http.limits import check_length
 from psychechat.api.http.middleware import request_id
-from psychechat.conversation import Assessment
+from psychechat.conversation import Assessment, Reading
 from psychechat.engines.base import Call
 from psychechat.errors import InvalidRequest
-from psychechat.pipeline.bulk_classify import BULK, classify_all
+from psychechat.pipeline.bulk_classify import BULK, classify_all, read_all
 from psychechat.pipeline.services import Pipeline
-from psychechat.policy import Limits
+from psychechat.policy import Limits, Policy
 
+R = TypeVar("R")
 T = TypeVar("T")
 
 
@@ -29,6 +30,20 @@ def assessments(
 
     Raises at once InvalidRequest for too many or too long texts, Overloaded if the key's tokens are used up.
     """
+    calls = _calls(pipeline, texts, request, each_batch)
+    return classify_all(pipeline.classifier, pipeline.admission.classification, texts, calls)
+
+
+def readings(
+    pipeline: Pipeline, texts: Sequence[str], request: Request, policy: Policy
+) -> AsyncGenerator[tuple[Reading, Assessment], None]:
+    """One reading per text, in order: its assessment, and that with what the phrases say. Raises as `assessments`."""
+    calls = _calls(pipeline, texts, request, each_batch=False)
+    return read_all(pipeline.classifier, pipeline.admission.classification, texts, calls, policy)
+
+
+def _calls(pipeline: Pipeline, texts: Sequence[str], request: Request, each_batch: bool) -> Callable[[], Call]:
+    """The calls of a request that is allowed, its tokens charged to its key."""
     limits, identifier, salt = pipeline.policy.limits, request_id(request), tenant(request)
     _check(texts, limits)
     pipeline.quotas.check(salt)
@@ -38,8 +53,7 @@ def assessments(
         return Call(identifier, identifier, salt, priority=BULK, deadline=time.time() + limits.turn_seconds)
 
     first = call()
-    calls: Callable[[], Call] = call if each_batch else lambda: first
-    return classify_all(pipeline.classifier, pipeline.admission.classification, texts, calls)
+    return call if each_batch else lambda: first
 
 
 def _check(texts: Sequence[str], limits: Limits) -> None:
@@ -49,11 +63,11 @@ def _check(texts: Sequence[str], limits: Limits) -> None:
         check_length(f"input[{index}]", text, limits)
 
 
-async def each(assessed: AsyncGenerator[Assessment, None], say: Callable[[int, Assessment], T]) -> list[T]:
+async def each(read: AsyncGenerator[R, None], say: Callable[[int, R], T]) -> list[T]:
     """Results of `say` per text; yields to the event loop in between, so that thousands block no other request."""
     said: list[T] = []
-    async with aclosing(assessed):
-        async for assessment in assessed:
-            said.append(say(len(said), assessment))
+    async with aclosing(read):
+        async for item in read:
+            said.append(say(len(said), item))
             await asyncio.sleep(0)
     return said

@@ -4,7 +4,6 @@ https://platform.openai.com/docs/api-reference/moderations/object
 """
 
 import secrets
-from dataclasses import replace
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
@@ -15,14 +14,13 @@ from psychechat.api.http.json_route import JSONRoute
 from psychechat.api.http.openapi import READ, answers
 from psychechat.api.http.responses import JSONBytes
 from psychechat.api.http.schemas import Moderation
-from psychechat.api.texts.assess import assessments, each
+from psychechat.api.texts.assess import each, readings
 from psychechat.api.texts.protocol import MODEL, ModerationRequest
 from psychechat.api.texts.rendering import detected, verdict
-from psychechat.conversation import Assessment
+from psychechat.conversation import Assessment, Reading
 from psychechat.pipeline.services import Pipeline
 from psychechat.policy import Policy
 from psychechat.risk import Severity
-from psychechat.safety import crisis
 
 
 def router(pipeline: Pipeline) -> APIRouter:
@@ -35,9 +33,8 @@ def router(pipeline: Pipeline) -> APIRouter:
     )
     async def moderate(body: ModerationRequest, request: Request) -> Response:
         policy = pipeline.policy
-        assessed = assessments(pipeline, body.input, request)
-        judging = each(assessed, lambda index, assessment: _result(body.input[index], assessment, policy))
-        results = await unless_left(request, judging)
+        read = readings(pipeline, body.input, request, policy)
+        results = await unless_left(request, each(read, lambda _, told: _result(*told, policy)))
         if results is None:
             return Response(status_code=CLIENT_LEFT)
         return JSONBytes({"id": f"modr-{secrets.token_hex(12)}", "model": MODEL, "results": results})
@@ -45,7 +42,6 @@ def router(pipeline: Pipeline) -> APIRouter:
     return routes
 
 
-def _result(text: str, assessment: Assessment, policy: Policy) -> schemas.Moderated:
-    reading = replace(crisis.read_text(text, policy), assessment=assessment)
+def _result(reading: Reading, assessment: Assessment, policy: Policy) -> schemas.Moderated:
     judged = verdict(reading.severity or Severity.NONE, reading.scores)
     return {**judged, "psychechat": {**detected(assessment, policy), "backstop": reading.alarm}}

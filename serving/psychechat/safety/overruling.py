@@ -1,0 +1,58 @@
+"""Phrases that the classifier overrules: a listed phrase is there, and what it stands in is no crisis.
+
+Only a phrase that was found as typed, so that the classifier has read it too; never an act under way, means in hand or
+a plan with a time; and only where it is all but sure of the very sentence, and of it with its neighbours. An overruled
+phrase remains an indicator.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from psychechat.conversation import Assessment, Reading
+from psychechat.engines.sentences import around
+from psychechat.policy import Policy
+from psychechat.risk import CRISIS, Kind, Severity
+from psychechat.help import languages
+from psychechat.safety.phrases import Hit
+
+MOST = 4
+"""Phrases that are asked about. A message with more of them is a crisis."""
+BELOW = 0.05
+"""P(ideation or worse) below which the shipped heads overrule, where the policy names none."""
+
+_NEVER: Sequence[Kind | None] = ("under_way", "plan_or_means")
+
+
+def may_be(hits: Sequence[Hit]) -> bool:
+    """Whether all that makes a crisis of the text may be overruled."""
+    grave = {(hit.start, hit.end): hit for hit in hits if hit.severity >= CRISIS}
+    allowed = all(hit.may_be_overruled and hit.kind not in _NEVER for hit in hits if hit.severity >= CRISIS)
+    return allowed and 0 < len(grave) <= MOST
+
+
+def passages(text: str, hits: Sequence[Hit]) -> tuple[str, ...]:
+    """What the classifier is asked about: each phrase's sentence, and it with its neighbours. Empty: nothing."""
+    if not may_be(hits) or languages.detect(text) not in ("en", "zh", None):
+        return ()
+    read = (around(text, hit.start, hit.end) for hit in hits if hit.severity >= CRISIS)
+    return tuple(dict.fromkeys(passage for both in read for passage in both))
+
+
+def overruled(reading: Reading, assessments: Mapping[str, Assessment], below: float, *, held: bool) -> Reading:
+    """The reading, without its alarm if the classifier overrules it. `assessments`: by passage, where there is one.
+
+    `held`: whether a crisis holds the conversation; then nothing is overruled.
+    """
+    if held or not reading.doubted or not all(passage in assessments for passage in reading.doubted):
+        return reading
+    if any(assessments[passage].at_least(CRISIS) >= below for passage in reading.doubted):
+        return reading
+    return replace(reading, alarm=False, overruled=True, kind=None, phrase_severity=Severity.INDICATOR)
+
+
+def for_heads(policy: Policy, *, shipped: bool) -> Policy:
+    """The policy for these heads. Where nobody has set `veto_below`, only of the shipped ones it is known."""
+    if policy.risk.veto_below is not None:
+        return policy
+    risk = policy.risk.model_copy(update={"veto_below": BELOW if shipped else 0.0})
+    return policy.model_copy(update={"risk": risk})
