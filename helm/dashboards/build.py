@@ -193,6 +193,7 @@ SAFETY = dashboard(
         about="By what their words are. A phrase and a crisis are answered; who is unread was refused unread.",
         stacked=True,
     ),
+    graph("Phrases overruled", "reqps", (rate("phrases_overruled_total"), "overruled"), about="By the classifier."),
     graph("Crisis events", "reqps", (rate("escalations_total", "result"), "{{result}}")),
     graph("Without the classifier", "reqps", (rate("classifier_failures_total", "cause"), "{{cause}}"), stacked=True),
     graph("Safe templates", "reqps", (rate("safe_templates_total", "cause"), "{{cause}}"), stacked=True),

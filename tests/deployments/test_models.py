@@ -2,8 +2,10 @@
 
 from typing import Any
 
+import pytest
+
 from psychechat.config import Settings
-from psychechat_ray.models import weights_version
+from psychechat_ray.models import has_shipped_heads, weights_version
 
 
 def version(**changes: Any) -> str:
@@ -20,3 +22,11 @@ def test_a_version_is_stable_and_follows_every_model() -> None:
         version(counselor={"engine": "scripted"}),
     ]
     assert len({version(), *others}) == 6
+
+
+@pytest.mark.parametrize(
+    ("classifier", "shipped"),
+    [({}, True), ({"model": "someone/classifier"}, False), ({"engine": "scripted"}, False)],
+)
+def test_only_the_demos_heads_are_the_shipped_ones(classifier: dict[str, Any], shipped: bool) -> None:
+    assert has_shipped_heads(Settings.model_validate({"classifier": classifier}).classifier) is shipped

@@ -24,7 +24,7 @@ class Hit:
     as_typed: bool
     """Whether it stands there as it is spelled, width, case and spacing apart: so that a model can read it too."""
     final: bool
-    """Whether nothing may overrule it: an act under way, means in hand, a plan with a time."""
+    """Whether nothing may overrule it: an act under way, means in hand, a plan with a time; or another language."""
 
     @property
     def may_be_overruled(self) -> bool:

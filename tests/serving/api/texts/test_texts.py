@@ -223,3 +223,20 @@ def test_every_route_is_in_the_openapi_document(served: Any) -> None:
     paths = served.http.get("/openapi.json").json()["paths"]
     for path in ("/v1/classify", "/v1/moderations"):
         assert "requestBody" in paths[path]["post"]
+
+
+def test_moderation_says_what_a_turn_would(serving: Serving) -> None:
+    """A phrase that the classifier overrules flags nothing; one that decides has a score of the threshold at least."""
+    with serving() as served:
+        risk = served.pipeline.policy.risk.model_copy(update={"veto_below": 0.05})
+        served.pipeline.policy = served.pipeline.policy.model_copy(update={"risk": risk})
+        served.pipeline.classifier = watched = Watched()
+        queue = "It rained. This queue makes me want to die."
+        body = {"input": [queue, "I took an overdose an hour ago", "a fine day"]}
+        overruled, grave, fine = served.http.post("/v1/moderations", json=body).json()["results"]
+    assert [len(utterances) for utterances, _ in watched.calls] == [4], "each text, and the sentence with the phrase"
+    assert [result["flagged"] for result in (overruled, grave, fine)] == [False, True, False]
+    assert [result["psychechat"]["backstop"] for result in (overruled, grave, fine)] == [False, True, False]
+    assert overruled["category_scores"]["self-harm"] == fine["category_scores"]["self-harm"] == 0.0
+    assert grave["category_scores"]["self-harm"] == risk.ideation
+    assert grave["category_scores"]["self-harm/intent"] == risk.behavior
