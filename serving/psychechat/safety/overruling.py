@@ -10,9 +10,9 @@ from dataclasses import replace
 
 from psychechat.conversation import Assessment, Reading
 from psychechat.engines.sentences import around
+from psychechat.help import languages
 from psychechat.policy import Policy
 from psychechat.risk import CRISIS, Kind, Severity
-from psychechat.help import languages
 from psychechat.safety.phrases import Hit
 
 MOST = 4
