@@ -29,7 +29,7 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """Of one set. `calls`: texts that are a crisis by a phrase or the classifier."""
+    """Of one set. Found and called is what is a crisis by a phrase or by the classifier."""
 
     source: str
     crises: int
