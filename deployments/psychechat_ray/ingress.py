@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import secrets
 from collections.abc import Mapping
 from datetime import date
 from typing import Any
@@ -13,9 +14,10 @@ from ray.serve.handle import DeploymentHandle
 from psychechat import prompts
 from psychechat.api.app import create_app
 from psychechat.api.http.auth import Keyring
-from psychechat.config import Settings
+from psychechat.config import Auth, Settings
 from psychechat.help import languages, resources
 from psychechat.memory.backends import change_keys, open_memory
+from psychechat.memory.base import Keys
 from psychechat.pipeline.services import Pipeline
 from psychechat.policy import Policy
 from psychechat.safety import crisis, overruling, phrases
@@ -46,12 +48,16 @@ class Ingress:
             generators["seeker"] = RemoteGenerator(seeker)
         self._engines: dict[str, RemoteClassifier | RemoteGenerator] = {"classifier": remote_classifier, **generators}
         self._auth, self._memory = settings.auth, settings.memory
-        self._keyring = Keyring(settings.auth.all_keys())
+        self._keyring, self._drills = _keys(settings.auth)
         tracer, metrics = start_telemetry(), Metrics()
         here = serve.get_replica_context()
         self._exporter = RayMetricsExporter(metrics.registry, here.replica_id.unique_id)
         self._peers = Peers(here.app_name, here.deployment) if settings.ingress.autoscaling else None
-        self._escalations = WebhookEscalations(settings.escalation, metrics) if settings.escalation.url else None
+        self._escalations = (
+            WebhookEscalations(settings.escalation, metrics, drills=lambda: self._drills)
+            if settings.escalation.url
+            else None
+        )
         memory, keys = open_memory(settings.memory)
         self._pipeline = Pipeline(
             classifier=remote_classifier,
@@ -64,6 +70,7 @@ class Ingress:
             default_language=settings.default_language,
             max_sequences=lambda: settings.generations(RUNNING),
             memory_keys=keys,
+            episode_keys=Keys(self._escalations.episode_key if self._escalations else secrets.token_bytes(32)),
             escalations=self._escalations,
             tracer=tracer,
             weights=weights_version(settings),
@@ -83,12 +90,12 @@ class Ingress:
         Serve calls this at the start and on every change of `user_config`, without a restart.
         """
         policy = overruling.for_heads(Policy.model_validate(user_config), shipped=self._shipped_heads)
-        keyring = Keyring(self._auth.all_keys())
+        keys = _keys(self._auth)
         change_keys(self._pipeline.memory, self._memory)
         # Phrases are compiled now, so that no turn waits for them.
         Guard(policy.guard)
         crisis.hits("", policy.crisis.backstop)
-        self._pipeline.policy, self._keyring = policy, keyring
+        self._pipeline.policy, (self._keyring, self._drills) = policy, keys
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         return create_app(
@@ -111,3 +118,10 @@ class Ingress:
     async def _ready(self) -> Mapping[str, bool | tuple[str, ...]]:
         told = await asyncio.gather(*(engine.readiness() for engine in self._engines.values()))
         return dict(zip(self._engines, told, strict=True))
+
+
+def _keys(auth: Auth) -> tuple[Keyring, frozenset[str]]:
+    """The clients' keys, and the names of those for practice."""
+    keys = auth.read()
+    keyring = Keyring({name: key.sha256 for name, key in keys.items()})
+    return keyring, frozenset(name for name, key in keys.items() if key.drill)

@@ -173,6 +173,10 @@ TRAFFIC = dashboard(
     graph("Healthy replicas", "short", (HEALTHY, "{{deployment}}")),
 )
 
+_TURNS = rate("risk_turns_total")
+_UNKNOWN = rate("risk_turns_total", where='level="unknown"')
+_HELD = rate("conversation_turns_total", where='state="held"')
+
 SAFETY = dashboard(
     "safety",
     "Safety",
@@ -184,6 +188,13 @@ SAFETY = dashboard(
     graph("Turns by risk", "reqps", (rate("risk_turns_total", "level"), "{{level}}"), stacked=True),
     graph("Turns by conversation", "reqps", (rate("conversation_turns_total", "state"), "{{state}}"), stacked=True),
     graph(
+        "Turns held, and of unknown risk",
+        "percentunit",
+        (f"{_HELD} / {rate('conversation_turns_total')}", "held"),
+        (f"{_UNKNOWN} / {rate('risk_turns_total')}", "unknown"),
+        most=1,
+    ),
+    graph(
         "Crisis turns by what noticed them", "reqps", (rate("crisis_turns_total", "source"), "{{source}}"), stacked=True
     ),
     graph(
@@ -194,6 +205,14 @@ SAFETY = dashboard(
         stacked=True,
     ),
     graph("Phrases overruled", "reqps", (rate("phrases_overruled_total"), "overruled"), about="By the classifier."),
+    graph(
+        "Crisis turns by kind and language",
+        "reqps",
+        (rate("crisis_kinds_total", "kind, language"), "{{kind}} {{language}}"),
+        about="Untold: no phrase says what it is about.",
+        stacked=True,
+    ),
+    graph("Turns by language", "reqps", (rate("language_turns_total", "language"), "{{language}}"), stacked=True),
     graph("Crisis events", "reqps", (rate("escalations_total", "result"), "{{result}}")),
     graph("Without the classifier", "reqps", (rate("classifier_failures_total", "cause"), "{{cause}}"), stacked=True),
     graph("Safe templates", "reqps", (rate("safe_templates_total", "cause"), "{{cause}}"), stacked=True),

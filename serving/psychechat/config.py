@@ -207,29 +207,46 @@ def _secret(setting: str, file: Path | None, variable: str) -> str:
     return text
 
 
+class ApiKey(Branch):
+    """A key that is more than a name."""
+
+    sha256: Sha256
+    drill: bool = False
+    """Whether its crises are practice: their events are typed `drill`."""
+
+
 class Auth(Branch):
     """Who may enter. `psychechat keys new NAME` makes a key and its line here."""
 
-    keys: Mapping[Name, Sha256] = {}
-    """The SHA-256 of each key, in hexadecimal, by a name. Conversations and caches of two names never meet."""
+    keys: Mapping[Name, Sha256 | ApiKey] = {}
+    """The SHA-256 of each key, in hexadecimal, by a name. Conversations and caches of two names never meet.
+    `{sha256: ..., drill: true}` is a key for practice."""
     keys_file: Path | None = None
     """More of them: the same mapping as a YAML file, e.g. a mounted secret."""
     metrics: bool = False
     """Whether `/metrics` needs a key too."""
 
     def all_keys(self) -> Mapping[str, str]:
+        """The keys' SHA-256 by name. Raises as `read`."""
+        return {name: key.sha256 for name, key in self.read().items()}
+
+    def read(self) -> Mapping[str, ApiKey]:
         """Raises OSError, yaml.YAMLError or pydantic.ValidationError if the file cannot be read or holds no keys."""
+        keys = self._keys().items()
+        return {name: ApiKey(sha256=key) if isinstance(key, str) else key for name, key in keys}
+
+    def _keys(self) -> Mapping[str, Sha256 | ApiKey]:
         if self.keys_file is None:
             return self.keys
         more = yaml.safe_load(self.keys_file.read_text("utf-8"))
         # A file without keys must not open the door to everyone.
-        kind = TypeAdapter(Annotated[dict[Name, Sha256], Field(min_length=1)], config=Branch.model_config)
+        kind = TypeAdapter(Annotated[dict[Name, Sha256 | ApiKey], Field(min_length=1)], config=Branch.model_config)
         kept = kind.validate_python(more)
         return {**self.keys, **kept}
 
 
 class EscalationSettings(Branch):
-    """Who is told of crisis turns: a webhook. Its secret is no setting, for settings are kept where more can read."""
+    """Who is told of crises: a webhook. Its secret is no setting, for settings are kept where more can read."""
 
     url: HttpUrl | None = None
     """None: nobody is told."""
@@ -245,6 +262,8 @@ class EscalationSettings(Branch):
     """Events waiting for delivery. A newer one takes the oldest's place."""
     include_utterance: bool = False
     """Whether an event quotes the seeker's newest message."""
+    rising: bool = False
+    """Whether a conversation whose lines add up to more risk than any one of them is told too."""
 
     @model_validator(mode="after")
     def _words_travel_encrypted(self) -> Self:

@@ -22,6 +22,8 @@ Source = Literal["backstop", "classifier"]
 """Who noticed a crisis: the listed phrases, or the risk head."""
 Answered = Literal["reply", "safe_template", "unanswered"]
 """What the seeker got. `unanswered`: the client left, or the server stopped, before there was a reply."""
+Event = Literal["started", "continued", "worse", "over", "rising"]
+"""What a turn is to those who look after crises. `continued`: a crisis that an earlier event has told of."""
 Cause = Literal["method", "encouragement", "diagnosis"]
 """What the output guard finds in a reply: a method or means of harm, encouragement to it, a diagnosis."""
 
@@ -424,11 +426,11 @@ class ReplyModeration:
 
 @dataclass(frozen=True, slots=True)
 class CrisisTurn:
-    """Escalation event of a crisis turn, however it ended.
+    """Escalation event of a turn, however it ended. Tenant, episode and event make its id, so a resend has the same."""
 
-    Conversation, speaker fields and time make the event's id, so that a resend is the same event.
-    """
-
+    event: Event
+    episode: str
+    """Keyed hash of the conversation up to the line that began the episode."""
     conversation: Conversation
     reading: Reading
     mode: Mode
@@ -437,14 +439,15 @@ class CrisisTurn:
     tenant: str
     session_id: str | None
     """Session id of the turn; None if it ended before one was assigned."""
-    named_session: str | None
+    client_session_id: str | None
     """Session id that the client sent."""
     end_user: str | None
     """Speaker's id, as the client sent it."""
-    locale: str
+    resources_locale: str
     """Key of the policy's resources that were chosen for the seeker."""
 
     @property
     def severity(self) -> Severity:
-        """Severity of the reading; at least a crisis."""
-        return max(self.reading.severity or CRISIS, CRISIS)
+        """Severity of the reading; at least a crisis, unless the event is of a turn that is none."""
+        least = Severity.NONE if self.event in ("over", "rising") else CRISIS
+        return max(self.reading.severity or least, least)

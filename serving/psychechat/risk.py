@@ -68,6 +68,9 @@ class LineReading:
     ideation: float | None = None
     """P(ideation or worse); None: unknown."""
     valence: int | None = None
+    kind: Kind | None = None
+    place: str | None = None
+    """Of a crisis: keyed hash of the conversation up to this line."""
 
     @property
     def is_crisis(self) -> bool:
@@ -99,7 +102,9 @@ class RiskState:
     lines: int = 0
     """All lines since then."""
     episode: str | None = None
-    """Hash of the line that began the hold."""
+    """Names the hold: keyed hash of the conversation up to the line that began it."""
+    kind: Kind | None = None
+    """The gravest since the hold began; None: no phrase told one."""
     counted: tuple[str, ...] = ()
     """Hashes of the newest lines that were counted: a line that is sent again counts once."""
     rising: float = 0.0
@@ -146,7 +151,14 @@ def next_state(state: RiskState, readings: Iterable[LineReading], rules: HoldRul
 
 def worse(first: RiskState, second: RiskState) -> RiskState:
     """The more careful of two states of one conversation, for writes that crossed and memory that disagrees."""
-    return max(first, second, key=lambda state: (state.held, state.peak, -state.low_lines, -state.lines))
+    return max(
+        first, second, key=lambda state: (state.held, state.peak, gravity(state.kind), -state.low_lines, -state.lines)
+    )
+
+
+def gravity(kind: Kind | None) -> int:
+    """How far a crisis has come, as its kind tells: a higher value is never less urgent."""
+    return {"plan_or_means": 1, "under_way": 2}.get(kind or "", 0)
 
 
 def _after(state: RiskState, reading: LineReading, rules: HoldRules) -> RiskState:
@@ -166,7 +178,7 @@ def _after(state: RiskState, reading: LineReading, rules: HoldRules) -> RiskStat
         return replace(state, peak=reading.severity)
     state = replace(state, lines=state.lines + 1, low_lines=state.low_lines + reading.is_low)
     if state.low_lines >= rules.lows(state.peak) or state.lines >= rules.most_lines:
-        return replace(state, held=False, peak=reading.severity, lines=0, low_lines=0, episode=None)
+        return replace(state, held=False, peak=reading.severity, lines=0, low_lines=0, episode=None, kind=None)
     return state
 
 
@@ -181,7 +193,8 @@ def _crisis(state: RiskState, reading: LineReading) -> RiskState:
         since_turns=0,
         low_lines=0,
         lines=0,
-        episode=state.episode if state.held else reading.line,
+        episode=state.episode if state.held else reading.place or reading.line,
+        kind=max(state.kind, reading.kind, key=gravity) if state.held else reading.kind,
         counted=(*state.counted, reading.line)[-_COUNTED:],
         rising=0.0,
         trend="rising" if reading.severity > state.level or not state.held else "steady",

@@ -11,8 +11,8 @@ from typing import Literal, get_args
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from psychechat.conversation import Cause
-from psychechat.emotion import LABELS
-from psychechat.risk import Severity
+from psychechat.emotion import LABELS, Language
+from psychechat.risk import Kind, Severity
 
 _SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
 _TOKEN_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
@@ -44,6 +44,8 @@ LeftOut = Literal["tool", "part", "role", "reply", "character"]
 SecondLook = Literal["phrase", "crisis", "calm", "unread", "silent"]
 """What a request that breaks a rule was found to be. `crisis`: by the classifier; `silent`: no word of a seeker's."""
 RISK = (*(severity.label for severity in Severity), "unknown")
+KINDS = (*get_args(Kind), "untold")
+LANGUAGES = get_args(Language)
 EMOTIONS = tuple(label.name() for label in LABELS)
 
 
@@ -81,6 +83,10 @@ class Metrics:
         self.phrases_overruled = self._counter(
             "phrases_overruled", "Turns with a crisis phrase that the classifier overruled"
         )
+        self.crisis_kinds = self._counter(
+            "crisis_kinds", "Crisis turns by what they are about, and their language", kind=KINDS, language=LANGUAGES
+        )
+        self.languages = self._counter("language_turns", "Turns by their language", language=LANGUAGES)
         self.crises_refused = self._counter(
             "crisis_turns_refused", "Crisis turns that ended in an error instead of a reply. Stays 0"
         )

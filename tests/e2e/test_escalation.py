@@ -19,25 +19,27 @@ def _ask(server: Server, text: str, request_id: str, *, timeout: float = 120, **
     )
 
 
-def _events(receiver: Receiver, request_ids: str) -> list[dict[str, Any]]:
-    """Those of the requests whose ids begin so; waits for the first."""
+def _events(receiver: Receiver, request_ids: str, least: int = 1) -> list[dict[str, Any]]:
+    """Those of the requests whose ids begin so; waits for so many."""
     deadline = time.monotonic() + 10
     while True:
         events = [delivery.event for delivery in receiver.deliveries]
         told = [event for event in events if event["request_id"].startswith(request_ids)]
-        if told or time.monotonic() > deadline:
+        if len(told) >= least or time.monotonic() > deadline:
             return told
         time.sleep(0.05)
 
 
-def test_a_crisis_is_told_once_and_signed(server: Server, receiver: Receiver) -> None:
+def test_a_crisis_is_told_once_a_request_and_signed(server: Server, receiver: Receiver) -> None:
     """The receiver verifies: what is signed otherwise gets a 401 and is not delivered."""
-    for attempt in range(2):
+    for request_id in ("told-0", "told-0", "told-1"):
         more: dict[str, Any] = {"metadata": {"locale": "en_US"}, "prompt_cache_key": "told"}
-        reply = _ask(server, "I want to kill myself tonight", f"told-{attempt}", **more).json()
+        reply = _ask(server, "I want to kill myself tonight", request_id, **more).json()
         assert "988" in reply["choices"][0]["message"]["content"]
     _ask(server, "I passed my exam, I'm so happy", "told-happy")
-    [event] = _events(receiver, "told-")
+    event, again = _events(receiver, "told-", 2)
+    assert (event["event"], event["type"], event["kind"]) == ("started", "crisis.detected", "plan_or_means")
+    assert (again["id"], again["request_id"]) == (event["id"], "told-1")
     assert event["source"] == "backstop"
     assert event["severity"] in ("ideation", "behavior", "attempt")
     assert event["answered"] in ("reply", "safe_template")

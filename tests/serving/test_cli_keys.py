@@ -1,6 +1,7 @@
 import re
 from pathlib import Path
 
+import yaml
 from typer.testing import CliRunner
 
 from psychechat.api.http.auth import Keyring
@@ -18,6 +19,14 @@ def test_a_new_key_opens_what_its_line_lets_in() -> None:
     auth = Auth.model_validate({"keys": {line[1]: line[2]}})
     assert Keyring(auth.all_keys()).name_of(key[0]) == "intake-app"
     assert key[0] not in CliRunner().invoke(commands, ["keys", "new", "intake-app"]).output
+
+
+def test_the_line_of_a_key_for_practice_says_so() -> None:
+    result = CliRunner().invoke(commands, ["keys", "new", "training", "--drill"])
+    line = re.search(r"^ *(training: .*)$", result.output, re.MULTILINE)
+    assert line
+    key = Auth.model_validate({"keys": yaml.safe_load(line[1])}).read()["training"]
+    assert key.drill
 
 
 def test_a_name_that_would_break_the_file_is_refused() -> None:

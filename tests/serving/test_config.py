@@ -59,7 +59,16 @@ def test_keys_come_from_the_settings_and_from_a_file(tmp_path: Path) -> None:
     assert auth.all_keys() == {"intake": "a" * 64, "ward": "b" * 64}
 
 
-@pytest.mark.parametrize("text", ["", "{}", "ward: short", "- ward"])
+def test_a_key_may_be_for_practice(tmp_path: Path) -> None:
+    file = tmp_path / "keys.yaml"
+    file.write_text(f"ward: {{sha256: {'b' * 64}, drill: true}}\nspare: {{sha256: {'c' * 64}}}\n")
+    auth = Auth.model_validate({"keys": {"intake": "a" * 64}, "keys_file": file})
+    assert auth.all_keys() == {"intake": "a" * 64, "ward": "b" * 64, "spare": "c" * 64}
+    assert [name for name, key in auth.read().items() if key.drill] == ["ward"]
+    assert Settings.model_validate_json(Settings(auth=auth).model_dump_json()).auth.read() == auth.read()
+
+
+@pytest.mark.parametrize("text", ["", "{}", "ward: short", "- ward", "ward: {sha256: short}", "ward: {drill: true}"])
 def test_a_file_without_keys_does_not_open_the_door(tmp_path: Path, text: str) -> None:
     file = tmp_path / "keys.yaml"
     file.write_text(text)

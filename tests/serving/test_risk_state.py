@@ -72,6 +72,23 @@ def test_what_is_unknown_or_of_another_person_changes_nothing(unread: LineReadin
         assert after(unread, state=state) == state
 
 
+def test_an_episode_is_named_for_its_place_and_knows_its_gravest_kind() -> None:
+    first = after(replace(CRISIS, place="here", kind="thoughts"))
+    assert (first.episode, first.kind) == ("here", "thoughts")
+    later = after(
+        line("b", IDEATION, place="there", kind="under_way"), line("c", IDEATION, kind="thoughts"), state=first
+    )
+    assert (later.episode, later.kind) == ("here", "under_way")
+    over = after(*low(3), state=later)
+    assert (over.held, over.episode, over.kind) == (False, None, None)
+
+
+def test_of_two_holds_the_one_that_has_come_further_stays() -> None:
+    planned = after(line("a", IDEATION, kind="plan_or_means"))
+    assert worse(planned, after(line("b", IDEATION, kind="thoughts"))) == planned
+    assert worse(after(line("b", IDEATION)), planned) == planned
+
+
 def test_a_hold_has_one_episode_and_a_new_one_another() -> None:
     first = after(CRISIS, line("worse", ATTEMPT))
     assert first.episode == "crisis"

@@ -22,6 +22,9 @@ def _() -> None:
 @commands.command()
 def new(
     name: Annotated[str, typer.Argument(help="Whose key it is: letters, digits, dots, dashes. Example: intake-app")],
+    drill: Annotated[
+        bool, typer.Option("--drill", help="For practice: its crises are events of the type `drill`")
+    ] = False,
 ) -> None:
     """Make a key. It is shown once; the settings get its hash."""
     try:
@@ -32,7 +35,9 @@ def new(
     console = Console(highlight=False)
     console.print(f"The key, for the client (it is not kept anywhere):\n\n  {key}\n", soft_wrap=True)
     console.print("Its line for the settings' auth.keys, or for auth.keys_file:\n", soft_wrap=True)
-    console.print(f"  {name}: {hashlib.sha256(key.encode()).hexdigest()}", markup=False, soft_wrap=True)
+    digest = hashlib.sha256(key.encode()).hexdigest()
+    line = f"{name}: {{sha256: {digest}, drill: true}}" if drill else f"{name}: {digest}"
+    console.print(f"  {line}", markup=False, soft_wrap=True)
 
 
 @commands.command()

@@ -69,13 +69,28 @@ class Keys:
         """Names a line of the seeker's, with the question that it was read with, where no words may be kept."""
         return self._hash("line", tenant, *texts)[:8].hex()
 
+    def places(self, tenant: str, conversation: Conversation) -> tuple[str, ...]:
+        """Names the conversation up to the end of each of its utterances."""
+        names, digest = [], self._digest("place", tenant)
+        for utterance in conversation.utterances:
+            _add(digest, utterance.speaker, utterance.text.strip())
+            names.append(digest.copy().digest()[:16].hex())
+        return tuple(names)
+
     def _of_utterances(self, tenant: str, utterances: tuple[Utterance, ...]) -> bytes:
         return self._hash("conversation", tenant, *(field for u in utterances for field in (u.speaker, u.text.strip())))
 
     def _hash(self, *fields: str) -> bytes:
+        return self._digest(*fields).digest()
+
+    def _digest(self, *fields: str) -> hashlib.blake2b:
         digest = hashlib.blake2b(key=self._secret, digest_size=32)
-        for field in fields:
-            encoded = field.encode("utf-8", "surrogatepass")
-            digest.update(len(encoded).to_bytes(8, "little"))
-            digest.update(encoded)
-        return digest.digest()
+        _add(digest, *fields)
+        return digest
+
+
+def _add(digest: hashlib.blake2b, *fields: str) -> None:
+    for field in fields:
+        encoded = field.encode("utf-8", "surrogatepass")
+        digest.update(len(encoded).to_bytes(8, "little"))
+        digest.update(encoded)

@@ -19,6 +19,7 @@ from psychechat.errors import (
 from psychechat.logs import log_kind
 from psychechat.pipeline.services import Pipeline
 from psychechat.pipeline.state import TurnState
+from psychechat.pipeline.turn_memory import names
 from psychechat.pipeline.turn_meter import TurnMeter
 from psychechat.safety.escalation import answered
 from psychechat.telemetry import FallbackCause, Metrics
@@ -54,9 +55,9 @@ def first_words(pipeline: Pipeline, state: TurnState, meter: TurnMeter) -> None:
 
 
 def escalate(pipeline: Pipeline, state: TurnState, reply: Reply | None) -> None:
-    """Escalation of a crisis turn, with or without a reply; any other turn is ignored."""
+    """Escalation of a turn that those who look after crises may want to know of, with or without a reply."""
     try:
-        turn = state.crisis_turn(reply)
+        turn = state.crisis_turn(reply, names(pipeline, state.request).places)
         if turn is not None and pipeline.escalations is not None:
             pipeline.escalations.escalate(turn)
     except Exception as error:
@@ -84,6 +85,7 @@ def _count_turn(metrics: Metrics, state: TurnState, status: TurnStatus | None) -
         metrics.turns.labels(state.decision_so_far.mode, state.decision_so_far.reason, status).inc()
     if state.reading.in_crisis:
         metrics.crises.labels(state.reading.source).inc()
+        metrics.crisis_kinds.labels(state.reading.kind or "untold", state.reading.language).inc()
         if status in ("refused", "error"):
             metrics.crises_refused.inc()
 
@@ -93,6 +95,7 @@ def _count_reading(metrics: Metrics, state: TurnState) -> None:
     metrics.risk_turns.labels("unknown" if severity is None else severity.label).inc()
     if state.reading.overruled:
         metrics.phrases_overruled.inc()
+    metrics.languages.labels(state.reading.language).inc()
     risk = state.reading.conversation
     metrics.conversations.labels("held" if risk.held else "rising" if risk.is_rising else "calm").inc()
     for emotion in state.reading.emotions:

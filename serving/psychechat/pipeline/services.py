@@ -37,6 +37,8 @@ class Pipeline:
     policy: Policy
     default_language: Language = "en"
     memory_keys: Keys = field(default_factory=lambda: Keys(secrets.token_bytes(32)))
+    episode_keys: Keys = field(default_factory=lambda: Keys(secrets.token_bytes(32)))
+    """Name what events are of. Those of the webhook's secret, so that a restart gives the same names."""
     escalations: Escalations | None = None
     tracer: Tracer = OFF
     wall_clock: Clock = time.time

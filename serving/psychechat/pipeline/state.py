@@ -3,7 +3,7 @@
 A safe reply can be built from it at any point, because any phase may fail.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 
@@ -23,10 +23,10 @@ from psychechat.conversation import (
 from psychechat.emotion import Language
 from psychechat.pipeline.request import TurnRequest
 from psychechat.policy import Policy
-from psychechat.risk import HoldRules, RiskState, next_state
+from psychechat.risk import HoldRules, LineReading, next_state
 from psychechat.safety import crisis
-from psychechat.safety.conversation_risk import SeekerLine, line_reading, read_line
-from psychechat.safety.escalation import answered
+from psychechat.safety.conversation_risk import Before, Names, SeekerLine, line_reading, read_line
+from psychechat.safety.escalation import answered, happened
 from psychechat.safety.fixed_replies import FixedReplies, FixedText
 from psychechat.safety.output_guard import ReplyContext
 from psychechat.telemetry import Words
@@ -43,6 +43,9 @@ class TurnState:
         self.session = request.session
         self.past_door = False
         """Whether the turn got its permit for classification. One that is refused there is unread."""
+        self.line: LineReading | None = None
+        self.before: Before | None = None
+        """None before the newest line is read, and where the policy asks for no state of the conversation."""
         self.decision: Decision | None = None
         self.agent: AgentOutcome | None = None
 
@@ -52,15 +55,16 @@ class TurnState:
         if memory is not None and self.policy.risk.conversation != "off":
             self.reading = replace(self.reading, conversation=memory.risk)
 
-    def read(self, line: SeekerLine, name: str, before: RiskState, assessments: Mapping[str, Assessment]) -> None:
+    def read(self, line: SeekerLine, names: Names, before: Before, assessments: Mapping[str, Assessment]) -> None:
         """The newest line in its conversation. `before`: the conversation's state without it; `assessments`: the
-        classifier's by passage, none where it could not tell. `name`: the line's keyed hash.
+        classifier's by passage, none where it could not tell.
         """
         veto_below = self.policy.risk.veto_below or 0.0
-        reading = read_line(line, self.reading, assessments, veto_below, held=before.held)
+        reading = read_line(line, self.reading, assessments, veto_below, held=before.state.held)
+        self.line = line_reading(names, line, reading)
         if self.policy.risk.conversation != "off":
-            after = next_state(before, [line_reading(name, line, reading)], HoldRules())
-            reading = replace(reading, conversation=after)
+            self.before = before
+            reading = replace(reading, conversation=next_state(before.state, [self.line], HoldRules()))
         self.reading = reading
 
     @property
@@ -158,12 +162,19 @@ class TurnState:
         line = self.fixed.help_line(self.reading)
         return FixedText(f"{text}\n\n{line.text}", line.resources)
 
-    def crisis_turn(self, reply: Reply | None) -> CrisisTurn | None:
-        """Escalation event; None unless the turn is a crisis. `reply` None: the turn ended without one."""
-        if not self.reading.in_crisis:
+    def crisis_turn(self, reply: Reply | None, places: Callable[[], Sequence[str]]) -> CrisisTurn | None:
+        """Escalation event, if the turn is one. `reply` None: it ended without one.
+
+        `places`: keyed hashes of the conversation up to each of its utterances.
+        """
+        followed = self.policy.risk.conversation == "on"
+        event, episode = happened(self.reading, self.before, self.line, followed=followed)
+        if event is None:
             return None
         request = self.request
         return CrisisTurn(
+            event=event,
+            episode=episode or places()[-1],
             conversation=request.conversation,
             reading=self.reading,
             mode=self.decision_so_far.mode,
@@ -171,7 +182,7 @@ class TurnState:
             request_id=request.request_id,
             tenant=request.tenant,
             session_id=self.session,
-            named_session=request.session,
+            client_session_id=request.session,
             end_user=request.end_user,
-            locale=self.fixed.place(self.reading),
+            resources_locale=self.fixed.place(self.reading),
         )

@@ -7,7 +7,6 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 from psychechat import tracing
@@ -24,7 +23,7 @@ from psychechat.pipeline.services import Pipeline
 from psychechat.pipeline.sinks import Emit, FirstWords, HeldBack, Written
 from psychechat.pipeline.stages import StageContext
 from psychechat.pipeline.state import TurnState
-from psychechat.pipeline.turn_memory import agrees, recall, remember
+from psychechat.pipeline.turn_memory import agrees, names, recall, remember
 from psychechat.pipeline.turn_meter import TurnMeter
 from psychechat.prompts import Pack
 from psychechat.safety.conversation_risk import LineReader, seeker_lines
@@ -173,7 +172,7 @@ class _Turn:
             self._state.policy,
             memory.risk if memory else None,
             pipeline.read_lines,
-            partial(pipeline.memory_keys.of_line, request.tenant),
+            names(pipeline, request),
             again=self._state.policy.risk.conversation != "off" and not agrees(pipeline, request, memory),
         )
 
@@ -194,7 +193,7 @@ class _Turn:
             if assessments and (doubted := reader.doubted):
                 assessments |= await self._classify(doubted)
         before = reader.before(assessments)
-        state.read(reader.newest, reader.name(reader.newest.text), before, assessments)
+        state.read(reader.newest, reader.names, before, assessments)
         self._open()
 
     async def _classify(self, passages: Sequence[str]) -> dict[str, Assessment]:

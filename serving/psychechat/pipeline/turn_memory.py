@@ -6,7 +6,7 @@ A failure to recall or to store costs the turn its memory only; a failure to for
 import asyncio
 import logging
 import secrets
-from functools import partial
+from functools import cache, partial
 
 from psychechat.conversation import EmotionMemory, Reply
 from psychechat.errors import MemoryUnavailable
@@ -16,6 +16,7 @@ from psychechat.pipeline.request import TurnRequest
 from psychechat.pipeline.services import Pipeline
 from psychechat.pipeline.state import TurnState
 from psychechat.pipeline.turn_meter import TurnMeter
+from psychechat.safety.conversation_risk import Names
 
 logger = logging.getLogger(__name__)
 
@@ -61,6 +62,12 @@ def agrees(pipeline: Pipeline, request: TurnRequest, memory: EmotionMemory | Non
     if key is None:
         return True
     return memory is not None and (request.session is None or memory.prefix == key.hex())
+
+
+def names(pipeline: Pipeline, request: TurnRequest) -> Names:
+    """Keyed hashes for the words of the request's conversation."""
+    places = partial(pipeline.episode_keys.places, request.tenant, request.conversation)
+    return Names(partial(pipeline.memory_keys.of_line, request.tenant), cache(places))
 
 
 async def remember(pipeline: Pipeline, state: TurnState, reply: Reply, meter: TurnMeter) -> None:

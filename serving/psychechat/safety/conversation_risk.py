@@ -24,6 +24,8 @@ class SeekerLine:
     text: str
     answered: Answered | None = None
     """None unless the line is short and follows a question."""
+    until: int = 0
+    """How many of the conversation's utterances there are up to the end of this line."""
 
     @property
     def passages(self) -> tuple[str, ...]:
@@ -42,21 +44,21 @@ def seeker_lines(conversation: Conversation) -> list[SeekerLine]:
 def _lines(conversation: Conversation) -> Iterator[SeekerLine]:
     said: list[str] = []
     before: str | None = None
-    for utterance in conversation.utterances:
+    for number, utterance in enumerate(conversation.utterances):
         if utterance.speaker == "seeker":
             said.append(utterance.text)
             continue
         if said:
-            yield _line(said, before)
+            yield _line(said, before, number)
             said = []
         before = utterance.text
     if said:
-        yield _line(said, before)
+        yield _line(said, before, len(conversation.utterances))
 
 
-def _line(said: Sequence[str], before: str | None) -> SeekerLine:
+def _line(said: Sequence[str], before: str | None, until: int) -> SeekerLine:
     text = "\n".join(said)
-    return SeekerLine(text, risk_questions.answered(before, text))
+    return SeekerLine(text, risk_questions.answered(before, text), until)
 
 
 def searched(lines: Sequence[SeekerLine]) -> list[SeekerLine]:
@@ -71,16 +73,41 @@ def searched(lines: Sequence[SeekerLine]) -> list[SeekerLine]:
     return kept[::-1]
 
 
-def line_reading(name: str, line: SeekerLine, reading: Reading) -> LineReading:
-    """For the conversation's state. `name`: the line's keyed hash; `reading`: of this line."""
+@dataclass(frozen=True, slots=True)
+class Names:
+    """What stands for the words of one conversation where none may be kept: keyed hashes."""
+
+    of_passage: Callable[[str], str]
+    places: Callable[[], Sequence[str]]
+    """Of the conversation up to each of its utterances."""
+
+    def of_line(self, line: SeekerLine) -> str:
+        """Of the conversation up to the line's end."""
+        return self.places()[line.until - 1]
+
+
+@dataclass(frozen=True, slots=True)
+class Before:
+    """The conversation's state without its newest line."""
+
+    state: RiskState
+    """Of memory and lines read again the more careful one."""
+    own: RiskState | None = None
+    """What this conversation's own words say, where `state` may be more than has been told of it; else None."""
+
+
+def line_reading(names: Names, line: SeekerLine, reading: Reading) -> LineReading:
+    """For the conversation's state. `reading`: of this line."""
     return LineReading(
-        line=name,
+        line=names.of_passage(line.text),
         severity=reading.severity,
         weighs=line.answered is not None or not _says_little(line.text),
         alarm=reading.phrase_severity is not None or reading.alarm,
         other_person=reading.kind == "other_person",
         ideation=reading.ideation,
         valence=reading.valence if reading.assessment else None,
+        kind=reading.kind,
+        place=names.of_line(line) if reading.in_crisis else None,
     )
 
 
@@ -104,7 +131,7 @@ def reread(
     lines: Sequence[tuple[SeekerLine, Reading]],
     assessments: Mapping[str, Assessment],
     veto_below: float,
-    name: Callable[[str], str],
+    names: Names,
 ) -> RiskState:
     """State that the earlier lines, each with what its phrases say, add up to, oldest first, where no memory tells it.
 
@@ -113,7 +140,7 @@ def reread(
     state = RiskState()
     for line, phrases in lines:
         reading = read_line(line, phrases, assessments, veto_below, held=state.held)
-        state = next_state(state, [line_reading(name(line.text), line, reading)], HoldRules())
+        state = next_state(state, [line_reading(names, line, reading)], HoldRules())
     return state
 
 
@@ -127,19 +154,19 @@ class LineReader:
         policy: Policy,
         remembered: RiskState | None,
         cache: MutableMapping[str, Assessment],
-        name: Callable[[str], str],
+        names: Names,
         *,
         again: bool,
     ) -> None:
         """`phrases`: what those say of the newest line. `remembered`: the state in memory, if any. `again`: it is
         missing or of other words than these.
 
-        `name` gives a passage's keyed hash, under which `cache` holds what was read in this process.
+        `cache` holds what was read in this process, by a passage's keyed hash.
         """
         *earlier, self.newest = lines
         self._earlier = earlier[-READ_AGAIN:] if again else []
         self._phrases, self._policy, self._veto_below = phrases, policy, policy.risk.veto_below or 0.0
-        self._remembered, self._cache, self.name = remembered, cache, name
+        self._remembered, self._cache, self.names = remembered, cache, names
 
     @property
     def passages(self) -> list[str]:
@@ -156,15 +183,18 @@ class LineReader:
             return []
         return list(dict.fromkeys(self._unread(p for _, phrases in self._searched for p in phrases.doubted)))
 
-    def before(self, assessments: Mapping[str, Assessment]) -> RiskState:
-        """The conversation's state without the newest line: of memory and lines read again the more careful one."""
-        self._cache.update({self.name(passage): assessment for passage, assessment in assessments.items()})
+    def before(self, assessments: Mapping[str, Assessment]) -> Before:
+        """Memory of this very conversation may know another one's hold, where two go by one session's name."""
+        name = self.names.of_passage
+        self._cache.update({name(passage): assessment for passage, assessment in assessments.items()})
         remembered = self._remembered or RiskState()
         if not self._earlier:
-            return remembered
+            foreign = remembered.held and remembered.episode not in self.names.places()
+            return Before(remembered, RiskState() if foreign else None)
         passages = (p for line, phrases in self._searched for p in (*line.passages, *phrases.doubted))
-        known = {passage: self._cache[self.name(passage)] for passage in passages if self.name(passage) in self._cache}
-        return worse(remembered, reread(self._searched, known, self._veto_below, self.name))
+        known = {passage: self._cache[name(passage)] for passage in passages if name(passage) in self._cache}
+        again = reread(self._searched, known, self._veto_below, self.names)
+        return Before(worse(remembered, again), again)
 
     @cached_property
     def _searched(self) -> list[tuple[SeekerLine, Reading]]:
@@ -173,7 +203,7 @@ class LineReader:
         return [(line, crisis.read(blank, line.text, self._policy.crisis.backstop)) for line in self._earlier]
 
     def _unread(self, passages: Iterable[str]) -> Iterator[str]:
-        return (passage for passage in passages if self.name(passage) not in self._cache)
+        return (passage for passage in passages if self.names.of_passage(passage) not in self._cache)
 
 
 _MOST_WORDS, _MOST_HAN = 3, 6

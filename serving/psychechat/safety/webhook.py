@@ -1,6 +1,7 @@
-"""Crisis turns as events of a webhook, signed as Standard Webhooks have it: https://www.standardwebhooks.com
+"""Crises as events of a webhook, signed as Standard Webhooks have it: https://www.standardwebhooks.com
 
-An event is delivered, perhaps more than once, or counted as lost. A receiver tells repeated ones by their id.
+An event is delivered, perhaps more than once, or counted as lost. `webhook-id` names the message, the same at each try.
+The event's own id names what has happened: the same words, sent again, have the same id in a message of their own.
 """
 
 import asyncio
@@ -8,7 +9,8 @@ import hashlib
 import hmac
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from math import isfinite
@@ -23,7 +25,7 @@ from tenacity.wait import wait_base
 from psychechat import tracing
 from psychechat.concurrency import Clock
 from psychechat.config import EscalationSettings
-from psychechat.conversation import CrisisTurn
+from psychechat.conversation import CrisisTurn, Event
 from psychechat.telemetry import Metrics
 
 logger = logging.getLogger(__name__)
@@ -32,60 +34,101 @@ BACKOFF = wait_exponential_jitter(initial=1, max=60, jitter=1)
 LONGEST_PAUSE = 300.0
 """A receiver may ask for as many seconds; after more the event would be old."""
 RETRY_WINDOW = 600
-"""Seconds in which a turn with the same words is taken for the same turn, sent again. At most twice as many."""
+"""Seconds in which a request that comes again is told once."""
+EPISODE_SECONDS = 86_400
+"""For so long an episode's later crises tell of what could not be delivered."""
+TYPES: Mapping[Event, str] = {
+    "started": "crisis.detected",
+    "worse": "crisis.worse",
+    "over": "crisis.over",
+    "rising": "risk.rising",
+}
 _AT_ONCE = 8
 _REMEMBERED = 50_000
 _LATER = frozenset({404, 408, 425, 429})
 """Besides 5xx. A 404 is what a proxy says whose receiver is being replaced."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Message:
+    """An event on its way. It holds no turn: what waits may wait for long."""
+
+    name: str
+    event_id: str
+    event: Event
+    episode: str
+    tenant: str
+    body: bytes
+    trace: Mapping[str, str]
+
+
 class WebhookEscalations:
     """Implements `Escalations`. What waits for delivery is kept in memory, bounded, and gone with the process."""
 
     def __init__(
-        self, settings: EscalationSettings, metrics: Metrics, *, backoff: wait_base = BACKOFF, clock: Clock = time.time
+        self,
+        settings: EscalationSettings,
+        metrics: Metrics,
+        *,
+        drills: Callable[[], Collection[str]] = frozenset,
+        backoff: wait_base = BACKOFF,
+        clock: Clock = time.time,
     ) -> None:
-        """Raises ValueError or OSError if the settings name no usable secret. `clock`: Unix time, of events."""
+        """Raises ValueError or OSError if the settings name no usable secret. `clock`: Unix time, of events.
+
+        `drills`: tenants whose crises are practice.
+        """
         self._settings, self._metrics, self._backoff, self._clock = settings, metrics, backoff, clock
+        self._drills = drills
         secret = settings.secret()
         self._signer = Webhook(secret)
-        # Not the signing key itself, though whoever has the one can make the other.
+        # Not the signing key itself, though whoever has the one can make the others.
         self._id_key = hmac.digest(secret, b"psychechat event id", "sha256")
+        self.episode_key = hmac.digest(secret, b"psychechat episode", "sha256")
+        """For the names of episodes: all replicas have it, and it outlives a restart."""
         self._client = httpx.AsyncClient(timeout=settings.timeout_seconds)
         self._slots = asyncio.Semaphore(_AT_ONCE)
         self._closing = asyncio.Event()
         self._known: TTLCache[str, None] = TTLCache(_REMEMBERED, RETRY_WINDOW, timer=clock)
-        self._pending: dict[str, dict[str, asyncio.Task[None]]] = {}
+        self._untold: TTLCache[str, Event] = TTLCache(_REMEMBERED, EPISODE_SECONDS, timer=clock)
+        """What was lost here, by episode."""
+        self._pending: dict[str, dict[str, tuple[_Message, asyncio.Task[None]]]] = {}
         """By tenant, the oldest first."""
 
     def escalate(self, turn: CrisisTurn) -> None:
-        window = int(self._clock() / RETRY_WINDOW)
-        event_id, before = (self._id(turn, number) for number in (window, window - 1))
-        if event_id in self._known or before in self._known:
+        if turn.event == "rising" and not self._settings.rising:
+            return
+        if turn.event == "continued":
+            lost = self._untold.get(self._episode(turn))
+            if lost is None:
+                return
+            turn = replace(turn, event=lost)
+        message = self._message(turn)
+        if message.name in self._known:
             self._metrics.escalations.labels("repeated").inc()
             return
-        self._known[event_id] = None
+        self._known[message.name] = None
         if self._waiting >= self._settings.capacity:
             # Of whoever fills the queue, the one that comes counted in, so that no tenant drives out another's. The
             # oldest has had the most tries, and whoever sent the newest can still be reached.
             fullest = max(self._pending, key=lambda tenant: len(self._pending[tenant]) + (tenant == turn.tenant))
-            self._give_up(fullest, next(iter(self._pending[fullest])), "displaced")
-        delivery = self._deliver(turn.tenant, event_id, self._body(event_id, turn), tracing.headers())
-        self._pending.setdefault(turn.tenant, {})[event_id] = asyncio.create_task(delivery)
+            self._give_up(next(iter(self._pending[fullest].values())), "displaced")
+        task = asyncio.create_task(self._deliver(message))
+        self._pending.setdefault(turn.tenant, {})[message.name] = message, task
         self._metrics.escalations_pending.set(self._waiting)
 
     async def close(self, seconds: float) -> None:
         """Everything that is pending is tried once more, at once, and after these seconds given up."""
         self._closing.set()
-        tasks = [task for tasks in self._pending.values() for task in tasks.values()]
+        tasks = [task for pending in self._pending.values() for _, task in pending.values()]
         if tasks:
             await asyncio.wait(tasks, timeout=seconds)
-        for tenant, event_id in [(tenant, event_id) for tenant, tasks in self._pending.items() for event_id in tasks]:
-            self._give_up(tenant, event_id, "abandoned")
+        for waiting in [waiting for pending in self._pending.values() for waiting in pending.values()]:
+            self._give_up(waiting, "abandoned")
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._client.aclose()
 
-    async def _deliver(self, tenant: str, event_id: str, body: bytes, trace: Mapping[str, str]) -> None:
+    async def _deliver(self, message: _Message) -> None:
         tries = AsyncRetrying(
             retry=retry_if_exception_type(_NotNow),
             stop=lambda state: stop_after_attempt(self._settings.attempts)(state) or _failure(state).last,
@@ -94,31 +137,35 @@ class WebhookEscalations:
             reraise=True,
         )
         try:
-            await tries(self._post, event_id, body, trace)
+            await tries(self._post, message)
         except (_NotNow, _Refused) as failure:
-            self._lost(event_id, failure.result, str(failure))
+            self._lost(message, failure.result, str(failure))
         except Exception as error:  # its message may quote the event
-            self._lost(event_id, "error", type(error).__name__)
+            self._lost(message, "error", type(error).__name__)
         else:
+            if self._untold.get(message.episode) == message.event:
+                del self._untold[message.episode]
             self._metrics.escalations.labels("delivered").inc()
-        self._settled(tenant, event_id)
+        self._settled(message)
 
-    async def _post(self, event_id: str, body: bytes, trace: Mapping[str, str]) -> None:
+    async def _post(self, message: _Message) -> None:
         async with self._slots:
             last = self._closing.is_set()  # at its start: a try that was under way by then is followed by another one
             now = datetime.now(UTC)  # as the receiver has it, not an event's time: each try is signed anew
             headers = {
-                **trace,
+                **message.trace,
                 "content-type": "application/json",
-                "webhook-id": event_id,
+                "webhook-id": message.name,
                 "webhook-timestamp": str(int(now.timestamp())),
-                "webhook-signature": self._signer.sign(event_id, now, body.decode()),
+                "webhook-signature": self._signer.sign(message.name, now, message.body.decode()),
             }
             try:
                 # One bound on the whole try; httpx's own are for each step of it. The answer's body says nothing.
                 async with (
                     asyncio.timeout(self._settings.timeout_seconds),
-                    self._client.stream("POST", str(self._settings.url), content=body, headers=headers) as response,
+                    self._client.stream(
+                        "POST", str(self._settings.url), content=message.body, headers=headers
+                    ) as response,
                 ):
                     status = response.status_code
                     asked = _seconds(response.headers.get("retry-after"), self._clock())
@@ -139,61 +186,74 @@ class WebhookEscalations:
         except TimeoutError:
             pass
 
-    def _give_up(self, tenant: str, event_id: str, result: str) -> None:
-        self._pending[tenant][event_id].cancel()
-        self._lost(event_id, result, "no time or room left")
-        self._settled(tenant, event_id)
+    def _give_up(self, waiting: tuple[_Message, asyncio.Task[None]], result: str) -> None:
+        message, task = waiting
+        task.cancel()
+        self._lost(message, result, "no time or room left")
+        self._settled(message)
 
-    def _lost(self, event_id: str, result: str, why: str) -> None:
-        self._known.pop(event_id, None)  # the turn, sent again, may have more luck
+    def _lost(self, message: _Message, result: str, why: str) -> None:
+        self._known.pop(message.name, None)  # the turn, sent again, may have more luck
+        if message.event in ("started", "worse"):
+            self._untold.setdefault(message.episode, message.event)  # the episode's next crisis tells
         self._metrics.escalations.labels(result).inc()
-        logger.error("escalation %s %s: %s", event_id, result, why)
+        logger.error("escalation %s %s: %s (%s)", message.event_id, result, why, message.name)
 
-    def _settled(self, tenant: str, event_id: str) -> None:
-        del self._pending[tenant][event_id]
-        if not self._pending[tenant]:
-            del self._pending[tenant]
+    def _settled(self, message: _Message) -> None:
+        del self._pending[message.tenant][message.name]
+        if not self._pending[message.tenant]:
+            del self._pending[message.tenant]
         self._metrics.escalations_pending.set(self._waiting)
 
     @property
     def _waiting(self) -> int:
         return sum(map(len, self._pending.values()))
 
-    def _id(self, turn: CrisisTurn, window: int) -> str:
-        """The same for the same turn sent again, at whatever replica. Two people may say the same words, so who
-        speaks counts too, and so does the time. Where the client does not say who, only its request's id tells.
-        That nobody was answered is another event than that somebody was.
+    def _id(self, turn: CrisisTurn) -> str:
+        """The same for the same turn sent again, at whatever replica, and after a restart. Each step of what gets worse
+        has its own.
         """
+        step = (turn.severity.label, turn.reading.kind or "") if turn.event == "worse" else ()
+        return f"evt_{self._digest(turn.tenant, turn.episode, turn.event, *step)}"
+
+    def _episode(self, turn: CrisisTurn) -> str:
+        """The id of the event that began it."""
+        return self._id(replace(turn, event="started"))
+
+    def _message(self, turn: CrisisTurn) -> _Message:
+        """Two people may say the same words, and nothing that a client says of them tells them apart for certain, so
+        each request is a message. That nobody was answered is another one than that somebody was.
+        """
+        event_id = self._id(turn)
+        answered = "unanswered" if turn.answered == "unanswered" else "answered"
+        name = f"msg_{self._digest(event_id, turn.request_id, answered)}"
+        body = self._body(event_id, turn)
+        return _Message(name, event_id, turn.event, self._episode(turn), turn.tenant, body, tracing.headers())
+
+    def _digest(self, *fields: str) -> str:
         digest = hmac.new(self._id_key, digestmod=hashlib.sha256)
-        named = turn.named_session or turn.end_user
-        speaker = (
-            turn.tenant,
-            turn.named_session or "",
-            turn.end_user or "",
-            "" if named else turn.request_id,
-            "unanswered" if turn.answered == "unanswered" else "answered",
-            str(window),
-        )
-        spoken = (field for u in turn.conversation.utterances for field in (u.speaker, u.text.strip()))
-        for field in (*speaker, *spoken):
+        for field in fields:
             encoded = field.encode()
             digest.update(len(encoded).to_bytes(8, "little") + encoded)
-        return f"evt_{digest.hexdigest()[:32]}"
+        return digest.hexdigest()[:32]
 
     def _body(self, event_id: str, turn: CrisisTurn) -> bytes:
         event = {
             "id": event_id,
-            "type": "crisis.detected",
+            "type": "drill" if turn.tenant in self._drills() else TYPES[turn.event],
+            "event": turn.event,
+            "episode": self._episode(turn),
             "created": int(self._clock()),
             "tenant": turn.tenant,
             "session_id": turn.session_id,
             "request_id": turn.request_id,
             "source": turn.reading.source,
             "severity": turn.severity.label,
+            "kind": turn.reading.kind,
             "mode": turn.mode,
             "answered": turn.answered,
             "language": turn.reading.language,
-            "locale": turn.locale,
+            "locale": turn.resources_locale,
         }
         if self._settings.include_utterance:
             event["utterance"] = turn.conversation.newest

@@ -645,7 +645,7 @@ async def test_a_crisis_is_told(text: str, source: str, requested: Requested) ->
         "req-1",
         outcome.reply.decision.mode,
     )
-    assert turn.locale == "en-US"  # the table's name for it, never the client's words
+    assert turn.resources_locale == "en-US"  # the table's name for it, never the client's words
     assert turn.session_id
 
 

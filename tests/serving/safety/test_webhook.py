@@ -22,9 +22,9 @@ from tenacity.wait import wait_base
 
 from psychechat.concurrency import Clock
 from psychechat.config import EscalationSettings
-from psychechat.conversation import Conversation, CrisisTurn, Utterance
+from psychechat.conversation import Conversation, CrisisTurn, Event, Reading, Utterance
 from psychechat.engines.scripted import reading
-from psychechat.risk import Severity
+from psychechat.risk import Kind, Severity
 from psychechat.safety import webhook
 from psychechat.safety.webhook import BACKOFF, LONGEST_PAUSE, RETRY_WINDOW, WebhookEscalations
 from psychechat.telemetry import Metrics
@@ -40,16 +40,18 @@ _QUICK = wait_fixed(0.01)
 def crisis(*texts: str, **more: Any) -> CrisisTurn:
     spoken = tuple(Utterance("counselor" if i % 2 else "seeker", text) for i, text in enumerate(texts))
     turn = CrisisTurn(
+        event="started",
+        episode=f"named for {texts}",
         conversation=Conversation(spoken),
         request_id="req-1",
         tenant="ward",
         session_id="s1",
-        named_session=None,
+        client_session_id=None,
         end_user=None,
         reading=replace(reading(risk=Severity.IDEATION), alarm=True),
         mode="agent",
         answered="reply",
-        locale="en-US",
+        resources_locale="en-US",
     )
     return replace(turn, **more)
 
@@ -57,8 +59,11 @@ def crisis(*texts: str, **more: Any) -> CrisisTurn:
 class Sending:
     def __init__(self, url: str, backoff: wait_base, clock: Clock, settings: dict[str, Any]) -> None:
         self.metrics = Metrics()
+        self.drills: set[str] = set()
         chosen = EscalationSettings.model_validate({"url": url, **settings})
-        self.webhook = WebhookEscalations(chosen, self.metrics, backoff=backoff, clock=clock)
+        self.webhook = WebhookEscalations(
+            chosen, self.metrics, drills=lambda: self.drills, backoff=backoff, clock=clock
+        )
         self.escalate = self.webhook.escalate
 
     def count(self, result: str) -> float:
@@ -102,9 +107,11 @@ async def test_an_event_says_what_was_detected_and_no_word_of_the_seeker() -> No
         [delivery] = receiver.deliveries
     event = delivery.event
     assert abs(event.pop("created") - time.time()) < 60
-    assert event.pop("id") == delivery.headers["webhook-id"]
+    assert event.pop("episode") == event.pop("id")
     assert event == {
         "type": "crisis.detected",
+        "event": "started",
+        "kind": None,
         "tenant": "ward",
         "session_id": "s1",
         "request_id": "req-1",
@@ -266,82 +273,148 @@ async def test_one_that_hangs_holds_up_no_other() -> None:
             assert sender.pending == 1
 
 
-@pytest.mark.parametrize("who", [{"named_session": "s1"}, {"end_user": "u1"}])
-async def test_a_turn_sent_again_is_one_event(who: dict[str, str]) -> None:
+async def test_a_request_that_comes_again_is_told_once() -> None:
     with receiving(200) as receiver:
         async with sending(receiver.url) as sender:
-            for request_id in ("req-1", "req-2", "req-3"):
-                # A first turn's session is random where it has no name.
-                sender.escalate(crisis("hello", request_id=request_id, session_id=request_id, **who))
+            for session in ("s1", "s2", "s3"):  # a first turn's session is random where it has no name
+                sender.escalate(crisis("hello", session_id=session))
                 await asyncio.sleep(0)
             await sender.settle()
         assert len(receiver.deliveries) == 1
     assert (sender.count("delivered"), sender.count("repeated")) == (1, 2)
 
 
+@pytest.mark.parametrize("who", [{}, {"client_session_id": "one for all"}, {"end_user": "one for all"}])
+async def test_three_people_with_the_same_words_are_three_messages_of_the_same_id(who: dict[str, str]) -> None:
+    """Whether it is one person who sends again cannot be known: all are told, and the id says that it may be."""
+    with receiving(200) as receiver:
+        async with sending(receiver.url) as sender:
+            for request_id in ("req-1", "req-2", "req-3"):
+                sender.escalate(crisis("hello", request_id=request_id, **who))
+            await sender.settle()
+        assert len({delivery.headers["webhook-id"] for delivery in receiver.deliveries}) == 3
+        assert {delivery.event["request_id"] for delivery in receiver.deliveries} == {"req-1", "req-2", "req-3"}
+        assert len({delivery.event["id"] for delivery in receiver.deliveries}) == 1
+    assert (sender.count("delivered"), sender.count("repeated")) == (3, 0)
+
+
 async def test_a_turn_that_is_answered_when_it_is_sent_again_does_not_stay_unanswered() -> None:
     with receiving(200) as receiver:
         async with sending(receiver.url) as sender:
             for answered in ("unanswered", "unanswered", "safe_template", "reply"):
-                sender.escalate(crisis("hello", named_session="s1", answered=answered))
+                sender.escalate(crisis("hello", answered=answered))
             await sender.settle()
         assert {delivery.event["answered"] for delivery in receiver.deliveries} == {"unanswered", "safe_template"}
+        assert len({delivery.headers["webhook-id"] for delivery in receiver.deliveries}) == 2
+        assert len({delivery.event["id"] for delivery in receiver.deliveries}) == 1
     assert (sender.count("delivered"), sender.count("repeated")) == (2, 2)
 
 
-async def test_of_people_without_a_name_each_request_is_an_event_and_the_same_request_is_one() -> None:
-    with receiving(200) as receiver:
-        async with sending(receiver.url) as sender:
-            for request_id in ("req-1", "req-2", "req-1"):
-                sender.escalate(crisis("hello", request_id=request_id))
-            await sender.settle()
-        assert {delivery.event["request_id"] for delivery in receiver.deliveries} == {"req-1", "req-2"}
-    assert (sender.count("delivered"), sender.count("repeated")) == (2, 1)
+def kind(name: Kind | None, severity: Severity = Severity.IDEATION) -> Reading:
+    return replace(reading(risk=severity), alarm=True, kind=name)
 
 
 @pytest.mark.parametrize(
     "other",
     [
         crisis("goodbye"),
-        crisis("hello", "and?", "hello"),
         crisis("hello", tenant="other"),
-        crisis("hello", named_session="s2"),
-        crisis("hello", end_user="u2"),
+        crisis("hello", event="over"),
+        crisis("hello", event="worse"),
         # A field's end is no other field's beginning.
-        crisis("hello", tenant="war", named_session="d"),
+        crisis("hello", tenant="wardn", episode="amed for ('hello',)"),
     ],
 )
-async def test_another_turn_or_another_person_is_another_event(other: CrisisTurn) -> None:
+async def test_what_happened_elsewhere_or_later_is_another_event(other: CrisisTurn) -> None:
     with receiving(200) as receiver:
         async with sending(receiver.url) as sender:
             sender.escalate(crisis("hello"))
             sender.escalate(other)
             await sender.settle()
         assert len({delivery.headers["webhook-id"] for delivery in receiver.deliveries}) == 2
+        assert len({delivery.event["id"] for delivery in receiver.deliveries}) == 2
 
 
-async def test_the_id_is_the_same_at_every_replica_and_another_one_later() -> None:
-    ids = []
-    start = RETRY_WINDOW * 3_000_000.0
+async def test_the_events_of_an_episode_name_it_and_each_step_has_its_own_id() -> None:
+    """However often each is sent, by whichever request."""
+    steps = [
+        crisis("hello"),
+        crisis("hello", event="worse", reading=kind(None, Severity.BEHAVIOR)),
+        crisis("hello", event="worse", reading=kind("under_way")),
+        crisis("hello", event="over", reading=reading()),
+    ]
+    with receiving(200) as receiver:
+        async with sending(receiver.url) as sender:
+            for request_id in ("req-1", "req-2"):
+                for step in steps:
+                    sender.escalate(replace(step, request_id=request_id))
+                    await sender.settle()  # so that they arrive in this order
+        events = [delivery.event for delivery in receiver.deliveries]
+    assert [event["id"] for event in events[:4]] == [event["id"] for event in events[4:]]
+    assert len({event["id"] for event in events}) == 4
+    assert {event["episode"] for event in events} == {events[0]["id"]}
+    assert [(event["type"], event["event"], event["severity"], event["kind"]) for event in events[:4]] == [
+        ("crisis.detected", "started", "ideation", None),
+        ("crisis.worse", "worse", "behavior", None),
+        ("crisis.worse", "worse", "ideation", "under_way"),
+        ("crisis.over", "over", "none", None),
+    ]
+
+
+async def test_the_id_is_the_same_at_every_replica_and_at_any_time() -> None:
+    ids, keys = [], []
     for seconds in (0.0, RETRY_WINDOW - 1.0, RETRY_WINDOW * 2.0):
         with receiving(200) as receiver:
             # Each is a process of its own: nothing shared but the secret.
-            async with sending(receiver.url, clock=lambda now=start + seconds: now) as replica:  # type: ignore[misc]
+            async with sending(receiver.url, clock=lambda now=seconds: now) as replica:  # type: ignore[misc]
                 replica.escalate(crisis("hello"))
                 await replica.settle()
-            ids.append(receiver.deliveries[0].headers["webhook-id"])
-    assert ids[0] == ids[1] != ids[2]
+                keys.append(replica.webhook.episode_key)
+            ids.append((receiver.deliveries[0].event["id"], receiver.deliveries[0].headers["webhook-id"]))
+    assert len(set(ids)) == len(set(keys)) == 1
 
 
-async def test_a_turn_sent_again_across_the_windows_edge_is_one_event() -> None:
-    now = RETRY_WINDOW * 3_000_000.0 - 1
-    with receiving(200) as receiver:
-        async with sending(receiver.url, clock=lambda: now) as sender:
-            sender.escalate(crisis("hello"))
-            now += 2
-            sender.escalate(crisis("hello"))
+@pytest.mark.parametrize("event", ["started", "worse"])
+async def test_what_was_lost_is_told_by_the_episodes_next_crisis(event: Event) -> None:
+    """A receiver that was away while a crisis began hears of it as soon as the seeker speaks of it again."""
+    with receiving(400, 200) as receiver:
+        async with sending(receiver.url) as sender:
+            for number, happens in enumerate((event, "continued", "continued")):
+                sender.escalate(crisis("hello", event=happens, request_id=f"req-{number}"))
+                await sender.settle()
+            sender.escalate(crisis("another", event="continued"))
             await sender.settle()
-        assert len(receiver.deliveries) == 1
+        lost, late = (delivery.event for delivery in receiver.deliveries)
+    assert (lost["request_id"], late["request_id"]) == ("req-0", "req-1")
+    assert lost["id"] == late["id"]
+    assert late["event"] == event
+    assert (sender.count("refused"), sender.count("delivered")) == (1, 1)
+
+
+async def test_rising_risk_is_told_where_the_settings_ask_for_it() -> None:
+    rising = crisis("hello", event="rising", reading=reading(risk=Severity.INDICATOR))
+    with receiving(200) as receiver:
+        async with sending(receiver.url) as sender:
+            sender.escalate(rising)
+            await sender.settle()
+        async with sending(receiver.url, rising=True) as sender:
+            sender.escalate(rising)
+            await sender.settle()
+        [event] = (delivery.event for delivery in receiver.deliveries)
+    assert (event["type"], event["severity"]) == ("risk.rising", "indicator")
+
+
+async def test_a_drill_is_typed_so_while_its_key_is_one() -> None:
+    """The keys may change while the server runs."""
+    with receiving(200) as receiver:
+        async with sending(receiver.url) as sender:
+            for drills in ({"other"}, {"ward"}, set[str]()):
+                sender.drills = drills
+                sender.escalate(crisis("hello", request_id=f"req-{drills}"))
+                await sender.settle()
+        events = [delivery.event for delivery in receiver.deliveries]
+    assert [event["type"] for event in events] == ["crisis.detected", "drill", "crisis.detected"]
+    assert {event["event"] for event in events} == {"started"}
 
 
 def _held() -> int:

@@ -91,5 +91,4 @@ _SIZE = 1_000_000
 )
 def test_a_hostile_body_breaks_nothing(body: bytes) -> None:
     """What it costs is measured by `benchmarks.hostile`."""
-    value = made_out(body)
-    assert value is None or isinstance(value, dict | list)
+    assert json.dumps(made_out(body))
