@@ -103,6 +103,10 @@ chaos: setup ## Kill nodes and replicas under traffic, and update them; tell wha
 guard: setup ## Measure what the output guard stops and lets pass (minutes; needs the data sets)
 	$(BIN)/python -m benchmarks.guard
 
+.PHONY: care
+care: setup ## Measure how crises and those who are in none are answered (an hour; needs the data sets)
+	$(BIN)/python -m benchmarks.care all
+
 .PHONY: coherence
 coherence: setup ## Ask the demo models twenty fixed messages a language and judge the replies (minutes)
 	$(BIN)/python -m benchmarks.coherence
