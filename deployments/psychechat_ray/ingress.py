@@ -123,5 +123,6 @@ class Ingress:
 def _keys(auth: Auth) -> tuple[Keyring, frozenset[str]]:
     """The clients' keys, and the names of those for practice."""
     keys = auth.read()
-    keyring = Keyring({name: key.sha256 for name, key in keys.items()})
+    tasks = {name: key.of or name for name, key in keys.items() if key.tasks}
+    keyring = Keyring({name: key.sha256 for name, key in keys.items()}, tasks)
     return keyring, frozenset(name for name, key in keys.items() if key.drill)

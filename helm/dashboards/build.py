@@ -170,6 +170,12 @@ TRAFFIC = dashboard(
         "Requests by route and status", "reqps", (rate("http_requests_total", "route, status"), "{{route}} {{status}}")
     ),
     graph("Messages with something left out", "reqps", (rate("left_out_total", "what"), "{{what}}")),
+    graph(
+        "Background tasks of chat pages",
+        "reqps",
+        (rate("tasks_total", "kind, outcome"), "{{kind}} {{outcome}}"),
+        stacked=True,
+    ),
     graph("Healthy replicas", "short", (HEALTHY, "{{deployment}}")),
 )
 

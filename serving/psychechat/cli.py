@@ -2,7 +2,7 @@
 
 import typer
 
-from psychechat.commands import keys, prompts, resources
+from psychechat.commands import keys, prompts, resources, tasks
 from psychechat.commands.chat import chat
 from psychechat.commands.classify import classify
 
@@ -12,3 +12,4 @@ commands.command()(classify)
 commands.add_typer(prompts.commands, name="prompts")
 commands.add_typer(keys.commands, name="keys")
 commands.add_typer(resources.commands, name="resources")
+commands.add_typer(tasks.commands, name="tasks")

@@ -213,6 +213,17 @@ class ApiKey(Branch):
     sha256: Sha256
     drill: bool = False
     """Whether its crises are practice: their events are typed `drill`."""
+    tasks: bool = False
+    """Whether it is for background tasks of chat pages only: none of its requests is a seeker's turn."""
+    of: Name | None = None
+    """With `tasks`: the name of the key that the page's conversations come with. A crisis that it has had a turn for
+    raises no second event when a task quotes it."""
+
+    @model_validator(mode="after")
+    def _of_is_for_tasks(self) -> Self:
+        if self.of is not None and not self.tasks:
+            raise ValueError("of is for a key with tasks: true")
+        return self
 
 
 class Auth(Branch):
@@ -220,7 +231,7 @@ class Auth(Branch):
 
     keys: Mapping[Name, Sha256 | ApiKey] = {}
     """The SHA-256 of each key, in hexadecimal, by a name. Conversations and caches of two names never meet.
-    `{sha256: ..., drill: true}` is a key for practice."""
+    `{sha256: ..., drill: true}` is a key for practice, `{sha256: ..., tasks: true, of: NAME}` for background tasks."""
     keys_file: Path | None = None
     """More of them: the same mapping as a YAML file, e.g. a mounted secret."""
     metrics: bool = False

@@ -15,9 +15,21 @@ Phase = Literal["exploration", "insight", "action"]
 ReactionType = Literal["normal", "silent", "sentimental", "hostile"]
 Mode = Literal["agent", "llm"]
 Reason = Literal[
-    "crisis", "unknown_risk", "raised_risk", "sharp_shift", "low_risk", "busy", "pinned", "held", "rising", "undecided"
+    "crisis",
+    "unknown_risk",
+    "raised_risk",
+    "sharp_shift",
+    "low_risk",
+    "busy",
+    "pinned",
+    "held",
+    "rising",
+    "undecided",
+    "task",
 ]
-"""Why a turn takes its mode. `undecided`: it ended before the router decided."""
+"""Why a turn takes its mode. `undecided`: it ended before the router decided. `task`: it is no turn."""
+TaskKind = Literal["title", "tags", "follow_up", "query", "image_prompt", "emoji", "summary", "other"]
+"""What a chat page asks for in the background, about a conversation."""
 Source = Literal["backstop", "classifier"]
 """Who noticed a crisis: the listed phrases, or the risk head."""
 Answered = Literal["reply", "safe_template", "unanswered"]

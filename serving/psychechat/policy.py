@@ -5,7 +5,7 @@ A settings file's `policy` branch. It is swapped whole, between turns.
 
 import re
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, cached_property
 from importlib.resources import files
 from typing import Annotated, Any, Literal, Self, get_args
 
@@ -17,6 +17,7 @@ from psychechat.emotion import Language
 from psychechat.help import fixed_words
 from psychechat.help import resources as help_table
 from psychechat.risk import Severity
+from psychechat.tasks.template import TaskTemplate, WrittenTemplate, known
 from psychechat.versions import short_hash
 
 Probability = Annotated[float, Field(ge=0, le=1)]
@@ -239,6 +240,23 @@ class OutputGuard(Branch):
         return self
 
 
+class Tasks(Branch):
+    """Background tasks of chat pages, such as titles: what is answered plainly instead of as a seeker's turn."""
+
+    known: bool = True
+    """Whether the templates of chat pages that the package knows are recognised."""
+    templates: tuple[WrittenTemplate | TaskTemplate, ...] = ()
+    """More of them: the page's text with `{{history}}` where it puts the conversation, or what `psychechat tasks
+    digest` made of it."""
+    model: Name | None = None
+    """A model's name, such as `psychechat-tasks`: whatever asks for it is a task. None: there is no such model."""
+
+    @cached_property
+    def recognised(self) -> tuple[TaskTemplate, ...]:
+        own = (t if isinstance(t, TaskTemplate) else t.digested() for t in self.templates)
+        return (*own, *(known() if self.known else ()))
+
+
 class Policy(Branch):
     """What may change while turns run. Swapped whole, between turns."""
 
@@ -254,6 +272,7 @@ class Policy(Branch):
     """By the key's name."""
     crisis: Crisis = Field(default_factory=Crisis)
     guard: OutputGuard = OutputGuard()
+    tasks: Tasks = Tasks()
     revision: str = ""
     """Any text. Another one is a change of the policy, upon which the files of keys are read again."""
     show_reasoning: bool = False

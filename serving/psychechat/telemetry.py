@@ -10,7 +10,7 @@ from typing import Literal, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from psychechat.conversation import Cause
+from psychechat.conversation import Cause, TaskKind
 from psychechat.emotion import LABELS, Language
 from psychechat.risk import Kind, Severity
 
@@ -18,6 +18,7 @@ _SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 
 _TOKEN_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
 
 STAGES = ("emotion", "draft", "simulation", "review", "reply")
+TASKS = get_args(TaskKind)
 FINDINGS = (*get_args(Cause), "contact", "broken")
 FallbackCause = Literal[
     "review",
@@ -56,6 +57,12 @@ class Metrics:
         self.registry = CollectorRegistry()
         self.requests = self._counter("http_requests", "Requests answered", "route", "status")
         self.turns = self._counter("turns", "Turns by how they ended", "mode", "reason", "outcome")
+        self.tasks = self._counter(
+            "tasks",
+            "Background tasks of chat pages by what they asked for and how they ended. They are no turns",
+            kind=TASKS,
+            outcome=("answered", "refused", "error"),
+        )
         self.turn_seconds = self._histogram("turn_seconds", "From the request to the end of the reply", "mode")
         self.first_token_seconds = self._histogram(
             "first_token_seconds", "TTFT: from the request to the first words of the reply", "mode"
@@ -138,7 +145,7 @@ class Metrics:
         self.tokens = self._counter(
             "tokens",
             "Tokens of a stage, of prompts or generated",
-            stage=STAGES,
+            stage=(*STAGES, "task"),
             kind=("computed", "cached", "generated"),
         )
         self.reasoning_tokens = self._counter("reasoning_tokens", "Of the tokens generated, those of the thinking")

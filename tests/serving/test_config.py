@@ -68,6 +68,16 @@ def test_a_key_may_be_for_practice(tmp_path: Path) -> None:
     assert Settings.model_validate_json(Settings(auth=auth).model_dump_json()).auth.read() == auth.read()
 
 
+def test_a_key_may_be_for_background_tasks_alone(tmp_path: Path) -> None:
+    file = tmp_path / "keys.yaml"
+    file.write_text(f"page-tasks: {{sha256: {'b' * 64}, tasks: true, of: page}}\n")
+    keys = Auth.model_validate({"keys": {"page": "a" * 64}, "keys_file": file}).read()
+    assert not keys["page"].tasks
+    assert (keys["page-tasks"].tasks, keys["page-tasks"].of) == (True, "page")
+    with pytest.raises(ValidationError, match="of is for a key with tasks"):
+        Auth.model_validate({"keys": {"ward": {"sha256": "a" * 64, "of": "page"}}})
+
+
 @pytest.mark.parametrize("text", ["", "{}", "ward: short", "- ward", "ward: {sha256: short}", "ward: {drill: true}"])
 def test_a_file_without_keys_does_not_open_the_door(tmp_path: Path, text: str) -> None:
     file = tmp_path / "keys.yaml"

@@ -39,7 +39,7 @@ def create_app(
     app.include_router(classify.router(pipeline))
     app.include_router(moderations.router(pipeline))
     app.include_router(sessions.router(pipeline))
-    app.include_router(models.router(created=int(time.time())))
+    app.include_router(models.router(int(time.time()), lambda: pipeline.policy.tasks.model))
     app.include_router(probes.router(ready, pipeline.metrics))
     for kind in (PsycheChatError, RequestValidationError, HTTPException):
         app.add_exception_handler(kind, respond)

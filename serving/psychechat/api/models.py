@@ -1,5 +1,6 @@
 """`GET /v1/models`: one name for each way to route a turn."""
 
+from collections.abc import Callable
 from typing import Any
 
 from fastapi import APIRouter
@@ -12,21 +13,25 @@ from psychechat.api.http.schemas import Model, Models
 from psychechat.errors import UnknownModel
 
 
-def router(created: int) -> APIRouter:
-    """`created`: Unix time in seconds at which this server started."""
+def router(created: int, tasks: Callable[[], str | None]) -> APIRouter:
+    """`created`: Unix time in seconds at which this server started. `tasks`: name of the model for background tasks."""
     routes = APIRouter()
 
     def model(name: str) -> dict[str, Any]:
         return {"id": name, "object": "model", "created": created, "owned_by": "psychechat"}
 
+    def names() -> list[str]:
+        reserved = tasks()
+        return [*MODELS, *([reserved] if reserved else [])]
+
     @routes.get("/v1/models", summary="List the models", responses=answers(Models, 401, when="Every model."))
     async def list_models() -> Response:
-        return JSONBytes({"object": "list", "data": [model(name) for name in MODELS]})
+        return JSONBytes({"object": "list", "data": [model(name) for name in names()]})
 
     @routes.get("/v1/models/{name}", summary="One model", responses=answers(Model, 401, 404, when="The model."))
     async def retrieve_model(name: str) -> Response:
-        if name not in MODELS:
-            raise UnknownModel(", ".join(MODELS))
+        if name not in names():
+            raise UnknownModel(", ".join(names()))
         return JSONBytes(model(name))
 
     return routes

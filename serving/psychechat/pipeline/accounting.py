@@ -21,6 +21,8 @@ from psychechat.pipeline.services import Pipeline
 from psychechat.pipeline.state import TurnState
 from psychechat.pipeline.turn_memory import names
 from psychechat.pipeline.turn_meter import TurnMeter
+from psychechat.risk import CRISIS
+from psychechat.safety.conversation_risk import seeker_lines
 from psychechat.safety.escalation import answered
 from psychechat.telemetry import FallbackCause, Metrics
 
@@ -54,9 +56,21 @@ def first_words(pipeline: Pipeline, state: TurnState, meter: TurnMeter) -> None:
     pipeline.metrics.first_token_seconds.labels(state.decision_so_far.mode).observe(meter.elapsed)
 
 
+def note_crisis(pipeline: Pipeline, state: TurnState) -> None:
+    """Remember a crisis's lines, so that a background task that quotes them raises no event of its own."""
+    if state.reading.in_crisis or state.reading.conversation.peak >= CRISIS:
+        lines = seeker_lines(state.request.conversation)[-_NOTED:]
+        pipeline.crisis_lines.note(state.request.tenant, (line.text for line in lines))
+
+
+_NOTED = 10
+"""Of the seeker's lines: the last ones, as many as chat pages quote."""
+
+
 def escalate(pipeline: Pipeline, state: TurnState, reply: Reply | None) -> None:
     """Escalation of a turn that those who look after crises may want to know of, with or without a reply."""
     try:
+        note_crisis(pipeline, state)
         turn = state.crisis_turn(reply, names(pipeline, state.request).places)
         if turn is not None and pipeline.escalations is not None:
             pipeline.escalations.escalate(turn)

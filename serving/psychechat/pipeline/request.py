@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import Any
 
-from psychechat.conversation import Conversation, Reply, ReplyModeration
+from psychechat.conversation import Conversation, Reply, ReplyModeration, TaskKind
 from psychechat.engines.base import Usage
 from psychechat.pipeline.router import Requested
 from psychechat.risk import Severity
@@ -45,3 +45,5 @@ class Outcome:
     seconds: Mapping[str, float]
     moderation: tuple[ReplyModeration, ...] | None = None
     """One per choice, judged before a flagged one was replaced; None if not asked for, or if the classifier failed."""
+    task: TaskKind | None = None
+    """Of a background task, which is no turn."""

@@ -14,6 +14,7 @@ from psychechat.conversation import Assessment
 from psychechat.emotion import Language
 from psychechat.engines.base import Classifier, Generator
 from psychechat.memory.base import Keys, Memory
+from psychechat.memory.crisis_lines import CrisisLines
 from psychechat.policy import Policy
 from psychechat.prompts.pack import Pack
 from psychechat.safety.escalation import Escalations
@@ -53,12 +54,15 @@ class Pipeline:
     """Version of the engines' weights."""
     admission: Admission = field(init=False)
     quotas: Quotas = field(init=False)
+    crisis_lines: CrisisLines = field(init=False)
+    """Of turns; a background task that quotes one raises no event."""
     _named: tuple[Policy, str] | None = field(init=False, default=None)
     """Cache of the fingerprint for the policy in use; hashing a policy per request is too slow."""
 
     def __post_init__(self) -> None:
         self.admission = Admission(self.max_sequences, lambda: self.policy, self.metrics, self.monotonic)
         self.quotas = Quotas(lambda: self.policy, self.metrics, self.monotonic)
+        self.crisis_lines = CrisisLines(self.memory_keys, self.monotonic)
 
     @property
     def fingerprint(self) -> str:

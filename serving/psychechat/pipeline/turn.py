@@ -195,6 +195,7 @@ class _Turn:
         before = reader.before(assessments)
         state.read(reader.newest, reader.names, before, assessments)
         self._open()
+        accounting.note_crisis(self._pipeline, state)
 
     async def _classify(self, passages: Sequence[str]) -> dict[str, Assessment]:
         """Assessments by passage. Any failure is logged and counted, and leaves the risk unknown."""

@@ -202,7 +202,7 @@ class Pack:
             trim_blocks=True,
             lstrip_blocks=True,
             # What people and models wrote enters through expressions only; a pack's own text may hold control tokens.
-            finalize=lambda value: _inert(value) if isinstance(value, str) else value,
+            finalize=lambda value: inert(value) if isinstance(value, str) else value,
         )
         environment.filters["names"] = lambda labels: self._joined(labels)
         environment.filters["answer"] = lambda value: answers.render(value, self.language)
@@ -267,9 +267,9 @@ def load_all(names: Mapping[Language, str]) -> dict[Language, Pack]:
 
 def _history(conversation: Conversation, reply_prefix: str) -> list[Message]:
     return [
-        Message("user", _inert(utterance.text))
+        Message("user", inert(utterance.text))
         if utterance.speaker == "seeker"
-        else Message("assistant", reply_prefix + _inert(utterance.text))
+        else Message("assistant", reply_prefix + inert(utterance.text))
         for utterance in conversation.utterances
     ]
 
@@ -277,7 +277,7 @@ def _history(conversation: Conversation, reply_prefix: str) -> list[Message]:
 _CONTROL = re.compile(r"<(?=[|｜<]|/?\w+>)|\[(?=/?INST\])", re.IGNORECASE)
 
 
-def _inert(text: str) -> str:
+def inert(text: str) -> str:
     """Text with a space in whatever tokenizers would read as control tokens, so that they are plain text.
 
     That is `<|...|>` in both widths, `<word>` and `</word>`, `<<SYS>>` and `[INST]`.

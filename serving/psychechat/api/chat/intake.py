@@ -46,7 +46,7 @@ def turn_request(body: ChatRequest, pipeline: Pipeline, caller: Caller) -> TurnR
         "seed": body.seed,
         "logprobs": _alternatives(body),
     }
-    seconds, choices = _seconds(caller.timeout), _choices(body)
+    seconds, choices = timeout_seconds(caller.timeout), _choices(body)
     said, left_out = conversation(body.messages, pipeline.policy.limits)
     for what, messages in left_out.items():
         pipeline.metrics.left_out.labels(what).inc(messages)
@@ -115,7 +115,7 @@ def _moderation(body: ChatRequest) -> Judging | None:
     return "block" if body.moderation.withholds else "score"
 
 
-def _seconds(timeout: str | None) -> float:
+def timeout_seconds(timeout: str | None) -> float:
     """Seconds in the header; infinite without one."""
     try:
         seconds = inf if timeout is None else float(timeout)

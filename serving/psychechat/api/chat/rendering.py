@@ -75,6 +75,11 @@ def _resource(row: Resource) -> schemas.Resource:
     }
 
 
+def outcome_object(outcome: Outcome) -> schemas.PsycheChat:
+    told = psychechat_object(outcome.reply, outcome.seconds)
+    return told if outcome.task is None else {**told, "task": outcome.task}
+
+
 def conversation_object(state: RiskState) -> schemas.ConversationRisk:
     return {
         "level": state.level.label,
@@ -121,7 +126,7 @@ def completion(
         "system_fingerprint": heading.fingerprint,
         "choices": [_choice(index, choice, reasoning) for index, choice in enumerate(outcome.reply.choices)],
         "usage": usage_object(outcome.usage),
-        "psychechat": psychechat_object(outcome.reply, outcome.seconds),
+        "psychechat": outcome_object(outcome),
     }
     if heading.service_tier is not None:
         whole["service_tier"] = heading.service_tier
@@ -164,7 +169,7 @@ class Chunks:
         chunks = [
             self._chunk(index, {}, None, choice.finish_reason) for index, choice in enumerate(outcome.reply.choices)
         ]
-        chunks[-1]["psychechat"] = psychechat_object(outcome.reply, outcome.seconds)
+        chunks[-1]["psychechat"] = outcome_object(outcome)
         if moderation is not None:
             chunks.append({**self._frame(), "moderation": moderation})
         if self._include_usage:

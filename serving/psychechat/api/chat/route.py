@@ -11,11 +11,12 @@ from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from psychechat.api.chat import moderation
+from psychechat.api.chat.background import task_request
 from psychechat.api.chat.intake import Caller, turn_request
 from psychechat.api.chat.protocol import ChatRequest
 from psychechat.api.chat.rendering import Chunks, Heading, completion
 from psychechat.api.chat.rescue import rescue
-from psychechat.api.http.auth import tenant
+from psychechat.api.http.auth import for_tasks, tenant
 from psychechat.api.http.disconnect import CLIENT_LEFT, before_leaving, end, unless_left
 from psychechat.api.http.errors import broken_off
 from psychechat.api.http.json_route import JSONRequest, JSONRoute, Refusal
@@ -27,6 +28,8 @@ from psychechat.conversation import ReplyDelta
 from psychechat.errors import ContextLengthExceeded
 from psychechat.pipeline.request import Outcome, TurnRequest
 from psychechat.pipeline.services import Pipeline
+from psychechat.pipeline.tasks.answer import run_task
+from psychechat.pipeline.tasks.request import TaskRequest
 from psychechat.pipeline.turn import run_turn
 
 
@@ -35,11 +38,13 @@ def router(pipeline: Pipeline) -> APIRouter:
         async def refused(self, request: JSONRequest, refusal: Refusal) -> Response:
             if isinstance(refusal, ContextLengthExceeded):
                 raise refusal  # the turn was read
-            body = await request.made_out()
-            rescued = await unless_left(request, rescue(body, pipeline, _caller(request)))
+            caller, made_out = _caller(request), await request.made_out()
+            rescued = await unless_left(request, rescue(made_out, pipeline, caller))
             if rescued is None:
                 raise refusal
-            return await _answer(pipeline, *rescued, request)
+            body, turn = rescued
+            task = task_request(body, pipeline, caller, for_tasks=for_tasks(request))
+            return await _answer(pipeline, body, task or turn, request)
 
     routes = APIRouter(route_class=ChatRoute)
 
@@ -52,7 +57,9 @@ def router(pipeline: Pipeline) -> APIRouter:
         ),
     )
     async def chat(body: ChatRequest, request: Request) -> Response:
-        return await _answer(pipeline, body, turn_request(body, pipeline, _caller(request)), request)
+        caller = _caller(request)
+        task = task_request(body, pipeline, caller, for_tasks=for_tasks(request))
+        return await _answer(pipeline, body, task or turn_request(body, pipeline, caller), request)
 
     return routes
 
@@ -62,7 +69,9 @@ def _caller(request: Request) -> Caller:
     return Caller(request_id(request), tenant(request), headers.get("x-session-id"), headers.get("x-request-timeout"))
 
 
-async def _answer(pipeline: Pipeline, body: ChatRequest, asked: TurnRequest, request: Request) -> Response:
+async def _answer(
+    pipeline: Pipeline, body: ChatRequest, asked: TurnRequest | TaskRequest, request: Request
+) -> Response:
     running = _Running(pipeline, asked)
     heading = Heading(
         f"chatcmpl-{secrets.token_hex(12)}",
@@ -104,11 +113,16 @@ class _Stream(StreamingResponse):
 class _Running:
     """Turn in a task of its own, and the deltas that it emitted. Cancelled when the client disconnects."""
 
-    def __init__(self, pipeline: Pipeline, asked: TurnRequest) -> None:
+    def __init__(self, pipeline: Pipeline, asked: TurnRequest | TaskRequest) -> None:
         self._asked = asked
         self._deltas: asyncio.Queue[ReplyDelta | None] = asyncio.Queue()
         self._admitted, self._sign = asyncio.Event(), asyncio.Event()
-        self._task = asyncio.create_task(run_turn(pipeline, asked, self._emit, self._admitted.set))
+        answering = (
+            run_task(pipeline, asked, self._emit, self._admitted.set)
+            if isinstance(asked, TaskRequest)
+            else run_turn(pipeline, asked, self._emit, self._admitted.set)
+        )
+        self._task = asyncio.create_task(answering)
         self._task.add_done_callback(lambda _: self._emit(None))
         self.reasoning: dict[int, str] = defaultdict(str)
 

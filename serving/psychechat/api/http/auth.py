@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 from collections.abc import Callable, Collection, Mapping
+from types import MappingProxyType
 
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -17,8 +18,11 @@ OPEN = frozenset({"/health", "/ready"})
 class Keyring:
     """Names of tenants by the SHA-256 of their keys. A key has 256 random bits, so an unsalted hash is enough."""
 
-    def __init__(self, keys: Mapping[str, str]) -> None:
-        """`keys`: hexadecimal SHA-256 of the key, by name."""
+    def __init__(self, keys: Mapping[str, str], tasks: Mapping[str, str] = MappingProxyType({})) -> None:
+        """`keys`: hexadecimal SHA-256 of the key, by name. `tasks`: by name of a key that is for background tasks only,
+        the tenant whose conversations they are about.
+        """
+        self.tasks = tasks
         self._digests = {name: bytes.fromhex(digest) for name, digest in keys.items()}
 
     def __bool__(self) -> bool:
@@ -35,7 +39,7 @@ class Keyring:
 
 
 class Gate:
-    """Middleware: requires a key on all paths but `open_paths`, and sets `request.state.tenant`.
+    """Middleware: requires a key on all paths but `open_paths`, and sets `request.state.tenant` and `.for_tasks`.
 
     With an empty keyring no key is needed, and the tenant is "".
     """
@@ -48,14 +52,15 @@ class Gate:
             await self._app(scope, receive, send)
             return
         try:
-            tenant = "" if scope["path"] in self._open else self._tenant(Request(scope))
+            name = "" if scope["path"] in self._open else self._name(Request(scope))
         except Unauthorized as error:
             await respond(Request(scope), error)(scope, receive, send)
             return
-        scope.setdefault("state", {})["tenant"] = tenant
+        tasks = self._keyring().tasks
+        scope.setdefault("state", {}).update(tenant=tasks.get(name, name), for_tasks=name in tasks)
         await self._app(scope, receive, send)
 
-    def _tenant(self, request: Request) -> str:
+    def _name(self, request: Request) -> str:
         keyring = self._keyring()
         if not keyring:
             return ""
@@ -71,3 +76,9 @@ class Gate:
 def tenant(request: Request) -> str:
     name: str = request.state.tenant
     return name
+
+
+def for_tasks(request: Request) -> bool:
+    """Whether the request's key is for background tasks only."""
+    reserved: bool = request.state.for_tasks
+    return reserved

@@ -89,6 +89,7 @@ class Resource(TypedDict):
 class PsycheChat(TypedDict):
     mode: Literal["agent", "llm"]
     reason: str
+    task: NotRequired[str]
     session: str | None
     emotions: list[Emotion]
     valence: int

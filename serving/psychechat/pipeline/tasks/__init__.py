@@ -1,0 +1,1 @@
+"""Background tasks of chat pages, answered beside the turns."""
