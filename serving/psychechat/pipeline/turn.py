@@ -189,7 +189,7 @@ class _Turn:
         """Reading of the newest line, put into the state at once, so that a crisis is known even before routing."""
         state = self._state
         with permit, self._meter.timed("classify"):
-            assessments = await self._classify(reader.passages)
+            assessments, _ = await together(self._classify(reader.passages), reader.search())
             if assessments and (doubted := reader.doubted):
                 assessments |= await self._classify(doubted)
         before = reader.before(assessments)

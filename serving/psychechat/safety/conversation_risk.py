@@ -1,8 +1,8 @@
 """The seeker's lines as the conversation's risk counts them: by phrases, by the classifier, with their question."""
 
+import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 
 from psychechat.conversation import Assessment, Conversation, Reading
 from psychechat.policy import Policy
@@ -11,7 +11,8 @@ from psychechat.safety import crisis, overruling, risk_questions
 from psychechat.safety.risk_questions import Answered
 
 READ_AGAIN = 10
-"""Of the seeker's lines, where the memory is lost: the last ones, of which each is classified once per process."""
+"""Of the seeker's lines, where the memory is lost: the last ones, of which each is classified once per process.
+Of those before them only the phrases tell, and nothing overrules these."""
 SEARCHED = 64
 """Of the seeker's lines: the last ones, in which the phrases are looked for."""
 SEARCHED_CHARACTERS = 64_000
@@ -164,27 +165,41 @@ class LineReader:
         `cache` holds what was read in this process, by a passage's keyed hash.
         """
         *earlier, self.newest = lines
-        self._earlier = earlier[-READ_AGAIN:] if again else []
+        self._earlier = searched(earlier) if again else []
+        self._searched: list[tuple[SeekerLine, Reading]] = []
         self._phrases, self._policy, self._veto_below = phrases, policy, policy.risk.veto_below or 0.0
         self._remembered, self._cache, self.names = remembered, cache, names
 
     @property
     def passages(self) -> list[str]:
         """For the classifier, the newest line's first."""
-        unread = self._unread(passage for line in self._earlier for passage in line.passages)
+        unread = self._unread(passage for line in self._earlier[-READ_AGAIN:] for passage in line.passages)
         doubted = self._phrases.doubted if self._veto_below else ()
         return list(dict.fromkeys((*self.newest.passages, *doubted, *unread)))
 
+    async def search(self) -> None:
+        """Look for the phrases in earlier lines, for those that the door has let in. After each line other turns get
+        their time.
+        """
+        blank = Reading(self._phrases.language, self._phrases.thresholds)
+        for place, line in enumerate(self._earlier, start=1):
+            read = crisis.read(blank, line.text, self._policy.crisis.backstop)
+            is_classified = place > len(self._earlier) - READ_AGAIN
+            self._searched.append((line, read if is_classified else replace(read, doubted=())))
+            await asyncio.sleep(0)
+
     @property
     def doubted(self) -> list[str]:
-        """More for the classifier: what may overrule the phrases of earlier lines. They are looked for now, which is
-        for those that the door has let in."""
+        """More for the classifier: what may overrule the phrases that `search` found."""
         if not self._veto_below:
             return []
         return list(dict.fromkeys(self._unread(p for _, phrases in self._searched for p in phrases.doubted)))
 
     def before(self, assessments: Mapping[str, Assessment]) -> Before:
-        """Memory of this very conversation may know another one's hold, where two go by one session's name."""
+        """State before the newest line, once earlier ones were searched.
+
+        Memory of this very conversation may know another one's hold, where two go by one session's name.
+        """
         name = self.names.of_passage
         self._cache.update({name(passage): assessment for passage, assessment in assessments.items()})
         remembered = self._remembered or RiskState()
@@ -195,12 +210,6 @@ class LineReader:
         known = {passage: self._cache[name(passage)] for passage in passages if name(passage) in self._cache}
         again = reread(self._searched, known, self._veto_below, self.names)
         return Before(worse(remembered, again), again)
-
-    @cached_property
-    def _searched(self) -> list[tuple[SeekerLine, Reading]]:
-        """Earlier lines with what their phrases say."""
-        blank = Reading(self._phrases.language, self._phrases.thresholds)
-        return [(line, crisis.read(blank, line.text, self._policy.crisis.backstop)) for line in self._earlier]
 
     def _unread(self, passages: Iterable[str]) -> Iterator[str]:
         return (passage for passage in passages if self.names.of_passage(passage) not in self._cache)

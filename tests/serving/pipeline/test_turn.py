@@ -1494,6 +1494,17 @@ async def test_a_lost_conversation_is_read_again_once() -> None:
     assert asked == [4, 1]
 
 
+@pytest.mark.parametrize(("between", "held"), [("ok then", True), ("I went to work as usual, day", False)])
+async def test_phrases_of_lines_that_are_not_classified_again_hold_a_lost_conversation(
+    between: str, held: bool
+) -> None:
+    """Until enough of those that are were truly low; short ones say too little."""
+    later = [text for n in range(30) for text in (f"{between} {n}", "I see.")]
+    outcome = await World().turn(WANTS_TO_DIE, "I hear you.", *later, "and so on and on")
+    assert outcome.reply.reading.conversation.held == held
+    assert (outcome.reply.decision.reason == "held") == held
+
+
 # ------------------------------------------------------------------------------- what is said, and when, in a crisis
 
 HANGS = "I am standing on the bridge and I will jump now"  # the project's own words
