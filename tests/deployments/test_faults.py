@@ -105,9 +105,8 @@ def test_a_counselor_that_dies_ends_the_stream_under_way_and_no_crisis(server: C
     templates = 0
     for answer in (crisis.result() for crisis in crises):
         assert answer.status_code == 200
-        [choice] = answer.json()["choices"]
-        templates += choice["finish_reason"] == "content_filter"
-        assert "findahelpline.com" in choice["message"]["content"]
+        templates += answer.json()["psychechat"]["review"]["fallback"]
+        assert "findahelpline.com" in answer.json()["choices"][0]["message"]["content"]
     after = turns(server)
     assert after["error"] - before["error"] == (1 if saved else 2)
     assert after["safe_template"] - before["safe_template"] == templates

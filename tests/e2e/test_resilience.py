@@ -55,7 +55,8 @@ def test_a_crisis_too_long_for_the_model_still_gets_help(server: Server) -> None
     body = {"model": "psychechat", "messages": [{"role": "user", "content": "a b " * 7_500 + "I want to die"}]}
     response = httpx.post(f"{server.url}/v1/chat/completions", json=body, timeout=120)
     assert response.status_code == 200
-    assert response.json()["choices"][0]["finish_reason"] == "content_filter"
+    assert response.json()["psychechat"]["review"]["fallback"]
+    assert response.json()["choices"][0]["finish_reason"] == "stop"
     assert "findahelpline.com" in response.json()["choices"][0]["message"]["content"]
 
 
