@@ -125,11 +125,12 @@ async def test_long_texts_are_windowed(classifier: "VllmClassifier", expected: P
 
 async def test_everyday_sentences_do_not_hide_another(classifier: "VllmClassifier") -> None:
     """The whole message's mean says little of the one; its emotions are the whole's all the same."""
-    grave = "I am going to take all the pills tonight."
-    around = "We baked bread this morning. It rained all afternoon. "
-    text = around + grave + " My sister has a new job. The bus was late again, so I walked. " + around
+    grave = "I want to be dead."
+    before = "We baked bread this morning and it came out well. It rained all afternoon, so we watched a film."
+    after = "My sister has a new job. The bus was late again, so I walked. The neighbours have a new dog."
+    text = f"{before} {grave} {after}"
     found, alone = await classifier.classify([text, grave], CALL)
-    (whole,) = await classifier.classify([text.replace(".", ",")], CALL)  # the same words, and one sentence of them
+    (whole,) = await classifier.classify([text.replace(". ", ", ")], CALL)  # the same words, as one sentence
     thresholds = Policy().risk.by_severity
     assert alone.severity(thresholds) >= CRISIS > whole.severity(thresholds)
     assert found.severity(thresholds) >= CRISIS
