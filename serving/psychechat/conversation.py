@@ -370,6 +370,8 @@ class Choice:
     finish_reason: Literal["stop", "length", "content_filter"]
     logprobs: tuple[TokenLogprob, ...] | None = None
     """Log probabilities of its tokens, if asked for and if the text is the model's own, unchanged."""
+    own: str = ""
+    """The model's words in it, where fixed ones stand beside them; else empty."""
     cause: Cause | None = None
     """What the output guard found in the model's text."""
     blocked: bool = False

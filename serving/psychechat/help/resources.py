@@ -70,9 +70,14 @@ class Resource(Entry):
     def line(self) -> str:
         return f"{self.name}: {self.contact}" + (f" ({self.hours})" if self.hours else "")
 
+    @property
+    def names_one(self) -> bool:
+        """Whether the contact is a number or an address. "Your local emergency number" is none."""
+        return re.search(r"\d|\w\.\w", self.contact) is not None
+
     def doubt(self, today: date) -> Reason | None:
         """Why the row should be looked at. "Your local emergency number" states nothing that could be wrong."""
-        if not re.search(r"\d|\w\.\w", self.contact):
+        if not self.names_one:
             return None
         if self.source is None:
             return "no source"

@@ -58,7 +58,7 @@ async def _one(
 
 def _broken(guarded: GuardedReply) -> Choice:
     """What has left of a reply whose rest is broken. Raises StageFailed if nothing has: then it can be tried again."""
-    if guarded.emitted:
+    if guarded.has_emitted and guarded.emitted:
         return guarded.end_cut()
     raise StageFailed(StageName.REPLY)
 
@@ -106,7 +106,7 @@ async def _write(
             or (finish == "stop" and nothing_was_written and sampling.stop)  # the client's stop came first
             or (finish == "length" and nothing_was_written and clients_bound)
         ):
-            return Choice(guarded.emitted, finish, told, guarded.finding, withheld=guarded.withheld)
+            return Choice(guarded.emitted, finish, told, cause=guarded.finding, withheld=guarded.withheld)
         case "stop" | "length":
             raise StageFailed(StageName.REPLY)
         case _:

@@ -31,11 +31,12 @@ async def reply_in_mode(
     try:
         return await _reply(state, decision, context, inputs, written)
     except StageFailed:
-        begun = written.has_reasoning or any(written.texts.values())
+        begun = state.request.streamed and (written.has_reasoning or any(written.texts.values()))
         if decision.crisis or begun or state.request.choices > 1 or context.meter.elapsed > seconds / 2:
             raise
     context.metrics.other_mode.inc()
     state.agent = None
+    written.texts.clear()  # of a reply that the client has seen nothing of
     state.decision = replace(decision, mode="agent" if decision.mode == "llm" else "llm")
     return await _reply(state, state.decision, context, inputs, written)
 
@@ -128,7 +129,7 @@ def _finished(state: TurnState, metrics: Metrics, choice: Choice) -> Choice:
         )
         if unfit:
             return _fixed(state, metrics, "unfit")
-    return replace(choice, text=state.with_help(choice.text).text)
+    return replace(choice, text=state.with_help(choice.text).text, own=choice.text)
 
 
 async def _streamed(
@@ -177,5 +178,5 @@ def _output(state: TurnState, written: Written | None, *, show_reasoning: bool) 
         context=state.reply_context,
         show_reasoning=show_reasoning,
         ending=state.guard_ending,
-        cut=state.fixed.cut(state.reading),
+        cut=state.fixed.cut(state.reading) if written else "",
     )

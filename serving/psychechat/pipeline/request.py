@@ -32,6 +32,8 @@ class TurnRequest:
     locale: str | None = None
     seconds: float = inf
     """Client's timeout; the policy's limit applies as well."""
+    streamed: bool = True
+    """Whether the client sees the reply as it is written."""
     moderation: Judging | None = None
     """None: the reply is not moderated."""
     found: Severity | None = None

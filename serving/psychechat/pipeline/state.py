@@ -23,7 +23,7 @@ from psychechat.conversation import (
 from psychechat.emotion import Language
 from psychechat.pipeline.request import TurnRequest
 from psychechat.policy import Policy
-from psychechat.risk import HoldRules, LineReading, next_state
+from psychechat.risk import HoldRules, LineReading, RiskState, next_state
 from psychechat.safety import crisis
 from psychechat.safety.conversation_risk import Before, Names, SeekerLine, line_reading, read_line
 from psychechat.safety.escalation import answered, happened
@@ -46,26 +46,38 @@ class TurnState:
         self.line: LineReading | None = None
         self.before: Before | None = None
         """None before the newest line is read, and where the policy asks for no state of the conversation."""
+        self.opened: FixedText | None = None
+        """Fixed words of a crisis that have left, at the head of every choice."""
         self.decision: Decision | None = None
         self.agent: AgentOutcome | None = None
 
     def recalled(self, memory: EmotionMemory | None, session_id: str) -> None:
         """`session_id`: the client's, else the memory's, else new."""
         self.reading, self.session = replace(self.reading, memory=memory), session_id
-        if memory is not None and self.policy.risk.conversation != "off":
-            self.reading = replace(self.reading, conversation=memory.risk)
+        if self.remembered is not None:
+            self.reading = replace(self.reading, conversation=self.remembered)
+
+    @property
+    def remembered(self) -> RiskState | None:
+        """The conversation's state in memory, where the policy asks for one."""
+        memory = self.reading.memory
+        return memory.risk if memory and self.policy.risk.conversation != "off" else None
 
     def read(self, line: SeekerLine, names: Names, before: Before, assessments: Mapping[str, Assessment]) -> None:
         """The newest line in its conversation. `before`: the conversation's state without it; `assessments`: the
         classifier's by passage, none where it could not tell.
         """
-        veto_below = self.policy.risk.veto_below or 0.0
-        reading = read_line(line, self.reading, assessments, veto_below, held=before.state.held)
+        held = before.state.held and self.policy.risk.conversation == "on"
+        reading = read_line(line, self.reading, assessments, self._veto_below, held=held)
         self.line = line_reading(names, line, reading)
         if self.policy.risk.conversation != "off":
             self.before = before
             reading = replace(reading, conversation=next_state(before.state, [self.line], HoldRules()))
         self.reading = reading
+
+    def is_crisis_by(self, line: SeekerLine, assessments: Mapping[str, Assessment]) -> bool:
+        """Whether these assessments make the newest line a crisis, whatever the conversation was before it."""
+        return read_line(line, self.reading, assessments, self._veto_below, held=False).in_crisis
 
     @property
     def held(self) -> bool:
@@ -78,9 +90,7 @@ class TurnState:
 
         Then fixed words replace an error, no model's words are streamed, and the client's sampling is ignored.
         """
-        if self.reading.in_crisis or self.held or not self.past_door:
-            return self.reading.in_crisis or self.held
-        return self.decision is None or self.decision.crisis or self.reading.severity is None
+        return self.reading.in_crisis or self.held or (self.past_door and self.reading.severity is None)
 
     @cached_property
     def reply_context(self) -> ReplyContext:
@@ -113,13 +123,22 @@ class TurnState:
 
     @property
     def opening(self) -> FixedText | None:
-        """First piece of a crisis reply: it may leave as soon as a crisis is known. None if there is none."""
+        """First piece of a crisis reply: it may leave as soon as a crisis is known. None if there is none.
+
+        The one that has left, if one has: whatever is read after that, no other one follows it.
+        """
+        if self.opened is not None:
+            return self.opened
         return self.fixed.crisis(self.reading) if self.decision_so_far.crisis else None
 
     @property
     def opens_at_once(self) -> bool:
-        """Whether nothing that is still to be read can take the crisis back."""
-        return self.reading.alarm and self.reading.kind in ("under_way", "plan_or_means")
+        """Whether this is a crisis that nothing which is still to be read can take back."""
+        return self.reading.in_crisis and not (self.reading.doubted and self._veto_below)
+
+    @property
+    def _veto_below(self) -> float:
+        return self.policy.risk.veto_below or 0.0
 
     @property
     def is_for_no_model(self) -> bool:

@@ -81,8 +81,6 @@ class _Turn:
         self._deadline = pipeline.wall_clock() + self._seconds
         self._emit, self._held = emit, HeldBack()
         self._written = Written(self._held.emit if self._request.moderation == "block" else emit)
-        self._opened = ""
-        """Fixed words of a crisis that have left, at the head of every choice."""
         self.moderation: tuple[ReplyModeration, ...] | None = None
 
     async def moderated(self) -> Reply:
@@ -101,7 +99,7 @@ class _Turn:
             self.moderation = await moderate(
                 self._pipeline.classifier,
                 self._pipeline.admission.classification,
-                [choice.text.removeprefix(self._opened).strip() or choice.text for choice in reply.choices],
+                [choice.own or choice.text for choice in reply.choices],
                 self._state.policy,
                 self._call(),
                 min(self._reading_seconds, self._deadline - self._pipeline.wall_clock() - _TO_SPARE),
@@ -112,7 +110,7 @@ class _Turn:
         if mode == "block" and not passed and not reply.fallback:
             self._held.discard()
             reply = fixed_reply(self._state, self._pipeline.metrics, "moderation", filtered=True)
-            Written(self._emit, dict.fromkeys(range(self._request.choices), self._opened)).complete(reply)
+            Written(self._emit, dict.fromkeys(range(self._request.choices), self._has_opened_with)).complete(reply)
         self._held.release(self._emit)
         return reply
 
@@ -122,10 +120,14 @@ class _Turn:
         try:
             reply = await _in_time(self._answer(), self._seconds)
         except Exception as error:
+            self._read_by_phrases()
             cause, texts = accounting.fallback_cause(error), [written.texts[i] for i in range(self._request.choices)]
-            if state.never_error or (isinstance(error, StageFailed) and not any(texts)):
+            has_left = any(texts) and self._request.streamed and self._request.moderation != "block"
+            if state.never_error or (isinstance(error, StageFailed) and not has_left):
+                self._held.discard()
+                written.texts.update(dict.fromkeys(written.texts, self._has_opened_with))
                 reply = fixed_reply(state, metrics, cause)
-            elif any(texts) and isinstance(error, StageFailed | DeadlineExceeded):
+            elif has_left and isinstance(error, StageFailed | DeadlineExceeded):
                 reply = cut_reply(state, metrics, cause, texts)
             else:
                 raise
@@ -133,16 +135,26 @@ class _Turn:
         written.complete(reply)
         return reply
 
+    def _read_by_phrases(self) -> None:
+        """Reading of a crisis whose turn ended before the classifier's: it holds the conversation all the same."""
+        if self._state.line is None and self._state.reading.in_crisis:
+            reader = self._reader()
+            self._state.read(reader.newest, reader.names, reader.before({}), {})
+
     def _open(self) -> None:
         """Let the fixed words of a crisis leave, once; moderation does not hold them back."""
-        opening = self._state.opening
-        if opening is None or self._opened:
+        if self._state.opened is not None:
             return
+        opening = self._state.fixed.crisis(self._state.reading)
         for index in range(self._request.choices):
             delta = ReplyDelta(index, opening.text)
             self._emit(delta)
             self._written.note(delta)
-        self._opened = opening.text
+        self._state.opened = opening
+
+    @property
+    def _has_opened_with(self) -> str:
+        return self._state.opened.text if self._state.opened else ""
 
     async def _answer(self) -> Reply:
         pipeline, state = self._pipeline, self._state
@@ -170,7 +182,7 @@ class _Turn:
             seeker_lines(request.conversation),
             self._state.reading,
             self._state.policy,
-            memory.risk if memory else None,
+            self._state.remembered,
             pipeline.read_lines,
             names(pipeline, request),
             again=self._state.policy.risk.conversation != "off" and not agrees(pipeline, request, memory),
@@ -191,10 +203,13 @@ class _Turn:
         with permit, self._meter.timed("classify"):
             assessments, _ = await together(self._classify(reader.passages), reader.search())
             if assessments and (doubted := reader.doubted):
+                if state.is_crisis_by(reader.newest, assessments):
+                    self._open()  # whatever is said of earlier lines
                 assessments |= await self._classify(doubted)
         before = reader.before(assessments)
         state.read(reader.newest, reader.names, before, assessments)
-        self._open()
+        if state.reading.in_crisis:
+            self._open()
         accounting.note_crisis(self._pipeline, state)
 
     async def _classify(self, passages: Sequence[str]) -> dict[str, Assessment]:
@@ -214,7 +229,8 @@ class _Turn:
         """Error that keeps the turn's stages from running; returned, not raised, so that the turn is routed first."""
         try:
             prompt, reserve = pack.longest(inputs), pack.reserve(self._limits.rounds)
-            async with asyncio.timeout(self._reading_seconds):
+            seconds = self._limits.classify_seconds
+            async with asyncio.timeout(min(_ALARMED_SECONDS, seconds) if self._state.opens_at_once else seconds):
                 await self._pipeline.counselor.check_fits(prompt, reserve)
         except TimeoutError:
             return EngineUnavailable("The counselor is not available.")

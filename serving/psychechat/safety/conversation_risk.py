@@ -63,14 +63,14 @@ def _line(said: Sequence[str], before: str | None, until: int) -> SeekerLine:
 
 
 def searched(lines: Sequence[SeekerLine]) -> list[SeekerLine]:
-    """The last lines, as many as the phrases are looked for in."""
+    """The last lines, as many as the phrases are looked for in; of the first of them perhaps the end alone."""
     kept: list[SeekerLine] = []
     left = SEARCHED_CHARACTERS
     for line in reversed(lines[-SEARCHED:]):
+        kept.append(line if len(line.text) <= left else replace(line, text=line.text[-left:]))
         left -= len(line.text)
-        if left < 0:
+        if left <= 0:
             break
-        kept.append(line)
     return kept[::-1]
 
 
@@ -166,6 +166,7 @@ class LineReader:
         """
         *earlier, self.newest = lines
         self._earlier = searched(earlier) if again else []
+        self._again = again
         self._searched: list[tuple[SeekerLine, Reading]] = []
         self._phrases, self._policy, self._veto_below = phrases, policy, policy.risk.veto_below or 0.0
         self._remembered, self._cache, self.names = remembered, cache, names
@@ -203,7 +204,7 @@ class LineReader:
         name = self.names.of_passage
         self._cache.update({name(passage): assessment for passage, assessment in assessments.items()})
         remembered = self._remembered or RiskState()
-        if not self._earlier:
+        if not self._again:
             foreign = remembered.held and remembered.episode not in self.names.places()
             return Before(remembered, RiskState() if foreign else None)
         passages = (p for line, phrases in self._searched for p in (*line.passages, *phrases.doubted))

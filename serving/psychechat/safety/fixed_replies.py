@@ -59,7 +59,7 @@ class FixedReplies:
         told, rows = self._words(reading), self._help(reading).in_crisis()
         line = told.held_line(reading.conversation.since_turns or 0)
         said = [u.text for u in self._conversation.utterances if u.speaker == "counselor"][-_CONTACT_LINES:]
-        if any(row.contact in text for row in rows.rows for text in said):
+        if any(row.names_one and row.contact in text for row in rows.rows for text in said):
             return FixedText(line)
         return FixedText(f"{line}\n\n{rows.text(told.introduction)}", rows.rows)
 

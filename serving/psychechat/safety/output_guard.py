@@ -20,6 +20,8 @@ LONGEST = 400
 """Characters of a sentence; a longer one is checked and released in parts."""
 SHORTEST = 4
 """Characters of a sentence; a shorter one is checked with the next, since each check costs milliseconds."""
+_RECALLED = 32_000
+"""Characters of the seeker's, the last ones, whose contacts a reply may name: they are read in a tenth of a second."""
 _OVERLAP = 240
 """Characters before a sentence that are checked with it, since a phrase may span two sentences."""
 
@@ -42,7 +44,7 @@ class ReplyContext:
     @cached_property
     def contacts(self) -> frozenset[str]:
         """Those of the policy, of the operator and of the seeker. Read once a turn, and only if a reply names any."""
-        return allowed_contacts((*self._known, *self._conversation.operator_notes, self.seeker_text))
+        return allowed_contacts((*self._known, *self._conversation.operator_notes, self.seeker_text[-_RECALLED:]))
 
 
 class Guard:

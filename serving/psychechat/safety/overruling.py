@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from psychechat.conversation import Assessment, Reading
-from psychechat.engines.sentences import around
+from psychechat.engines.sentences import around, spans
 from psychechat.help import languages
 from psychechat.policy import Policy
 from psychechat.risk import CRISIS, Kind, Severity
@@ -34,7 +34,8 @@ def passages(text: str, hits: Sequence[Hit]) -> tuple[str, ...]:
     """What the classifier is asked about: each phrase's sentence, and it with its neighbours. Empty: nothing."""
     if not may_be(hits) or languages.detect(text) not in ("en", "zh", None):
         return ()
-    read = (around(text, hit.start, hit.end) for hit in hits if hit.severity >= CRISIS)
+    sentences = spans(text)
+    read = (around(text, sentences, hit.start, hit.end) for hit in hits if hit.severity >= CRISIS)
     return tuple(dict.fromkeys(passage for both in read for passage in both))
 
 

@@ -22,7 +22,7 @@ QUESTION_CHARACTERS = 200
 """Of a counselor's line: what is read of its last sentence."""
 
 _HAN = re.compile(r"[㐀-鿿]")
-_SENTENCE = re.compile(r"[^.!?。！？\n]*[?？]\s*$")
+_ENDS = re.compile(r"[.!?。！？\n]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +59,11 @@ def answered(before: str | None, text: str) -> Answered | None:
     """A line with its question; None if it is long, or the counselor's line before it ends in no question."""
     if before is None or not is_short(text):
         return None
-    asked = _SENTENCE.search(before.rstrip()[-10 * QUESTION_CHARACTERS :])
-    return Answered(asked[0].strip()[-QUESTION_CHARACTERS:], text.strip()) if asked else None
+    said = before.rstrip()[-QUESTION_CHARACTERS - 1 :]
+    if not said.endswith(("?", "？")):
+        return None
+    ends = [mark.end() for mark in _ENDS.finditer(said, 0, len(said) - 1)]
+    return Answered(said[ends[-1] if ends else 0 :].strip()[-QUESTION_CHARACTERS:], text.strip())
 
 
 def severity(pair: Answered, *, held: bool) -> Severity | None:

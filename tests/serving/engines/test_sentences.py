@@ -48,9 +48,12 @@ def test_time_grows_with_the_text_alone(sign: str) -> None:
 
 def test_around_is_the_sentence_and_it_with_its_neighbours() -> None:
     text = "One here. Two there. Three now. Four then."
-    assert around(text, text.index("Two"), text.index("Two") + 3) == ("Two there.", "One here. Two there. Three now.")
-    assert around(text, 0, 3) == ("One here.", "One here. Two there.")
-    assert around(text, text.index("Four"), len(text)) == ("Four then.", "Three now. Four then.")
+    assert around(text, spans(text), text.index("Two"), text.index("Two") + 3) == (
+        "Two there.",
+        "One here. Two there. Three now.",
+    )
+    assert around(text, spans(text), 0, 3) == ("One here.", "One here. Two there.")
+    assert around(text, spans(text), text.index("Four"), len(text)) == ("Four then.", "Three now. Four then.")
     both = text.index("there"), text.index("now")
-    assert around(text, *both) == ("Two there. Three now.", text)
-    assert around("no end", 0, 6) == ("no end", "no end")
+    assert around(text, spans(text), *both) == ("Two there. Three now.", text)
+    assert around("no end", spans("no end"), 0, 6) == ("no end", "no end")

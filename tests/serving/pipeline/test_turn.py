@@ -1667,3 +1667,81 @@ async def test_a_bound_of_any_size_is_answered(bound: int, requested: Requested)
     assert choice.finish_reason == ("stop" if choice.text == text else "length")
     if requested == "agent":
         assert choice.text.endswith((".", "?"))
+
+
+# ------------------------------------------------------------------------------------- what must not be forgotten
+
+
+class SlowClassifier(ScriptedClassifier):
+    """Answers after more seconds than a turn of these tests has."""
+
+    async def classify(self, utterances: Sequence[str], call: Call) -> list[Assessment]:
+        await asyncio.sleep(30)
+        return await super().classify(utterances, call)
+
+
+async def test_a_crisis_whose_time_is_up_before_it_is_read_holds_the_conversation() -> None:
+    world = World(classifier=SlowClassifier(FEELINGS))
+    said = await told(world, WANTS_TO_DIE, seconds=1.0)
+    world.pipeline.classifier = ScriptedClassifier(FEELINGS)
+    assert (await world.turn(*said, "I went for a long walk today")).reply.decision.reason == "held"
+
+
+async def test_a_crisis_reply_that_breaks_is_tried_again_and_ends_with_no_word_of_that() -> None:
+    world = World({StageName.REPLY: ["This is hard to carry:\n\ufffd and more", KIND_REPLY]})
+    outcome = await world.turn(WANTS_TO_DIE, requested="llm")
+    assert outcome.reply.choices[0].text.endswith(f"\n\n{KIND_REPLY}")
+    assert world.stages == ["reply", "reply"]
+    never = World({StageName.REPLY: ["This is hard to carry:\n\ufffd and more"]})
+    assert fixed_words.words("en").cut not in (await never.turn(WANTS_TO_DIE, requested="llm")).reply.choices[0].text
+
+
+async def test_moderation_judges_what_the_model_wrote_and_no_line_about_help() -> None:
+    world = World({StageName.REPLY: [KIND_REPLY]})
+    said = await told(world, WANTS_TO_DIE, locale="en-US")
+    said = (said[0], "I hear you.")  # the help was never shown in these words
+    outcome = await world.turn(*said, "I went to work as usual", requested="llm", locale="en-US", moderation="block")
+    assert outcome.reply.choices[0].text.startswith(KIND_REPLY)
+    assert "Suicide" in outcome.reply.choices[0].text
+    assert outcome.moderation is not None
+    assert not outcome.moderation[0].flagged
+
+
+async def test_observing_leaves_a_no_what_it_is() -> None:
+    reasons = []
+    for mode in ("off", "observe", "on"):
+        world = World(policy={"risk": {"conversation": mode}})
+        outcome = await world.turn(WANTS_TO_DIE, "Are you safe right now?", "no")
+        reasons.append(outcome.reply.decision.reason)
+    assert reasons == ["low_risk", "low_risk", "crisis"]
+
+
+async def test_a_crisis_that_nothing_can_overrule_opens_before_it_is_read() -> None:
+    world = World(classifier=SlowClassifier(FEELINGS))  # and no veto is set
+    task = asyncio.create_task(world.turn(WANTS_TO_DIE))
+    await _until(lambda: bool(world.said))
+    assert world.pipeline.metrics.registry.get_sample_value(
+        "psychechat_wait_seconds_count", {"lane": "classification"}
+    ) in (None, 0.0)
+    await task
+
+
+@pytest.mark.parametrize("more", [{"moderation": "block"}, {"streamed": False}], ids=["held back", "not streamed"])
+async def test_of_which_nothing_has_left_is_late_and_no_part_of_a_reply(more: dict[str, Any]) -> None:
+    slow = "I hear you, and there is more to say. " + "and on " * 400
+    world = World({StageName.REPLY: [slow]}, seconds_per_word=0.05, limits={"turn_seconds": 2.0})
+    with pytest.raises(DeadlineExceeded):
+        await world.turn("hello there", requested="llm", **more)
+
+
+async def test_a_low_turn_whose_context_check_takes_too_long_is_late() -> None:
+    world = World(limits={"turn_seconds": 2.0})
+    world.pipeline.counselor = SlowCounselor()
+    with pytest.raises(DeadlineExceeded):
+        await world.turn("hello there")
+
+
+async def test_your_local_emergency_number_is_no_number_that_was_given() -> None:
+    line = "Please call your local emergency number if it grows worse."
+    outcome = await World().turn(WANTS_TO_DIE, line, "I went to work as usual")
+    assert "findahelpline.com" in outcome.reply.choices[0].text

@@ -55,6 +55,7 @@ def turn_request(body: ChatRequest, pipeline: Pipeline, caller: Caller) -> TurnR
         requested=requested,
         request_id=caller.request_id,
         seconds=seconds,
+        streamed=bool(body.stream),
         sampling={name: value for name, value in asked.items() if value is not None},
         choices=choices,
         think=body.thinks,

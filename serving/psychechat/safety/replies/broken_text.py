@@ -91,7 +91,7 @@ _NEVER_CLOSED = re.compile(r"""(?:[“「『（【《]|(?<![:;=])(?<![:;=] )[(\[
 
 _SCRIPTS: Mapping[Language, frozenset[str]] = {"en": frozenset({"LATIN"}), "zh": frozenset({"LATIN", "HAN"})}
 
-_MANY_WORDS = re.compile(r"[A-Za-zÀ-ɏ'’]+(?:[^\w一-鿿]+[A-Za-zÀ-ɏ'’]+){4}")
+_MANY_WORDS = re.compile(r"(?<![A-Za-zÀ-ɏ'’])[A-Za-zÀ-ɏ'’]++(?:[^\w一-鿿]++[A-Za-zÀ-ɏ'’]++){4}")
 """Latin words of a Chinese reply that are no loan any more: "Post-Traumatic Stress Disorder" is one."""
 
 _HAN = re.compile("[一-鿿㐀-䶿]")

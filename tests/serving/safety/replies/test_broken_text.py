@@ -78,3 +78,9 @@ def test_the_time_grows_with_the_text_alone(piece: str) -> None:
     begun = time.process_time()
     broken(text, "en", text)
     assert time.process_time() - begun < 5
+
+
+@pytest.mark.parametrize("text", ["a" * 200_000, "a'" * 100_000, "a b" * 60_000, ("x" * 500 + "\n") * 400])
+def test_a_wall_of_letters_is_read_in_time_that_grows_with_it(text: str) -> None:
+    """A quadratic reading of these takes minutes, and the test its time limit."""
+    assert Proofreader("zh", text).read("我听到你了。") is None
