@@ -1,0 +1,191 @@
+"""Web and e-mail addresses in what a model wrote, however they are spelled.
+
+What follows the last dot tells an address from two sentences that meet: some endings are nothing else, some are nouns
+that begin no sentence in lower case, and some are words for which a path or what stands around must speak.
+"""
+
+import re
+from collections.abc import Iterator
+from functools import cached_property, lru_cache
+
+from psychechat.safety.replies.found import Found, Span
+from psychechat.safety.replies.telephone import Rules, rules
+
+
+def addresses(text: str, folded: str) -> Iterator[Found]:
+    """Addresses of a text and of its folded form, which is as long. They may overlap; then the first one counts."""
+    patterns = _patterns()
+    if patterns.hint.search(folded):
+        for match in patterns.mail.finditer(folded):
+            yield Span(*match.span(), "address"), frozenset({_DOT.sub(".", _AT.sub("@", match.group()))})
+        for match in (*patterns.linked.finditer(folded), *patterns.slashed.finditer(folded)):
+            yield Span(*match.span("to"), "address"), frozenset({_host(match["to"])})
+        for match in patterns.plain.finditer(folded):
+            yield from _unless_known(match)
+        for match in patterns.noun.finditer(folded):
+            if text[match.start("end")].islower() or text[match.start() : match.end("end")].isupper():
+                yield from _unless_known(match)
+        for match in patterns.worded.finditer(folded):
+            if _is_address(text, folded, match):
+                yield from _unless_known(match)
+        for match in patterns.spelled.finditer(folded):
+            words = re.split(r"[\s-]+", match["host"].strip())
+            if words[-1] not in ("a", "the", "this"):
+                yield Span(*match.span(), "address"), frozenset(_hosts(words, next(filter(None, match.groups()[1:]))))
+
+
+def _unless_known(match: re.Match[str]) -> Iterator[Found]:
+    """What is only written like an address is none."""
+    host = _host(match.group())
+    if host not in _patterns().no_addresses:
+        yield Span(*match.span(), "address"), frozenset({host})
+
+
+def _is_address(text: str, folded: str, match: re.Match[str]) -> bool:
+    """Whether what looks like two sentences without a space between them is a domain."""
+    patterns = _patterns()
+    ending = text[match.start("end") : match.end("end")]
+    if not ending.islower() or patterns.file.fullmatch(ending):
+        return False
+    if match["path"]:
+        return patterns.either.match(match["path"]) is None
+    if len(match["last"]) < 2:
+        return False
+    window = folded[max(0, match.start() - 60) : match.start()]
+    if patterns.going.search(window):
+        return True
+    if not patterns.word_ending.fullmatch(ending):
+        return False
+    after = re.split(r"[.!?。！？\n]", folded[match.end() : match.end() + 40])[0]
+    sentence = re.split(r"[.!?。！？\n]", window)[-1]
+    return patterns.visiting.search(window) is not None or patterns.site.search(f"{sentence} {after}") is not None
+
+
+def _host(address: str) -> str:
+    """Without the scheme, `www` and what ends a sentence."""
+    plain = re.sub(r"\s", "", address).replace("[.]", ".").replace("(.)", ".").replace("。", ".")
+    return re.sub(r"^(?:[a-z]+:/{0,2})?(?:www\.)?", "", plain).rstrip("/.,;:!?)]}\"'’”*_>，`")
+
+
+def _hosts(words: list[str], ending: str) -> Iterator[str]:
+    """Of a spelled domain, whose name may be one word or several: "find a helpline dot com"."""
+    end = _DOT.sub(".", ending).replace("コム", "com")
+    words = [re.sub("^[一-鿿]+(?=[a-z0-9])", "", words[0]), *words[1:]]
+    for first in range(len(words)):
+        yield f"{''.join(words[first:])}.{end}"
+        yield f"{'-'.join(words[first:])}.{end}"
+
+
+_DOT = re.compile(r"\s*[\[({<]?\s?(?:\bdot\b|\bpunkt\b|点|點|ドット|\.)\s?[\])}>]?\s*")
+_AT = re.compile(
+    r"\s*[\[({<]\s?(?:at|@|ät|arroba)\s?[\])}>]\s*|\s+at sign\s+|\s*艾特\s*|\s+arroba\s+|\s*@\s*"
+    r"|\s+at\s+(?=[a-z0-9-]+\s+dot\s)"
+)
+_LABEL = r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?"
+_WIDE_LABEL = r"[a-z0-9à-ɏ](?:[a-z0-9à-ɏ-]*[a-z0-9à-ɏ])?"
+_REST = r"[^\s，。！？、；：（）()<>\"“”'’`一-鿿]*"
+
+
+class _Patterns:
+    """The patterns of addresses, made of the table's words. All are looked for in a folded text."""
+
+    def __init__(self, words: Rules) -> None:
+        self._words = words
+        self.no_addresses = frozenset("|".join(words.table["no_addresses"]).split("|"))
+
+    @cached_property
+    def hint(self) -> re.Pattern[str]:
+        """What a text without any address does not hold."""
+        dots = r"\b(?:dot|punkt|punto|point)\b|[点點][\])）]? ?[a-z]|ドット|[.。] ?(?:com|org)"
+        glued = r"[a-z0-9一-鿿][\[({<]?\.[\])}>]?[a-z一-鿿]"
+        return re.compile(rf"@|:/|\]\(|www|艾特|arroba|at sign|\b[ru]/|\bslash\b|skype:|mailto:|{dots}|{glued}")
+
+    @cached_property
+    def mail(self) -> re.Pattern[str]:
+        host = r"[a-z0-9-]+(?: ?(?:\.|[\[({<] ?(?:dot|\.) ?[\])}>]|\bdot\b|点) ?[a-z0-9-]+)+"
+        return re.compile(rf"(?<![a-z0-9.+_-])[a-z0-9][a-z0-9.+_-]*(?:{_AT.pattern}){host}")
+
+    @cached_property
+    def linked(self) -> re.Pattern[str]:
+        """Where a link of Markdown leads, whatever its words say."""
+        return re.compile(r"\]\((?=[^)\s]*[/.#])(?P<to>[^)\s]{2,300})\)")
+
+    @cached_property
+    def slashed(self) -> re.Pattern[str]:
+        """A path in words: "go to example slash talk"."""
+        going = self._words.words("going")
+        return re.compile(rf"\b{going} (?P<to>[a-z0-9-]{{4,40}} (?:forward |back)?slash [a-z0-9-]{{2,40}})")
+
+    @cached_property
+    def plain(self) -> re.Pattern[str]:
+        """What is nothing else."""
+        scheme = (
+            rf"\b(?:h(?:tt|xx)ps?|ftp|wss?|tg|weixin|mailto|skype) ?: ?/{{0,2}}(?=[a-z0-9]){_REST}"
+            rf"|\bwww ?\. ?{_REST}"
+        )
+        no_host = rf"(?!{self._words.words('no_hosts')} )"
+        spaced = rf"(?<![a-z0-9]){no_host}[a-z0-9-]+(?: ?\. ?[a-z0-9-]+)? ?[.。] ?(?:com|org|gov|edu)(?![a-z0-9])"
+        han = r"[一-鿿]{2,}\.(?:com|cn|net|org|中国|公司|网络|在线)(?![a-z])"
+        board = r"(?<![a-z0-9/])/?[ru]/[a-z_]{3,}\b"
+        domain = self._domain(self._words.words("endings"), rf"(?::\d+)?(?:/{_REST})?")
+        return re.compile("|".join((scheme, domain, spaced, han, board)))
+
+    @cached_property
+    def noun(self) -> re.Pattern[str]:
+        """What ends in a noun: in capitals it may begin a sentence."""
+        return re.compile(self._domain(f"(?P<end>{self._words.words('endings_that_are_nouns')})", f"(?:/{_REST})?"))
+
+    def _domain(self, ends: str, rest: str) -> str:
+        end = rf"{ends}(?![a-z0-9à-ɏ-]|\.[a-z0-9]){rest}"
+        return rf"(?<![a-z0-9à-ɏ@.-])(?:{_WIDE_LABEL}(?:\.|\[\.\]|\(\.\)))+{end}"
+
+    @cached_property
+    def worded(self) -> re.Pattern[str]:
+        """A domain with any other ending: it may be two sentences without a space between them."""
+        path = r"(?P<path>/[a-z0-9+_@#?-][^\s，。]*)?"
+        return re.compile(
+            rf"(?<![a-z0-9@.-])(?:{_LABEL}\.){{0,4}}(?P<last>{_LABEL})\.(?P<end>[a-z]{{2,18}})(?![a-z0-9-]|\.[a-z0-9]){path}"
+        )
+
+    @cached_property
+    def either(self) -> re.Pattern[str]:
+        """What is no path: "and/or"."""
+        return re.compile(r"/(?:or|and|she|he|her|him|his|hers|they|them|s|no|not)(?![a-z])")
+
+    @cached_property
+    def word_ending(self) -> re.Pattern[str]:
+        return re.compile(self._words.words("endings_that_are_words"))
+
+    @cached_property
+    def file(self) -> re.Pattern[str]:
+        return re.compile(self._words.words("files"))
+
+    @cached_property
+    def going(self) -> re.Pattern[str]:
+        """Ends where an address begins, whatever its ending."""
+        return re.compile(rf"(?:\b{self._words.words('going')}|{self._words.words('going_zh')})[\s:：\"“'*`]*\Z")
+
+    @cached_property
+    def visiting(self) -> re.Pattern[str]:
+        return re.compile(rf"{self._words.words('visiting')}\W*\Z")
+
+    @cached_property
+    def site(self) -> re.Pattern[str]:
+        return re.compile(rf"\b{self._words.words('site')}\b|网站|网址|网页|链接")
+
+    @cached_property
+    def spelled(self) -> re.Pattern[str]:
+        ends = f"(?:{self._words.words('endings')}|{self._words.words('endings_that_are_nouns')}|コム)"
+        dot = r"[\s-]*[\[({<]?\s?\b(?:dot|punkt)\b\s?[\])}>]?[\s-]*"
+        hidden = r"\s?(?:\[\s?(?:dot|\.)\s?\]|\(\s?(?:dot|\.)\s?\)|\{\s?(?:dot|\.)\s?\}|<\s?(?:dot|\.)\s?>)\s?"
+        zh = r"\s?[\[(（]?(?<![一有几半差])(?:点|點|ドット)[\])）]?\s?"
+        return re.compile(
+            r"(?<![a-z0-9-])(?P<host>[一-鿿]{0,12}[a-z0-9-]+(?: [a-z0-9-]+){0,4}?|[一-鿿]{1,12})"
+            rf"(?:{dot}(?P<end>{ends}(?:{dot}{ends})?)|{hidden}(?P<hidden>[a-z]{{2,18}})|{zh}(?P<zh>{ends})"
+            r"|\s(?:punto|point)\s(?P<es>com|org|net|info|gob|fr))(?![a-z0-9])"
+        )
+
+
+@lru_cache(maxsize=1)
+def _patterns() -> _Patterns:
+    return _Patterns(rules())
