@@ -18,7 +18,7 @@ def accounts(text: str) -> Iterator[Found]:
     patterns = _patterns()
     if not patterns.hint.search(text):
         return
-    for pattern in (*patterns.western, *patterns.chinese):
+    for pattern in (*patterns.western, *(patterns.chinese if _HAN.search(text) else ())):
         for match in pattern.finditer(text):
             group = next(index for index, part in enumerate(match.groups(), 1) if part)
             name = _plain(match[group])
@@ -37,7 +37,10 @@ def _plain(name: str) -> str:
     return name.strip(" .,-@#\"“”'‘’「」『』《》【】").lower()
 
 
-_NARROW = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F) if chr(code - 0xFEE0).isalnum() or chr(code) in "＠＿＃"}
+_HAN = re.compile("[぀-ヿ一-鿿]")
+_NARROW = {
+    code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F) if chr(code - 0xFEE0).isalnum() or chr(code) in "＠＿＃"
+}
 """Wide letters as narrow ones; the points and brackets of Chinese stay."""
 
 _WORD = "[A-Za-z0-9_.-]"
@@ -46,9 +49,10 @@ _SHAPED = (
     rf"(?:[A-Za-z0-9.-]*(?:_|[A-Za-z]{{2}}[.-]?\d|\d[A-Za-z]{{2}}|[a-z]\.[a-z]+\.[a-z]){_WORD}*)(?![A-Za-z0-9_@])"
 )
 """What looks like an account's name: letters with digits or a low line."""
-_OPEN, _CLOSE = "\"“「『《【", "\"”」』》】"
+_OPEN, _CLOSE = '"“「『《【', '"”」』》】'
 _INSIDE = rf"[^{_OPEN}{_CLOSE}\n]"
-_GIVEN = re.compile(rf"{_SHAPED}|[{_OPEN}]{_INSIDE}{{2,40}}[{_CLOSE}]|\b[A-Z][a-z]+[A-Z][A-Za-z]+|#\w{{3,}}")
+_NAME = r"\b[A-Z][\w'&]+(?: [A-Z][\w'&]+){0,5}"
+_GIVEN = re.compile(rf"{_SHAPED}|[{_OPEN}]{_INSIDE}{{2,40}}[{_CLOSE}]|#\w{{3,}}|{_NAME}")
 
 
 class _Patterns:
@@ -61,10 +65,12 @@ class _Patterns:
     @cached_property
     def hint(self) -> re.Pattern[str]:
         """What a text without any account does not hold."""
+        latin = rf"{self._words.words('rooms')}|apps?|application|{self._words.words('shops')}|podcast|qr|code|username"
+        han = rf"{self._words.words('rooms_zh')}|{self._words.words('shops_zh')}|{self._words.words('apps_zh')}"
         return re.compile(
-            rf"[@#][^\W\d]|#\d{{4}}|(?i:(?<![a-z])(?:{self._place}|{self._words.words('shops')})(?![a-z])"
-            rf"|\b(?:user ?name|handle|screen name|{self._words.words('rooms')}|apps?|qr|tags?|hashtags?)\b)"
-            rf"|{self._words.words('rooms_zh')}|{self._words.words('shops_zh')}|[加➕装裝]|下载|下載|昵称|暱稱|标签|標籤|扫"
+            rf"[@#][^\W\d]|#\d{{4}}|{_alone(self._place)}|{han}|[加➕]|昵称|暱稱|标签|標籤|用户名"
+            rf"|(?i:\b(?:{latin}|user name|handle|screen name|tags?|hashtags?|search bar|dm|message to)s?\b)"
+            rf"|(?i:{self._words.words('helping')}\w*[{_CLOSE}])"
         )
 
     @cached_property
@@ -102,20 +108,21 @@ def _western(words: Rules, place: str) -> Iterator[str]:
     room, shop, joining = (f"(?i:{words.words(name)})" for name in ("rooms", "shops", "joining"))
     no_name = f"(?!(?i:{words.words('no_names')})(?![\\w.])|(?i:{words.words('brands')})\\b)"
     state = r"(?![A-Za-z]+(?:ful|ing|ed|ous|less|able|ible|ive|ly|ness|thing|body|where)(?![\w.]))"
-    quoted = (
-        rf"[{_OPEN}]({_INSIDE}{{2,40}}(?<![.!?,;。！？，]))[{_CLOSE}]"
-        r"|(?<!\w)['‘]([A-Z][^'’\n.!?]{1,40}(?<!,))['’](?!\w)"
-    )
-    capital = rf"(?:[{_OPEN}](?=[A-Z0-9])({_INSIDE}{{2,40}}(?<![.!?,;]))[{_CLOSE}]|(?<!\w)['‘]([A-Z][^'’\n.!?]{{1,40}})['’](?!\w))"
-    camel = rf"{no_name}[A-Z][a-z]+[A-Z][A-Za-z]+"
+    single = r"(?<!\w)['‘]([A-Z][^'’\n.!?]{1,40}(?<!,))['’](?!\w)"
+    quoted = rf"[{_OPEN}]({_INSIDE}{{2,40}}(?<![.!?,;。！？，]))[{_CLOSE}]|{single}"
+    capital = rf"(?:[{_OPEN}](?=[A-Z0-9])({_INSIDE}{{2,40}}(?<![.!?,;]))[{_CLOSE}]|{single})"
+    camel = rf"{no_name}(?!Ma?c|De|Le|La|Di|Fitz|Van)[A-Z][a-z]+[A-Z][A-Za-z]+"
     title = rf"{no_name}[A-Z][\w'&]+(?: (?:of|the|and|in|for|with|on|to|who|[A-Z][\w'&]+)){{0,6}}(?<! on)(?<! in)"
     titles = rf"{no_name}[A-Z][\w'&]+(?: (?:of|the|and|for|with|who)){{0,2}} [A-Z][\w'&]+(?: [A-Z][\w'&]+){{0,4}}"
     handle = rf"{no_name}{state}@?[A-Za-z0-9_][A-Za-z0-9_.-]{{2,29}}[A-Za-z0-9_]"
     name = rf"(?:{quoted}|({title}|{handle}))"
+    glued = rf"(?=[\w.]{{12}})(?!\w*(?:tion|ment|ence|ance|ship|it(?:y|ie))s?\b){handle}"
+    someone = rf"(?!(?i:{words.words('people')})\b)(?![A-Z])({handle})"
     told = rf"(?:{quoted}|({title}|{_SHAPED}|(?=[\w.]{{8}}){handle}))"
     ends = r"(?=[\"”'*)]*\s*(?:$|[.!?,;:()\n]|[一-鿿]| (?i:and|on|if|so|or|there|is the)\b))"
     called = r"(?i: (?:is|are|was)?(?: ?(?:called|named))?|,|:)"
-    gap = rf"(?:(?!{_SAYS})[^.!?\n{_OPEN}]){{0,40}}?"
+    gap = rf"(?:(?!{_SAYS})[^.!?\n{_OPEN}]){{0,30}}?"
+    near = rf"[^.!?\n{_OPEN}]{{0,30}}?"
     spot = rf"(?:{place}|{shop}|\b(?:{room}s?|(?i:apps?|qr code|search bar))\b)"
     label = r"(?i: ?(?:id|handle|user ?name|nick(?:name)?|account name|账号|帐号|帳號|号码?|號|群号?))"
     whose = r"\b(?i:my|our)"
@@ -147,7 +154,7 @@ def _western(words: Rules, place: str) -> Iterator[str]:
         rf"(?i: (?:the|our|my|a))?(?: (?:{room}|(?i:user)))?(?i: called| named)? {told}{ends}"
     )
     # to be looked for or joined
-    helping = rf"(?i:{words.words('helping')})"
+    helping = f"(?i:{words.words('helping')})"
     named = rf"({camel}|(?:[A-Z][\w'&]+ ){{0,3}}[A-Z]?\w*{helping}\w*)"
     found = rf"(?:{joining}|(?i:text|contact|reach|message))"
     yield (
@@ -155,14 +162,33 @@ def _western(words: Rules, place: str) -> Iterator[str]:
         rf" (?:(?:{room}) )?(?i:on|in|via|through|over) {place}"
     )
     yield rf"{place} {room}s?[,:]? (?:(?i:called|named|under) )?(?:{quoted}|([A-Z]\w+(?: [A-Z]\w+)*))"
-    yield rf"\b{joining}\b{gap}{spot}{gap}(?:{capital}|({camel}))"
-    yield rf"\b{joining}\b{gap}(?:{capital}|({camel}))[^.!?\n]{{0,30}}?{spot}"
-    yield rf"\b{joining}\b{gap}(?:{quoted}|({title}))(?: app)? (?i:in|on|from)(?i: (?:the|your))?(?: (?i:apple|google))? ?{shop}"
+    yield rf"\b{joining}\b{gap}{spot}{gap}(?:{capital}|({titles}))"
+    yield rf"\b(?:{joining}|(?i:contact|message|reach))\b{gap}{capital}[^.!?\n]{{0,30}}?{spot}"
+    yield rf"\b{joining}\b(?i: (?:the|a|our|my))? ({titles}){near}{spot}"
+    yield rf"\b{spot}{gap}({camel})"
+    yield rf"({camel}){near}{spot}"
+    yield rf"\b(?i:message|dm|dm to|message to|write to|contact)(?i: me at)? {someone} (?i:on|via|in) {place}"
+    yield rf"\b(?i:dm|message|write|text|note)(?i: to)? ({_SHAPED})"
+    adding = r"(?i:,? (?:and|then) (?:add|follow|message|write))\b"
+    yield rf"\b(?i:search for|look for|look up|find) ({handle}) (?i:on|in) {place}{adding}"
+    yield rf"\b(?i:i am|i'm|we are|we're)(?i: also)? (?i:on|over|in) {place} (?i:as|under) {name}{ends}"
+    yield rf"{place} (?i:me|us) (?i:as|under|at) {name}{ends}"
+    yield rf"{shop},? (?i:it is|it's|under|as)(?i: called| named| the name)? {name}"
+    field = rf"(?i:into|in)(?i: (?:the|your))? (?:(?i:search|address|app|browser)|{place})"
+    yield rf"\b(?i:type|enter|put) ({handle}) {field}"
+    yield rf"({titles}) (?i:has|have|runs|run|offers|keeps) (?i:an?|the|their|its) {place} {room}"
+    yield rf"{place}[^.!?\n]{{0,20}} {room} ({titles})"
+    yield rf"\b(?i:group|channel|server|community|podcast|forum|chat ?room|club)(?i:,| called| named)? {capital}"
+    yield rf"\b{joining}\b{gap}[{_OPEN}]({_INSIDE}{{0,30}}{helping}{_INSIDE}{{0,12}}(?<![.!?,;]))[{_CLOSE}]"
+    yield r"\b(?i:invite|invitation|group|room|access|join)(?i: code)(?i: is)?:? ([A-Z0-9][A-Z0-9-]{3,})"
+    shelf = rf"(?i: (?:in|on|from)(?: (?:the|your))?(?: (?:apple|google))?) ?{shop}"
+    yield rf"\b{joining}\b{gap}(?:{quoted}|({title}))(?: app)?{shelf}"
     yield rf"\b(?:{joining}|(?i:message))\b(?i: (?:the|our|my|this|a))?(?: \w+)? {room}(?i: called| named)? ({titles})"
-    yield rf"\b(?i:search) {place} (?i:for)(?i: the)?(?: {room})?(?i: called)? (?:{quoted}|({titles}|{camel}|(?=[\w.]{{12}}(?!\w*(?:tion|ment|ence|ance|ship|it(?:y|ie))s?\b)){handle}))"
-    yield rf"\b(?i:dm|pm) ({handle}) (?i:on|via|in) {place}"
+    yield rf"\b(?i:search) {place} (?i:for)(?i: the)?(?: {room})?(?i: called)? (?:{quoted}|({titles}|{camel}|{glued}))"
     yield rf"\b(?i:subreddit)(?i: is)?(?i: called| named|,|:)? (?:{quoted}|([A-Z]\w{{3,}}))"
-    yield rf"\b(?i:apps?|application)(?i:,| called| named) (?:{capital}|({camel}))"
+    yield rf"\b(?i:apps?|application)(?i:,| like|(?: is| was)?(?: called| named)) (?:{capital}|({camel}))"
+    yield rf"\b(?i:app|application)(?i: is)?(?i: called| named) ({title})"
+    yield rf"({titles}|{camel}) (?i:app)\b"
     yield rf"\b(?:{joining}|(?i:post|tag|channel|under))\b[^.!?\n]{{0,30}}?(#[^\W\d][\w-]{{4,}})"
 
 
@@ -176,10 +202,14 @@ def _chinese(words: Rules, place: str) -> Iterator[str]:
     quoted = rf"[{_OPEN}]({_INSIDE}{{2,24}}(?<![.!?,。！？，…]))[{_CLOSE}]"
     bare = rf"(?!{words.words('no_names_zh')})([\w一-鿿]{{2,12}})"
     bare_end = rf"(?!{words.words('no_names_zh')})([\w一-鿿]{{2,12}}(?<!的))(?=\W|$)"
-    latin = r"@?([A-Za-z][A-Za-z0-9_.-]{2,28}[A-Za-z0-9_])"
+    no_name = f"(?!(?i:{words.words('no_names')})(?!\\w))"
+    latin = rf"@?{no_name}([A-Za-z][A-Za-z0-9_.-]{{2,28}}[A-Za-z0-9_])(?![A-Za-z0-9_]| [a-z])"
     says = r"(?:\s?(?:是|叫做?|名叫|名为|为|[:：=])\s?)"
     called = r"\s?(?:叫做?|名叫|名为|[:：])\s?"
-    gap = rf"[^，。！？；\n说看了过着{_OPEN}{_CLOSE}]{{0,8}}?"
+    gap = rf"(?:(?!{words.words('says_zh')})[^。！？；\n{_OPEN}{_CLOSE}]){{0,12}}?"
+    apps, helping = words.words("apps_zh"), words.words("helping_zh")
+    cue = f"(?:{place}|{room}|{shop}|{apps})"
+    plain = rf"(?!{words.words('no_names_zh')})[\w一-鿿]"
     feed = "(?:公众号|公眾號|小程序|服务号|订阅号|视频号|微信群|[Qq]{2}群|微博|抖音|小红书|知乎专栏|豆瓣小组)"
 
     # behind the platform
@@ -196,13 +226,22 @@ def _chinese(words: Rules, place: str) -> Iterator[str]:
     yield rf"加\s?(?:我|个|一下)*的?\s?([A-Za-z][A-Za-z0-9_-]{{4,}})\s?的?{place}"
     yield rf"[加➕]\s?(?:我|个|一下)*的?\s?(?:[vVqQ]|薇|微|扣|{place})(?:号|信号)?[吧呀哦]?[，,:：\s]*{latin}"
     yield rf"{shop}(?:上|里|里面)?{joining}{quoted}"
-    yield rf"{place}(?:上|里|里面)?{joining}(?:一下|频道|群|我们的)?\s?(?:{quoted}|{latin})|{place}(?:で|の|上の){quoted}"
+    yield rf"{place}(?:上|里|里面)?{joining}(?:一下|频道|群|我们的)?\s?(?:{quoted}|{latin})"
+    yield rf"{place}(?:で|の|上の){quoted}"
     yield rf"{han}(?:上|里|里面)?(?:搜索?|搜[尋寻一]下?|关注|追蹤|追踪)(?:一下|账号|博主|话题)?\s?{bare}"
     yield rf"(?:关注|搜索|搜|添加|订阅)(?:一下|微信|我们的|官方)*{feed}(?:账号|号)?\s?(?![上里的中推文发看]){bare}"
     yield rf"(?:打开|进入|点开|用|使用)(?:微信|支付宝)?小程序\s?{bare}"
     yield rf"(?:去|到|上|进|用|看看?|听听?)\s?{place}(?:上|里)?的?{room}?{quoted}"
-    yield rf"{joining}{gap}(?:{place}|{room}|{shop}){gap}{quoted}"
-    yield rf"{joining}{gap}{quoted}{gap}(?:{place}|{room}|{shop})"
-    yield rf"(?:下载|下載|安装|安裝|装|裝)(?:一?个)?(?:叫做?)?(?:{quoted}|{bare})(?:这个|的)?\s?(?:[Aa][Pp][Pp]|软件|软體|应用)"
-    yield rf"(?:话题|話題|标签|標籤)\s?#([^#\s，。！？\n]{{2,20}})"
+    yield rf"{cue}(?=[^\n]{{0,16}}?[一-鿿]){gap}{quoted}"
+    yield rf"{cue}[^。！？\n]{{0,12}}?[{_OPEN}]({_INSIDE}{{0,12}}{helping}{_INSIDE}{{0,6}})[{_CLOSE}]"
+    yield rf"{joining}{gap}{quoted}{gap}{cue}"
+    yield rf"{quoted}(?:这个|的)?(?:{apps}|群|频道|小程序|博主|UP主)"
+    yield rf"[{_OPEN}]({_INSIDE}{{2,16}}(?:群|电台|频道|小程序|公众号|[Aa]pp))[{_CLOSE}]"
+    yield rf"{place}\s?({plain}{{2,6}}{helping})"
+    yield rf"{cue}[^。！？\n]{{0,6}}(?:名字|名称)(?:是|叫做?)\s?{bare_end}"
+    yield rf"{place}[一-鿿]{{0,3}}[:：]\s?{latin}"
+    yield rf"{place}群?号?\s?[:：]?\s?(?<!\d)(\d{{6,12}})(?![\d人个条次万块元])"
+    yield rf"{shop}(?:里|上)?{joining}{bare}"
+    yield rf"(?:下载|下載|安装|安裝|装|裝)(?:一?个)?(?:叫做?)?(?:{quoted}|{bare})(?:这个|的)?\s?(?:{apps}|应用)"
+    yield r"(?:话题|話題|标签|標籤)\s?#([^#\s，。！？\n]{2,20})"
     yield rf"(?:UP主|[Uu]p主|博主|主播|频道|頻道|社团|社團|粉专|粉專|用户|群组|群組|贴吧|播客){says}?{quoted}"

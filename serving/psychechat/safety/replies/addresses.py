@@ -21,7 +21,8 @@ def addresses(text: str, folded: str) -> Iterator[Found]:
         for match in (*patterns.linked.finditer(folded), *patterns.slashed.finditer(folded)):
             yield Span(*match.span("to"), "address"), frozenset({_host(match["to"])})
         for match in patterns.plain.finditer(folded):
-            yield from _unless_known(match)
+            if not (match["end"] and _TITLED.fullmatch(text, match.start("end"), match.end("end"))):
+                yield from _unless_known(match)
         for match in patterns.noun.finditer(folded):
             if text[match.start("end")].islower() or text[match.start() : match.end("end")].isupper():
                 yield from _unless_known(match)
@@ -81,6 +82,8 @@ _AT = re.compile(
     r"\s*[\[({<]\s?(?:at|@|ät|arroba)\s?[\])}>]\s*|\s+at sign\s+|\s*艾特\s*|\s+arroba\s+|\s*@\s*"
     r"|\s+at\s+(?=[a-z0-9-]+\s+dot\s)"
 )
+_TITLED = re.compile(r"[A-Z][a-z]")
+"""A word of two letters that begins a sentence, rather than a country."""
 _LABEL = r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?"
 _WIDE_LABEL = r"[a-z0-9à-ɏ](?:[a-z0-9à-ɏ-]*[a-z0-9à-ɏ])?"
 _REST = r"[^\s，。！？、；：（）()<>\"“”'’`一-鿿]*"
@@ -127,7 +130,7 @@ class _Patterns:
         spaced = rf"(?<![a-z0-9]){no_host}[a-z0-9-]+(?: ?\. ?[a-z0-9-]+)? ?[.。] ?(?:com|org|gov|edu)(?![a-z0-9])"
         han = r"[一-鿿]{2,}\.(?:com|cn|net|org|中国|公司|网络|在线)(?![a-z])"
         board = r"(?<![a-z0-9/])/?[ru]/[a-z_]{3,}\b"
-        domain = self._domain(self._words.words("endings"), rf"(?::\d+)?(?:/{_REST})?")
+        domain = self._domain(f"(?P<end>{self._words.words('endings')})", rf"(?::\d+)?(?:/{_REST})?")
         return re.compile("|".join((scheme, domain, spaced, han, board)))
 
     @cached_property
@@ -175,7 +178,9 @@ class _Patterns:
 
     @cached_property
     def spelled(self) -> re.Pattern[str]:
-        ends = f"(?:{self._words.words('endings')}|{self._words.words('endings_that_are_nouns')}|コム)"
+        ends = (
+            f"(?:{self._words.words('endings')}|{self._words.words('endings_that_are_nouns')}|コム|c o m|o r g|n e t)"
+        )
         dot = r"[\s-]*[\[({<]?\s?\b(?:dot|punkt)\b\s?[\])}>]?[\s-]*"
         hidden = r"\s?(?:\[\s?(?:dot|\.)\s?\]|\(\s?(?:dot|\.)\s?\)|\{\s?(?:dot|\.)\s?\}|<\s?(?:dot|\.)\s?>)\s?"
         zh = r"\s?[\[(（]?(?<![一有几半差])(?:点|點|ドット)[\])）]?\s?"

@@ -30,13 +30,13 @@ def found(text: str, *given: str) -> list[str]:
 
 def test_no_contact_leaves_that_nobody_gave() -> None:
     sentences = list(written("contacts_made_up"))
-    assert len(sentences) >= 300
+    assert len(sentences) >= 500
     assert [sentence for sentence in sentences if not made_up_contacts(sentence, ())] == []
 
 
 def test_dates_ages_times_prices_counts_and_the_resources_leave() -> None:
     sentences = list(written("contacts_pass"))
-    assert len(sentences) >= 400
+    assert len(sentences) >= 700
     assert [sentence for sentence in sentences if made_up_contacts(sentence, RESOURCES)] == []
 
 
@@ -60,6 +60,29 @@ def test_the_span_is_the_contact_and_its_kind_is_told() -> None:
         ("Calm.example.org", "address"),
         ("@night_owl", "account"),
     ]
+
+
+def test_a_link_is_judged_by_where_it_leads_and_a_name_hides_no_address_beside_it() -> None:
+    assert found("[findahelpline.com](https://made-up.example.org/x)", "findahelpline.com")
+    assert found("Read [this](/guides/sleep).") == ["/guides/sleep"]
+    assert found("Read [this](https://findahelpline.com/).", "findahelpline.com") == []
+    text = "Join “Calm Corner” on Discord through findahelpline.com or calm.example.org."
+    assert found(text, "findahelpline.com") == ["Calm Corner", "calm.example.org"]
+    assert found(text, "findahelpline.com", "They call it “Calm Corner”.") == ["calm.example.org"]
+
+
+@pytest.mark.parametrize(
+    ("text", "contact"),
+    [
+        ("Add ＠ｋｉｎｄ＿ｋａｔｅ on Telegram.", "＠ｋｉｎｄ＿ｋａｔｅ"),
+        ("Download MoodHarbor from Google Play.", "MoodHarbor"),
+        ("搜索小程序“暖灯倾听”。", "暖灯倾听"),
+        ("加我的微信吧，nuandeng。", "nuandeng"),
+        ("Go to calm.lane/hello.", "calm.lane/hello."),
+    ],
+)
+def test_the_span_of_a_name_is_the_name(text: str, contact: str) -> None:
+    assert found(text) == [contact]
 
 
 # ------------------------------------------------------------------------------------------------ who gave it
@@ -137,10 +160,22 @@ def test_any_text_is_read_and_what_it_holds_is_allowed_once_it_was_given(text: s
     assert all(first.end <= second.start for first, second in pairwise(spans))
 
 
-PIECES = ["1", "1 ", "1-", "a.", "@", "a@", "one two ", "一二", "a dot ", "1,000,", "WhatsApp a_"]
+NUMBERS = ["1", "1 ", "1-", "one two ", "一二", "1,000,"]
+ADDRESSES = ["a.", "@", "a@", "a dot ", "](/", "x.me ", "go to aaaa slash "]
+ACCOUNTS = [
+    "WhatsApp a_",
+    "join group ",
+    "join A ",
+    "Anna Bell ",
+    "微信搜",
+    "加微信",
+    "我的微信叫",
+    "on Telegram ",
+    "“A”群",
+]
 
 
-@pytest.mark.parametrize("piece", PIECES)
+@pytest.mark.parametrize("piece", [*NUMBERS, *ADDRESSES, *ACCOUNTS])
 def test_the_time_grows_with_the_text_alone(piece: str) -> None:
     """A sentence has a few hundred characters, and a message of the seeker is read in parts."""
     begun = time.process_time()
