@@ -68,8 +68,9 @@ class _Patterns:
         latin = rf"{self._words.words('rooms')}|apps?|application|{self._words.words('shops')}|podcast|qr|code|username"
         han = rf"{self._words.words('rooms_zh')}|{self._words.words('shops_zh')}|{self._words.words('apps_zh')}"
         return re.compile(
-            rf"[@#][^\W\d]|#\d{{4}}|{_alone(self._place)}|{han}|[加➕]|昵称|暱稱|标签|標籤|用户名"
-            rf"|(?i:\b(?:{latin}|user name|handle|screen name|tags?|hashtags?|search bar|dm|message to)s?\b)"
+            rf"[@#][^\W\d]|#\d{{4}}|{_alone(self._place)}|{han}|[加➕].{{0,8}}?[A-Za-z]|昵称|暱稱|标签|標籤|用户名|[A-Za-z0-9]_[A-Za-z0-9]"
+            rf"|(?i:\b(?:{latin}|user name|handle|screen name|tag|hashtag|search bar)s?\b)"
+            r"|(?i:\b(?:dm|message to|(?:the|our|my) name|creator)\b)"
             rf"|(?i:{self._words.words('helping')}\w*[{_CLOSE}])"
         )
 
@@ -111,16 +112,21 @@ def _western(words: Rules, place: str) -> Iterator[str]:
     single = r"(?<!\w)['‘]([A-Z][^'’\n.!?]{1,40}(?<!,))['’](?!\w)"
     quoted = rf"[{_OPEN}]({_INSIDE}{{2,40}}(?<![.!?,;。！？，]))[{_CLOSE}]|{single}"
     capital = rf"(?:[{_OPEN}](?=[A-Z0-9])({_INSIDE}{{2,40}}(?<![.!?,;]))[{_CLOSE}]|{single})"
-    camel = rf"{no_name}(?!Ma?c|De|Le|La|Di|Fitz|Van)[A-Z][a-z]+[A-Z][A-Za-z]+"
-    title = rf"{no_name}[A-Z][\w'&]+(?: (?:of|the|and|in|for|with|on|to|who|[A-Z][\w'&]+)){{0,6}}(?<! on)(?<! in)"
-    titles = rf"{no_name}[A-Z][\w'&]+(?: (?:of|the|and|for|with|who)){{0,2}} [A-Z][\w'&]+(?: [A-Z][\w'&]+){{0,4}}"
+    camel = rf"(?=[A-Z]){no_name}(?!Ma?c|De|Le|La|Di|Fitz|Van)[A-Z][a-z]+[A-Z][A-Za-z]+"
+    title = (
+        rf"(?=[A-Z]){no_name}[A-Z][\w'&]+(?: (?:of|the|and|in|for|with|on|to|who|[A-Z][\w'&]+)){{0,6}}(?<! on)(?<! in)"
+    )
+    titles = (
+        rf"(?=[A-Z]){no_name}[A-Z][\w'&]+(?: (?:of|the|and|for|with|who)){{0,2}} [A-Z][\w'&]+(?: [A-Z][\w'&]+){{0,4}}"
+    )
     handle = rf"{no_name}{state}@?[A-Za-z0-9_][A-Za-z0-9_.-]{{2,29}}[A-Za-z0-9_]"
     name = rf"(?:{quoted}|({title}|{handle}))"
+    shelf = rf"(?i: (?:in|on|from)(?: (?:the|your))?(?: (?:apple|google))?) ?{shop}"
     glued = rf"(?=[\w.]{{12}})(?!\w*(?:tion|ment|ence|ance|ship|it(?:y|ie))s?\b){handle}"
     someone = rf"(?!(?i:{words.words('people')})\b)(?![A-Z])({handle})"
     told = rf"(?:{quoted}|({title}|{_SHAPED}|(?=[\w.]{{8}}){handle}))"
     ends = r"(?=[\"”'*)]*\s*(?:$|[.!?,;:()\n]|[一-鿿]| (?i:and|on|if|so|or|there|is the)\b))"
-    called = r"(?i: (?:is|are|was)?(?: ?(?:called|named))?|,|:)"
+    called = r"(?i: (?:is|are|was)?(?: ?(?:called|named))?|'s|,|:)"
     gap = rf"(?:(?!{_SAYS})[^.!?\n{_OPEN}]){{0,30}}?"
     near = rf"[^.!?\n{_OPEN}]{{0,30}}?"
     spot = rf"(?:{place}|{shop}|\b(?:{room}s?|(?i:apps?|qr code|search bar))\b)"
@@ -130,6 +136,7 @@ def _western(words: Rules, place: str) -> Iterator[str]:
     # by its shape, anywhere or near a platform
     yield r"(?<![a-zA-Z0-9_.@/])@(?!所有人|全体|全體|[你我他她]|大家)(?=\w*[^\W\d])(\w[\w.]*\w)"
     yield r"(?<![\w#])([A-Za-z][\w.]+#\d{4})(?!\d)"
+    yield r"(?<![\w./@\\-])(?=\w{6})([A-Za-z][A-Za-z0-9]*(?:_[A-Za-z0-9]+)+)(?![\w@]|\.[a-z])"
     yield rf"{place}[^.!?。！？\n]{{0,40}}?({_SHAPED})"
     yield rf"({_SHAPED})[^.!?。！？\n]{{0,30}}?{place}"
     # said to be one
@@ -147,6 +154,8 @@ def _western(words: Rules, place: str) -> Iterator[str]:
     yield rf"{place} \(@?({handle})\)"
     yield rf"\b{joining}\b[^.!?\n]{{0,20}} (?i:on) {place}: ?{name}{ends}"
     # under a name there
+    yield rf"\b(?i:under|by) (?i:the|our|my) (?i:name)(?i: of)? {name}"
+    yield rf"({title}) (?i:is|are)(?i: also)? on {place}(?i:,| and| where| so) (?i:you|they|we)\b"
     yield rf"\b(?i:on) {place},? (?i:under|by)(?i: (?:the|my|our|their))?(?i: name)?(?i: of)?[:,]? {name}"
     yield rf"\b{joining}\b(?i: (?:me|us|them|him|her|it)) (?i:on|over|via|in) {place} (?i:as|under) {name}{ends}"
     yield (
@@ -173,6 +182,11 @@ def _western(words: Rules, place: str) -> Iterator[str]:
     yield rf"\b(?i:search for|look for|look up|find) ({handle}) (?i:on|in) {place}{adding}"
     yield rf"\b(?i:i am|i'm|we are|we're)(?i: also)? (?i:on|over|in) {place} (?i:as|under) {name}{ends}"
     yield rf"{place} (?i:me|us) (?i:as|under|at) {name}{ends}"
+    yield rf"\b(?i:request to) ({title}|{handle}) (?i:on) {place}"
+    yield rf"\b(?i:creator|user|influencer|streamer|youtuber|blogger),? (?:called )?({titles}|[a-z]+[._][a-z]+)(?!\w)"
+    yield rf"{place} {room} (?i:called|named) ([^\W\d_][^.!?,;\n{_OPEN}{_CLOSE}]{{2,40}})"
+    yield rf"({title})[^.!?\n]{{0,25}}? (?i:find)(?i: it| them)?{shelf}"
+    yield rf"\b{joining} (?i:the|this|our|an?)(?: \w+)? (?i:app) ({title})"
     yield rf"{shop},? (?i:it is|it's|under|as)(?i: called| named| the name)? {name}"
     field = rf"(?i:into|in)(?i: (?:the|your))? (?:(?i:search|address|app|browser)|{place})"
     yield rf"\b(?i:type|enter|put) ({handle}) {field}"
@@ -181,12 +195,11 @@ def _western(words: Rules, place: str) -> Iterator[str]:
     yield rf"\b(?i:group|channel|server|community|podcast|forum|chat ?room|club)(?i:,| called| named)? {capital}"
     yield rf"\b{joining}\b{gap}[{_OPEN}]({_INSIDE}{{0,30}}{helping}{_INSIDE}{{0,12}}(?<![.!?,;]))[{_CLOSE}]"
     yield r"\b(?i:invite|invitation|group|room|access|join)(?i: code)(?i: is)?:? ([A-Z0-9][A-Z0-9-]{3,})"
-    shelf = rf"(?i: (?:in|on|from)(?: (?:the|your))?(?: (?:apple|google))?) ?{shop}"
     yield rf"\b{joining}\b{gap}(?:{quoted}|({title}))(?: app)?{shelf}"
     yield rf"\b(?:{joining}|(?i:message))\b(?i: (?:the|our|my|this|a))?(?: \w+)? {room}(?i: called| named)? ({titles})"
     yield rf"\b(?i:search) {place} (?i:for)(?i: the)?(?: {room})?(?i: called)? (?:{quoted}|({titles}|{camel}|{glued}))"
     yield rf"\b(?i:subreddit)(?i: is)?(?i: called| named|,|:)? (?:{quoted}|([A-Z]\w{{3,}}))"
-    yield rf"\b(?i:apps?|application)(?i:,| like|(?: is| was)?(?: called| named)) (?:{capital}|({camel}))"
+    yield rf"\b(?i:apps?|application)(?i:,| like|(?: is| was)?(?: called| named))? (?:{capital}|({camel}))"
     yield rf"\b(?i:app|application)(?i: is)?(?i: called| named) ({title})"
     yield rf"({titles}|{camel}) (?i:app)\b"
     yield rf"\b(?:{joining}|(?i:post|tag|channel|under))\b[^.!?\n]{{0,30}}?(#[^\W\d][\w-]{{4,}})"
@@ -215,6 +228,7 @@ def _chinese(words: Rules, place: str) -> Iterator[str]:
     # behind the platform
     yield rf"{han}(?:账号|帐号|号|群|{room})?{says}*([A-Za-z][A-Za-z0-9_-]{{4,}})"
     yield rf"{place}{room}{says}?{quoted}"
+    yield rf"的{place}是{latin}"
     yield rf"{place}{room}(?:账号|名字|名称|名|ID|id)?{called}{bare_end}"
     yield rf"{place}(?:账号|名字|名称|名|ID|id|主页|号)?{called}(?:{quoted}|{bare_end})"
     yield rf"{place}(?:号|账号|帐号|帳號|名字|名称|ID|id){says}?{latin}"
@@ -242,6 +256,9 @@ def _chinese(words: Rules, place: str) -> Iterator[str]:
     yield rf"{place}[一-鿿]{{0,3}}[:：]\s?{latin}"
     yield rf"{place}群?号?\s?[:：]?\s?(?<!\d)(\d{{6,12}})(?![\d人个条次万块元])"
     yield rf"{shop}(?:里|上)?{joining}{bare}"
+    yield rf"{han}(?:上|里)?找{bare}(?:私信|聊|咨询|倾诉)"
+    yield rf"有一?个{cue}叫做?\s?{bare_end}"
+    yield rf"{place}上?的?({plain}{{2,8}}(?:社区|频道|服务器|电台|小屋))"
     yield rf"(?:下载|下載|安装|安裝|装|裝)(?:一?个)?(?:叫做?)?(?:{quoted}|{bare})(?:这个|的)?\s?(?:{apps}|应用)"
     yield r"(?:话题|話題|标签|標籤)\s?#([^#\s，。！？\n]{2,20})"
     yield rf"(?:UP主|[Uu]p主|博主|主播|频道|頻道|社团|社團|粉专|粉專|用户|群组|群組|贴吧|播客){says}?{quoted}"
