@@ -192,6 +192,11 @@ def _western(words: Rules, place: str) -> Iterator[str]:
     yield rf"\b(?i:type|enter|put) ({handle}) {field}"
     yield rf"({titles}) (?i:has|have|runs|run|offers|keeps) (?i:an?|the|their|its) {place} {room}"
     yield rf"{place}[^.!?\n]{{0,20}} {room} ({titles})"
+    yield rf"({titles}) {place}"
+    yield rf"\b(?:{joining}|(?i:look at|see|visit|watch))\b{gap}({titles})'s {place}"
+    yield rf"({titles})'s {place}(?i: {room})? (?i:has|offers|lists|posts|shares|is (?:full|open))"
+    yield rf"\b(?i:connect|chat|talk|send [^.!?\n]{{1,20}}) (?i:with|to) ({titles}) (?i:on) {place}"
+    yield rf"\b(?i:called|named) ({titles}),? (?i:on|in) {place}"
     yield rf"\b(?i:group|channel|server|community|podcast|forum|chat ?room|club)(?i:,| called| named)? {capital}"
     yield rf"\b{joining}\b{gap}[{_OPEN}]({_INSIDE}{{0,30}}{helping}{_INSIDE}{{0,12}}(?<![.!?,;]))[{_CLOSE}]"
     yield r"\b(?i:invite|invitation|group|room|access|join)(?i: code)(?i: is)?:? ([A-Z0-9][A-Z0-9-]{3,})"
@@ -222,7 +227,7 @@ def _chinese(words: Rules, place: str) -> Iterator[str]:
     gap = rf"(?:(?!{words.words('says_zh')})[^。！？；\n{_OPEN}{_CLOSE}]){{0,12}}?"
     apps, helping = words.words("apps_zh"), words.words("helping_zh")
     cue = f"(?:{place}|{room}|{shop}|{apps})"
-    plain = rf"(?!{words.words('no_names_zh')})[\w一-鿿]"
+    plain = rf"(?:(?!{words.words('no_names_zh')})[\w一-鿿])"
     feed = "(?:公众号|公眾號|小程序|服务号|订阅号|视频号|微信群|[Qq]{2}群|微博|抖音|小红书|知乎专栏|豆瓣小组)"
 
     # behind the platform
@@ -252,6 +257,9 @@ def _chinese(words: Rules, place: str) -> Iterator[str]:
     yield rf"{quoted}(?:这个|的)?(?:{apps}|群|频道|小程序|博主|UP主)"
     yield rf"[{_OPEN}]({_INSIDE}{{2,16}}(?:群|电台|频道|小程序|公众号|[Aa]pp))[{_CLOSE}]"
     yield rf"{place}\s?({plain}{{2,6}}{helping})"
+    yield rf"({plain}{{2,6}}{helping})的?(?:{feed}|频道|{apps})"
+    yield rf"{place}(?:直播间|频道|公众号){bare_end}"
+    yield rf"(?:私信|关注|联系|加|搜索?){place}上?的?{bare_end}"
     yield rf"{cue}[^。！？\n]{{0,6}}(?:名字|名称)(?:是|叫做?)\s?{bare_end}"
     yield rf"{place}[一-鿿]{{0,3}}[:：]\s?{latin}"
     yield rf"{place}群?号?\s?[:：]?\s?(?<!\d)(\d{{6,12}})(?![\d人个条次万块元])"

@@ -57,6 +57,10 @@ def _is_address(text: str, folded: str, match: re.Match[str]) -> bool:
         return True
     if not patterns.word_ending.fullmatch(ending):
         return False
+    if patterns.described.match(folded, match.end()) or (
+        ending not in _PRONOUNS and patterns.has.match(folded, match.end())
+    ):
+        return True
     after = re.split(r"[.!?。！？\n]", folded[match.end() : match.end() + 40])[0]
     sentence = re.split(r"[.!?。！？\n]", window)[-1]
     return patterns.visiting.search(window) is not None or patterns.site.search(f"{sentence} {after}") is not None
@@ -82,6 +86,8 @@ _AT = re.compile(
     r"\s*[\[({<]\s?(?:at|@|ät|arroba)\s?[\])}>]\s*|\s+at sign\s+|\s*艾特\s*|\s+arroba\s+|\s*@\s*"
     r"|\s+at\s+(?=[a-z0-9-]+\s+dot\s)"
 )
+_PRONOUNS = ("it", "in", "is", "no", "to", "at", "he", "she", "one", "my", "here")
+"""Endings with which a sentence may begin that goes on like one about a site."""
 _TITLED = re.compile(r"[A-Z][a-z]")
 """A word of two letters that begins a sentence, rather than a country."""
 _LABEL = r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?"
@@ -99,7 +105,7 @@ class _Patterns:
     @cached_property
     def hint(self) -> re.Pattern[str]:
         """What a text without any address does not hold."""
-        dots = r"\b(?:dot|punkt|punto|point)\b|[点點][\])）]? ?[a-z]|ドット|[.。] ?(?:com|org)"
+        dots = r"\b(?:dot|punkt|punto|point|period)\b|[点點][\])）]? ?[a-z]|ドット|[.。] ?(?:com|org)"
         glued = r"[a-z0-9一-鿿][\[({<]?\.[\])}>]?[a-z一-鿿]"
         return re.compile(rf"@|:/|\]\(|www|艾特|arroba|at sign|\b[ru]/|\bslash\b|skype:|mailto:|{dots}|{glued}")
 
@@ -173,6 +179,16 @@ class _Patterns:
         return re.compile(rf"{self._words.words('visiting')}\W*\Z")
 
     @cached_property
+    def described(self) -> re.Pattern[str]:
+        """Begins where an address ends in a Chinese sentence."""
+        return re.compile("[一-鿿]")
+
+    @cached_property
+    def has(self) -> re.Pattern[str]:
+        """Begins where an address ends, of which something is told."""
+        return re.compile(r" (?:is (?:open|free|there|run|a|an|where|for)|has|offers|lists|lets|hosts|gives)\b")
+
+    @cached_property
     def site(self) -> re.Pattern[str]:
         return re.compile(rf"\b{self._words.words('site')}\b|网站|网址|网页|链接")
 
@@ -181,13 +197,13 @@ class _Patterns:
         ends = (
             f"(?:{self._words.words('endings')}|{self._words.words('endings_that_are_nouns')}|コム|c o m|o r g|n e t)"
         )
-        dot = r"[\s-]*[\[({<]?\s?\b(?:dot|punkt)\b\s?[\])}>]?[\s-]*"
+        dot = r"(?: \([^()\n]{1,30}\))?[\s-]*[\[({<]?\s?\b(?:dot|punkt)\b\s?[\])}>]?[\s-]*"
         hidden = r"\s?(?:\[\s?(?:dot|\.)\s?\]|\(\s?(?:dot|\.)\s?\)|\{\s?(?:dot|\.)\s?\}|<\s?(?:dot|\.)\s?>)\s?"
         zh = r"\s?[\[(（]?(?<![一有几半差])(?:点|點|ドット)[\])）]?\s?"
         return re.compile(
             r"(?<![a-z0-9-])(?P<host>[一-鿿]{0,12}[a-z0-9-]+(?: [a-z0-9-]+){0,4}?|[一-鿿]{1,12})"
             rf"(?:{dot}(?P<end>{ends}(?:{dot}{ends})?)|{hidden}(?P<hidden>[a-z]{{2,18}})|{zh}(?P<zh>{ends})"
-            r"|\s(?:punto|point)\s(?P<es>com|org|net|info|gob|fr))(?![a-z0-9])"
+            r"|\s(?:punto|point|period|, ?dot ?,)\s(?P<es>com|org|net|info|gob|fr))(?![a-z0-9])"
         )
 
 
