@@ -136,7 +136,7 @@ def _western(words: Rules, place: str) -> Iterator[str]:
     # by its shape, anywhere or near a platform
     yield r"(?<![a-zA-Z0-9_.@/])@(?!所有人|全体|全體|[你我他她]|大家)(?=\w*[^\W\d])(\w[\w.]*\w)"
     yield r"(?<![\w#])([A-Za-z][\w.]+#\d{4})(?!\d)"
-    yield r"(?<![\w./@\\|<{-])(?=\w{6})([A-Za-z][A-Za-z0-9]*(?:_[A-Za-z0-9]+)+)(?![\w@|>}]|\.[a-z])"
+    yield r"(?<![\w./@\\|<{-])(?=\w{6})([A-Za-z][A-Za-z0-9]*(?:_[A-Za-z0-9]+)+)(?![\w@|>}]|\.[a-z]|\"\s?:)"
     yield rf"{place}[^.!?。！？\n]{{0,40}}?({_SHAPED})"
     yield rf"({_SHAPED})[^.!?。！？\n]{{0,30}}?{place}"
     # said to be one

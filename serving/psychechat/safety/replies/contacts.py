@@ -33,9 +33,8 @@ def made_up_contacts(text: str, allowed: Collection[str], start: int = 0) -> tup
 
 def warm() -> None:
     """The table read and its patterns compiled, so that no reply waits for it."""
-    made_up_contacts(
-        "Call one two three or 5555 people, write to a@b.example, or find A_1 on Telegram at 112 or 3.", ()
-    )
+    made_up_contacts("Call one two three or 5555 people, or find A_1 on Telegram at 112 or 3.", ())
+    made_up_contacts("微信：a1_b. Write to a@b.example. That was hard.me too.", ())
 
 
 _PARTS = re.compile(r"[^\n]{1,500}(?![^\s一-鿿])|[^\n]{1,500}")
