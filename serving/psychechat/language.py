@@ -1,5 +1,9 @@
-"""Language detection: which of the two languages a conversation is in."""
+"""Languages: which of the two a conversation is in, and the characters that either is written with."""
 
+import re
+import unicodedata
+from collections.abc import Mapping
+from functools import lru_cache
 from itertools import chain
 
 from psychechat.conversation import Conversation
@@ -31,3 +35,36 @@ def choose(conversation: Conversation, default: Language) -> Language:
     clear = (detect(text, _TO_SWITCH) for text in reversed(spoken))
     hinted = (detect(text) for text in spoken)
     return next(filter(None, chain(clear, hinted)), default)
+
+
+SCRIPTS: Mapping[Language, frozenset[str]] = {"en": frozenset({"LATIN"}), "zh": frozenset({"LATIN", "HAN"})}
+"""What a text in the language is written in, as `scripts` names it."""
+
+CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ufeff]")
+"""What steers a terminal or the direction of writing."""
+PRIVATE = re.compile("[\ue000-\uf8ff\ufdd0-\ufdef\ufffe\uffff\U000f0000-\U0010ffff]")
+"""Code points without a meaning."""
+
+_HAN = re.compile("[一-鿿㐀-䶿]")
+_PLAIN = re.compile("[\x00-\x7f一-鿿]+")
+
+
+def scripts(text: str) -> frozenset[str]:
+    """The scripts of a text's letters, by the first word of their Unicode names; emoji, digits and marks have none."""
+    found = {name for name in map(script, set(_PLAIN.sub("", text))) if name}
+    if _HAN.search(text):
+        found.add("HAN")
+    if re.search("[A-Za-z]", text):
+        found.add("LATIN")
+    return frozenset(found)
+
+
+@lru_cache(maxsize=4096)
+def script(character: str) -> str:
+    """Empty where it has none. What is only another shape of a letter (ℹ, ª, ｆｕｌｌ ｗｉｄｔｈ) is that letter's."""
+    plain = "" if character == "µ" else unicodedata.normalize("NFKC", character)[:1]
+    if not plain or unicodedata.category(plain)[0] != "L":
+        return ""
+    name = unicodedata.name(plain, "").split()
+    first = name[0] if name else ""
+    return {"CJK": "HAN", "IDEOGRAPHIC": "HAN", "KATAKANA-HIRAGANA": "KATAKANA", "MODIFIER": ""}.get(first, first)

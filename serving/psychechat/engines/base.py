@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Any, Literal, Protocol
 
 from psychechat.conversation import Assessment, TokenLogprob
+from psychechat.emotion import Language
 
 FinishReason = Literal["stop", "length", "abort"]
 
@@ -58,6 +59,8 @@ class Stage:
     schema: Mapping[str, Any] | None = None
     tells_thinking: bool = True
     """Whether the deltas carry the thinking's text; where it is not shown, its tokens need not be sent."""
+    language: Language | None = None
+    """Nothing is written but whole characters of this language's scripts; None leaves the model every token."""
 
 
 @dataclass(frozen=True, slots=True)

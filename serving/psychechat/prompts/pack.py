@@ -143,7 +143,7 @@ class Pack:
                 response=response,
                 reaction=reaction,
             )
-        return Stage(name, self.file.stages[name].thinks, schema)
+        return Stage(name, self.file.stages[name].thinks, schema, language=self.language)
 
     def response_characters(self, widened: bool) -> int:
         return self.file.response_characters * (2 if widened else 1)

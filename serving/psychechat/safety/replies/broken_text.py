@@ -4,13 +4,12 @@ Small models write such things, and a reader in distress who meets them no longe
 """
 
 import re
-import unicodedata
 from collections import deque
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import Literal
 
 from psychechat.emotion import Language
+from psychechat.language import CONTROL, PRIVATE, SCRIPTS, script, scripts
 
 Broken = Literal["undecoded", "control", "private", "markup", "json", "quotes", "script", "loop"]
 """What is broken.
@@ -34,7 +33,7 @@ class Proofreader:
     """
 
     def __init__(self, language: Language, seeker_text: str) -> None:
-        self._scripts = _SCRIPTS[language] | scripts(seeker_text)
+        self._scripts = SCRIPTS[language] | scripts(seeker_text)
         self._wants_han = language == "zh" and not _MANY_WORDS.search(seeker_text)
         self._loops = _Loops(language)
         self._tail = "\n"
@@ -70,8 +69,8 @@ class Proofreader:
 
 _PATTERNS: Mapping[Broken, re.Pattern[str]] = {
     "undecoded": re.compile("[\ufffd\ud800-\udfff]|â€|ï[»¿]|[Â-ï][¢-ª¬-º¼-¾]|锟斤拷|烫烫烫|屯屯屯"),
-    "control": re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ufeff]"),
-    "private": re.compile("[\ue000-\uf8ff\ufdd0-\ufdef\ufffe\uffff\U000f0000-\U0010ffff]"),
+    "control": CONTROL,
+    "private": PRIVATE,
     "markup": re.compile(
         r"<[/!|]?[A-Za-z_][^<>\n]{0,60}>|<0x[0-9A-F]{2}>|<[/|!]|\|>|<(?i:think|reply|response)|<<|>>"
         r"|\[/?(?i:inst|sys|unk|pad|mask|cls|sep|eos|bos)\]|\[(?i:your name|insert\b[^\]\n]{0,40})\]"
@@ -85,38 +84,8 @@ _LONGEST_TAG = 70
 _NEVER_OPENED = re.compile(r"""\s*(?:[”」』）】》)\]]|"\s*$|"\s*[,，.。])""")
 _NEVER_CLOSED = re.compile(r"""(?:[“「『（【《]|(?<![:;=])(?<![:;=] )[(\[]|\s")\s*$""")
 
-
-# ------------------------------------------------------------------------------------------------- scripts
-
-
-_SCRIPTS: Mapping[Language, frozenset[str]] = {"en": frozenset({"LATIN"}), "zh": frozenset({"LATIN", "HAN"})}
-
 _MANY_WORDS = re.compile(r"(?<![A-Za-zÀ-ɏ'’])[A-Za-zÀ-ɏ'’]++(?:[^\w一-鿿]++[A-Za-zÀ-ɏ'’]++){4}")
 """Latin words of a Chinese reply that are no loan any more: "Post-Traumatic Stress Disorder" is one."""
-
-_HAN = re.compile("[一-鿿㐀-䶿]")
-_PLAIN = re.compile("[\x00-\x7f一-鿿]+")
-
-
-def scripts(text: str) -> frozenset[str]:
-    """The scripts of a text's letters, by the first word of their Unicode names; emoji, digits and marks have none."""
-    found = {name for name in map(_script, set(_PLAIN.sub("", text))) if name}
-    if _HAN.search(text):
-        found.add("HAN")
-    if re.search("[A-Za-z]", text):
-        found.add("LATIN")
-    return frozenset(found)
-
-
-@lru_cache(maxsize=4096)
-def _script(character: str) -> str:
-    """Empty where it has none. What is only another shape of a letter (ℹ, ª, ｆｕｌｌ ｗｉｄｔｈ) is that letter's."""
-    plain = "" if character == "µ" else unicodedata.normalize("NFKC", character)[:1]
-    if not plain or unicodedata.category(plain)[0] != "L":
-        return ""
-    name = unicodedata.name(plain, "").split()
-    first = name[0] if name else ""
-    return {"CJK": "HAN", "IDEOGRAPHIC": "HAN", "KATAKANA-HIRAGANA": "KATAKANA", "MODIFIER": ""}.get(first, first)
 
 
 # ----------------------------------------------------------------------------------------------- repetition
@@ -168,4 +137,4 @@ class _Loops:
 def warm() -> None:
     """The scripts of common letters beyond ASCII, looked up once, so that no reply waits for it."""
     for code in (*range(0xC0, 0x250), *range(0x370, 0x530), *range(0x3040, 0x3100)):
-        _script(chr(code))
+        script(chr(code))

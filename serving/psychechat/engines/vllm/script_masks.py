@@ -1,0 +1,184 @@
+"""Masks over the vocabulary while a text is sampled: where a request names a language, nothing broken is written.
+
+What is not to be written has no probability: letters of other scripts (an English text has no Han), control
+characters, code points without a meaning, special tokens of the template, and parts of characters that do not make a
+whole one; see `writable`. A character that the vocabulary has only in parts, an emoji or a rare Han, is written as
+ever. Rows of which a mask would leave nothing, such as the words of a grammar in another script, stay as they are.
+
+vLLM has two model runners with an interface each, and the first of them takes no processors beside proposed tokens:
+there `cpu.worker` installs ours, as what our grammars force needs no mask.
+
+Switch: `additional_config: {script_masks: false}`.
+"""
+
+import logging
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from vllm import SamplingParams
+from vllm.tokenizers import cached_tokenizer_from_config
+from vllm.v1.sample import logits_processor as v1
+from vllm.v1.worker.gpu.sample import logits_processor as v2
+from xgrammar import TokenizerInfo
+
+from psychechat.emotion import Language
+from psychechat.engines.thinking import CLOSE, OPEN
+from psychechat.engines.vllm.cpu import ADDITIONS, is_on
+from psychechat.engines.vllm.writable import ANYTHING, LONGEST, Table, table
+
+if TYPE_CHECKING:
+    from vllm.config import ModelConfig, VllmConfig
+
+log = logging.getLogger(__name__)
+
+_ARGUMENT = "psychechat_language"
+
+
+def arguments(language: Language | None) -> dict[str, Any] | None:
+    """`SamplingParams.extra_args` of a text in this language."""
+    return None if language is None else {_ARGUMENT: language}
+
+
+def processors(config: "VllmConfig") -> list[str]:
+    """What to add to the engine's `logits_processors`; nothing where they are switched off or come by the worker."""
+    if not is_on("script_masks", config):
+        return []
+    if config.use_v2_model_runner:
+        return [f"{__name__}:{RunnerTwoMasks.__name__}"]
+    if config.speculative_config is None:
+        return [f"{__name__}:{RunnerOneMasks.__name__}"]
+    if not _proposes_what_is_forced(config):
+        log.warning("the first model runner masks no scripts beside this speculative_config")
+    return []
+
+
+def install(model_runner: Any, config: "VllmConfig") -> None:
+    """In a worker's process, before any request: what `processors` could not say."""
+    if is_on("script_masks", config) and _proposes_what_is_forced(config):
+        batch = model_runner.input_batch
+        batch.logitsprocs.non_argmax_invariant.append(RunnerOneMasks(config, model_runner.device, False))
+        batch.logitsprocs_need_output_token_ids = True
+
+
+def _proposes_what_is_forced(config: "VllmConfig") -> bool:
+    speculative = config.speculative_config
+    return speculative is not None and speculative.model == ADDITIONS["speculative_config"]["model"]
+
+
+class Masks:
+    """The table on the device of the logits."""
+
+    def __init__(self, found: Table, device: torch.device) -> None:
+        self.kinds = torch.from_numpy(found.kinds).to(device)
+        self.after = torch.from_numpy(found.after).to(device)
+        self._forbidden = torch.from_numpy(found.forbidden).to(device)
+        self._starts = found.starts
+        self._rows = {start: self._forbidden[start][self.kinds] for start in found.starts.values()}
+
+    def start(self, parameters: SamplingParams) -> int:
+        """State of a request before it has written anything."""
+        return self._starts.get((parameters.extra_args or {}).get(_ARGUMENT, ""), ANYTHING)
+
+    def apply(self, logits: torch.Tensor, states: torch.Tensor) -> torch.Tensor:
+        """`logits` [rows, vocabulary] without what is forbidden in `states` [rows], in place."""
+        return self._filled(logits, self._forbidden[states][:, self.kinds])
+
+    def apply_one(self, logits: torch.Tensor, start: int) -> torch.Tensor:
+        """The same where all rows are in this state, of those in which nothing has been begun."""
+        return self._filled(logits, self._rows[start])
+
+    def _filled(self, logits: torch.Tensor, forbidden: torch.Tensor) -> torch.Tensor:
+        is_left = ((logits > -torch.inf) & ~forbidden).any(-1, keepdim=True)
+        return logits.masked_fill_(forbidden & is_left, -torch.inf)
+
+
+class RunnerOneMasks(v1.LogitsProcessor):
+    """For vLLM's first model runner, of which the host knows what each row has written."""
+
+    def __init__(self, vllm_config: "VllmConfig", device: torch.device, is_pin_memory: bool) -> None:
+        found = _table(vllm_config.model_config)
+        self._masks = Masks(found, device)
+        self._kinds, self._after, self._wholes = found.kinds.tolist(), found.after, found.wholes
+        self._rows: dict[int, tuple[int, Sequence[int]]] = {}
+        """Start and written tokens by row, of those that are masked. vLLM adds to the tokens."""
+
+    def is_argmax_invariant(self) -> bool:
+        return False
+
+    def update_state(self, batch_update: v1.BatchUpdate | None) -> None:
+        v1.process_dict_updates(self._rows, batch_update, self._row)
+
+    def apply(self, logits: torch.Tensor) -> torch.Tensor:
+        if not self._rows:
+            return logits
+        states = [ANYTHING] * len(logits)
+        for row, (start, written) in self._rows.items():
+            states[row] = self._state(start, written)
+        first = states[0]
+        if first != ANYTHING and all(state == first == start for state, (start, _) in zip(states, self._rows.values())):
+            return self._masks.apply_one(logits, first)
+        return self._masks.apply(logits, torch.tensor(states, device=logits.device))
+
+    def _row(
+        self, parameters: SamplingParams, prompt: list[int] | None, written: list[int]
+    ) -> tuple[int, Sequence[int]] | None:
+        start = self._masks.start(parameters)
+        return None if start == ANYTHING else (start, written)
+
+    def _state(self, start: int, written: Sequence[int]) -> int:
+        if not written or self._kinds[written[-1]] < self._wholes:
+            return start
+        state = start
+        for token in written[-LONGEST:]:
+            state = int(self._after[state, self._kinds[token]])
+        return state
+
+
+class RunnerTwoMasks(v2.LogitsProcessor):
+    """For vLLM's second model runner, of which only the device knows what each row has written."""
+
+    def __init__(self, vllm_config: "VllmConfig", req_states: v2.LogitsProcRequestState) -> None:
+        self._masks = Masks(_table(vllm_config.model_config), req_states.device)
+        self._written = req_states.all_token_ids
+        self._of_slots = np.full(req_states.max_num_reqs, ANYTHING)
+        self._starts = self._told = torch.from_numpy(self._of_slots.copy()).to(req_states.device)
+        self._is_stale = False
+
+    def add_request(self, req_idx: int, sampling_params: SamplingParams) -> bool:
+        start = self._masks.start(sampling_params)
+        self._is_stale |= bool(self._of_slots[req_idx] != start)
+        self._of_slots[req_idx] = start
+        return start != ANYTHING
+
+    def apply_staged_writes(self) -> None:
+        if self._is_stale:
+            self._starts = torch.from_numpy(self._of_slots.copy()).to(self._starts.device, non_blocking=True)
+            self._is_stale = False
+
+    def apply(self, logits: torch.Tensor, ctx: v2.LogitsContext) -> torch.Tensor:
+        if not (self._of_slots[ctx.idx_mapping_np] != ANYTHING).any():
+            return logits
+        slots = ctx.expanded_idx_mapping.long()
+        states = self._starts[slots]
+        for back in reversed(range(LONGEST)):
+            states = self._masks.after[states, self._masks.kinds[self._tokens(slots, ctx, back)]]
+        return self._masks.apply(logits, states)
+
+    def _tokens(self, slots: torch.Tensor, ctx: v2.LogitsContext, back: int) -> torch.Tensor:
+        """Of each row the token so far `back` from its newest. A row's own step has those that were proposed."""
+        rows = torch.arange(len(slots), device=slots.device)
+        of_step = ctx.input_ids[(rows - back).clamp(min=0)]
+        earlier = self._written.gpu[slots, (ctx.pos.long() - back).clamp(min=0)]
+        return torch.where(ctx.expanded_local_pos >= back, of_step, earlier).long()
+
+
+def _table(model: "ModelConfig") -> Table:
+    """The table of the model's vocabulary. A language that it can hardly write has none, and one line in the log."""
+    tokenizer: Any = cached_tokenizer_from_config(model)
+    vocabulary = TokenizerInfo.from_huggingface(tokenizer, vocab_size=model.get_vocab_size()).decoded_vocab
+    always = _ends(model, tokenizer) | _of_thinking(tokenizer) | _of_answers(tokenizer)
+    special = {token for token, added in tokenizer.added_tokens_decoder.items() if added.special or _is_tag(added.content)}
+    return table(vocabulary, special - always, always)

@@ -1,0 +1,135 @@
+"""What may be written in a language, token by token: whole characters of its scripts, and none that means nothing.
+
+Byte-level vocabularies write a rare character, or an emoji, in several tokens, none of which is a text. So what may
+come next depends on the bytes of a character that has been begun: these are the states of a small automaton, and its
+table says for each of them what is forbidden and which state follows.
+"""
+
+import codecs
+import unicodedata
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from itertools import chain
+
+import numpy as np
+import numpy.typing as npt
+
+from psychechat.emotion import Language
+from psychechat.language import CONTROL, PRIVATE, SCRIPTS, scripts
+
+ANYTHING = 0
+"""The state of a text of no language: nothing is forbidden, and it stays so."""
+LEAST_TOKENS = 1000
+"""Fewest whole tokens that a language must leave; with fewer the vocabulary is not one for it."""
+LONGEST = 3
+"""Tokens that a character may have begun with before its last one."""
+
+_LAST = "\U0001ffff"
+"""Behind the emoji are planes of Han that hardly anybody can read."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Tokens of the same kind are forbidden in the same states."""
+
+    kinds: npt.NDArray[np.int64]
+    """Kind of each token of the vocabulary."""
+    wholes: int
+    """Kinds below this end with a whole character, whatever was before them."""
+    forbidden: npt.NDArray[np.bool_]
+    """[states, kinds]"""
+    after: npt.NDArray[np.int64]
+    """State that follows [states, kinds]."""
+    starts: Mapping[Language, int]
+    """State in which no character has been begun, of each language that the vocabulary can write."""
+
+
+def table(vocabulary: Sequence[bytes], never: Set[int], always: Set[int]) -> Table:
+    """`vocabulary`: the bytes of each token. `never` and `always`: tokens of which the bytes do not decide, such as
+    those of a template and the one that ends a text. `always` holds between characters only.
+    """
+    languages = list(SCRIPTS)
+    wholes = 2 ** len(languages)
+    kinds = np.zeros(len(vocabulary), np.int64)
+    parts: dict[bytes, int] = {}
+    for token, written in enumerate(vocabulary):
+        if token in always:
+            kinds[token] = wholes - 1
+        elif written and token not in never:
+            text = _decoded(written)
+            if text is None:
+                kinds[token] = parts.setdefault(written, wholes + len(parts))
+            else:
+                kinds[token] = sum(_is_writable(text, language) << bit for bit, language in enumerate(languages))
+    counts = np.bincount(kinds, minlength=wholes + len(parts))[:wholes]
+    continuing = [(written, kind) for written, kind in parts.items() if 0x80 <= written[0] < 0xC0]
+    beginning = [(written, kind) for written, kind in parts.items() if not 0x80 <= written[0] < 0xC0]
+    forbidden, after = [np.zeros(wholes + len(parts), np.bool_)], [np.full(wholes + len(parts), ANYTHING)]
+    starts: dict[Language, int] = {}
+    for bit, language in enumerate(languages):
+        allowed = np.arange(wholes) >> bit & 1 == 1
+        if not always or counts[allowed].sum() < LEAST_TOKENS:
+            continue
+        start = starts[language] = len(forbidden)
+        begun = [b""]
+        numbers = {b"": start}
+        for begin in begun:  # it grows meanwhile
+            banned, following = np.ones(wholes + len(parts), np.bool_), np.full(wholes + len(parts), start)
+            if not begin:
+                banned[:wholes] = ~allowed
+            for written, kind in continuing if begin else beginning:
+                left = _left(begin + written, language)
+                if left is None:
+                    continue
+                if left not in numbers:
+                    numbers[left] = start + len(begun)
+                    begun.append(left)
+                banned[kind], following[kind] = False, numbers[left]
+            forbidden.append(banned)
+            after.append(following)
+    return Table(kinds, wholes, np.stack(forbidden), np.stack(after), starts)
+
+
+def _left(written: bytes, language: Language) -> bytes | None:
+    """The part of a character that such a text ends with; None if it is not to be written."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    try:
+        text = decoder.decode(written)
+    except UnicodeDecodeError:
+        return None
+    left, _ = decoder.getstate()
+    return left if _is_writable(text, language) and (not left or left in _beginnings()[language]) else None
+
+
+@cache
+def _beginnings() -> Mapping[Language, Set[bytes]]:
+    """The first bytes of each language's characters, of those that are written in several."""
+    found: dict[Language, set[bytes]] = {language: set() for language in SCRIPTS}
+    for code in chain(range(0x80, 0xD800), range(0xE000, ord(_LAST) + 1)):
+        character = chr(code).encode()
+        for language in _languages(chr(code)):
+            found[language].update(character[:size] for size in range(1, len(character)))
+    return found
+
+
+def _decoded(written: bytes) -> str | None:
+    try:
+        return written.decode()
+    except UnicodeDecodeError:
+        return None
+
+
+def _is_writable(text: str, language: Language) -> bool:
+    return all(language in _languages(character) for character in text)
+
+
+@lru_cache(maxsize=1 << 14)
+def _languages(character: str) -> Sequence[Language]:
+    """Those that it is written in. Emoji, signs and digits are of every language."""
+    if CONTROL.match(character) or PRIVATE.match(character) or character == "\ufffd" or character > _LAST:
+        return ()
+    if unicodedata.category(character) == "Cn":
+        return ()
+    found = scripts(character)
+    return [language for language, its_own in SCRIPTS.items() if found <= its_own]
