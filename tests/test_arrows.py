@@ -34,7 +34,7 @@ VENDORS = {
     "standardwebhooks": ("psychechat.safety.webhook",),
     "tenacity": ("psychechat.safety.webhook",),
     "vllm": ("psychechat.engines.vllm",),
-    "xgrammar": ("psychechat.engines.vllm.grammar",),
+    "xgrammar": ("psychechat.engines.vllm.grammar", "psychechat.engines.vllm.script_masks"),
     "transformers": ("psychechat.engines.vllm.logprobs",),
     "psutil": ("psychechat.engines.vllm.cpu",),
     "ahocorasick_rs": ("psychechat.safety.phrases.finder",),

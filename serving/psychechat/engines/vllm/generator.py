@@ -17,13 +17,14 @@ from vllm.inputs import tokens_input
 from vllm.outputs import RequestOutput
 from vllm.platforms import current_platform
 from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
+from vllm.usage.usage_lib import UsageContext
 from vllm.v1.engine.async_llm import AsyncLLM
 
 from psychechat.conversation import TokenLogprob
 from psychechat.engines.base import Call, Delta, FinishReason, Load, Message, Sampling, Stage, Usage
 from psychechat.engines.stopping import StopStrings
 from psychechat.engines.thinking import CLOSE, ThinkingSplitter, begun
-from psychechat.engines.vllm import cpu
+from psychechat.engines.vllm import cpu, script_masks
 from psychechat.engines.vllm.cpu.niceness import lower_priority
 from psychechat.engines.vllm.encoding import Encoder
 from psychechat.engines.vllm.grammar import grammar
@@ -59,9 +60,18 @@ class VllmGenerator:
         self.limits = cpu.limits(vllm.__version__) if on_cpu else ()
         """Additions that are off, for `/ready` to tell."""
         self._gauges = Gauges()
-        self._engine = AsyncLLM.from_engine_args(
-            AsyncEngineArgs(model=model, **(defaults | dict(engine_args or {}))),
+        args = AsyncEngineArgs(model=model, **(defaults | dict(engine_args or {})))
+        config = args.create_engine_config(UsageContext.ENGINE_CONTEXT)
+        # Only now is known which of vLLM's model runners will take them.
+        config.model_config.logits_processors = [
+            *(args.logits_processors or ()),
+            *script_masks.processors(config),
+        ] or None
+        self._engine = AsyncLLM.from_vllm_config(
+            config,
             stat_loggers=[self._gauges.listener, *stat_loggers(on_ray)],
+            enable_log_requests=args.enable_log_requests,
+            disable_log_stats=args.disable_log_stats,
         )
         if on_cpu:
             lower_priority()
@@ -206,6 +216,7 @@ class VllmGenerator:
             seed=sampling.seed if self._takes_seeds else None,
             logprobs=sampling.logprobs,
             structured_outputs=outputs,
+            extra_args=script_masks.arguments(stage.language),
             # Nobody can read half a JSON: one delta spares every process on its way the cost of the others.
             output_kind=RequestOutputKind.DELTA if outputs is None else RequestOutputKind.FINAL_ONLY,
         )

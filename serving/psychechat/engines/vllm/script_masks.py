@@ -12,8 +12,8 @@ Switch: `additional_config: {script_masks: false}`.
 """
 
 import logging
-from collections import Counter
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +21,7 @@ import torch
 from vllm import SamplingParams
 from vllm.tokenizers import cached_tokenizer_from_config
 from vllm.v1.sample import logits_processor as v1
+from vllm.v1.sample.logits_processor.builtin import process_dict_updates
 from vllm.v1.worker.gpu.sample import logits_processor as v2
 from xgrammar import TokenizerInfo
 
@@ -28,6 +29,7 @@ from psychechat.emotion import Language
 from psychechat.engines.thinking import CLOSE, OPEN
 from psychechat.engines.vllm.cpu import ADDITIONS, is_on
 from psychechat.engines.vllm.writable import ANYTHING, LONGEST, Table, table
+from psychechat.language import SCRIPTS
 
 if TYPE_CHECKING:
     from vllm.config import ModelConfig, VllmConfig
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _ARGUMENT = "psychechat_language"
+_TAG = re.compile(r"<.*>|\[[A-Z_/]+\]", re.DOTALL)
+"""An added token that is a mark, whether it is said to be special or not."""
 
 
 def arguments(language: Language | None) -> dict[str, Any] | None:
@@ -86,9 +90,11 @@ class Masks:
         """`logits` [rows, vocabulary] without what is forbidden in `states` [rows], in place."""
         return self._filled(logits, self._forbidden[states][:, self.kinds])
 
-    def apply_one(self, logits: torch.Tensor, start: int) -> torch.Tensor:
-        """The same where all rows are in this state, of those in which nothing has been begun."""
-        return self._filled(logits, self._rows[start])
+    def apply_known(self, logits: torch.Tensor, states: Sequence[int]) -> torch.Tensor:
+        """The same where the host knows the states: mostly all are one in which no character has been begun."""
+        if len(set(states)) == 1 and states[0] in self._rows:
+            return self._filled(logits, self._rows[states[0]])
+        return self.apply(logits, torch.tensor(states, device=logits.device))
 
     def _filled(self, logits: torch.Tensor, forbidden: torch.Tensor) -> torch.Tensor:
         is_left = ((logits > -torch.inf) & ~forbidden).any(-1, keepdim=True)
@@ -109,7 +115,7 @@ class RunnerOneMasks(v1.LogitsProcessor):
         return False
 
     def update_state(self, batch_update: v1.BatchUpdate | None) -> None:
-        v1.process_dict_updates(self._rows, batch_update, self._row)
+        process_dict_updates(self._rows, batch_update, self._row)
 
     def apply(self, logits: torch.Tensor) -> torch.Tensor:
         if not self._rows:
@@ -117,10 +123,7 @@ class RunnerOneMasks(v1.LogitsProcessor):
         states = [ANYTHING] * len(logits)
         for row, (start, written) in self._rows.items():
             states[row] = self._state(start, written)
-        first = states[0]
-        if first != ANYTHING and all(state == first == start for state, (start, _) in zip(states, self._rows.values())):
-            return self._masks.apply_one(logits, first)
-        return self._masks.apply(logits, torch.tensor(states, device=logits.device))
+        return self._masks.apply_known(logits, states)
 
     def _row(
         self, parameters: SamplingParams, prompt: list[int] | None, written: list[int]
@@ -144,7 +147,7 @@ class RunnerTwoMasks(v2.LogitsProcessor):
         self._masks = Masks(_table(vllm_config.model_config), req_states.device)
         self._written = req_states.all_token_ids
         self._of_slots = np.full(req_states.max_num_reqs, ANYTHING)
-        self._starts = self._told = torch.from_numpy(self._of_slots.copy()).to(req_states.device)
+        self._starts = torch.from_numpy(self._of_slots.copy()).to(req_states.device)
         self._is_stale = False
 
     def add_request(self, req_idx: int, sampling_params: SamplingParams) -> bool:
@@ -176,9 +179,35 @@ class RunnerTwoMasks(v2.LogitsProcessor):
 
 
 def _table(model: "ModelConfig") -> Table:
-    """The table of the model's vocabulary. A language that it can hardly write has none, and one line in the log."""
+    """The table of the model's vocabulary. A language that it cannot write has none, and one line in the log."""
     tokenizer: Any = cached_tokenizer_from_config(model)
     vocabulary = TokenizerInfo.from_huggingface(tokenizer, vocab_size=model.get_vocab_size()).decoded_vocab
-    always = _ends(model, tokenizer) | _of_thinking(tokenizer) | _of_answers(tokenizer)
-    special = {token for token, added in tokenizer.added_tokens_decoder.items() if added.special or _is_tag(added.content)}
-    return table(vocabulary, special - always, always)
+    always = _ends(model, tokenizer) | _written_in_answers(tokenizer)
+    added = {token: added for token, added in tokenizer.added_tokens_decoder.items() if token not in always}
+    marks = {token for token, mark in added.items() if mark.special or _TAG.fullmatch(mark.content)}
+    found = table(vocabulary, marks, always)
+    if missing := SCRIPTS.keys() - found.starts.keys():
+        log.warning("no script masks for %s: the vocabulary is too small, or knows no end", ", ".join(sorted(missing)))
+    return found
+
+
+def _ends(model: "ModelConfig", tokenizer: Any) -> set[int]:
+    """Tokens that end a text, wherever a model's files say so. A list or a number or nothing in each."""
+    told = (
+        tokenizer.eos_token_id,
+        getattr(model.hf_text_config, "eos_token_id", None),
+        model.try_get_generation_config().get("eos_token_id"),
+    )
+    return {token for ends in told for token in (ends if isinstance(ends, list) else [ends]) if token is not None}
+
+
+def _written_in_answers(tokenizer: Any) -> set[int]:
+    """Marks that the model writes itself: those of the thinking, and what its template has in an answer."""
+    marks = {added.content: token for token, added in tokenizer.added_tokens_decoder.items()}
+    asked = [{"role": "user", "content": "."}]
+    try:
+        before = tokenizer.apply_chat_template(asked, tokenize=False, add_generation_prompt=True)
+        whole = tokenizer.apply_chat_template([*asked, {"role": "assistant", "content": "."}], tokenize=False)
+    except Exception:  # a template is a program that may refuse anything
+        before = whole = ""
+    return {token for mark, token in marks.items() if mark in (OPEN, CLOSE) or whole.count(mark) > before.count(mark)}

@@ -39,7 +39,7 @@ class Table:
     """Kinds below this end with a whole character, whatever was before them."""
     forbidden: npt.NDArray[np.bool_]
     """[states, kinds]"""
-    after: npt.NDArray[np.int64]
+    after: npt.NDArray[np.int32]
     """State that follows [states, kinds]."""
     starts: Mapping[Language, int]
     """State in which no character has been begun, of each language that the vocabulary can write."""
@@ -65,7 +65,7 @@ def table(vocabulary: Sequence[bytes], never: Set[int], always: Set[int]) -> Tab
     counts = np.bincount(kinds, minlength=wholes + len(parts))[:wholes]
     continuing = [(written, kind) for written, kind in parts.items() if 0x80 <= written[0] < 0xC0]
     beginning = [(written, kind) for written, kind in parts.items() if not 0x80 <= written[0] < 0xC0]
-    forbidden, after = [np.zeros(wholes + len(parts), np.bool_)], [np.full(wholes + len(parts), ANYTHING)]
+    forbidden, after = [np.zeros(wholes + len(parts), np.bool_)], [np.full(wholes + len(parts), ANYTHING, np.int32)]
     starts: dict[Language, int] = {}
     for bit, language in enumerate(languages):
         allowed = np.arange(wholes) >> bit & 1 == 1
@@ -75,7 +75,7 @@ def table(vocabulary: Sequence[bytes], never: Set[int], always: Set[int]) -> Tab
         begun = [b""]
         numbers = {b"": start}
         for begin in begun:  # it grows meanwhile
-            banned, following = np.ones(wholes + len(parts), np.bool_), np.full(wholes + len(parts), start)
+            banned, following = np.ones(wholes + len(parts), np.bool_), np.full(wholes + len(parts), start, np.int32)
             if not begin:
                 banned[:wholes] = ~allowed
             for written, kind in continuing if begin else beginning:

@@ -21,15 +21,15 @@ class Built(Exception):
 
 
 def arguments(monkeypatch: pytest.MonkeyPatch, **given: Any) -> Any:
+    from vllm import AsyncEngineArgs
     from vllm.platforms import current_platform
-    from vllm.v1.engine.async_llm import AsyncLLM
 
     from psychechat.engines.vllm.generator import VllmGenerator
 
-    def build(args: Any, **_: Any) -> None:
+    def build(args: Any, *_: Any) -> None:
         raise Built(args)
 
-    monkeypatch.setattr(AsyncLLM, "from_engine_args", build)
+    monkeypatch.setattr(AsyncEngineArgs, "create_engine_config", build)
     monkeypatch.setattr(type(current_platform), "is_cpu", lambda _: True)
     with pytest.raises(Built) as built:
         VllmGenerator("a/model", engine_args=given)

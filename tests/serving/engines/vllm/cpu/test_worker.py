@@ -43,7 +43,7 @@ def started(monkeypatch: pytest.MonkeyPatch, **switches: bool) -> Any:
 
     monkeypatch.setattr(CPUWorker, "init_device", init_device)
     worker: Any = CpuWorker.__new__(CpuWorker)
-    worker.vllm_config = SimpleNamespace(additional_config=switches)
+    worker.vllm_config = SimpleNamespace(additional_config=switches, speculative_config=None)
     worker.init_device()
     return worker.model_runner
 
