@@ -13,6 +13,7 @@ from psychechat.conversation import Draft, EmotionAnalysis, Reaction, Review, St
 from psychechat.engines.base import Call, Delta, Generator, Message, Sampling, Stage, StageName, Usage
 from psychechat.engines.stopping import StopStrings
 from psychechat.errors import ReplicaDied, StageFailed
+from psychechat.language import SCRIPTS, scripts
 from psychechat.pipeline.turn_meter import TurnMeter
 from psychechat.policy import Limits
 from psychechat.prompts import answers
@@ -41,6 +42,14 @@ class StageContext:
 
     def generator(self, stage: StageName) -> Generator:
         return self.seeker if self.pack.role(stage) == "seeker" else self.counselor
+
+    def stage(
+        self, name: StageName, inputs: StageInputs, *, widened: bool = False, reaction: int | None = None
+    ) -> Stage:
+        """The pack's. Of no language where the seeker uses other scripts too: those are the conversation's then."""
+        stage = self.pack.stage(name, widened=widened, reaction=reaction)
+        spoken = "\n".join(line.text for line in inputs.conversation.utterances if line.speaker == "seeker")
+        return stage if scripts(spoken) <= SCRIPTS[self.pack.language] else replace(stage, language=None)
 
 
 async def analyse_emotion(context: StageContext, inputs: StageInputs) -> EmotionAnalysis:
@@ -85,7 +94,7 @@ async def review(context: StageContext, inputs: StageInputs) -> Review:
                 _parsed(
                     context,
                     messages,
-                    context.pack.stage(StageName.REVIEW, reaction=reaction),
+                    context.stage(StageName.REVIEW, inputs, reaction=reaction),
                     sampling,
                     partial(answers.parse_lone_review, reaction=reaction),
                 )
@@ -104,7 +113,7 @@ def stream_reply(
     `show_reasoning`: whether the thinking's text is streamed too.
     """
     messages = context.pack.messages(StageName.REPLY, inputs)
-    stage = context.pack.stage(StageName.REPLY)
+    stage = context.stage(StageName.REPLY, inputs)
     stage = replace(stage, thinks=stage.thinks and think, tells_thinking=show_reasoning)
     return _generate(context, messages, stage, sampling, count_prompt=index == 0)
 
@@ -120,7 +129,7 @@ async def _answer(
 ) -> T:
     """Result of a JSON stage. `widened`: with the reply's bound and max_tokens doubled. Raises StageFailed."""
     messages = context.pack.messages(name, inputs)
-    stage = context.pack.stage(name, widened=widened)
+    stage = context.stage(name, inputs, widened=widened)
     sampling = sampling or context.pack.sampling(name)
     if widened:
         sampling = replace(sampling, max_tokens=2 * sampling.max_tokens)

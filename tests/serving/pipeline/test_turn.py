@@ -80,6 +80,18 @@ class Scripted(ScriptedGenerator):
         super().__init__(table, clock=virtual_time.clock, **more)
 
 
+class _Listening(Scripted):
+    """It notes the language of each stage."""
+
+    languages: set[str | None]
+
+    def generate(
+        self, messages: Sequence[Message], stage: Stage, sampling: Sampling, call: Call
+    ) -> AsyncGenerator[Delta, None]:
+        self.languages.add(stage.language)
+        return super().generate(messages, stage, sampling, call)
+
+
 class _ThinksAlways(Scripted):
     """Weights whose template opens the thinking, whatever is asked."""
 
@@ -1745,3 +1757,26 @@ async def test_your_local_emergency_number_is_no_number_that_was_given() -> None
     line = "Please call your local emergency number if it grows worse."
     outcome = await World().turn(WANTS_TO_DIE, line, "I went to work as usual")
     assert "findahelpline.com" in outcome.reply.choices[0].text
+
+
+@pytest.mark.parametrize(
+    ("text", "language"),
+    [
+        ("I had a bad day at work.", "en"),
+        ("I had a bad day… “café” 😞", "en"),
+        ("今天的考试 failed 了，我很难过。", "zh"),
+        ("Мне сегодня очень грустно.", None),
+        ("My friend said Привет and left.", None),
+        ("今日はとても悲しいです。", None),
+    ],
+)
+@pytest.mark.parametrize("requested", ["llm", "agent"])
+async def test_every_stage_is_in_the_packs_language_unless_the_seeker_writes_in_other_scripts(
+    text: str, language: str | None, requested: Requested
+) -> None:
+    world = World()
+    generator = _Listening(world.table)
+    generator.languages = set()
+    world.pipeline = replace(world.pipeline, counselor=generator, seeker=generator)
+    await world.turn(text, requested=requested)
+    assert generator.languages == {language}
