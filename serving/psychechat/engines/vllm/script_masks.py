@@ -14,6 +14,7 @@ Switch: `additional_config: {script_masks: false}`.
 import logging
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -39,6 +40,8 @@ log = logging.getLogger(__name__)
 _ARGUMENT = "psychechat_language"
 _TAG = re.compile(r"<.*>|\[[A-Z_/]+\]", re.DOTALL)
 """An added token that is a mark, whether it is said to be special or not."""
+_ROWS_KEPT = 64
+"""States whose rows of the vocabulary's size are kept: few are met again and again."""
 
 
 def arguments(language: Language | None) -> dict[str, Any] | None:
@@ -80,25 +83,40 @@ class Masks:
         self.after = torch.from_numpy(found.after).to(device)
         self._forbidden = torch.from_numpy(found.forbidden).to(device)
         self._starts = found.starts
-        self._rows = {start: self._forbidden[start][self.kinds] for start in found.starts.values()}
+        self._addend = lru_cache(_ROWS_KEPT)(self._addend_of)
 
     def start(self, parameters: SamplingParams) -> int:
         """State of a request before it has written anything."""
         return self._starts.get((parameters.extra_args or {}).get(_ARGUMENT, ""), ANYTHING)
 
     def apply(self, logits: torch.Tensor, states: torch.Tensor) -> torch.Tensor:
-        """`logits` [rows, vocabulary] without what is forbidden in `states` [rows], in place."""
-        return self._filled(logits, self._forbidden[states][:, self.kinds])
+        """`logits` [rows, vocabulary] without what is forbidden in `states` [rows], which the device knows."""
+        return _masked_unless_empty(logits, self._forbidden[states][:, self.kinds])
 
     def apply_known(self, logits: torch.Tensor, states: Sequence[int]) -> torch.Tensor:
-        """The same where the host knows the states: mostly all are one in which no character has been begun."""
-        if len(set(states)) == 1 and states[0] in self._rows:
-            return self._filled(logits, self._rows[states[0]])
-        return self.apply(logits, torch.tensor(states, device=logits.device))
+        """The same where the host knows the states: mostly all are one, in which no character has begun.
 
-    def _filled(self, logits: torch.Tensor, forbidden: torch.Tensor) -> torch.Tensor:
-        is_left = ((logits > -torch.inf) & ~forbidden).any(-1, keepdim=True)
-        return logits.masked_fill_(forbidden & is_left, -torch.inf)
+        What is forbidden is added to the logits, as a CPU adds several times as fast as it fills.
+        """
+        if logits.device.type != "cpu":
+            return self.apply(logits, torch.tensor(states, device=logits.device))
+        if len(set(states)) == 1:
+            addend = self._addend(states[0])
+        else:
+            addend = torch.stack([self._addend(state) for state in states])
+        masked = logits + addend
+        if bool((masked.amax(-1) == -torch.inf).any()):
+            return _masked_unless_empty(logits, addend == -torch.inf)
+        return masked
+
+    def _addend_of(self, state: int) -> torch.Tensor:
+        forbidden = self._forbidden[state][self.kinds]
+        return torch.zeros(forbidden.shape, device=forbidden.device).masked_fill_(forbidden, -torch.inf)
+
+
+def _masked_unless_empty(logits: torch.Tensor, forbidden: torch.Tensor) -> torch.Tensor:
+    masked = logits.masked_fill(forbidden, -torch.inf)
+    return torch.where(masked.amax(-1, keepdim=True) > -torch.inf, masked, logits)
 
 
 class RunnerOneMasks(v1.LogitsProcessor):
