@@ -3,7 +3,7 @@
 What is not to be written has no probability: letters of other scripts (an English text has no Han), control
 characters, code points without a meaning, special tokens of the template, and parts of characters that do not make a
 whole one; see `writable`. A character that the vocabulary has only in parts, an emoji or a rare Han, is written as
-ever. Rows of which a mask would leave nothing, such as the words of a grammar in another script, stay as they are.
+ever. Where a mask would leave nothing, as of a grammar's words in another script, what the grammar allows is written.
 
 vLLM has two model runners with an interface each, and the first of them takes no processors beside proposed tokens:
 there `cpu.worker` installs ours, as what our grammars force needs no mask.
@@ -15,6 +15,7 @@ import logging
 import re
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -40,6 +41,10 @@ log = logging.getLogger(__name__)
 _ARGUMENT = "psychechat_language"
 _TAG = re.compile(r"<.*>|\[[A-Z_/]+\]", re.DOTALL)
 """An added token that is a mark, whether it is said to be special or not."""
+_FORBIDDEN = -1e4
+"""What is added to a logit: of probability 0 at every temperature, unless all that a grammar allows is forbidden.
+
+Then it is as if nothing were, to a thousandth; adding takes a CPU a tenth of the time of filling."""
 _ROWS_KEPT = 64
 """States whose rows of the vocabulary's size are kept: few are met again and again."""
 
@@ -81,42 +86,27 @@ class Masks:
     def __init__(self, found: Table, device: torch.device) -> None:
         self.kinds = torch.from_numpy(found.kinds).to(device)
         self.after = torch.from_numpy(found.after).to(device)
-        self._forbidden = torch.from_numpy(found.forbidden).to(device)
+        self._addends = torch.from_numpy(found.forbidden * np.float32(_FORBIDDEN)).to(device)
         self._starts = found.starts
-        self._addend = lru_cache(_ROWS_KEPT)(self._addend_of)
+        self._addend = lru_cache(_ROWS_KEPT)(lambda state: self._addends[state][self.kinds])
 
     def start(self, parameters: SamplingParams) -> int:
         """State of a request before it has written anything."""
         return self._starts.get((parameters.extra_args or {}).get(_ARGUMENT, ""), ANYTHING)
 
     def apply(self, logits: torch.Tensor, states: torch.Tensor) -> torch.Tensor:
-        """`logits` [rows, vocabulary] without what is forbidden in `states` [rows], which the device knows."""
-        return _masked_unless_empty(logits, self._forbidden[states][:, self.kinds])
+        """`logits` [rows, vocabulary], masked in place, for `states` [rows] that the device knows."""
+        return logits.add_(self._addends[states][:, self.kinds])
 
     def apply_known(self, logits: torch.Tensor, states: Sequence[int]) -> torch.Tensor:
-        """The same where the host knows the states: mostly all are one, in which no character has begun.
-
-        What is forbidden is added to the logits, as a CPU adds several times as fast as it fills.
-        """
-        if logits.device.type != "cpu":
-            return self.apply(logits, torch.tensor(states, device=logits.device))
-        if len(set(states)) == 1:
-            addend = self._addend(states[0])
-        else:
-            addend = torch.stack([self._addend(state) for state in states])
-        masked = logits + addend
-        if bool((masked.amax(-1) == -torch.inf).any()):
-            return _masked_unless_empty(logits, addend == -torch.inf)
-        return masked
-
-    def _addend_of(self, state: int) -> torch.Tensor:
-        forbidden = self._forbidden[state][self.kinds]
-        return torch.zeros(forbidden.shape, device=forbidden.device).masked_fill_(forbidden, -torch.inf)
-
-
-def _masked_unless_empty(logits: torch.Tensor, forbidden: torch.Tensor) -> torch.Tensor:
-    masked = logits.masked_fill(forbidden, -torch.inf)
-    return torch.where(masked.amax(-1, keepdim=True) > -torch.inf, masked, logits)
+        """The same for states that the host knows: mostly neighbours are in one, and no character has begun in it."""
+        row = 0
+        for state, run in groupby(states):
+            end = row + len(list(run))
+            if state != ANYTHING:
+                logits[row:end].add_(self._addend(state))
+            row = end
+        return logits
 
 
 class RunnerOneMasks(v1.LogitsProcessor):

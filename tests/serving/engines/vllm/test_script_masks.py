@@ -69,12 +69,17 @@ def parameters(language: Language | None) -> Any:
     return SamplingParams(extra_args=script_masks.arguments(language))
 
 
+def possible(logits: torch.Tensor) -> list[list[int]]:
+    """Tokens of each row that may be drawn, at the highest temperature."""
+    return [row.nonzero().flatten().tolist() for row in (logits / 2).softmax(-1)]
+
+
 def allowed(masks: "Masks", language: Language | None, written: Sequence[int] = ()) -> list[int]:
     """Tokens that may follow what was written from the start on."""
     state = torch.tensor([masks.start(parameters(language))])
     for token in written:
         state = masks.after[state, masks.kinds[token]].long()
-    return torch.isfinite(masks.apply(torch.zeros(1, VOCABULARY), state)[0]).nonzero().flatten().tolist()
+    return possible(masks.apply(torch.zeros(1, VOCABULARY), state))[0]
 
 
 def can_write(masks: "Masks", tokenizer: Any, language: Language, text: str) -> bool:
@@ -143,13 +148,15 @@ def test_without_a_language_every_token_is_allowed(masks: "Masks") -> None:
 
 
 def test_a_grammars_words_in_another_script_are_written(masks: "Masks", tokenizer: Any) -> None:
-    """Where nothing else is left, what is left stays."""
-    [han] = tokenizer.encode("我", add_special_tokens=False)
+    """Where nothing else is left, what is left stays as likely as it was."""
+    han = [tokenizer.encode(word, add_special_tokens=False)[0] for word in ("我", "你")]
     logits = torch.full((2, VOCABULARY), -torch.inf)
-    logits[:, han] = 1.5
+    logits[:, han] = torch.tensor([1.5, 0.5])
     logits[1, 5] = 0.5
-    masked = masks.apply(logits, torch.tensor([masks.start(parameters("en"))] * 2))
-    assert torch.isfinite(masked).nonzero().tolist() == [[0, han], [1, 5]]
+    before = logits.softmax(-1)
+    after = masks.apply(logits, torch.tensor([masks.start(parameters("en"))] * 2)).softmax(-1)
+    torch.testing.assert_close(after[0], before[0], atol=1e-3, rtol=0)
+    assert possible(after.log()) == [sorted(han), [5]]
 
 
 def test_a_vocabulary_that_cannot_write_a_language_has_no_mask_for_it() -> None:
@@ -186,8 +193,7 @@ def test_the_first_runner_masks_rows_by_what_they_have_written(model: Any, masks
     written: list[list[int]] = [[], [], [5, *begun]]
 
     def rows(count: int) -> list[list[int]]:
-        logits = runner.apply(torch.zeros(count, VOCABULARY))
-        return [torch.isfinite(row).nonzero().flatten().tolist() for row in logits]
+        return possible(runner.apply(torch.zeros(count, VOCABULARY)))
 
     everything = list(range(VOCABULARY))
     assert rows(1) == [everything]
@@ -223,8 +229,7 @@ def test_the_second_runner_masks_rows_by_what_the_device_knows(model: Any, masks
             input_ids=newest,
             pos=positions,
         )
-        logits = runner.apply(torch.zeros(len(layout), VOCABULARY), context)
-        return [torch.isfinite(row).nonzero().flatten().tolist() for row in logits]
+        return possible(runner.apply(torch.zeros(len(layout), VOCABULARY), context))
 
     everything = list(range(VOCABULARY))
     assert runner.add_request(3, parameters("en"))
