@@ -69,7 +69,7 @@ def processors(config: "VllmConfig") -> list[str]:
 
 def install(model_runner: Any, config: "VllmConfig") -> None:
     """In a worker's process, before any request: what `processors` could not say."""
-    if is_on("script_masks", config) and _proposes_what_is_forced(config):
+    if is_on("script_masks", config) and _proposes_what_is_forced(config) and not config.use_v2_model_runner:
         batch = model_runner.input_batch
         batch.logitsprocs.non_argmax_invariant.append(RunnerOneMasks(config, model_runner.device, False))
         batch.logitsprocs_need_output_token_ids = True

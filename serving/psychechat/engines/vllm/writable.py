@@ -7,7 +7,7 @@ table says for each of them what is forbidden and which state follows.
 
 import codecs
 import unicodedata
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from itertools import chain
@@ -27,6 +27,9 @@ LONGEST = 3
 
 _LAST = "\U0001ffff"
 """Behind the emoji are planes of Han that hardly anybody can read."""
+
+_CONTINUING = bytes(range(0x80, 0xC0))
+"""Bytes of which no character is the first."""
 
 
 @dataclass(frozen=True)
@@ -63,32 +66,42 @@ def table(vocabulary: Sequence[bytes], never: Set[int], always: Set[int]) -> Tab
             else:
                 kinds[token] = sum(_is_writable(text, language) << bit for bit, language in enumerate(languages))
     counts = np.bincount(kinds, minlength=wholes + len(parts))[:wholes]
-    continuing = [(written, kind) for written, kind in parts.items() if 0x80 <= written[0] < 0xC0]
-    beginning = [(written, kind) for written, kind in parts.items() if not 0x80 <= written[0] < 0xC0]
     forbidden, after = [np.zeros(wholes + len(parts), np.bool_)], [np.full(wholes + len(parts), ANYTHING, np.int32)]
     starts: dict[Language, int] = {}
     for bit, language in enumerate(languages):
         allowed = np.arange(wholes) >> bit & 1 == 1
-        if not always or counts[allowed].sum() < LEAST_TOKENS:
-            continue
-        start = starts[language] = len(forbidden)
-        begun = [b""]
-        numbers = {b"": start}
-        for begin in begun:  # it grows meanwhile
-            banned, following = np.ones(wholes + len(parts), np.bool_), np.full(wholes + len(parts), start, np.int32)
-            if not begin:
-                banned[:wholes] = ~allowed
-            for written, kind in continuing if begin else beginning:
-                left = _left(begin + written, language)
-                if left is None:
-                    continue
-                if left not in numbers:
-                    numbers[left] = start + len(begun)
-                    begun.append(left)
-                banned[kind], following[kind] = False, numbers[left]
-            forbidden.append(banned)
-            after.append(following)
+        if always and counts[allowed].sum() >= LEAST_TOKENS:
+            starts[language] = len(forbidden)
+            for banned, following in _states(parts, language, len(forbidden), ~allowed):
+                forbidden.append(banned)
+                after.append(following)
     return Table(kinds, wholes, np.stack(forbidden), np.stack(after), starts)
+
+
+def _states(
+    parts: Mapping[bytes, int], language: Language, start: int, banned_wholes: npt.NDArray[np.bool_]
+) -> Iterator[tuple[npt.NDArray[np.bool_], npt.NDArray[np.int32]]]:
+    """By kind what is forbidden and the state that follows, of each state of the language from `start` on."""
+    wholes = len(banned_wholes)
+    numbers = {b"": start}
+
+    def number(left: bytes | None) -> int:
+        return start if left is None else numbers.setdefault(left, start + len(numbers))
+
+    # After what is forbidden the state is that of the token's own end: so a few tokens tell it, whatever was before.
+    ends = {kind: number(_left(written.lstrip(_CONTINUING), language)) for written, kind in parts.items()}
+    anyway = np.array([start] * wholes + [ends[kind] for kind in parts.values()], np.int32)
+    done = 0
+    while done < len(numbers):
+        begun = list(numbers)[done]
+        done += 1
+        banned, following = np.ones(wholes + len(parts), np.bool_), anyway.copy()
+        if not begun:
+            banned[:wholes] = banned_wholes
+        for written, kind in parts.items():
+            if (written[0] in _CONTINUING) is bool(begun) and (left := _left(begun + written, language)) is not None:
+                banned[kind], following[kind] = False, number(left)
+        yield banned, following
 
 
 def _left(written: bytes, language: Language) -> bytes | None:

@@ -169,6 +169,28 @@ def test_a_vocabulary_that_cannot_write_a_language_has_no_mask_for_it() -> None:
     assert set(table([*words[1:], "我".encode()], set(), {0}).starts) == {"zh"}
 
 
+def test_a_few_tokens_tell_the_state_whatever_was_before() -> None:
+    """Some vocabularies have tokens in which one character ends and the next begins."""
+    from psychechat.engines.vllm.writable import LEAST_TOKENS, LONGEST, table
+
+    first, second = "绪".encode(), "😊".encode()
+    words = [f"w{number}".encode() for number in range(LEAST_TOKENS)]
+    vocabulary = [*words, first[:1], first[1:2], first[2:] + second[:1], second[1:2], second[2:3], second[3:]]
+    found = table(vocabulary, set(), {0})
+    written = list(range(LEAST_TOKENS, len(vocabulary)))
+    states = [found.starts["zh"]]
+    for token in written:
+        assert not found.forbidden[states[-1], found.kinds[token]]
+        states.append(int(found.after[states[-1], found.kinds[token]]))
+    assert states[0] == states[-1]
+    assert len(set(states)) == len(written)
+    for end in range(1, len(written) + 1):
+        state = found.starts["zh"]
+        for token in written[max(0, end - LONGEST) : end]:
+            state = int(found.after[state, found.kinds[token]])
+        assert state == states[end]
+
+
 # ---------------------------------------------------------------------------------------- the model runners
 
 
@@ -252,6 +274,7 @@ def test_the_second_runner_masks_rows_by_what_the_device_knows(model: Any, masks
     [
         (True, None, {}, "RunnerTwoMasks", False),
         (True, "another", {}, "RunnerTwoMasks", False),
+        (True, "ours", {}, "RunnerTwoMasks", False),
         (False, None, {}, "RunnerOneMasks", False),
         (False, "ours", {}, "", True),
         (False, "another", {}, "", False),
