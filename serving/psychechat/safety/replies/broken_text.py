@@ -97,7 +97,7 @@ _A_LOOP = 3
 _NEAR = 60
 """Words or Han characters within which a piece must come again to be of a loop: a long list repeats itself too."""
 _UNIT = re.compile(r"[^\W_一-鿿]+(?:['’][^\W\d_]+)?|[一-鿿]")
-_STUCK = re.compile(r"([^\W_])\1{9}|([!?！？。，、])\2{9}")
+_STUCK = re.compile(r"([^\W_])\1{9}|([^\W\d_]{2,4}?)\2{5}|([!?！？。，、])\3{9}")
 
 
 def repeats(text: str, language: Language) -> bool:

@@ -84,3 +84,9 @@ def test_the_time_grows_with_the_text_alone(piece: str) -> None:
 def test_a_wall_of_letters_is_read_in_time_that_grows_with_it(text: str) -> None:
     """A quadratic reading of these takes minutes, and the test its time limit."""
     assert Proofreader("zh", text).read("我听到你了。") is None
+
+
+@pytest.mark.parametrize("text", ["You told me iririririririr and more.", "我听到你说难受难受难受难受难受难受难受。"])
+def test_a_piece_of_a_word_that_is_stuck_is_a_loop(text: str) -> None:
+    assert broken(text, "zh" if text.startswith("我") else "en", text) == "loop"
+    assert broken("Hahaha, that was a good one.", "en", "") is None
