@@ -13,6 +13,7 @@ from psychechat.pipeline.stages import StageContext
 from psychechat.pipeline.state import TurnState
 from psychechat.safety import output_guard
 from psychechat.safety.replies import crisis_reply
+from psychechat.safety.replies.broken_text import repeats
 from psychechat.telemetry import FallbackCause, Metrics
 
 _NOT_FOR_JSON = ("max_tokens", "logprobs")
@@ -120,16 +121,17 @@ def _bounded(state: TurnState, choice: Choice) -> Choice:
 
 def _finished(state: TurnState, metrics: Metrics, choice: Choice) -> Choice:
     """Model's reply as it is sent: with whom to turn to, or fixed words alone where it is no reply to a crisis."""
-    if state.decision_so_far.crisis:
+    own = choice.text
+    if opening := state.opening:
+        language = state.reading.language
+        if repeats(f"{opening.words} {own}", language):  # mostly thanks, once more
+            own = "".join([*output_guard.sentences(own)][1:]).lstrip()
         unfit = crisis_reply.check(
-            choice.text,
-            language=state.reading.language,
-            conversation=state.request.conversation,
-            guard=state.policy.guard,
+            own, language=language, conversation=state.request.conversation, guard=state.policy.guard
         )
-        if unfit:
+        if unfit or repeats(f"{opening.words} {own}", language):
             return _fixed(state, metrics, "unfit")
-    return replace(choice, text=state.with_help(choice.text).text, own=choice.text)
+    return replace(choice, text=state.with_help(own).text, own=own)
 
 
 async def _streamed(

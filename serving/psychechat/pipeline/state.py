@@ -23,12 +23,13 @@ from psychechat.conversation import (
 from psychechat.emotion import Language
 from psychechat.pipeline.request import TurnRequest
 from psychechat.policy import Policy
-from psychechat.risk import HoldRules, LineReading, RiskState, next_state
+from psychechat.risk import HoldRules, LineReading, RiskState, Severity, next_state
 from psychechat.safety import crisis
 from psychechat.safety.conversation_risk import Before, Names, SeekerLine, line_reading, read_line
 from psychechat.safety.escalation import answered, happened
 from psychechat.safety.fixed_replies import FixedReplies, FixedText
 from psychechat.safety.output_guard import ReplyContext
+from psychechat.safety.replies import crisis_reply
 from psychechat.telemetry import Words
 
 
@@ -95,7 +96,13 @@ class TurnState:
     @cached_property
     def reply_context(self) -> ReplyContext:
         conversation, reading = self.request.conversation, self.reading
-        return ReplyContext(conversation, reading.language, self.fixed.contacts(reading))
+        is_glad = reading.valence > 0 and reading.severity is Severity.NONE and not self.held
+        return ReplyContext(
+            conversation,
+            reading.language,
+            self.fixed.contacts(reading),
+            is_out_of_place=(lambda _: False) if is_glad else crisis_reply.celebrates,
+        )
 
     @property
     def is_sober(self) -> bool:

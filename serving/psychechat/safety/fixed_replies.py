@@ -1,6 +1,6 @@
 """Replies that no model writes: of a crisis, at unknown risk, in a held conversation, and of listening."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import get_args
 
@@ -21,6 +21,8 @@ class FixedText:
 
     text: str
     resources: tuple[Resource, ...] = ()
+    words: str = ""
+    """Of the text what a model's words follow as one with it: the opening of a crisis."""
 
 
 class FixedReplies:
@@ -43,7 +45,8 @@ class FixedReplies:
     def crisis(self, reading: Reading) -> FixedText:
         """The first piece of a crisis reply, which may be all of it: opening words by kind, then the resources."""
         told = self._words(reading)
-        return self._with_resources(told.opening.of(reading.kind), reading)
+        opening = told.opening.of(reading.kind)
+        return replace(self._with_resources(opening, reading), words=opening)
 
     def unknown_risk(self, reading: Reading) -> FixedText:
         return self._with_resources(self._words(reading).template, reading)

@@ -5,9 +5,10 @@ depend on the text alone, not on the pieces in which it is streamed.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from typing import Literal
 
 from psychechat.conversation import Cause, Conversation
 from psychechat.emotion import Language
@@ -35,9 +36,17 @@ _TAG = re.compile(r"[,，]\W*\w{1,6}(?: \w{1,6})?\W*$")
 class ReplyContext:
     """Of one turn, what decides which scripts and contacts a reply may hold."""
 
-    def __init__(self, conversation: Conversation, language: Language, known: Sequence[str]) -> None:
-        """`known`: texts of the policy with contacts that a reply may name."""
-        self._conversation, self._known = conversation, known
+    def __init__(
+        self,
+        conversation: Conversation,
+        language: Language,
+        known: Sequence[str],
+        is_out_of_place: Callable[[str], bool] = lambda _: False,
+    ) -> None:
+        """`known`: texts of the policy with contacts that a reply may name. `is_out_of_place`: what may not be said to
+        this seeker; such a sentence ends a reply as broken text does.
+        """
+        self._conversation, self._known, self.is_out_of_place = conversation, known, is_out_of_place
         self.language = language
         self.seeker_text = "\n".join(u.text for u in conversation.utterances if u.speaker == "seeker")
 
@@ -62,7 +71,7 @@ class Guard:
         self._held = ""
         self._before = ""
         self.cause: Cause | None = None
-        self.broken: Broken | None = None
+        self.broken: Broken | Literal["out of place"] | None = None
         self.withheld = 0
         """Sentences that were left out, for a contact in them that nobody gave the model."""
 
@@ -95,6 +104,8 @@ class Guard:
             return ""
         if self._proofreader:
             self.broken = self._proofreader.read(sentence)
+        if self._context and self.broken is None and self._context.is_out_of_place(sentence):
+            self.broken = "out of place"
         self.cause = self.cause or self._finder.find(self._before, sentence)
         self._before = (self._before + sentence)[-_OVERLAP:]
         return "" if self.stopped else sentence
@@ -113,7 +124,7 @@ class Screened:
     text: str
     """What may be sent; empty if a phrase or broken text stopped it."""
     cause: Cause | None
-    broken: Broken | None
+    broken: Broken | Literal["out of place"] | None
     withheld: int
 
 

@@ -1780,3 +1780,24 @@ async def test_every_stage_is_in_the_packs_language_unless_the_seeker_writes_in_
     world.pipeline = replace(world.pipeline, counselor=generator, seeker=generator)
     await world.turn(text, requested=requested)
     assert generator.languages == {language}
+
+
+@pytest.mark.parametrize("requested", ["llm", "agent"])
+async def test_nobody_is_congratulated_who_shows_nothing_to_be_glad_of(requested: Requested) -> None:
+    words = "I hear you. How would you like to celebrate your danger?"
+    world = World({StageName.REPLY: [words], StageName.DRAFT: [answers.render(Draft("insight", "", words), "en")]})
+    for text in ("hello there", "All is terrible"):
+        await world.turn(text, requested=requested)
+    assert "celebrate" not in world.text
+    glad = World({StageName.REPLY: [words], StageName.DRAFT: [answers.render(Draft("insight", "", words), "en")]})
+    await glad.turn("What a lovely day", requested=requested)
+    assert "celebrate" in glad.text
+
+
+async def test_what_a_model_adds_in_a_crisis_says_nothing_twice() -> None:
+    thanks = "Thank you for telling me. What about this weighs on you most?"
+    world = World({StageName.REPLY: [thanks]})
+    outcome = await world.turn(WANTS_TO_DIE, requested="llm")
+    assert outcome.reply.choices[0].text.endswith("\n\nWhat about this weighs on you most?")
+    same = World({StageName.REPLY: [fixed_words.words("en").opening.thoughts]})
+    assert (await same.turn(WANTS_TO_DIE, requested="llm")).reply.fallback

@@ -48,9 +48,15 @@ def check(text: str, *, language: Language, conversation: Conversation, guard: O
     return "guard" if output_guard.check(text, output_guard.for_whole(guard)) else None
 
 
+def celebrates(text: str) -> bool:
+    """Whether the text is glad at something: no reply to somebody who is not."""
+    return _celebrations().unfit(plain(text)) is not None
+
+
 def warm() -> None:
     """The table read and its patterns compiled, so that no reply waits for it."""
     _lines()
+    _celebrations()
 
 
 def _said(conversation: Conversation, speaker: Speaker) -> str:
@@ -140,6 +146,12 @@ def _lines() -> _Lines:
         ("passes", None, line) for lines in table["passes"].values() for line in lines
     ]
     return _Lines([*_by_reason("always"), *passes, *_by_reason("stops")], table["words"])
+
+
+@lru_cache(maxsize=1)
+def _celebrations() -> _Lines:
+    lines = [line for language in _table()["celebrations"].values() for line in language]
+    return _Lines([("stops", "celebration", line) for line in lines], _table()["words"])
 
 
 def _by_reason(section: _Section) -> list[tuple[_Section, Unfit | None, str]]:
