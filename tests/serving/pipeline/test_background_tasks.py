@@ -176,8 +176,68 @@ async def test_a_turn_of_another_tenant_or_of_long_ago_is_none() -> None:
 
 async def test_a_line_that_is_too_long_to_be_searched_whole_is_searched_at_its_end() -> None:
     world = World()
-    await world.task("I planted tulips. " * 8_000 + "I want to die")
-    assert len(world.told) == 1
+    await world.task(f"{CALM}\nUSER: {'I planted tulips. ' * 8_000}I want to die\nASSISTANT: Stay.")
+    (event,) = world.told
+    assert len(event.conversation.utterances) == 3, "up to that line"
+    world.pipeline.crisis_lines.note("ward", [event.conversation.newest])
+    await world.task(f"USER: {event.conversation.newest}", tenant="ward")
+    assert len(world.told) == 1, "a turn's line is known as the turn had it"
+
+
+async def test_a_history_of_thousands_of_lines_is_read_at_its_end() -> None:
+    world = World()
+    await world.task("USER: I want to die\n" + "user:a\n" * 30_000 + "user: all feels pointless")
+    (event,) = world.told
+    assert event.conversation.newest.endswith("all feels pointless")
+    assert len(event.conversation.utterances) <= Policy().limits.messages
+    assert "I want to die" not in event.conversation.newest
+
+
+VETO = {"risk": {"veto_below": 0.05}}
+EXAM = "This exam makes me want to die, haha"
+
+
+async def test_a_phrase_that_the_turn_overruled_raises_no_event_in_its_title() -> None:
+    world = World(answers=["That sounds exhausting. When is it?", TITLE, TITLE], policy=VETO)
+    assert (await world.turn(EXAM)).reply.reading.overruled
+    outcome = await world.task(f"USER: {EXAM}\nASSISTANT: When is it?")
+    assert world.told == []
+    assert outcome.reply.reading.severity is Severity.INDICATOR
+    asked = vars(world.classifier)["asked"]
+    await world.task(f"USER: {EXAM}\nASSISTANT: When is it?" + "\nUSER: fine\nASSISTANT: Good." * 12)
+    assert world.told == [], "further back than what is classified, and known all the same"
+    assert asked.count(EXAM) == 1
+
+
+async def test_a_phrase_is_overruled_in_a_title_that_no_turn_came_before() -> None:
+    world = World(policy=VETO)
+    await world.task(f"USER: It rained. {EXAM}. We slept.")
+    assert world.told == []
+    unsure = World(policy=VETO, classifier=ScriptedClassifier({"haha": assessment(risk=Severity.BEHAVIOR)}))
+    await unsure.task(f"USER: {EXAM}")
+    assert len(unsure.told) == 1
+    off = World(policy={"risk": {"veto_below": 0.0}})
+    await off.task(f"USER: {EXAM}")
+    assert len(off.told) == 1
+
+
+async def test_without_load_to_spare_what_a_turn_overruled_is_overruled() -> None:
+    world = World(policy={**VETO, "quota": {"turns_per_minute": 1}})
+    await world.turn(EXAM)
+    with pytest.raises(Overloaded):
+        await world.task(f"USER: {EXAM}")
+    assert world.told == []
+
+
+async def test_a_short_line_is_read_with_its_question() -> None:
+    asks = "ASSISTANT: Are you thinking of killing yourself?\nUSER: "
+    world = World()
+    await world.task(f"USER: I am here\n{asks}yes")
+    (event,) = world.told
+    assert event.conversation.newest == "yes"
+    calm = World()
+    await calm.task(f"USER: I am here\n{asks}no")
+    assert calm.told == []
 
 
 async def test_calm_lines_and_what_the_counselor_said_raise_nothing() -> None:

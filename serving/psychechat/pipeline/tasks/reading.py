@@ -12,51 +12,78 @@ from psychechat.pipeline.bulk_classify import classify_all
 from psychechat.pipeline.services import Pipeline
 from psychechat.pipeline.tasks.request import TaskRequest
 from psychechat.safety import crisis
-from psychechat.safety.conversation_risk import READ_AGAIN, SEARCHED_CHARACTERS, searched, seeker_lines
+from psychechat.safety.conversation_risk import (
+    READ_AGAIN,
+    SEARCHED_CHARACTERS,
+    SeekerLine,
+    read_line,
+    searched,
+    seeker_lines,
+)
 from psychechat.safety.fixed_replies import FixedReplies
 from psychechat.tasks import history
 
 
 class QuotedLines:
-    """The seeker's lines in a task's history, the last ones: read by their phrases, then by the classifier."""
+    """The seeker's lines in a task's history, the last ones: each is read as a turn reads it, by its phrases, then by
+    the classifier. Nothing holds a quoted conversation, so the classifier may overrule a phrase in any line.
+    """
 
     def __init__(self, pipeline: Pipeline, request: TaskRequest) -> None:
         self._pipeline, self._request = pipeline, request
-        self.conversation = history.conversation(request.task.history)
         policy = pipeline.policy
-        blank = Reading(choose(self.conversation, pipeline.default_language), policy.thresholds)
-        # The end of a line that is too long to be searched whole, as where a page marks no speaker.
-        whole = (replace(line, text=line.text[-SEARCHED_CHARACTERS:]) for line in seeker_lines(self.conversation))
-        self._lines = [line.text for line in searched([*whole])]
-        self._readings = dict.fromkeys(self._lines, blank)
+        self.conversation = _last(history.conversation(request.task.history), policy.limits.messages)
+        self._blank = Reading(choose(self.conversation, pipeline.default_language), policy.thresholds)
+        self._backstop, self._veto_below = policy.crisis.backstop, policy.risk.veto_below or 0.0
+        lines = seeker_lines(self.conversation)
+        self._whole = {line.until: line.text for line in lines}
+        """By its end what a line says, also one of which only the end is read, as where a page marks no speaker."""
+        self._lines = searched([replace(line, text=line.text[-SEARCHED_CHARACTERS:]) for line in lines])
+        self._phrases = dict.fromkeys(self._lines, self._blank)
+        self._readings = dict(self._phrases)
         self.fixed = FixedReplies(policy.crisis, self.conversation, request.locale)
-        self._blank, self._backstop = blank, policy.crisis.backstop
 
     async def search(self) -> None:
-        """Look for the phrases; after each line other turns get their time."""
-        for line in self._readings:
-            self._readings[line] = crisis.read(self._readings[line], line, self._backstop)
+        """Look for the phrases; after each line other turns get their time. What this process has read before counts
+        at once.
+        """
+        for line in self._lines:
+            self._phrases[line] = crisis.read(self._blank, line.text, self._backstop)
+            self._read(line, self._known(line))
             await asyncio.sleep(0)
 
     async def classify(self, call: Call) -> None:
-        """Classifier's answers for the last lines; those that this process has read before are not read again.
+        """Classifier's answers for the last lines; what this process has read before is not read again.
 
         Raises what `classify_all` does.
         """
-        cache, last = self._pipeline.read_lines, list(dict.fromkeys(self._lines[-READ_AGAIN:]))
-        names = {line: self._pipeline.memory_keys.of_line(self._request.tenant, line) for line in last}
-        known: dict[str, Assessment] = {line: cache[name] for line, name in names.items() if name in cache}
-        self._read(known)
-        if unread := [line for line in last if line not in known]:
-            door = self._pipeline.admission.classification
-            async with aclosing(classify_all(self._pipeline.classifier, door, unread, lambda: call)) as found:
-                read = dict(zip(unread, [assessment async for assessment in found], strict=True))
-            cache.update({names[line]: assessment for line, assessment in read.items()})
-            self._read(read)
+        last, cache = self._lines[-READ_AGAIN:], self._pipeline.read_lines
+        passages = dict.fromkeys(passage for line in last for passage in self._passages(line))
+        unread = [passage for passage in passages if self._name(passage) not in cache]
+        if not unread:
+            return
+        door = self._pipeline.admission.classification
+        async with aclosing(classify_all(self._pipeline.classifier, door, unread, lambda: call)) as found:
+            read = dict(zip(unread, [assessment async for assessment in found], strict=True))
+        cache.update({self._name(passage): assessment for passage, assessment in read.items()})
+        for line in self._lines:
+            self._read(line, {**self._known(line), **read})
 
-    def _read(self, assessments: Mapping[str, Assessment]) -> None:
-        for line, assessment in assessments.items():
-            self._readings[line] = replace(self._readings[line], assessment=assessment)
+    def _passages(self, line: SeekerLine) -> tuple[str, ...]:
+        """What the classifier reads of the line, and that which may overrule its phrases."""
+        doubted = self._phrases[line].doubted if self._veto_below else ()
+        return (*line.passages, *doubted)
+
+    def _known(self, line: SeekerLine) -> dict[str, Assessment]:
+        names = {passage: self._name(passage) for passage in self._passages(line)}
+        cache = self._pipeline.read_lines
+        return {passage: cache[name] for passage, name in names.items() if name in cache}
+
+    def _name(self, passage: str) -> str:
+        return self._pipeline.memory_keys.of_line(self._request.tenant, passage)
+
+    def _read(self, line: SeekerLine, assessments: Mapping[str, Assessment]) -> None:
+        self._readings[line] = read_line(line, self._phrases[line], assessments, self._veto_below, held=False)
 
     @property
     def gravest(self) -> Reading:
@@ -72,14 +99,14 @@ class QuotedLines:
         unseen = [
             line
             for line, reading in self._readings.items()
-            if reading.in_crisis and not lines.knows(request.tenant, line)
+            if reading.in_crisis and not lines.knows(request.tenant, self._whole[line.until])
         ]
         if not unseen:
             return None
-        lines.note(request.tenant, unseen)
+        lines.note(request.tenant, (self._whole[line.until] for line in unseen))
         line = max(unseen, key=lambda line: _severity(self._readings[line]))
         reading = self._readings[line]
-        conversation = self._until(line)
+        conversation = Conversation(self.conversation.utterances[: line.until])
         return CrisisTurn(
             event="started",
             episode=self._pipeline.episode_keys.places(request.tenant, conversation)[-1],
@@ -95,11 +122,10 @@ class QuotedLines:
             resources_locale=self.fixed.place(reading),
         )
 
-    def _until(self, line: str) -> Conversation:
-        """The quoted conversation up to this line: as far as it goes, what the turn would have been about."""
-        utterances = self.conversation.utterances
-        ends = (end for end in range(1, len(utterances) + 1) if Conversation(utterances[:end]).newest == line)
-        return Conversation(utterances[: next(ends, len(utterances))])
+
+def _last(conversation: Conversation, most: int) -> Conversation:
+    """The end of the conversation: as many utterances as a turn's may have messages."""
+    return replace(conversation, utterances=conversation.utterances[-most:])
 
 
 def _severity(reading: Reading) -> int:
