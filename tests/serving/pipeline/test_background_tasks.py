@@ -348,6 +348,63 @@ async def test_an_answer_with_a_contact_that_nobody_gave_is_withheld() -> None:
     assert (given.text, given.finish_reason) == (made_up, "stop")
 
 
+@pytest.mark.parametrize(
+    "broken",
+    ["Tul\ufffdps", "Tulips \x1b[2J", "<|im_start|>Tulips", "Тюльпаны весной", "so " * 10],
+)
+@pytest.mark.parametrize("shape", ["{}", '{{"title": "{}"}}', '```json\n{{"tags": ["Garden", "{}"]}}\n```'])
+async def test_broken_text_is_withheld_within_json_too(broken: str, shape: str) -> None:
+    world = World([shape.format(broken)])
+    choice = (await world.task(CALM)).reply.choices[0]
+    assert (choice.text, choice.finish_reason) == ("", "content_filter")
+    assert world.count("guard_findings", cause="broken", action="blocked") == 1
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        '{"follow_ups": ["What can I do about soil?", "What can I do about slugs?", "What can I do about you?"]}',
+        '```json\n{"tags": ["Garden", "春天"]}\n```',
+        'Here it is: {"title": "🌷 Tulips in spring"}',
+        '{"queries": []}',
+        "🌷",
+    ],
+)
+async def test_what_pages_ask_for_is_whole(answer: str) -> None:
+    assert (await World([answer]).task(f"{CALM}\nUSER: 春天")).reply.choices[0].text == answer
+
+
+async def test_an_answer_may_be_in_the_language_of_the_instruction() -> None:
+    world = World(["A quiet garden with red tulips in the rain"])
+    request = TaskRequest(
+        Task("image_prompt", "USER: 我种了郁金香，每天都去看它们。"),
+        (Message("user", "Write one English prompt for an image: 我种了郁金香，每天都去看它们。"),),
+        "req-1",
+    )
+    outcome = await run_task(world.pipeline, request, world.said.append)
+    assert outcome.reply.choices[0].finish_reason == "stop"
+
+
+@pytest.mark.parametrize(
+    "title",
+    [
+        "🎉 A decision",
+        "Goodbye to all of it",
+        '{"title": "Celebrate this evening"}',
+        '{"tags": ["A brave plan"]}',
+    ],
+)
+async def test_a_title_of_a_crisis_neither_celebrates_nor_says_goodbye(title: str) -> None:
+    choice = (await World([title]).task(WANTS_TO_DIE)).reply.choices[0]
+    assert (choice.text, choice.finish_reason, choice.cause) == ("", "content_filter", None)
+    assert (await World([title]).task(CALM)).reply.choices[0].text == title
+
+
+async def test_a_sober_title_of_a_crisis_is_shown() -> None:
+    titles = '{"title": "💬 Thoughts of suicide", "tags": ["Crisis", "Mental Health", "Support"]}'
+    assert (await World([titles]).task(WANTS_TO_DIE)).reply.choices[0].text == titles
+
+
 async def test_the_client_is_told_that_it_is_admitted() -> None:
     told: list[bool] = []
     await World().task(CALM, lambda: told.append(True))

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from psychechat import tracing
 from psychechat.admission.lanes import Rank
-from psychechat.conversation import Choice, Decision, Reply, ReplyDelta
+from psychechat.conversation import Choice, Conversation, Decision, Reply, ReplyDelta, Utterance
 from psychechat.engines.base import Call, Delta, Sampling, Stage, StageName
 from psychechat.errors import DeadlineExceeded, EngineUnavailable, Overloaded, ReplicaDied
 from psychechat.logs import log_kind
@@ -20,12 +20,12 @@ from psychechat.pipeline.bulk_classify import BULK
 from psychechat.pipeline.request import Outcome
 from psychechat.pipeline.services import Pipeline
 from psychechat.pipeline.sinks import Emit
+from psychechat.pipeline.tasks.check import finding
 from psychechat.pipeline.tasks.reading import QuotedLines
 from psychechat.pipeline.tasks.request import TaskRequest
 from psychechat.pipeline.turn_meter import TurnMeter
 from psychechat.prompts.pack import inert
-from psychechat.safety import output_guard
-from psychechat.safety.replies.contacts import allowed_contacts, made_up_contacts
+from psychechat.safety.output_guard import ReplyContext
 from psychechat.tasks.template import Returns
 
 logger = logging.getLogger(__name__)
@@ -130,29 +130,26 @@ class _Task:
         return replace(asked, max_tokens=min(asked.max_tokens, most.max_tokens), logprobs=None)
 
     def _checked(self, text: str, last: Delta) -> Choice:
-        """The answer; nothing of one that the output guard would stop, or that holds a contact which nobody gave the
-        model: a page shows these too.
-        """
+        """The answer, or nothing where it may not be shown."""
         if last.finish_reason not in ("stop", "length"):
             raise EngineUnavailable("The engine ended the task's answer before it was whole.")
         metrics, usage = self._pipeline.metrics, self._meter.usage
         metrics.tokens.labels(_STAGE, "computed").inc(usage.prompt_tokens - usage.cached_tokens)
         metrics.tokens.labels(_STAGE, "cached").inc(usage.cached_tokens)
         metrics.tokens.labels(_STAGE, "generated").inc(usage.completion_tokens)
-        if finding := output_guard.check(text, self._pipeline.policy.guard):
-            metrics.guard_findings.labels(finding, "blocked").inc()
-            return Choice("", "content_filter", cause=finding, blocked=True)
-        if self._pipeline.policy.guard.mode != "off" and self._makes_up_a_contact(text):
-            metrics.guard_findings.labels("contact", "blocked").inc()
-            return Choice("", "content_filter", withheld=1)
-        return Choice(text, last.finish_reason)
+        found = finding(text, self._pipeline.policy.guard, self._context(), in_crisis=self._lines.gravest.in_crisis)
+        if found is None:
+            return Choice(text, last.finish_reason)
+        if counted := found.cause or found.fault:
+            metrics.guard_findings.labels(counted, "blocked").inc()
+        is_contact = found.fault == "contact"
+        return Choice("", "content_filter", cause=found.cause, blocked=bool(found.cause), withheld=int(is_contact))
 
-    def _makes_up_a_contact(self, text: str) -> bool:
-        if not made_up_contacts(text, ()):
-            return False
-        given = (message.content for message in self._request.messages)
-        known = self._lines.fixed.contacts(self._lines.gravest)
-        return bool(made_up_contacts(text, allowed_contacts((*known, *given))))
+    def _context(self) -> ReplyContext:
+        """All of the request may lend its scripts and contacts: an instruction may ask for English."""
+        said = tuple(Utterance("seeker", message.content) for message in self._request.messages)
+        reading = self._lines.gravest
+        return ReplyContext(Conversation(said), reading.language, self._lines.fixed.contacts(reading))
 
     def _call(self) -> Call:
         request = self._request

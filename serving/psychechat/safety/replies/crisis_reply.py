@@ -40,8 +40,7 @@ def check(text: str, *, language: Language, conversation: Conversation, guard: O
     """The reason why the model's words may not follow the fixed ones, or None where they may."""
     if reason := _shape(text, language, _said(conversation, "seeker")):
         return reason
-    folded = plain(text).translate(_simplified(tuple(guard.rules.simplified.items())))
-    if reason := _lines().unfit(folded):
+    if reason := unfit_words(text, guard):
         return reason
     if _is_put_in_mouth(text, language, conversation):
         return "topic"
@@ -51,6 +50,11 @@ def check(text: str, *, language: Language, conversation: Conversation, guard: O
 def celebrates(text: str) -> bool:
     """Whether the text is glad at something: no reply to somebody who is not."""
     return _celebrations().unfit(plain(text)) is not None
+
+
+def unfit_words(text: str, guard: OutputGuard) -> Unfit | None:
+    """The reason why words of any shape, such as a title, may not be shown in a crisis, or None where they may."""
+    return _lines().unfit(plain(text).translate(_simplified(tuple(guard.rules.simplified.items()))))
 
 
 def warm() -> None:
