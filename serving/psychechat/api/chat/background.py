@@ -1,16 +1,20 @@
 """Validation of a chat request that is a background task of a chat page, into a TaskRequest."""
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal
+
+from pydantic import ValidationError
 
 from psychechat.api.chat.intake import Caller, timeout_seconds
 from psychechat.api.chat.protocol import MODELS, ChatRequest
 from psychechat.engines.base import Message
-from psychechat.errors import InvalidRequest
+from psychechat.errors import InvalidRequest, UnsupportedParameter
 from psychechat.pipeline.services import Pipeline
 from psychechat.pipeline.tasks.request import TaskRequest
-from psychechat.policy import Limits
+from psychechat.policy import MOST_MESSAGES, Limits
 from psychechat.tasks.recognise import Task, recognise
+
+_Role = Literal["system", "user", "assistant"]
 
 
 def task_request(body: ChatRequest, pipeline: Pipeline, caller: Caller, *, for_tasks: bool) -> TaskRequest | None:
@@ -57,7 +61,64 @@ def task_request(body: ChatRequest, pipeline: Pipeline, caller: Caller, *, for_t
     )
 
 
-_ROLES: Mapping[str, Literal["system", "user", "assistant"]] = {
+def supported_task(
+    body: Mapping[str, Any], pipeline: Pipeline, caller: Caller, *, for_tasks: bool
+) -> tuple[ChatRequest, TaskRequest] | None:
+    """Request and task without the parameters that nothing here supports, such as `response_format`: a page can do with
+    the answer. None: it is no task, or breaks a rule all the same.
+    """
+    while True:
+        try:
+            request = ChatRequest.model_validate(body)
+            task = task_request(request, pipeline, caller, for_tasks=for_tasks)
+            return None if task is None else (request, task)
+        except UnsupportedParameter as error:
+            if error.param not in body:
+                return None
+            body = {name: value for name, value in body.items() if name != error.param}
+        except (ValidationError, InvalidRequest):
+            return None
+
+
+def refused_task(body: object, pipeline: Pipeline, caller: Caller, *, for_tasks: bool) -> TaskRequest | None:
+    """What a request that breaks a rule quotes, if it is a task, to be read and not answered. None: it is no task.
+
+    `body`: any value of JSON.
+    """
+    fields: Mapping[str, Any] = body if isinstance(body, dict) else {"messages": body}
+    tasks, model = pipeline.policy.tasks, fields.get("model")
+    said = fields.get("messages")
+    parts = [_parts(message) for message in (said[-MOST_MESSAGES:] if isinstance(said, list) else [said])]
+    messages = [Message(role, "\n".join(text for text in texts if isinstance(text, str))) for role, texts in parts]
+    only_words = all(isinstance(text, str) for _, texts in parts for text in texts)
+    task = recognise(messages, tasks.recognised) if only_words else None
+    if task is None and (for_tasks or (tasks.model is not None and model == tasks.model)):
+        task = Task("other", "\n".join(message.content for message in messages if message.role == "user"))
+    if task is None:
+        return None
+    user, metadata = fields.get("safety_identifier") or fields.get("user"), fields.get("metadata")
+    locale = metadata.get("locale") if isinstance(metadata, dict) else None
+    return TaskRequest(
+        task=task,
+        messages=(),
+        request_id=caller.request_id,
+        tenant=caller.tenant,
+        end_user=user if isinstance(user, str) else None,
+        locale=locale if isinstance(locale, str) else None,
+    )
+
+
+def _parts(message: object) -> tuple[_Role, list[object]]:
+    """Who says a message, as far as it can be read, and the text of each of its parts, or what stands in its place."""
+    if not isinstance(message, dict):
+        return "user", [message]
+    role, content = message.get("role", "user"), message.get("content")
+    parts = content if isinstance(content, list) else [content]
+    texts = [part.get("text") if isinstance(part, dict) else part for part in parts]
+    return _ROLES.get(role, "assistant") if isinstance(role, str) else "user", texts
+
+
+_ROLES: Mapping[str, _Role] = {
     "system": "system",
     "developer": "system",
     "user": "user",

@@ -11,7 +11,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from psychechat.api.chat import moderation
-from psychechat.api.chat.background import task_request
+from psychechat.api.chat.background import refused_task, supported_task, task_request
 from psychechat.api.chat.intake import Caller, turn_request
 from psychechat.api.chat.protocol import ChatRequest
 from psychechat.api.chat.rendering import Chunks, Heading, completion
@@ -28,7 +28,7 @@ from psychechat.conversation import ReplyDelta
 from psychechat.errors import ContextLengthExceeded
 from psychechat.pipeline.request import Outcome, TurnRequest
 from psychechat.pipeline.services import Pipeline
-from psychechat.pipeline.tasks.answer import run_task
+from psychechat.pipeline.tasks.answer import read_task, run_task
 from psychechat.pipeline.tasks.request import TaskRequest
 from psychechat.pipeline.turn import run_turn
 
@@ -39,12 +39,19 @@ def router(pipeline: Pipeline) -> APIRouter:
             if isinstance(refusal, ContextLengthExceeded):
                 raise refusal  # the turn was read
             caller, made_out = _caller(request), await request.made_out()
+            reserved = for_tasks(request)
+            if isinstance(made_out, dict):
+                supported = supported_task(made_out, pipeline, caller, for_tasks=reserved)
+                if supported is not None:
+                    return await _answer(pipeline, *supported, request)
+            task = refused_task(made_out, pipeline, caller, for_tasks=reserved)
+            if task is not None:  # never a turn, whatever it quotes
+                await unless_left(request, read_task(pipeline, task))
+                raise refusal
             rescued = await unless_left(request, rescue(made_out, pipeline, caller))
             if rescued is None:
                 raise refusal
-            body, turn = rescued
-            task = task_request(body, pipeline, caller, for_tasks=for_tasks(request))
-            return await _answer(pipeline, body, task or turn, request)
+            return await _answer(pipeline, *rescued, request)
 
     routes = APIRouter(route_class=ChatRoute)
 

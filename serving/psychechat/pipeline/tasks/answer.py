@@ -62,6 +62,18 @@ async def run_task(
     return Outcome(reply, meter.usage, {**meter.seconds, "total": meter.elapsed}, task=request.task.kind)
 
 
+async def read_task(pipeline: Pipeline, request: TaskRequest) -> None:
+    """Read what a task quotes that will be refused for what is in the request: a crisis that was in no turn raises its
+    event. Load and quota leave it unread, but for its phrases.
+    """
+    lines = QuotedLines(pipeline, request)
+    try:
+        await lines.search()
+        await _Task(pipeline, request, lines, TurnMeter(pipeline.tracer, pipeline.monotonic)).read()
+    finally:
+        _escalate(pipeline, request, lines)
+
+
 class _Task:
     """Phases of one task."""
 
@@ -71,7 +83,7 @@ class _Task:
         request: TaskRequest,
         lines: QuotedLines,
         meter: TurnMeter,
-        admitted: Callable[[], None],
+        admitted: Callable[[], None] = lambda: None,
     ) -> None:
         self._pipeline, self._request, self._lines, self._meter = pipeline, request, lines, meter
         self._admitted = admitted
@@ -91,6 +103,14 @@ class _Task:
                         return self._checked(*await self._generate())
         except TimeoutError:
             raise DeadlineExceeded("The task's time is up.") from None
+
+    async def read(self) -> None:
+        try:
+            with self._pipeline.quotas.enter(self._request.tenant):
+                self._pipeline.quotas.count(self._request.tenant)
+                await self._classify()
+        except Overloaded:
+            return
 
     async def _classify(self) -> None:
         """A classifier that gives no answer leaves the lines unread, but for their phrases."""

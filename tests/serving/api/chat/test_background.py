@@ -1,14 +1,16 @@
 """Background tasks of chat pages over HTTP: what is one, and what stays a turn."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any
 
+import httpx
 import openai
 import pytest
 
 from psychechat.api.http.auth import Keyring
+from psychechat.conversation import CrisisTurn
 from psychechat.engines.base import StageName
 from psychechat.engines.scripted import ScriptedGenerator
 from tests.serving.api.conftest import Served
@@ -116,6 +118,113 @@ def test_too_long_for_a_message_is_no_task(serving: Serving) -> None:
         for model in ("psychechat", "psychechat-tasks"):
             answer = served.http.post("/v1/chat/completions", json=asked(title("USER: " + "tulip " * 200), model=model))
             assert (answer.status_code, answer.json()["error"]["code"]) == (400, "string_above_max_length")
+
+
+class Told:
+    """The events that were raised."""
+
+    def __init__(self) -> None:
+        self.turns: list[CrisisTurn] = []
+
+    def escalate(self, turn: CrisisTurn) -> None:
+        self.turns.append(turn)
+
+
+DIE = "USER: I want to die\nASSISTANT: Stay."
+ASKS: dict[str, dict[str, Any]] = {
+    "template": asked(title(DIE)),
+    "model": asked(DIE, model="psychechat-tasks"),
+    "key": asked(DIE),
+}
+
+
+@pytest.fixture
+def tasks_only(serving: Serving) -> Iterator[tuple[Served, Told]]:
+    """Served to the keys `page` and `page-tasks`."""
+    keys = {name: hashlib.sha256(name.encode()).hexdigest() for name in ("page", "page-tasks")}
+    with serving(generator(), tasks=TASKS) as served:
+        served.keyring = Keyring(keys, {"page-tasks": "page"})
+        served.pipeline.escalations = told = Told()
+        yield served, told
+
+
+def post(served: Served, way: str, body: Any) -> httpx.Response:
+    headers = {"authorization": f"Bearer {'page-tasks' if way == 'key' else 'page'}"}
+    return served.http.post("/v1/chat/completions", json=body, headers=headers)
+
+
+@pytest.mark.parametrize("way", ASKS)
+@pytest.mark.parametrize(
+    "more",
+    [{"response_format": {"type": "json_object"}}, {"tools": [{"type": "function"}], "verbosity": "low"}],
+    ids=["response_format", "tools"],
+)
+def test_what_nothing_here_supports_is_left_out_of_a_task(
+    tasks_only: tuple[Served, Told], way: str, more: dict[str, Any]
+) -> None:
+    served, told = tasks_only
+    reply = post(served, way, {**ASKS[way], **more}).json()
+    assert "task" in reply["psychechat"]
+    assert reply["choices"][0]["message"]["content"] == "Tulips"
+    assert [(turn.tenant, turn.answered) for turn in told.turns] == [("page", "unanswered")]
+
+
+@pytest.mark.parametrize("way", ASKS)
+@pytest.mark.parametrize(
+    ("more", "param"),
+    [
+        ({"temperature": 9}, "temperature"),
+        ({"max_tokens": -1, "response_format": {"type": "json_object"}}, "response_format"),
+        ({"no_such_field": 1}, "no_such_field"),
+    ],
+    ids=lambda case: next(iter(case)) if isinstance(case, dict) else "",
+)
+def test_a_task_that_breaks_a_rule_is_refused_and_never_a_turn(
+    tasks_only: tuple[Served, Told], way: str, more: dict[str, Any], param: str
+) -> None:
+    served, told = tasks_only
+    for _ in range(2):
+        answer = post(served, way, {**ASKS[way], **more})
+        assert answer.status_code == 400
+        assert answer.json()["error"]["param"] == param
+    (event,) = told.turns
+    assert (event.tenant, event.answered, event.conversation.newest) == ("page", "unanswered", "I want to die")
+    assert served.generator.prompts == []
+
+
+def test_a_task_of_a_crisis_that_a_turn_had_raises_nothing_when_it_is_refused(
+    tasks_only: tuple[Served, Told],
+) -> None:
+    served, told = tasks_only
+    assert post(served, "page", asked("I want to die")).json()["psychechat"]["reason"] == "crisis"
+    assert post(served, "template", {**ASKS["template"], "temperature": 9}).status_code == 400
+    assert [turn.answered for turn in told.turns] == ["reply"]
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        pytest.param({**ASKS["key"], "model": "no-such-model"}, 404, id="an unknown model"),
+        pytest.param({"model": "psychechat", "messages": "I want to die"}, 400, id="no list"),
+        pytest.param(["I want to die"], 400, id="no object"),
+        pytest.param({"model": "psychechat", "messages": [{"role": "user", "content": {}}]}, 400, id="no words"),
+    ],
+)
+def test_whatever_comes_with_a_key_for_tasks_is_no_turn(
+    tasks_only: tuple[Served, Told], body: Any, status: int
+) -> None:
+    served, told = tasks_only
+    answer = post(served, "key", body)
+    assert answer.status_code == status
+    assert [turn.answered for turn in told.turns] == ["unanswered"] * ("die" in str(body))
+
+
+def test_a_template_beside_an_image_is_a_turn_where_it_breaks_a_rule_too(tasks_only: tuple[Served, Told]) -> None:
+    served, _ = tasks_only
+    image = {"type": "image_url", "image_url": {"url": "data:,x"}}
+    body = asked("", temperature=9)
+    body["messages"][0]["content"] = [{"type": "text", "text": title(DIE)}, image]
+    assert post(served, "page", body).json()["psychechat"]["reason"] == "crisis"
 
 
 def test_a_task_is_refused_for_load(serving: Serving) -> None:
