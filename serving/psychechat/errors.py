@@ -6,6 +6,7 @@ PsycheChatError
 │   ├── UnknownModel
 │   └── ContextLengthExceeded
 ├── Unauthorized                no API key, or an unknown one
+├── Forbidden                   not with this API key
 ├── Overloaded                  come back later
 ├── DeadlineExceeded            the turn's time is up
 ├── EngineUnavailable           an engine is starting, restarting or gone
@@ -53,6 +54,10 @@ class ContextLengthExceeded(InvalidRequest):
 
 
 class Unauthorized(PsycheChatError):
+    pass
+
+
+class Forbidden(PsycheChatError):
     pass
 
 

@@ -20,7 +20,7 @@ def router(pipeline: Pipeline) -> APIRouter:
     @routes.delete(
         "/v1/sessions/{session:path}",
         summary="Forget a session",
-        responses=answers(Forgotten, 401, 404, 503, when="It is forgotten, or was not known."),
+        responses=answers(Forgotten, 401, 403, 404, 503, when="It is forgotten, or was not known."),
     )
     async def delete(session: str, request: Request) -> Response:
         name = request.scope["path"].partition("/v1/sessions/")[2]  # the router's own lacks a last line break

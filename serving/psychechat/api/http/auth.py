@@ -9,10 +9,14 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from psychechat.api.http.errors import respond
-from psychechat.errors import Unauthorized
+from psychechat.errors import Forbidden, Unauthorized
 
 OPEN = frozenset({"/health", "/ready"})
 """Paths that an orchestrator probes without a key. Neither reveals anything of a tenant."""
+
+FOR_TASKS = ("/v1/chat/completions", "/v1/models")
+"""All that a key for background tasks is for, and what is below the last: it must not erase or read as the tenant for
+whom its tasks are asked."""
 
 
 class Keyring:
@@ -39,7 +43,8 @@ class Keyring:
 
 
 class Gate:
-    """Middleware: requires a key on all paths but `open_paths`, and sets `request.state.tenant` and `.for_tasks`.
+    """Middleware: requires a key that may ask for the path, on all but `open_paths`. Sets `request.state.tenant` and
+    `.for_tasks`.
 
     With an empty keyring no key is needed, and the tenant is "".
     """
@@ -51,12 +56,16 @@ class Gate:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        tasks = self._keyring().tasks
         try:
             name = "" if scope["path"] in self._open else self._name(Request(scope))
-        except Unauthorized as error:
+            if name in tasks and not _is_for_tasks(scope["path"]):
+                raise Forbidden(
+                    "This API key is for background tasks: it may ask for chat completions and models only."
+                )
+        except (Unauthorized, Forbidden) as error:
             await respond(Request(scope), error)(scope, receive, send)
             return
-        tasks = self._keyring().tasks
         scope.setdefault("state", {}).update(tenant=tasks.get(name, name), for_tasks=name in tasks)
         await self._app(scope, receive, send)
 
@@ -71,6 +80,10 @@ class Gate:
         if name is None:
             raise Unauthorized("This API key is not known here.")
         return name
+
+
+def _is_for_tasks(path: str) -> bool:
+    return path in FOR_TASKS or path.startswith(f"{FOR_TASKS[-1]}/")
 
 
 def tenant(request: Request) -> str:

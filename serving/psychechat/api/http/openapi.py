@@ -14,6 +14,7 @@ Responses = dict[int | str, dict[str, Any]]
 _WHEN = {
     400: "Something is missing, wrong or not supported; `param` names it.",
     401: "The server has API keys, and none came that it knows.",
+    403: "The key is for background tasks only.",
     404: "There is no such model.",
     408: "The body took too long to arrive.",
     413: "The body is too large.",

@@ -31,7 +31,7 @@ def router(pipeline: Pipeline) -> APIRouter:
         "/v1/classify",
         summary="Emotion and risk of texts",
         responses=streamed(
-            answers(Classifications, *READ, 504, when="A classification a text, in order."),
+            answers(Classifications, *READ, 403, 504, when="A classification a text, in order."),
             Classification,
         ),
     )

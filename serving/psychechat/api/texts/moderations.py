@@ -29,7 +29,7 @@ def router(pipeline: Pipeline) -> APIRouter:
     @routes.post(
         "/v1/moderations",
         summary="Is there self-harm in these texts?",
-        responses=answers(Moderation, *READ, 504, when="A result a text, in order."),
+        responses=answers(Moderation, *READ, 403, 504, when="A result a text, in order."),
     )
     async def moderate(body: ModerationRequest, request: Request) -> Response:
         policy = pipeline.policy

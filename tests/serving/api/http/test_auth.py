@@ -16,8 +16,12 @@ KEYS = {"intake": "psy-first-key", "ward": "psy-second-key"}
 HELLO = {"model": "psychechat", "messages": [{"role": "user", "content": "I am happy"}]}
 
 
+def hashes(keys: dict[str, str]) -> dict[str, str]:
+    return {name: hashlib.sha256(key.encode()).hexdigest() for name, key in keys.items()}
+
+
 def keyring(keys: dict[str, str]) -> Keyring:
-    return Keyring({name: hashlib.sha256(key.encode()).hexdigest() for name, key in keys.items()})
+    return Keyring(hashes(keys))
 
 
 def bearer(key: str) -> dict[str, str]:
@@ -95,6 +99,34 @@ def test_a_key_names_a_tenant_and_tenants_do_not_meet(guarded: Any) -> None:
         for name, key in KEYS.items()
     }
     assert shifts == {"intake": -4, "ward": None}
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("DELETE", "/v1/sessions/abc"),
+        ("POST", "/v1/classify"),
+        ("POST", "/v1/moderations"),
+        ("GET", "/openapi.json"),
+        ("GET", "/v1/modelsandmore"),
+        ("GET", "/nowhere"),
+    ],
+)
+def test_a_key_for_tasks_is_for_nothing_else(serving: Serving, method: str, path: str) -> None:
+    with serving() as served:
+        names = {"page": "psy-page", "page-tasks": "psy-tasks", "tasks": "psy-alone"}
+        served.keyring = Keyring(hashes(names), {"page-tasks": "page", "tasks": "tasks"})
+        for key in ("psy-tasks", "psy-alone"):
+            answer = served.http.request(method, path, headers=bearer(key))
+            assert answer.status_code == 403
+            assert (answer.json()["error"]["type"], answer.json()["error"]["code"]) == (
+                "invalid_request_error",
+                "insufficient_permissions",
+            )
+            for allowed in ("/v1/models", "/v1/models/psychechat", "/health", "/metrics"):
+                assert served.http.get(allowed, headers=bearer(key)).status_code == 200
+            assert served.http.post("/v1/chat/completions", json=HELLO, headers=bearer(key)).status_code == 200
+        assert served.http.request(method, path, headers=bearer("psy-page")).status_code != 403
 
 
 def test_keys_change_while_the_server_runs(serving: Serving) -> None:
