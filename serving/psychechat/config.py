@@ -223,6 +223,8 @@ class ApiKey(Branch):
     def _of_is_for_tasks(self) -> Self:
         if self.of is not None and not self.tasks:
             raise ValueError("of is for a key with tasks: true")
+        if self.of is not None and self.drill:
+            raise ValueError("drill is for the key that of names: what its tasks tell of is practice where that key is")
         return self
 
 
@@ -237,14 +239,29 @@ class Auth(Branch):
     metrics: bool = False
     """Whether `/metrics` needs a key too."""
 
+    @model_validator(mode="after")
+    def _of_is_known(self) -> Self:
+        if self.keys_file is None:  # else it may name a key of the file, which `read` looks at
+            self.read()
+        return self
+
     def all_keys(self) -> Mapping[str, str]:
         """The keys' SHA-256 by name. Raises as `read`."""
         return {name: key.sha256 for name, key in self.read().items()}
 
     def read(self) -> Mapping[str, ApiKey]:
-        """Raises OSError, yaml.YAMLError or pydantic.ValidationError if the file cannot be read or holds no keys."""
-        keys = self._keys().items()
-        return {name: ApiKey(sha256=key) if isinstance(key, str) else key for name, key in keys}
+        """Raises OSError, yaml.YAMLError or pydantic.ValidationError if the file cannot be read or holds no keys, and
+        ValueError if a key for tasks is of no key of a page.
+        """
+        keys = {name: ApiKey(sha256=k) if isinstance(k, str) else k for name, k in self._keys().items()}
+        for name, key in keys.items():
+            if key.of is not None and (key.of not in keys or keys[key.of].tasks):
+                raise ValueError(
+                    f"the API key {name} is for the background tasks of {key.of}, and there is no such key"
+                    + (", but one for tasks" if key.of in keys else "")
+                    + ": let 'of' name the key that the page's conversations come with, or leave it out"
+                )
+        return keys
 
     def _keys(self) -> Mapping[str, Sha256 | ApiKey]:
         if self.keys_file is None:

@@ -78,6 +78,34 @@ def test_a_key_may_be_for_background_tasks_alone(tmp_path: Path) -> None:
         Auth.model_validate({"keys": {"ward": {"sha256": "a" * 64, "of": "page"}}})
 
 
+def test_a_key_for_background_tasks_is_of_a_key_of_conversations(tmp_path: Path) -> None:
+    file = tmp_path / "keys.yaml"
+    tasks = {"sha256": "b" * 64, "tasks": True, "of": "page"}
+    with pytest.raises(
+        ValidationError, match="page-tasks is for the background tasks of page, and there is no such key:"
+    ):
+        Auth.model_validate({"keys": {"page-tasks": tasks}})
+    auth = Auth.model_validate({"keys": {"page-tasks": tasks}, "keys_file": file})
+    file.write_text(f"page: {'a' * 64}\n")
+    assert auth.read()["page-tasks"].of == "page"
+    file.write_text(f"pages: {'a' * 64}\n")
+    with pytest.raises(ValueError, match="there is no such key:"):
+        auth.read()
+    file.write_text(f"page: {{sha256: {'a' * 64}, tasks: true}}\n")
+    with pytest.raises(ValueError, match="no such key, but one for tasks:"):
+        auth.all_keys()
+    itself = {**tasks, "of": "page-tasks"}
+    with pytest.raises(ValidationError, match="but one for tasks:"):
+        Auth.model_validate({"keys": {"page-tasks": itself}})
+
+
+def test_a_key_for_the_tasks_of_another_is_no_drill_of_its_own() -> None:
+    key = {"sha256": "b" * 64, "tasks": True, "of": "page", "drill": True}
+    with pytest.raises(ValidationError, match="drill is for the key that of names"):
+        Auth.model_validate({"keys": {"page": "a" * 64, "page-tasks": key}})
+    Auth.model_validate({"keys": {"training": {"sha256": "b" * 64, "tasks": True, "drill": True}}})
+
+
 @pytest.mark.parametrize("text", ["", "{}", "ward: short", "- ward", "ward: {sha256: short}", "ward: {drill: true}"])
 def test_a_file_without_keys_does_not_open_the_door(tmp_path: Path, text: str) -> None:
     file = tmp_path / "keys.yaml"
