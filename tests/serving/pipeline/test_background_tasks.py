@@ -156,6 +156,21 @@ async def test_a_crisis_that_a_turn_was_about_raises_no_second_event() -> None:
     assert len(world.told) == 1
 
 
+async def test_another_replica_tells_of_a_crisis_again_as_of_the_same_episode() -> None:
+    reply = "Thank you for telling me. Are you safe?"
+    first, other = World(answers=[reply]), World()
+    other.pipeline.episode_keys = first.pipeline.episode_keys
+    outcome = await first.turn("I planted tulips.", "Where?", "I want to die")
+    text = outcome.reply.choices[0].text
+    await other.task(f"{CALM}\nUSER: I want to die\nASSISTANT: {text}")
+    (of_turn,), (of_task,) = first.told, other.told
+    assert (of_turn.answered, of_task.answered) == (
+        "safe_template" if outcome.reply.fallback else "reply",
+        "unanswered",
+    )
+    assert of_turn.episode == of_task.episode
+
+
 async def test_a_crisis_earlier_in_a_held_conversation_is_known_too() -> None:
     world = World(answers=["Thank you for telling me. Are you safe?"])
     await world.turn("I want to die", "Are you safe now?", "I think so, my sister is here with me")
