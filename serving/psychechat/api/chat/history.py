@@ -19,8 +19,8 @@ _BROKEN = "\N{REPLACEMENT CHARACTER}"
 def conversation(messages: Sequence[ChatMessage], limits: Limits) -> tuple[Conversation, Counter[LeftOut]]:
     """The conversation up to the seeker's last line, and how many messages have something left out.
 
-    Left out are messages of tools and calls of them, unknown roles before that line, the counselor's messages after it,
-    parts that hold no text, and broken characters of the seeker's. The operator's notes may stand anywhere.
+    Left out are messages of tools and calls of them, unknown roles without text, the counselor's messages after that
+    line, parts that hold no text, and broken characters of the seeker's. The operator's notes may stand anywhere.
 
     Raises InvalidRequest, which names the message, if there is no such line or something is too long.
     """
@@ -55,11 +55,8 @@ def _kept(messages: Sequence[ChatMessage], last: int, left_out: Counter[LeftOut]
     for place, message in enumerate(messages):
         if message.role in TOOLS:
             left_out["tool"] += 1
-        elif message.role not in SPOKEN and place < last:
-            left_out["role"] += 1
         elif message.role not in SPOKEN:
-            why = f"'messages[{place}].role' must be one of {', '.join(SPOKEN)}."
-            raise InvalidRequest(why, param=f"messages[{place}].role")
+            left_out["role"] += 1
         elif message.role == "assistant" and place > last:
             left_out["reply"] += 1
         else:

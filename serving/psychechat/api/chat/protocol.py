@@ -32,6 +32,11 @@ NOTES = ("system", "developer")
 SPOKEN = (*NOTES, "user", "assistant")
 TOOLS = ("tool", "function")
 """Roles of messages, as OpenAI names them: the operator's, those that are read, and those of what a counselor lacks."""
+_MEANT = {
+    **dict.fromkeys(("human", "customer", "client", "seeker", "patient"), "user"),
+    **dict.fromkeys(("ai", "bot", "model", "counselor", "therapist"), "assistant"),
+}
+"""Other names of the two speakers, as other servers' clients have them."""
 
 # Parameters of OpenAI's API that a counselor cannot honour, with the reason. Neutral values pass.
 _UNSUPPORTED = {
@@ -117,20 +122,30 @@ class Said:
 class ChatMessage(BaseModel):
     """A message as clients send it back, with whatever else a reply of ours held."""
 
-    model_config = ConfigDict(extra="ignore")
+    model_config = ConfigDict(extra="ignore", json_schema_extra={"required": ["role"]})
 
     role: Annotated[str, Field(json_schema_extra={"enum": [*SPOKEN, *TOOLS]})]
     """`history` says what becomes of messages of tools and of other roles."""
     content: Said
+    """An assistant's may be missing, as beside calls of tools."""
     tool_calls: Annotated[Any, SkipJsonSchema()] = None
     """Of a counselor, who has no tools: left out, and counted."""
 
     @model_validator(mode="before")
     @classmethod
-    def _unread(cls, message: object) -> object:
-        """The message as it is, if it is a speaker's or a note; of others nothing is read but the role."""
-        role = message.get("role") if isinstance(message, dict) else None
-        return {"role": role, "content": ""} if isinstance(role, str) and role not in SPOKEN else message
+    def _meant(cls, message: object) -> object:
+        """The message under the role that is meant. Of one that is no speaker's and no note nothing but the role is
+        read, unless its role is unknown: then all of its text is the seeker's.
+        """
+        if not isinstance(message, dict) or not isinstance(message.get("role"), str):
+            return message
+        role = role_meant(message["role"])
+        if role == "assistant":
+            return {"content": None, **message, "role": role}
+        if role in SPOKEN:
+            return {**message, "role": role}
+        text = "" if role in TOOLS else all_text(message.get("content"))
+        return {"role": "user" if text.strip() else role, "content": text}
 
     @field_validator("content", mode="before", json_schema_input_type=str | list[ContentPart] | None)
     @classmethod
@@ -144,6 +159,19 @@ class ChatMessage(BaseModel):
         texts = [_words(part) for part in content]
         heard = [text for text in texts if text is not None]
         return Said("\n".join(heard), len(texts) - len(heard))
+
+
+def role_meant(role: str) -> str:
+    """The role by OpenAI's name, whatever its case; one that nobody knows as it is."""
+    folded = role.strip().casefold()
+    return _MEANT.get(folded, folded)
+
+
+def all_text(content: object) -> str:
+    """Every text in a content of whatever make, one a line."""
+    parts = content if isinstance(content, list) else [content]
+    words = [part.get("text") if isinstance(part, dict) else part for part in parts]
+    return "\n".join(text for text in words if isinstance(text, str))
 
 
 def _words(part: object) -> str | None:

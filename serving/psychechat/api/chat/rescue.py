@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from psychechat.admission.lanes import estimate_tokens
 from psychechat.api.chat.intake import Caller, turn_request
-from psychechat.api.chat.protocol import ChatRequest
+from psychechat.api.chat.protocol import NOTES, TOOLS, ChatRequest, all_text, role_meant
 from psychechat.engines.base import Call
 from psychechat.errors import InvalidRequest, Overloaded
 from psychechat.logs import log_kind
@@ -62,21 +62,23 @@ def _newest(body: object) -> str:
     messages = said[-MOST_MESSAGES:] if isinstance(said, list) else [said]
     since: list[str] = []
     for message in reversed(messages):
-        if not (text := _text(message)).strip():
+        role, text = _read_message(message)
+        if not text.strip() or role in (*NOTES, *TOOLS):
             continue
-        role = message.get("role", "user") if isinstance(message, dict) else "user"
-        if role == "assistant" and since:
-            break
-        if role == "user":
+        if role == "assistant":
+            if since:
+                break
+        else:
             since.append(text)
     return "\n".join(reversed(since))
 
 
-def _text(message: object) -> str:
-    content = message.get("content") if isinstance(message, dict) else message
-    parts = content if isinstance(content, list) else [content]
-    words = [part.get("text") if isinstance(part, dict) else part for part in parts]
-    return "\n".join(text for text in words if isinstance(text, str))
+def _read_message(message: object) -> tuple[str, str]:
+    """Role and text; what names no role is the seeker's."""
+    if not isinstance(message, dict):
+        return "user", all_text(message)
+    role = message.get("role")
+    return role_meant(role) if isinstance(role, str) else "user", all_text(message.get("content"))
 
 
 async def _look(newest: str, pipeline: Pipeline, caller: Caller) -> _Found:

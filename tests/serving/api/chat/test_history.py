@@ -35,7 +35,10 @@ def heard(messages: list[Any], limits: Limits = LIMITS) -> tuple[Conversation, d
         ([*PLAIN[:2], {"role": "user", "content": "I went\ufffd home.\ufffd"}], {"character": 1}),
         ([PLAIN[0], CALL, {"role": "tool", "tool_call_id": "a", "content": [IMAGE]}, ASKED, NEWEST], {"tool": 2}),
         ([PLAIN[0], {**ASKED, "tool_calls": [{}]}, {"role": "function", "name": "f"}, NEWEST], {"tool": 2}),
-        ([{"role": "critic", "content": "Too short."}, PLAIN[0], {"role": "critic"}, ASKED, NEWEST], {"role": 2}),
+        ([{"role": "critic", "content": [IMAGE]}, *PLAIN, {"role": "critic", "content": " "}], {"role": 2}),
+        ([{**PLAIN[0], "role": " Human"}, {**ASKED, "role": "AI"}, {**NEWEST, "role": "narrator"}], {}),
+        ([PLAIN[0], {"role": "assistant", "tool_calls": [{}]}, ASKED, {**NEWEST, "role": "USER"}], {"tool": 1}),
+        ([PLAIN[0], {"role": "assistant"}, {"role": "Tool", "content": "x"}, ASKED, NEWEST], {"tool": 1}),
         ([*PLAIN, ASKED], {"reply": 1}),
         ([*PLAIN, CALL, {"role": "tool", "content": "x"}, ASKED], {"reply": 2, "tool": 1}),
         (
@@ -46,7 +49,7 @@ def heard(messages: list[Any], limits: Limits = LIMITS) -> tuple[Conversation, d
     ],
     ids=[
         *("plain", "image beside", "image alone", "half an emoji", "half ones in the newest", "tool", "function"),
-        *("unknown role", "reply last", "tools last", "image beside the newest", "refusal"),
+        *("unknown role", "other names", "calls alone", "nothing said", "reply last", "tools last", "image beside the newest", "refusal"),
     ],
 )
 def test_one_conversation_has_one_key(messages: list[Any], left_out: dict[str, int]) -> None:
@@ -68,6 +71,22 @@ def test_a_part_that_holds_text_is_kept(text: str) -> None:
     assert not text.strip() or said.utterances[0].text == "\n".join([text] * 4)
 
 
+@pytest.mark.parametrize("role", ["user", "User", "human", "CLIENT", "customer", "patient", "seeker", "critic", "用户"])
+def test_whoever_is_not_another_is_the_seeker(role: str) -> None:
+    for content in ("I went home.", ["I went", {"text": "home."}]) if role in ("critic", "用户") else ("I went home.",):
+        said, left_out = heard([*PLAIN[:2], {"role": role, "content": content}])
+        assert (said.newest.split(), left_out) == (["I", "went", "home."], {})
+
+
+@pytest.mark.parametrize("role", ["Assistant", "ai", "bot", "Model", "counselor", "therapist"])
+def test_other_names_of_the_counselor(role: str) -> None:
+    assert heard([PLAIN[0], {**ASKED, "role": role}, NEWEST]) == heard(PLAIN)
+
+
+def test_the_operator_is_known_in_any_case() -> None:
+    assert heard([{"role": "System", "content": "Be kind."}, NEWEST])[0].operator_notes == ("Be kind.",)
+
+
 def test_the_counselors_words_stay_as_they_are_remembered() -> None:
     replied = "Bread\ufffd is good."
     said, left_out = heard([PLAIN[0], {"role": "assistant", "content": replied}, NEWEST])
@@ -87,7 +106,7 @@ def test_notes_may_stand_anywhere() -> None:
     [
         ([ASKED], "messages[0].role"),
         ([{"role": "tool"}, {"role": "system", "content": "x"}], "messages[1].role"),
-        ([NEWEST, {"role": "critic"}], "messages[1].role"),
+        ([{"role": "critic"}], "messages[0].role"),
         ([NEWEST, {"role": "user", "content": "\ufffd "}], "messages[1].content"),
         ([{"role": "user", "content": "x" * 11}, ASKED, NEWEST], "messages[0].content"),
         ([NEWEST] * 5, "messages"),

@@ -78,6 +78,10 @@ FORGIVEN: dict[str, Callable[[str], bytes]] = {
         text, *HISTORY, {"role": "assistant", "content": None, "tool_calls": [{"id": "a"}]}, {"role": "tool"}
     ),
     "function before": lambda text: after(text, {"role": "function", "name": "f", "content": "x"}),
+    "other name of a role": lambda text: said("", messages=[*HISTORY, {"role": "Human", "content": text}]),
+    "unknown role": lambda text: said("", messages=[*HISTORY, {"role": "narrator", "content": text}]),
+    "unknown role last": lambda text: said("", messages=[{"role": "user", "content": text}, {"role": "critic"}]),
+    "calls alone before": lambda text: after(text, *HISTORY[:1], {"role": "assistant", "tool_calls": [{"id": "a"}]}),
     "unknown role before": lambda text: after(text, {"role": "critic", "content": ["x"]}, *HISTORY),
     "half an emoji before": lambda text: after(text, {"role": "user", "content": "hi \ud83d"}, ASKED),
     "image beside": lambda text: said(
@@ -117,7 +121,8 @@ REFUSED: dict[str, Callable[[str], bytes]] = {
     "no content before": lambda text: after(text, {"role": "user"}, ASKED),
     "number before": lambda text: after(text, {"role": "assistant", "content": 7}),
     "no message before": lambda text: after(text, 7),
-    "unknown role last": lambda text: said("", messages=[{"role": "user", "content": text}, {"role": "critic"}]),
+    "null for a role": lambda text: said("", messages=[*HISTORY, {"role": None, "content": text}]),
+    "number for a role": lambda text: said("", messages=[*HISTORY, {"role": 7, "content": text}]),
     "no role": lambda text: said("", messages=[{"content": text}]),
     "no list": lambda text: said("", messages={"role": "user", "content": text}),
     "no message": lambda text: said("", messages=text),

@@ -67,6 +67,18 @@ def test_answers_are_as_documented(served: Any, path: str, body: dict[str, Any] 
     documented(served, served.http.get(path) if body is None else served.http.post(path, json=body))
 
 
+@pytest.mark.parametrize(
+    "message", [{"role": "assistant", "tool_calls": []}, {"role": "assistant", "content": None}, {"role": "tool"}]
+)
+def test_a_message_without_content_is_documented(served: Any, message: dict[str, Any]) -> None:
+    """As the official client sends back a reply that called tools, with `exclude_none`."""
+    body = hello()
+    body["messages"].insert(0, message)
+    assert served.http.post(CHAT, json=body).status_code == 200
+    document = served.http.get("/openapi.json").json()
+    validator(document, {"$ref": "#/components/schemas/ChatRequest"}).validate(body)
+
+
 def test_a_session_is_forgotten_as_documented(served: Any) -> None:
     documented(served, served.http.delete("/v1/sessions/one"))
 
