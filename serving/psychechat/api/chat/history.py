@@ -3,9 +3,10 @@ one conversation is found in memory under the same key, however it was sent.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from psychechat.api.chat.protocol import NOTES, SPOKEN, TOOLS, ChatMessage
+from psychechat.api.http.lenient import is_lost
 from psychechat.api.http.limits import check_length
 from psychechat.conversation import Conversation, Utterance
 from psychechat.errors import InvalidRequest, UnsupportedParameter
@@ -22,7 +23,8 @@ def conversation(messages: Sequence[ChatMessage], limits: Limits) -> tuple[Conve
     Left out are messages of tools and calls of them, unknown roles without text, the counselor's messages after that
     line, parts that hold no text, and broken characters of the seeker's. The operator's notes may stand anywhere.
 
-    Raises InvalidRequest, which names the message, if there is no such line or something is too long.
+    Raises InvalidRequest, which names the message, if there is no such line, it is too broken to be read, or something
+    is too long.
     """
     last = max((place for place, message in enumerate(messages) if message.role == "user"), default=None)
     if last is None:
@@ -41,7 +43,11 @@ def conversation(messages: Sequence[ChatMessage], limits: Limits) -> tuple[Conve
             param="messages",
             code="string_above_max_length",
         )
-    utterances = [_utterance(message, left_out) for message in kept.values() if message.role not in NOTES]
+    spoken = {place: message for place, message in kept.items() if message.role not in NOTES}
+    if is_lost(_newest(spoken.values())):
+        why = "Too much of the seeker's last message is broken to be read: send it as UTF-8."
+        raise InvalidRequest(why, param=f"messages[{last}].content")
+    utterances = [_utterance(message, left_out) for message in spoken.values()]
     if not utterances[-1].text.strip():
         raise _empty(last, messages[last])
     said = Conversation(tuple(utterance for utterance in utterances if utterance.text.strip()), notes)
@@ -66,12 +72,23 @@ def _kept(messages: Sequence[ChatMessage], last: int, left_out: Counter[LeftOut]
     return kept
 
 
+def _newest(spoken: Collection[ChatMessage]) -> str:
+    """All that the seeker said since the counselor's last reply, as it came."""
+    said = [Utterance("counselor" if m.role == "assistant" else "seeker", m.content.text) for m in spoken]
+    return Conversation(tuple(utterance for utterance in said if utterance.text.strip())).newest
+
+
 def _utterance(message: ChatMessage, left_out: Counter[LeftOut]) -> Utterance:
     text = message.content.text
     if message.role == "assistant":
         return Utterance("counselor", text)  # as it is remembered
     left_out["character"] += _BROKEN in text
-    return Utterance("seeker", text.replace(_BROKEN, ""))
+    return Utterance("seeker", legible(text))
+
+
+def legible(text: str) -> str:
+    """The seeker's text without broken characters."""
+    return text.replace(_BROKEN, "")
 
 
 def _empty(place: int, message: ChatMessage) -> InvalidRequest:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Coroutine
+from email.message import Message
 from typing import Any
 
 from fastapi import Request, Response
@@ -20,7 +21,7 @@ class JSONRequest(Request):
     async def json(self) -> Any:
         """Value of the body, as FastAPI asks for it. Raises json.JSONDecodeError."""
         if not hasattr(self, "_json"):
-            self._json = lenient.read(await self.body())
+            self._json = lenient.read(await self.body(), self._charset)
         return self._json
 
     async def made_out(self) -> Any:
@@ -28,7 +29,13 @@ class JSONRequest(Request):
         try:
             return await self.json()
         except json.JSONDecodeError:
-            return lenient.made_out(await self.body())
+            return lenient.made_out(await self.body(), self._charset)
+
+    @property
+    def _charset(self) -> str | None:
+        header = Message()
+        header["content-type"] = self.headers.get("content-type", "")
+        return header.get_content_charset()
 
 
 class JSONRoute(APIRoute):

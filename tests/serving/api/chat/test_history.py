@@ -49,7 +49,16 @@ def heard(messages: list[Any], limits: Limits = LIMITS) -> tuple[Conversation, d
     ],
     ids=[
         *("plain", "image beside", "image alone", "half an emoji", "half ones in the newest", "tool", "function"),
-        *("unknown role", "other names", "calls alone", "nothing said", "reply last", "tools last", "image beside the newest", "refusal"),
+        *(
+            "unknown role",
+            "other names",
+            "calls alone",
+            "nothing said",
+            "reply last",
+            "tools last",
+            "image beside the newest",
+            "refusal",
+        ),
     ],
 )
 def test_one_conversation_has_one_key(messages: list[Any], left_out: dict[str, int]) -> None:

@@ -6,7 +6,7 @@ import random
 import orjson
 import pytest
 
-from psychechat.api.http.lenient import made_out, read
+from psychechat.api.http.lenient import is_lost, made_out, read
 
 HALF, FACE = "\\ud83d", "\\ud83d\\ude42"
 
@@ -31,6 +31,73 @@ HALF, FACE = "\\ud83d", "\\ud83d\\ude42"
 def test_what_leaves_no_doubt_is_forgiven(body: bytes, value: object) -> None:
     assert read(body) == value
     assert orjson.dumps(read(body))  # which refuses halves of characters
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding", "charset"),
+    [
+        *(
+            (text, "gbk", charset)
+            for text in ("想死", "我不想活了。", "I feel 没有意思 today")
+            for charset in (None, "GBK", "gb2312")
+        ),
+        ("我不想活了，一個人。\U0001f642", "gb18030", None),
+        *(("我不想活了", "gbk", charset) for charset in ("no-such-charset", "zlib", "unicode_escape", "idna", "\0")),
+        ("我不想活了", "big5hkscs", "big5-hkscs"),
+        ("死にたい", "shift_jis", "Shift_JIS"),
+        ("死にたい", "iso2022_jp", "iso-2022-jp"),
+        ("죽고 싶어", "euc_kr", "euc-kr"),
+        ("我不想活了", "hz", "hz-gb-2312"),
+        ("Je veux mourir, déprimé", "latin-1", "iso-8859-1"),
+        ("хочу умереть", "cp1251", "windows-1251"),
+        *(
+            ("我不想活了，真的", "utf-8", charset)
+            for charset in ("utf-8", "gbk", "iso-8859-1", "utf-16", "no-such-charset")
+        ),
+    ],
+)
+def test_other_charsets(text: str, encoding: str, charset: str | None) -> None:
+    """By the content type's word, or none: Chinese as Windows has it. UTF-8 is never misread."""
+    body = f'{{"a": "{text}"}}'.encode(encoding)
+    assert read(body, charset) == {"a": text}
+    assert made_out(body[:-1] + b",", charset) == {"a": text}
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding"),
+    [
+        ("我不想活了，真的很累", "big5hkscs"),
+        ("消えてしまいたい、もう", "shift_jis"),
+        ("나는 더 이상 살고 싶지 않아요", "euc_kr"),
+        ("хочу умереть", "cp1251"),
+    ],
+)
+def test_other_writing_is_not_taken_for_chinese(text: str, encoding: str) -> None:
+    assert is_lost(read(f'{{"a": "{text}"}}'.encode(encoding))["a"])
+
+
+@pytest.mark.parametrize("charset", [None, "iso-8859-1", "gbk"])
+def test_broken_utf8_stays_utf8(charset: str | None) -> None:
+    for broken in (b"\xe6\x88", b"\xf0\x9f\x98", b"\xe6\x88" * 3):
+        body = '{"a": "我不想活了'.encode() + broken + '，真的"}'.encode()
+        assert read(body, charset) == {"a": body.decode("utf-8", "replace")[7:-2]}
+
+
+@pytest.mark.parametrize(
+    ("text", "lost"),
+    [
+        ("I want to die", False),
+        ("ok \ufffd", False),
+        ("\ufffd\ufffd", False),
+        ("\ufffd\ufffd\ufffd", True),
+        ("a" * 27 + "\ufffd" * 3, False),
+        ("a" * 26 + "\ufffd" * 3, True),
+        ("a" * 1_000 + "\ufffd" * 8, False),
+        ("a" * 1_000 + "\ufffd" * 9, True),
+    ],
+)
+def test_what_is_too_broken_to_be_read(text: str, lost: bool) -> None:
+    assert is_lost(text) is lost
 
 
 @pytest.mark.parametrize(
