@@ -42,7 +42,7 @@ Words = Literal["crisis", "unknown_risk", "held", "listening"]
 """Which fixed words these are."""
 LeftOut = Literal["tool", "part", "role", "reply", "character"]
 """What messages hold that no counselor can read."""
-SecondLook = Literal["phrase", "crisis", "calm", "unread", "silent"]
+SecondLook = Literal["phrase", "crisis", "held", "calm", "unread", "silent"]
 """What a request that breaks a rule was found to be. `crisis`: by the classifier; `silent`: no word of a seeker's."""
 RISK = (*(severity.label for severity in Severity), "unknown")
 KINDS = (*get_args(Kind), "untold")

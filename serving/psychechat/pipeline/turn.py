@@ -23,10 +23,10 @@ from psychechat.pipeline.services import Pipeline
 from psychechat.pipeline.sinks import Emit, FirstWords, HeldBack, Written
 from psychechat.pipeline.stages import StageContext
 from psychechat.pipeline.state import TurnState
-from psychechat.pipeline.turn_memory import agrees, names, recall, remember
+from psychechat.pipeline.turn_memory import line_reader, recall, remember
 from psychechat.pipeline.turn_meter import TurnMeter
 from psychechat.prompts import Pack
-from psychechat.safety.conversation_risk import LineReader, seeker_lines
+from psychechat.safety.conversation_risk import LineReader
 from psychechat.safety.reply_moderation import moderate
 
 logger = logging.getLogger(__name__)
@@ -138,7 +138,7 @@ class _Turn:
     def _read_by_phrases(self) -> None:
         """Reading of a crisis whose turn ended before the classifier's: it holds the conversation all the same."""
         if self._state.line is None and self._state.reading.in_crisis:
-            reader = self._reader()
+            reader = line_reader(self._pipeline, self._state)
             self._state.read(reader.newest, reader.names, reader.before({}), {})
 
     def _open(self) -> None:
@@ -163,7 +163,7 @@ class _Turn:
         state.recalled(*await recall(pipeline, self._request, self._meter))
         pack = pipeline.packs[state.reading.language]
         inputs = StageInputs(self._request.conversation, state.reading)
-        reader = self._reader()
+        reader = line_reader(pipeline, state)
         with await self._classification_permit(reader.passages) as permit:
             _, obstacle = await together(self._read(permit, reader), self._check_context(pack, inputs))
         decision = state.decision = self._route()
@@ -175,18 +175,6 @@ class _Turn:
             self._start_counting(decision)
             context = self._stage_context(pack, decision)
             return await reply_in_mode(state, decision, context, inputs, self._written, self._seconds)
-
-    def _reader(self) -> LineReader:
-        pipeline, request, memory = self._pipeline, self._request, self._state.reading.memory
-        return LineReader(
-            seeker_lines(request.conversation),
-            self._state.reading,
-            self._state.policy,
-            self._state.remembered,
-            pipeline.read_lines,
-            names(pipeline, request),
-            again=self._state.policy.risk.conversation != "off" and not agrees(pipeline, request, memory),
-        )
 
     async def _classification_permit(self, passages: Sequence[str]) -> Permit:
         """Permit to pass the door. An alarm is never queued; a key beyond its quota goes behind all others."""

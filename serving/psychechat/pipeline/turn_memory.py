@@ -16,7 +16,7 @@ from psychechat.pipeline.request import TurnRequest
 from psychechat.pipeline.services import Pipeline
 from psychechat.pipeline.state import TurnState
 from psychechat.pipeline.turn_meter import TurnMeter
-from psychechat.safety.conversation_risk import Names
+from psychechat.safety.conversation_risk import LineReader, Names, seeker_lines
 
 logger = logging.getLogger(__name__)
 
@@ -68,6 +68,20 @@ def names(pipeline: Pipeline, request: TurnRequest) -> Names:
     """Keyed hashes for the words of the request's conversation."""
     places = partial(pipeline.episode_keys.places, request.tenant, request.conversation)
     return Names(partial(pipeline.memory_keys.of_line, request.tenant), cache(places))
+
+
+def line_reader(pipeline: Pipeline, state: TurnState) -> LineReader:
+    """What the turn reads of the seeker's lines, once its memory was recalled."""
+    request = state.request
+    return LineReader(
+        seeker_lines(request.conversation),
+        state.reading,
+        state.policy,
+        state.remembered,
+        pipeline.read_lines,
+        names(pipeline, request),
+        again=state.policy.risk.conversation != "off" and not agrees(pipeline, request, state.reading.memory),
+    )
 
 
 async def remember(pipeline: Pipeline, state: TurnState, reply: Reply, meter: TurnMeter) -> None:

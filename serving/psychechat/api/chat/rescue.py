@@ -3,137 +3,70 @@
 The turn is made of all that is legal in the request: a bound of -1 costs its reply a bound, and nobody an answer.
 """
 
-import asyncio
-import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from pydantic import ValidationError
 
-from psychechat.admission.lanes import estimate_tokens
+from psychechat.api.chat.history import legible
 from psychechat.api.chat.intake import Caller, turn_request
 from psychechat.api.chat.protocol import NOTES, TOOLS, ChatRequest, all_text, role_meant
-from psychechat.engines.base import Call
-from psychechat.errors import InvalidRequest, Overloaded
-from psychechat.logs import log_kind
-from psychechat.pipeline.bulk_classify import BULK, classify_all
+from psychechat.api.chat.second_look import look
+from psychechat.conversation import Conversation, Utterance
+from psychechat.errors import InvalidRequest
 from psychechat.pipeline.request import TurnRequest
 from psychechat.pipeline.services import Pipeline
-from psychechat.policy import MOST_MESSAGES
-from psychechat.risk import CRISIS, Severity
-from psychechat.safety import crisis
-from psychechat.telemetry import SecondLook
-
-logger = logging.getLogger(__name__)
-
-_END = 32_000
-"""Characters that are read at either end of a longer text."""
-_SHARED = 400
-"""Characters that two parts share, so that no sentence is cut in both."""
+from psychechat.policy import MOST_MESSAGES, Limits
 
 
 async def rescue(body: object, pipeline: Pipeline, caller: Caller) -> tuple[ChatRequest, TurnRequest] | None:
-    """The turn of a crisis, from what is legal in the body. None: no crisis was found, and the refusal stands.
+    """The turn of a crisis, or of a conversation that one holds, from what is legal in the body. None: it is neither,
+    and the refusal stands.
 
-    `body`: any value of JSON. The words that it brings are looked through for phrases; if there are none, the
-    classifier reads them once, behind every turn, unless the key's minute or the door is full.
+    `body`: any value of JSON.
     """
-    found = await _look(_newest(body), pipeline, caller)
-    pipeline.metrics.second_looks.labels(found.look).inc()
-    if found.severity < CRISIS:
+    looks, said = pipeline.metrics.second_looks, _heard(body)
+    if not said.utterances:
+        looks.labels("silent").inc()
         return None
-    return _legal(body if isinstance(body, dict) else {}, found, pipeline, caller)
+    request, turn = _legal(body if isinstance(body, dict) else {}, said, pipeline, caller)
+    seen = await look(turn, said.newest, pipeline)
+    looks.labels(seen.look).inc()
+    return (request, replace(seen.turn, found=seen.severity)) if seen.is_answered else None
 
 
-@dataclass(frozen=True, slots=True)
-class _Found:
-    look: SecondLook
-    words: str = ""
-    """Those that say so, no more than one message may have."""
-    severity: Severity = Severity.NONE
-
-
-def _newest(body: object) -> str:
-    """All that the seeker said since the counselor's last reply, in messages of whatever make."""
+def _heard(body: object) -> Conversation:
+    """Both speakers' words up to the seeker's last, in messages of whatever make."""
     said = body.get("messages") if isinstance(body, dict) else body if isinstance(body, list) else []
     messages = said[-MOST_MESSAGES:] if isinstance(said, list) else [said]
-    since: list[str] = []
-    for message in reversed(messages):
-        role, text = _read_message(message)
-        if not text.strip() or role in (*NOTES, *TOOLS):
-            continue
-        if role == "assistant":
-            if since:
-                break
-        else:
-            since.append(text)
-    return "\n".join(reversed(since))
+    utterances = [utterance for message in messages if (utterance := _utterance(message)) is not None]
+    while utterances and utterances[-1].speaker == "counselor":
+        utterances.pop()
+    return Conversation(tuple(utterances))
 
 
-def _read_message(message: object) -> tuple[str, str]:
-    """Role and text; what names no role is the seeker's."""
-    if not isinstance(message, dict):
-        return "user", all_text(message)
-    role = message.get("role")
-    return role_meant(role) if isinstance(role, str) else "user", all_text(message.get("content"))
-
-
-async def _look(newest: str, pipeline: Pipeline, caller: Caller) -> _Found:
-    policy = pipeline.policy
-    most = policy.limits.message_characters
-    if not newest:
-        return _Found("silent")
-    if len(newest) > 2 * _END:
-        newest = f"{newest[:_END]}\n{newest[-_END:]}"
-    alarming = await crisis.alarming_part(newest, policy.crisis.backstop, most)
-    if alarming is not None:
-        return _Found("phrase", alarming, CRISIS)
-    try:
-        return await _read(list(_parts(newest, most)), pipeline, caller)
-    except Overloaded:
-        return _Found("unread")
-    except Exception as error:
-        log_kind(logger, caller.request_id, error, "refused unread")
-        return _Found("unread")
-
-
-def _parts(text: str, most: int) -> Iterator[str]:
-    """The text in parts of so many characters, of which each begins a little before the last one ended."""
-    shared = min(_SHARED, most // 2)
-    for first in range(0, max(1, len(text) - shared), most - shared):
-        yield text[first : first + most]
-
-
-async def _read(parts: Sequence[str], pipeline: Pipeline, caller: Caller) -> _Found:
-    """What the classifier finds, counted to the key's minute. Raises Overloaded if that or the door is full."""
-    policy, quotas = pipeline.policy, pipeline.quotas
-    quotas.check(caller.tenant)
-    quotas.count(caller.tenant)
-    quotas.charge(caller.tenant, sum(map(estimate_tokens, parts)))
-    seconds = policy.limits.classify_seconds
-    call = Call(
-        caller.request_id, caller.request_id, caller.tenant, priority=BULK, deadline=pipeline.wall_clock() + seconds
-    )
-    reading = classify_all(pipeline.classifier, pipeline.admission.classification, parts, lambda: call)
-    async with asyncio.timeout(seconds), aclosing(reading) as assessments:
-        severities = [assessment.severity(policy.risk.by_severity) async for assessment in assessments]
-    gravest = max(severities)
-    return _Found("crisis" if gravest >= CRISIS else "calm", parts[severities.index(gravest)], gravest)
+def _utterance(message: object) -> Utterance | None:
+    """What names no role is the seeker's."""
+    named, content = (message.get("role"), message.get("content")) if isinstance(message, dict) else (None, message)
+    role, text = role_meant(named) if isinstance(named, str) else "user", all_text(content)
+    if role in (*NOTES, *TOOLS):
+        return None
+    utterance = Utterance("counselor", text) if role == "assistant" else Utterance("seeker", legible(text))
+    return utterance if utterance.text.strip() else None
 
 
 def _legal(
-    body: Mapping[str, Any], found: _Found, pipeline: Pipeline, caller: Caller
+    body: Mapping[str, Any], said: Conversation, pipeline: Pipeline, caller: Caller
 ) -> tuple[ChatRequest, TurnRequest]:
-    """Request and turn without the fields that an error names, and the found words where it names the messages."""
-    least = {"model": "psychechat", "messages": [{"role": "user", "content": found.words}]}
+    """Request and turn without the fields that an error names; messages that it names give way to what was said."""
+    least = {"model": "psychechat", "messages": _fitting(said, pipeline.policy.limits)}
     fields = {name: body[name] for name in ChatRequest.model_fields if name in body}
     while True:
         try:
             request = ChatRequest.model_validate(least | fields)
-            return request, replace(turn_request(request, pipeline, caller), found=found.severity)
+            return request, turn_request(request, pipeline, caller)
         except (ValidationError, InvalidRequest) as error:
             illegal = set(_fields(error))
             if not illegal & {*fields, _SESSION, _TIMEOUT}:
@@ -147,6 +80,16 @@ def _legal(
 
 
 _SESSION, _TIMEOUT = "x-session-id", "x-request-timeout"
+_ROLES = {"seeker": "user", "counselor": "assistant"}
+
+
+def _fitting(said: Conversation, limits: Limits) -> Sequence[Mapping[str, str]]:
+    """As much of what was said, from its end, as messages may hold; the newest words as one of them."""
+    newest, most = Utterance("seeker", said.newest), limits.message_characters
+    replies = [place for place, utterance in enumerate(said.utterances, start=1) if utterance.speaker == "counselor"]
+    earlier = said.utterances[: replies[-1]] if replies else ()
+    kept = (*earlier[max(0, len(earlier) - limits.messages + 1) :], newest)
+    return [{"role": _ROLES[utterance.speaker], "content": utterance.text.strip()[-most:]} for utterance in kept]
 
 
 def _fields(error: ValidationError | InvalidRequest) -> Iterator[str]:

@@ -2,58 +2,33 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import Any
 
-import httpx
 import pytest
 
 from psychechat.admission.lanes import Rank
 from psychechat.conversation import Assessment
 from psychechat.engines.base import Call
-from psychechat.engines.scripted import ScriptedClassifier, assessment
 from psychechat.errors import EngineUnavailable
 from psychechat.pipeline.bulk_classify import BULK
-from psychechat.risk import Severity
+from tests.serving.api.chat.conftest import (
+    ASKED,
+    CALM,
+    HISTORY,
+    PHRASE,
+    SEEN,
+    Ears,
+    after,
+    assert_crisis,
+    looks,
+    post,
+    refused_crises,
+    said,
+)
 from tests.serving.api.conftest import Served
 
 Serving = Callable[..., AbstractContextManager[Served]]
-
-PHRASE, SEEN, CALM = "I want to die", "the box from the chemist is empty now", "my exam is tomorrow"
-"""A phrase of the backstop, a crisis that the classifier alone sees, and neither."""
-IMAGE = {"type": "image_url", "image_url": {"url": "data:,x"}}
-CHAT = "/v1/chat/completions"
-
-
-class Ears(ScriptedClassifier):
-    """Hears SEEN as a crisis, and keeps what it was asked."""
-
-    def __init__(self) -> None:
-        super().__init__({SEEN: assessment(risk=Severity.BEHAVIOR)})
-        self.asked: list[tuple[Sequence[str], Call]] = []
-        self.failure: Exception | None = None
-
-    async def classify(self, utterances: Sequence[str], call: Call) -> list[Assessment]:
-        self.asked.append((utterances, call))
-        if self.failure is not None:
-            raise self.failure
-        return await super().classify(utterances, call)
-
-
-@pytest.fixture
-def ears(served: Served) -> Iterator[Ears]:
-    before, served.pipeline.classifier = served.pipeline.classifier, Ears()
-    yield served.pipeline.classifier
-    served.pipeline.classifier = before
-
-
-def said(text: str, **more: Any) -> bytes:
-    return json.dumps({"model": "psychechat", "messages": [{"role": "user", "content": text}], **more}).encode()
-
-
-def after(text: str, *history: Any, **more: Any) -> bytes:
-    return said(text, **{"messages": [*history, {"role": "user", "content": text}], **more})
 
 
 def broken(text: str, old: str, new: bytes) -> bytes:
@@ -63,8 +38,7 @@ def broken(text: str, old: str, new: bytes) -> bytes:
     return body.replace(old.encode(), new, 1)
 
 
-ASKED = {"role": "assistant", "content": "How was your day?"}
-HISTORY = [{"role": "user", "content": "hello"}, ASKED]
+IMAGE = {"type": "image_url", "image_url": {"url": "data:,x"}}
 
 FORGIVEN: dict[str, Callable[[str], bytes]] = {
     "half an emoji": lambda text: broken(text, f'{text}"', f'{text} \\ud83d"'.encode()),
@@ -123,6 +97,7 @@ REFUSED: dict[str, Callable[[str], bytes]] = {
     "no message before": lambda text: after(text, 7),
     "null for a role": lambda text: said("", messages=[*HISTORY, {"role": None, "content": text}]),
     "number for a role": lambda text: said("", messages=[*HISTORY, {"role": 7, "content": text}]),
+    "lost before": lambda text: after(text, {"role": "user", "content": "\ufffd" * 9}),
     "no role": lambda text: said("", messages=[{"content": text}]),
     "no list": lambda text: said("", messages={"role": "user", "content": text}),
     "no message": lambda text: said("", messages=text),
@@ -149,18 +124,6 @@ REFUSED: dict[str, Callable[[str], bytes]] = {
 """What is an error, unless it is a crisis."""
 
 
-def post(served: Served, content: bytes, **headers: str) -> httpx.Response:
-    return served.http.post(CHAT, content=content, headers={"content-type": "application/json", **headers})
-
-
-def assert_crisis(answer: httpx.Response, contact: str = "findahelpline.com") -> dict[str, Any]:
-    assert answer.status_code == 200
-    body: dict[str, Any] = answer.json()
-    assert body["psychechat"]["reason"] == "crisis"
-    assert contact in body["choices"][0]["message"]["content"]
-    return body
-
-
 @pytest.mark.parametrize("text", [PHRASE, SEEN], ids=["phrase", "classifier"])
 @pytest.mark.parametrize("case", [*FORGIVEN, *REFUSED])
 def test_a_crisis_is_answered_whatever_is_wrong(served: Served, ears: Ears, case: str, text: str) -> None:
@@ -180,6 +143,30 @@ def test_it_is_streamed_where_that_was_asked(served: Served, ears: Ears, case: s
     assert "findahelpline.com" in "".join(words)
 
 
+@pytest.mark.parametrize("charset", ["", "; charset=gbk", '; charset="GB2312"', "; charset=nonsense"])
+def test_chinese_that_is_no_utf8_is_read(served: Served, ears: Ears, charset: str) -> None:
+    kind = {"content-type": f"application/json{charset}"}
+    for text in ("想死", "我真的不想活了，今晚就结束"):
+        content = json.dumps(
+            {"model": "psychechat", "messages": [{"role": "user", "content": text}]}, ensure_ascii=False
+        )
+        assert_crisis(post(served, content.encode("gbk"), **kind), "当地急救")
+        assert_crisis(post(served, content.encode("gbk")[:-1], **kind), "当地急救")
+
+
+def test_what_nobody_can_read_is_not_taken_for_calm(served: Served, ears: Ears) -> None:
+    """Bytes of Shift JIS, which say nothing as UTF-8 or as GB18030, and words that a client has broken itself."""
+    lost = json.dumps(
+        {"model": "psychechat", "messages": [{"role": "user", "content": "消えてしまいたい、もう"}]}, ensure_ascii=False
+    )
+    for content in (lost.encode("shift_jis") + b"\xff", said("\ufffd" * 9), after("\ufffd" * 3, *HISTORY)):
+        answer = post(served, content)
+        assert answer.status_code == 400
+    assert "UTF-8" in answer.json()["error"]["message"]
+    assert_crisis(post(served, said(f"{PHRASE} " + "\ufffd" * 9)))
+    assert post(served, after(CALM, {"role": "user", "content": "\ufffd" * 9}, ASKED)).status_code == 200
+
+
 @pytest.mark.parametrize("case", FORGIVEN)
 def test_what_is_forgiven_is_forgiven_to_all(served: Served, ears: Ears, case: str) -> None:
     answer = post(served, FORGIVEN[case](CALM))
@@ -193,7 +180,7 @@ def test_what_is_calm_is_refused_and_read_once_behind_all(served: Served, ears: 
     assert answer.status_code == (404 if case == "model" else 400)
     assert CALM not in answer.text
     read = [text for texts, _ in ears.asked for text in texts]
-    assert sum(CALM in text for text in read) == 1
+    assert sum(CALM in text and ASKED["content"] not in text for text in read) == 1
     assert sum(map(len, read)) < 65_000
     assert {call.priority for _, call in ears.asked} == {BULK}
 
@@ -232,7 +219,11 @@ def test_the_counselors_words_are_nobodys_crisis(served: Served, ears: Ears) -> 
     assert post(served, said("", messages=[asked], n=200)).status_code == 400
     assert post(served, after(CALM, {"role": "system", "content": PHRASE}, n=200)).status_code == 400
     assert post(served, after(CALM, {"role": "tool", "content": PHRASE}, n=200)).status_code == 400
-    assert post(served, after(CALM, {"role": "user", "content": PHRASE}, asked, n=200)).status_code == 400
+
+
+def test_words_before_much_white_space_are_found(served: Served, ears: Ears) -> None:
+    for text in (PHRASE, SEEN):
+        assert_crisis(post(served, said(text + " " * 40_000)))
 
 
 def test_a_request_without_words_is_not_read(served: Served, ears: Ears) -> None:
@@ -248,15 +239,6 @@ def test_a_request_without_words_is_not_read(served: Served, ears: Ears) -> None
     ):
         assert post(served, content).status_code == 400
     assert ears.asked == []
-
-
-def looks(served: Served) -> dict[str, float]:
-    family = next(f for f in served.pipeline.metrics.registry.collect() if f.name == "psychechat_second_looks")
-    return {s.labels["result"]: s.value for s in family.samples if s.name.endswith("_total") and s.value}
-
-
-def refused_crises(served: Served) -> float | None:
-    return served.pipeline.metrics.registry.get_sample_value("psychechat_crisis_turns_refused_total")
 
 
 def test_second_looks_are_counted(serving: Serving) -> None:
