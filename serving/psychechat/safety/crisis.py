@@ -1,6 +1,5 @@
 """Crisis found without a model: by the phrases of the backstop."""
 
-import asyncio
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
@@ -69,23 +68,6 @@ def _table(backstop: tuple[tuple[Language, tuple[str, ...]], ...]) -> Phrases:
     if dict(backstop) == Policy().crisis.backstop:
         return phrases.shipped()
     return Phrases.model_validate({language: list(lines) for language, lines in backstop})
-
-
-async def alarming_part(text: str, backstop: Backstop, most: int) -> str | None:
-    """First part of at most `most` characters that holds a phrase. Parts overlap, since a cut may split a phrase.
-
-    Yields to the event loop after each part, so that a long text does not hold up other turns.
-    """
-    for first in range(0, len(text), most - min(_OVERLAP, most // 2)):
-        part = text[first : first + most]
-        if alarm(part, backstop):
-            return part
-        await asyncio.sleep(0)
-    return None
-
-
-_OVERLAP = 4_000
-"""Characters; enough for a phrase with a hundred combining marks on each of its letters."""
 
 
 def plain(text: str) -> str:

@@ -1,10 +1,9 @@
-import asyncio
 import time
 
 import pytest
 
 from psychechat.policy import Policy
-from psychechat.safety.crisis import alarm, alarming_part, plain
+from psychechat.safety.crisis import alarm, plain
 
 CRISIS = Policy().crisis
 
@@ -58,32 +57,3 @@ def test_a_run_of_marks_takes_no_longer_than_other_text() -> None:
 
 def test_folding_makes_no_text_much_longer() -> None:
     assert len(plain("\ufdfa" * 1_000)) == 1_000  # a whole sentence in one character
-
-
-@pytest.mark.asyncio
-async def test_a_long_text_is_read_in_parts_and_others_have_their_turn_in_between() -> None:
-    turns = 0
-
-    async def other() -> None:
-        nonlocal turns
-        while True:
-            turns += 1
-            await asyncio.sleep(0)
-
-    beside = asyncio.create_task(other())
-    text = "nothing at all " * 60_000
-    assert await alarming_part(text, CRISIS.backstop, 32_000) is None
-    assert turns >= len(text) // 32_000
-    part = await alarming_part(text + "I want to die", CRISIS.backstop, 32_000)
-    assert part is not None
-    assert part.endswith("want to die")
-    beside.cancel()
-
-
-@pytest.mark.asyncio
-@pytest.mark.parametrize("most", [100, 2])
-async def test_a_phrase_that_is_cut_is_found(most: int) -> None:
-    for before in range(100):
-        found = await alarming_part("x" * before + " 想死 " + "x" * 100, CRISIS.backstop, most)
-        assert (found is not None) or most == 2
-        assert found is None or "想死" in found

@@ -201,7 +201,7 @@ def test_an_illegal_session_and_timeout_are_left_out(served: Served, ears: Ears)
     assert found["psychechat"]["session"] != "s" * 257
 
 
-@pytest.mark.parametrize("place", [0, 20_000, 40_000, 63_000])
+@pytest.mark.parametrize("place", [0, 20_000, 31_590, 31_595, 31_990, 31_996, 40_000, 63_000])
 def test_a_long_text_is_read_at_both_ends(served: Served, ears: Ears, place: int) -> None:
     filler = "All was as it always is. " * 2_600
     assert_crisis(post(served, said(f"{filler[:place]} {PHRASE}. {filler[place:63_900]}")))
