@@ -60,4 +60,4 @@ async def test_the_loop_comes_round_while_an_alarm_is_looked_for(
         async with counting() as turns:
             answer = await post(served, "/v1/chat/completions", {"model": "psychechat", "messages": said})
     assert answer.status_code == (200 if alarm else 400)
-    assert turns.taken > 190
+    assert turns.taken > 64  # its first and its last 32,000 characters are read, a thousand at a time

@@ -122,10 +122,3 @@ def test_a_phrase_that_nothing_may_overrule_is_a_crisis(serving: Serving) -> Non
         served.pipeline.classifier = ears = Ears()
         assert_crisis(post(served, said(JOKE, tools=[{}])))
         assert len(ears.asked) == 1  # the turn's own
-
-
-def test_a_crisis_that_makes_no_task_is_a_turn(serving: Serving) -> None:
-    with serving(tasks={"model": "tasks"}) as served:
-        system = {"role": "system", "content": "n" * 100}
-        body = after(PHRASE, *[system] * 600, model="tasks")
-        assert_crisis(post(served, body))
