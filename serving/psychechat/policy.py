@@ -76,7 +76,7 @@ class Limits(Branch):
     classify_seconds: PositiveFloat = 10.0
     """After this the turn goes on with unknown risk."""
     rounds: PositiveInt = 2
-    """Drafts that may be written before the safe template answers."""
+    """Drafts that may be written before fixed words answer."""
     keep_alive_seconds: PositiveFloat = 5.0
     """A stream that has had nothing to say for this long sends a comment, so that nothing between closes it."""
     stage_attempts: PositiveInt = 3
@@ -104,7 +104,7 @@ class Admission(Branch):
     generation_seconds: PositiveFloat = 15.0
     """How long a turn then waits for an engine before it is a 429."""
     crisis_seconds: PositiveFloat = 5.0
-    """How long a crisis turn waits, ahead of all others, before it is answered with the safe template."""
+    """How long a crisis turn waits, ahead of all others, before its fixed words are all of the reply."""
     crisis_share: Annotated[float, Field(gt=0, lt=1)] = 0.2
     """Of the sequences that the engines take: kept for crisis turns, at least one."""
 

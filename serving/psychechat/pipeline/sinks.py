@@ -80,7 +80,7 @@ class ReplyOutput:
     """Output options of LLM Mode: where its choices go, and under which rules."""
 
     emit: Emit | None
-    """Next sink; None while the reply is not streamed, so that a safe template never follows half a reply."""
+    """Next sink; None while the reply is not streamed, so that fixed words never follow half a reply."""
     guard: OutputGuard
     context: ReplyContext
     show_reasoning: bool

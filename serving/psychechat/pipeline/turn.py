@@ -244,7 +244,7 @@ class _Turn:
         return Permit() if decision.crisis else self._pipeline.quotas.enter(self._request.tenant)
 
     async def _generation_permit(self, decision: Decision) -> Permit:
-        """Permit for the turn's sequences. At unknown risk it is not queued: without room the safe template answers."""
+        """Permit for the turn's sequences. At unknown risk it is not queued: without room fixed words answer."""
         reading = self._state.reading
         severe = reading.severity is not None and reading.severity >= self._state.policy.routing.raised
         rank = Rank.CRISIS if decision.crisis else Rank.RAISED if severe or self._state.held else Rank.ORDINARY
