@@ -1801,3 +1801,14 @@ async def test_what_a_model_adds_in_a_crisis_says_nothing_twice() -> None:
     assert outcome.reply.choices[0].text.endswith("\n\nWhat about this weighs on you most?")
     same = World({StageName.REPLY: [fixed_words.words("en").opening.thoughts]})
     assert (await same.turn(WANTS_TO_DIE, requested="llm")).reply.fallback
+
+
+@pytest.mark.parametrize("seconds", [1.0, 2.0, 3.0])
+@pytest.mark.parametrize("streamed", [True, False])
+async def test_a_turn_whose_time_is_up_in_the_other_mode_is_late_and_no_unknown_error(
+    streamed: bool, seconds: float
+) -> None:
+    world = World({StageName.REPLY: ["<think>only</think>"]}, seconds_per_word=0.1, limits={"turn_seconds": seconds})
+    with pytest.raises(DeadlineExceeded):
+        await world.turn("hello there", requested="llm", streamed=streamed)
+    assert asyncio.current_task().cancelling() == 0  # type: ignore[union-attr]

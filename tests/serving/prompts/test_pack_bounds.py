@@ -1,4 +1,4 @@
-"""Reactions and verdicts that run on to each of their bounds still end within their stage's tokens."""
+"""Analyses, reactions and verdicts that run on to each of their bounds still end within their stage's tokens."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -30,7 +30,7 @@ def _strings(schema: Any, definitions: dict[str, Any]) -> Iterator[int]:
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])
-@pytest.mark.parametrize("name", [StageName.SIMULATION, StageName.REVIEW])
+@pytest.mark.parametrize("name", [StageName.EMOTION, StageName.SIMULATION, StageName.REVIEW])
 def test_the_longest_answer_fits(language: Language, name: StageName) -> None:
     pack = prompts.load(language)
     for stage in pack.stages(name):
