@@ -23,6 +23,7 @@ from psychechat.emotion import Language
 from psychechat.policy import Policy
 from psychechat.risk import Kind
 from psychechat.safety.fixed_replies import FixedReplies
+from psychechat.safety.output_guard import sentences
 from psychechat_ray.environment import DEFAULTS
 from tests.support.ray_cluster import DEPLOYMENTS, Cluster, Node, application, ray_head, ray_worker
 from tests.support.servers import answers, free_port, wait_until
@@ -49,7 +50,10 @@ def whole_replies() -> frozenset[str]:
         reading = Reading(language, policy.thresholds)
         alone |= {fixed.unknown_risk(reading).text, *policy.crisis.words[language].listening.model_dump().values()}
         before |= {fixed.crisis(replace(reading, kind=kind)).text for kind in (None, *get_args(Kind))}
-    return frozenset(alone | before | {f"{opening}\n\n{REPLY}" for opening in before})
+    # Behind fixed words that thank already, a reply does without its own thanks.
+    without_thanks = "".join([*sentences(REPLY)][1:]).lstrip()
+    own = (REPLY, without_thanks)
+    return frozenset(alone | before | {f"{opening}\n\n{words}" for opening in before for words in own})
 
 
 @dataclass

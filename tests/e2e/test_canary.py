@@ -284,6 +284,8 @@ def _loud(folder: Path, syslog: str, receiver: str, collector: Collector) -> Ite
     for role in ("classifier", "counselor"):
         settings[role]["engine_args"]["enable_log_requests"] = True
     settings["escalation"] = {"url": receiver}
+    # It logs so much that a message may wait long for its reading; all of them shall be read.
+    settings.setdefault("policy", {})["admission"] = {"door_seconds": 60.0, "generation_seconds": 60.0}
     (folder / "settings.yaml").write_text(yaml.safe_dump(settings))
     (folder / "tmp").mkdir()
     env = {
