@@ -50,7 +50,7 @@ def read(file: Path) -> dict[str, Any]:
 
 def document() -> str:
     """docs/benchmarks.md as it should be."""
-    names = ("speed", "overload", "soak", "chaos", "hostile", "guard", "clients", "coherence")
+    names = ("speed", "overload", "soak", "chaos", "hostile", "guard", "clients", "coherence", "care")
     environment = jinja2.Environment(
         undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
     )
