@@ -54,6 +54,12 @@ class Conversation:
     operator_notes: tuple[str, ...] = ()
 
     @property
+    def answered(self) -> tuple[Utterance, ...]:
+        """Up to the counselor's last reply; empty at a conversation's first turn."""
+        ends = [place for place, said in enumerate(self.utterances, start=1) if said.speaker == "counselor"]
+        return self.utterances[: ends[-1]] if ends else ()
+
+    @property
     def newest(self) -> str:
         """Text of all that the seeker said since the counselor's last reply; of several messages, one per line."""
         unanswered = takewhile(lambda utterance: utterance.speaker == "seeker", reversed(self.utterances))
@@ -235,6 +241,11 @@ class Reading:
         if self.answer is not None and (levels or self.answer >= CRISIS):
             levels.append(self.answer)
         return max(levels, default=None)
+
+    @property
+    def gravity(self) -> int:
+        """To compare readings by: an unknown risk is below any that is known."""
+        return -1 if self.severity is None else int(self.severity)
 
     @property
     def _assessments(self) -> list[Assessment]:

@@ -10,12 +10,13 @@ from importlib.resources import files
 from typing import Annotated, Any, Literal, Self, get_args
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt, model_validator
 
 from psychechat.conversation import Cause, Thresholds
 from psychechat.emotion import Language
 from psychechat.help import fixed_words
 from psychechat.help import resources as help_table
+from psychechat.help.entry import Entry
 from psychechat.risk import Severity
 from psychechat.tasks.template import TaskTemplate, WrittenTemplate, known
 from psychechat.versions import short_hash
@@ -28,9 +29,8 @@ MOST_MESSAGES = 2_048
 """That are looked at in any request, the last ones."""
 
 
-class Branch(BaseModel):
-    # What is wrong may be a secret in the wrong place, so it is named and not shown.
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+class Branch(Entry):
+    """Of a settings file."""
 
 
 class RiskThresholds(Branch):

@@ -57,9 +57,7 @@ class Keys:
 
     def before(self, tenant: str, conversation: Conversation) -> bytes | None:
         """Key of the previous turn's memory; None at a conversation's first turn."""
-        utterances = conversation.utterances
-        last_reply = max((i for i, u in enumerate(utterances) if u.speaker == "counselor"), default=None)
-        return None if last_reply is None else self._of_utterances(tenant, utterances[: last_reply + 1])
+        return self._of_utterances(tenant, conversation.answered) if conversation.answered else None
 
     def after(self, tenant: str, conversation: Conversation, reply: str) -> bytes:
         """Key of this turn's memory."""

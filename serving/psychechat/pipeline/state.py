@@ -100,7 +100,7 @@ class TurnState:
         return ReplyContext(
             conversation,
             reading.language,
-            self.fixed.contacts(reading),
+            lambda: self.fixed.contacts(reading),
             is_out_of_place=(lambda _: False) if is_glad else crisis_reply.celebrates,
         )
 

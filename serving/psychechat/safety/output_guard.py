@@ -40,11 +40,11 @@ class ReplyContext:
         self,
         conversation: Conversation,
         language: Language,
-        known: Sequence[str],
+        known: Callable[[], Sequence[str]],
         is_out_of_place: Callable[[str], bool] = lambda _: False,
     ) -> None:
-        """`known`: texts of the policy with contacts that a reply may name. `is_out_of_place`: what may not be said to
-        this seeker; such a sentence ends a reply as broken text does.
+        """`known`: the policy's texts with contacts that a reply may name; asked for only if one names any.
+        `is_out_of_place`: what may not be said to this seeker; such a sentence ends a reply as broken text does.
         """
         self._conversation, self._known, self.is_out_of_place = conversation, known, is_out_of_place
         self.language = language
@@ -53,7 +53,7 @@ class ReplyContext:
     @cached_property
     def contacts(self) -> frozenset[str]:
         """Those of the policy, of the operator and of the seeker. Read once a turn, and only if a reply names any."""
-        return allowed_contacts((*self._known, *self._conversation.operator_notes, self.seeker_text[-_RECALLED:]))
+        return allowed_contacts((*self._known(), *self._conversation.operator_notes, self.seeker_text[-_RECALLED:]))
 
 
 class Guard:

@@ -202,7 +202,7 @@ CONVERSATION = Conversation((Utterance("seeker", "My sister's number is 020 7946
 
 
 def _context(language: Language = "en", *known: str) -> ReplyContext:
-    return ReplyContext(CONVERSATION, language, known)
+    return ReplyContext(CONVERSATION, language, lambda: known)
 
 
 @pytest.mark.parametrize("mode", ["buffered", "audit"])

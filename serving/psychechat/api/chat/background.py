@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
-from psychechat.api.chat.intake import Caller, timeout_seconds
+from psychechat.api.chat.intake import Caller, sampling, timeout_seconds
 from psychechat.api.chat.protocol import MODELS, ChatRequest
 from psychechat.engines.base import Message
 from psychechat.errors import InvalidRequest, UnsupportedParameter
@@ -40,20 +40,11 @@ def task_request(body: ChatRequest, pipeline: Pipeline, caller: Caller, *, for_t
         task = _whole(messages)
     if task is None:
         return None
-    asked = {
-        "max_tokens": body.max_tokens if body.max_completion_tokens is None else body.max_completion_tokens,
-        "temperature": body.temperature,
-        "top_p": body.top_p,
-        "presence_penalty": body.presence_penalty,
-        "frequency_penalty": body.frequency_penalty,
-        "stop": tuple(body.stop) if body.stop else None,
-        "seed": body.seed,
-    }
     return TaskRequest(
         task=task,
         messages=tuple(messages),
         request_id=caller.request_id,
-        sampling={name: value for name, value in asked.items() if value is not None},
+        sampling=sampling(body),
         tenant=caller.tenant,
         end_user=body.safety_identifier or body.user,
         locale=(body.metadata or {}).get("locale"),

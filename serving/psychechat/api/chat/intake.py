@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf
+from typing import Any
 
 from psychechat.api.chat.history import conversation
 from psychechat.api.chat.protocol import MAX_CHOICES, MAX_STOP, MODELS, ChatRequest
@@ -36,16 +37,7 @@ def turn_request(body: ChatRequest, pipeline: Pipeline, caller: Caller) -> TurnR
     requested = MODELS[body.model]
     if requested != "llm":
         _only_for_llm(body)
-    asked = {
-        "max_tokens": body.max_tokens if body.max_completion_tokens is None else body.max_completion_tokens,
-        "temperature": body.temperature,
-        "top_p": body.top_p,
-        "presence_penalty": body.presence_penalty,
-        "frequency_penalty": body.frequency_penalty,
-        "stop": tuple(body.stop) if body.stop else None,
-        "seed": body.seed,
-        "logprobs": _alternatives(body),
-    }
+    logprobs = _alternatives(body)
     seconds, choices = timeout_seconds(caller.timeout), _choices(body)
     said, left_out = conversation(body.messages, pipeline.policy.limits)
     for what, messages in left_out.items():
@@ -56,7 +48,7 @@ def turn_request(body: ChatRequest, pipeline: Pipeline, caller: Caller) -> TurnR
         request_id=caller.request_id,
         seconds=seconds,
         streamed=bool(body.stream),
-        sampling={name: value for name, value in asked.items() if value is not None},
+        sampling=sampling(body) | ({} if logprobs is None else {"logprobs": logprobs}),
         choices=choices,
         think=body.thinks,
         tenant=caller.tenant,
@@ -65,6 +57,20 @@ def turn_request(body: ChatRequest, pipeline: Pipeline, caller: Caller) -> TurnR
         locale=(body.metadata or {}).get("locale"),
         moderation=_moderation(body),
     )
+
+
+def sampling(body: ChatRequest) -> dict[str, Any]:
+    """Fields of `Sampling` that the client set, but for log probabilities."""
+    asked = {
+        "max_tokens": body.max_tokens if body.max_completion_tokens is None else body.max_completion_tokens,
+        "temperature": body.temperature,
+        "top_p": body.top_p,
+        "presence_penalty": body.presence_penalty,
+        "frequency_penalty": body.frequency_penalty,
+        "stop": tuple(body.stop) if body.stop else None,
+        "seed": body.seed,
+    }
+    return {name: value for name, value in asked.items() if value is not None}
 
 
 def _is_header(name: str | None) -> bool:

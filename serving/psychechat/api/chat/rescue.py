@@ -85,9 +85,7 @@ _ROLES = {"seeker": "user", "counselor": "assistant"}
 
 def _fitting(said: Conversation, limits: Limits) -> Sequence[Mapping[str, str]]:
     """As much of what was said, from its end, as messages may hold; the newest words as one of them."""
-    newest, most = Utterance("seeker", said.newest), limits.message_characters
-    replies = [place for place, utterance in enumerate(said.utterances, start=1) if utterance.speaker == "counselor"]
-    earlier = said.utterances[: replies[-1]] if replies else ()
+    newest, most, earlier = Utterance("seeker", said.newest), limits.message_characters, said.answered
     kept = (*earlier[max(0, len(earlier) - limits.messages + 1) :], newest)
     return [{"role": _ROLES[utterance.speaker], "content": utterance.text.strip()[-most:]} for utterance in kept]
 

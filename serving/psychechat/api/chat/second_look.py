@@ -56,7 +56,7 @@ async def look(turn: TurnRequest, newest: str, pipeline: Pipeline) -> Seen:
         states.append(state)
         await asyncio.sleep(0)  # other turns get their time
     was_read = await _read(states, pipeline)
-    gravest = max(states, key=lambda state: -1 if state.reading.severity is None else state.reading.severity)
+    gravest = max(states, key=lambda state: state.reading.gravity)
     if gravest.reading.in_crisis:
         return _crisis("phrase" if gravest.reading.alarm else "crisis", gravest)
     if gravest.held:
@@ -81,9 +81,7 @@ def _with_newest(turn: TurnRequest, words: str) -> TurnRequest:
     said = turn.conversation
     if said.newest == words:
         return turn
-    replies = [place for place, utterance in enumerate(said.utterances) if utterance.speaker == "counselor"]
-    earlier = said.utterances[: replies[-1] + 1] if replies else ()
-    return replace(turn, conversation=Conversation((*earlier, Utterance("seeker", words)), said.operator_notes))
+    return replace(turn, conversation=Conversation((*said.answered, Utterance("seeker", words)), said.operator_notes))
 
 
 async def _read(states: Sequence[TurnState], pipeline: Pipeline) -> bool:

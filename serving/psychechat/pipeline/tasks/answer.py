@@ -169,7 +169,7 @@ class _Task:
         """All of the request may lend its scripts and contacts: an instruction may ask for English."""
         said = tuple(Utterance("seeker", message.content) for message in self._request.messages)
         reading = self._lines.gravest
-        return ReplyContext(Conversation(said), reading.language, self._lines.fixed.contacts(reading))
+        return ReplyContext(Conversation(said), reading.language, lambda: self._lines.fixed.contacts(reading))
 
     def _call(self) -> Call:
         request = self._request

@@ -14,7 +14,6 @@ from psychechat.pipeline.tasks.request import TaskRequest
 from psychechat.safety import crisis
 from psychechat.safety.conversation_risk import (
     READ_AGAIN,
-    SEARCHED_CHARACTERS,
     SeekerLine,
     read_line,
     searched,
@@ -38,7 +37,7 @@ class QuotedLines:
         lines = seeker_lines(self.conversation)
         self._whole = {line.until: line.text for line in lines}
         """By its end what a line says, also one of which only the end is read, as where a page marks no speaker."""
-        self._lines = searched([replace(line, text=line.text[-SEARCHED_CHARACTERS:]) for line in lines])
+        self._lines = searched(lines)
         self._phrases = dict.fromkeys(self._lines, self._blank)
         self._readings = dict(self._phrases)
         self.fixed = FixedReplies(policy.crisis, self.conversation, request.locale)
@@ -88,7 +87,7 @@ class QuotedLines:
     @property
     def gravest(self) -> Reading:
         """Reading of the gravest line; of severity None if none could be read."""
-        return max(self._readings.values(), key=_severity, default=self._blank)
+        return max(self._readings.values(), key=lambda reading: reading.gravity, default=self._blank)
 
     def unseen_crisis(self) -> CrisisTurn | None:
         """Event of the gravest crisis among the lines that this tenant had no turn for; None: there is none.
@@ -104,7 +103,7 @@ class QuotedLines:
         if not unseen:
             return None
         lines.note(request.tenant, (self._whole[line.until] for line in unseen))
-        line = max(unseen, key=lambda line: _severity(self._readings[line]))
+        line = max(unseen, key=lambda line: self._readings[line].gravity)
         reading = self._readings[line]
         conversation = Conversation(self.conversation.utterances[: line.until])
         return CrisisTurn(
@@ -126,7 +125,3 @@ class QuotedLines:
 def _last(conversation: Conversation, most: int) -> Conversation:
     """The end of the conversation: as many utterances as a turn's may have messages."""
     return replace(conversation, utterances=conversation.utterances[-most:])
-
-
-def _severity(reading: Reading) -> int:
-    return -1 if reading.severity is None else int(reading.severity)
