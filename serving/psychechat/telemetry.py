@@ -150,6 +150,13 @@ class Metrics:
         )
         self.reasoning_tokens = self._counter("reasoning_tokens", "Of the tokens generated, those of the thinking")
 
+    def count_findings(self, finding: str | None, *, blocked: bool, contacts: int) -> None:
+        """What the output guard found in one reply. `contacts`: sentences left out for one that was made up."""
+        if finding is not None:
+            self.guard_findings.labels(finding, "blocked" if blocked else "flagged").inc()
+        if contacts:
+            self.guard_findings.labels("contact", "blocked").inc(contacts)
+
     def exposition(self) -> bytes:
         """The Prometheus text format."""
         return generate_latest(self.registry)

@@ -63,16 +63,6 @@ def _broken(guarded: GuardedReply) -> Choice:
     raise StageFailed(StageName.REPLY)
 
 
-def _count(context: StageContext, guarded: GuardedReply) -> None:
-    findings = context.metrics.guard_findings
-    if guarded.is_broken:
-        findings.labels("broken", "blocked").inc()
-    elif guarded.finding:
-        findings.labels(guarded.finding, "blocked" if guarded.stopped else "flagged").inc()
-    if guarded.withheld:
-        findings.labels("contact", "blocked").inc(guarded.withheld)
-
-
 async def _write(
     context: StageContext, inputs: StageInputs, sampling: Sampling, index: int, guarded: GuardedReply, think: bool
 ) -> Choice:
@@ -92,7 +82,9 @@ async def _write(
             guarded.feed(content, delta.reasoning, finish=finish)
             if guarded.stopped:
                 break
-    _count(context, guarded)
+    context.metrics.count_findings(
+        "broken" if guarded.is_broken else guarded.finding, blocked=guarded.stopped, contacts=guarded.withheld
+    )
     if guarded.is_broken:
         return _broken(guarded)
     clients_bound = sampling.max_tokens < context.pack.sampling(StageName.REPLY).max_tokens

@@ -90,20 +90,14 @@ async def _as_agent(state: TurnState, context: StageContext, inputs: StageInputs
     if not state.agent.passed:
         return _fixed(state, metrics, "review", filtered=True)
     screened = output_guard.screen(state.agent.response, state.policy.guard, state.reply_context)
-    _count(metrics, screened)
+    broken = "broken" if screened.broken else None
+    metrics.count_findings(screened.cause or broken, blocked=True, contacts=screened.withheld)
     if screened.cause:
         return _fixed(state, metrics, "guard", screened.cause, filtered=True)
     if screened.broken or not screened.text.strip():
         raise StageFailed(StageName.DRAFT)
     choice = _bounded(state, Choice(screened.text.strip(), "stop", withheld=screened.withheld))
     return _finished(state, metrics, choice)
-
-
-def _count(metrics: Metrics, screened: output_guard.Screened) -> None:
-    if finding := screened.cause or (screened.broken and "broken"):
-        metrics.guard_findings.labels(finding, "blocked").inc()
-    if screened.withheld:
-        metrics.guard_findings.labels("contact", "blocked").inc(screened.withheld)
 
 
 def _bounded(state: TurnState, choice: Choice) -> Choice:

@@ -22,12 +22,11 @@ class FirstWords:
 
     def __init__(self, emit: Emit, on_first_words: Callable[[], None]) -> None:
         self._emit, self._on_first_words = emit, on_first_words
-        self.has_content = False
-        """Whether content was emitted; reasoning does not count."""
+        self._has_content = False
 
     def emit(self, delta: ReplyDelta) -> None:
-        if delta.content and not self.has_content:
-            self.has_content = True
+        if delta.content and not self._has_content:
+            self._has_content = True
             self._on_first_words()
         if delta.content or delta.reasoning:
             self._emit(delta)
