@@ -27,6 +27,9 @@ WIDTHS = (4,) * len(Group) + (len(Severity),)
 SHORTEST = 4
 """Tokens: a sentence that has fewer is read with the next one. So a window of 512 tokens has 128 sentences at most."""
 
+SEEKER_TOKENS, DRAFT_TOKENS = 96, 192
+"""Of a pair: how many of the seeker's last tokens and of the draft's first ones are read. Never more than one window."""
+
 Row = Sequence[float]
 """Probabilities, [37]."""
 
@@ -84,6 +87,13 @@ class Windows:
             told = tuple((at + a, at + b - 1) for a, b in ranges) if len(found) > 1 else ()
             windows.append(Window(self._window(ids, first), told))
         return windows
+
+    def pair(self, seeker: str, draft: str) -> Window:
+        """A counselor's draft after what it answers, as one sequence; its one span is the draft."""
+        said = self._encoded(seeker).ids[-SEEKER_TOKENS:]
+        answer = self._encoded(draft).ids[:DRAFT_TOKENS]
+        before = [*self._before, *said, *self._after, *self._after]
+        return Window([*before, *answer, *self._after], ((len(before), len(before) + len(answer) - 1),))
 
     def _firsts(self, tokens: int) -> list[int]:
         starts = range(0, max(1, tokens - OVERLAP), self._room - OVERLAP)
