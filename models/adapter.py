@@ -1,4 +1,4 @@
-"""The upper layers of the encoder with a low-rank adapter and the heads: what is trained of the demo classifier."""
+"""The encoder with a low-rank adapter and the heads: what is trained of the demo classifier."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,8 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import BertModel
 
-from models.data import GROUPS
-from models.heads import EMOTION_COLUMNS, WIDTHS, Heads
+from models.heads import DRAFT_WIDTHS, Heads, Logits, split
 
 _ADAPTED = (
     *("attention.self.query", "attention.self.key", "attention.self.value", "attention.output.dense"),
@@ -32,62 +31,79 @@ class LowRank(nn.Module):
         return high
 
 
-class Upper(nn.Module):
-    """Layers `first` and up in bfloat16, each linear adapted; mean pooling and the heads in float32."""
+Span = tuple[int, int]
+"""First token and last one of what is read of a row."""
+
+
+class Adapted(nn.Module):
+    """The encoder in bfloat16, each linear of its layers from `first` on adapted; mean pooling and heads in float32."""
 
     def __init__(self, encoder: Path, first: int, rank: int, dropout: float = 0.1) -> None:
         super().__init__()
         # On a CPU the fused attention's backward pass is the slowest part of a step; the plain one is not.
-        model = BertModel.from_pretrained(
+        self.encoder = BertModel.from_pretrained(
             encoder, add_pooling_layer=False, dtype=torch.bfloat16, attn_implementation="eager"
         )
-        model.requires_grad_(False)
-        self.first = first
-        model.encoder.layer = model.encoder.layer[first:]
-        self.encoder = model.encoder
+        self.encoder.requires_grad_(False)
         self.encoder.train(False)
-        for layer in self.encoder.layer:
+        self.first = first
+        for layer in self.encoder.encoder.layer[first:]:
             for name in _ADAPTED:
                 linear = layer.get_submodule(name)
                 assert isinstance(linear, nn.Linear)
                 layer.set_submodule(name, LowRank(linear, rank))
         self.dropout = nn.Dropout(dropout)
-        self.mean = nn.Buffer(torch.zeros(model.config.hidden_size))
-        self.spread = nn.Buffer(torch.ones(model.config.hidden_size))
-        self.heads = nn.Linear(model.config.hidden_size, sum(WIDTHS))
+        size = self.encoder.config.hidden_size
+        self.mean = nn.Buffer(torch.zeros(size))
+        self.spread = nn.Buffer(torch.ones(size))
+        self.heads = nn.Linear(size, sum(DRAFT_WIDTHS))
         nn.init.zeros_(self.heads.weight)
         nn.init.zeros_(self.heads.bias)
 
-    def train(self, mode: bool = True) -> "Upper":
+    def train(self, mode: bool = True) -> "Adapted":
         super().train(mode)
         self.encoder.train(False)  # its own dropout stays off: the adapter is small, and the rest is frozen
         return self
 
-    def pooled(self, states: Sequence[Tensor]) -> Tensor:
-        """[texts, H] from the lower layers' states of each text, [tokens, H]."""
-        lengths = torch.tensor([len(text) for text in states])
-        hidden = states[0].new_zeros(len(states), int(lengths.max()), states[0].shape[1])
-        for row, text in zip(hidden, states, strict=True):
-            row[: len(text)] = text
-        mask = (torch.arange(hidden.shape[1]) < lengths.unsqueeze(1)).unsqueeze(-1)
-        away = (1.0 - mask.squeeze(-1)[:, None, None, :].to(hidden.dtype)) * torch.finfo(hidden.dtype).min
-        out = self.encoder(hidden, attention_mask=away).last_hidden_state
-        mean: Tensor = (out.float() * mask).sum(1) / lengths.unsqueeze(1)
-        return mean
+    def pooled(self, rows: Sequence[Sequence[int]], spans: Sequence[Sequence[Span]], kept: float = 1.0) -> Tensor:
+        """[spans of all rows, H]: the mean over each span's tokens, row by row.
 
-    def forward(self, states: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        """Logits: emotion [texts, 8, 4], risk [texts, 5]."""
-        flat = self.heads(self.dropout((self.pooled(states) - self.mean) / self.spread))
-        return flat[:, :EMOTION_COLUMNS].reshape(-1, len(GROUPS), 4), flat[:, EMOTION_COLUMNS:]
+        `kept`: the share of the tokens that is seen at all, drawn at random; never none of a span.
+        """
+        ids, mask = padded(rows)
+        if kept < 1.0:
+            mask = mask * (torch.rand(mask.shape) < kept)
+            for row, own in enumerate(spans):
+                for first, last in own:
+                    if not mask[row, first : last + 1].any():
+                        mask[row, first] = 1
+        away = (1 - mask[:, None, None, :]).to(torch.bfloat16) * torch.finfo(torch.bfloat16).min
+        hidden = self.encoder.embeddings(input_ids=ids)
+        for layer in self.encoder.encoder.layer:
+            hidden = layer(hidden, attention_mask=away)
+        out = hidden.float() * mask.unsqueeze(-1)
+        sums = torch.cat([out.new_zeros(len(rows), 1, out.shape[2]), out.cumsum(1)], 1)
+        counts = torch.cat([mask.new_zeros(len(rows), 1), mask.cumsum(1)], 1)
+        row = torch.tensor([row for row, own in enumerate(spans) for _ in own])
+        begin, end = torch.tensor([(first, last + 1) for own in spans for first, last in own]).T
+        size = (counts[row, end] - counts[row, begin]).unsqueeze(1)
+        pooled: Tensor = (sums[row, end] - sums[row, begin]) / size
+        return pooled
+
+    def forward(self, rows: Sequence[Sequence[int]], spans: Sequence[Sequence[Span]], kept: float = 1.0) -> Logits:
+        """Of each span of each row."""
+        pooled = (self.pooled(rows, spans, kept) - self.mean) / self.spread
+        return split(self.heads(self.dropout(pooled)))
 
     @torch.inference_mode()
-    def standardise(self, states: Sequence[Tensor]) -> None:
+    def standardise(self, rows: Sequence[Sequence[int]]) -> None:
         """Lets the heads see each coordinate with the mean 0 and the spread 1 that it now has on these texts.
 
         e5's vectors lie in a narrow cone: as they are, the heads would learn slowly.
         """
-        ordered = sorted(states, key=len)
-        pooled = torch.cat([self.pooled(ordered[i : i + 32]) for i in range(0, len(ordered), 32)])
+        ordered = sorted(rows, key=len)
+        batches = (ordered[i : i + 32] for i in range(0, len(ordered), 32))
+        pooled = torch.cat([self.pooled(batch, [[(0, len(row) - 1)] for row in batch]) for batch in batches])
         self.mean.copy_(pooled.mean(0))
         self.spread.copy_(pooled.std(0))
 
@@ -102,8 +118,8 @@ class Upper(nn.Module):
     def low_rank(self) -> dict[str, Tensor]:
         """`up` and `down` of every adapted layer under the layer's name in the whole encoder, fp16."""
         tensors = {}
-        for number, layer in enumerate(self.encoder.layer, start=self.first):
-            for name in _ADAPTED:
+        for number, layer in enumerate(self.encoder.encoder.layer):
+            for name in _ADAPTED if number >= self.first else ():
                 module = layer.get_submodule(name)
                 for part in ("up", "down"):
                     tensors[f"encoder.layer.{number}.{name}.{part}"] = getattr(module, part).detach().half()
@@ -113,3 +129,11 @@ class Upper(nn.Module):
         """The heads for vectors as they are: what `standardise` does is folded in."""
         weight = self.heads.weight.detach() / self.spread
         return Heads(weight, self.heads.bias.detach() - weight @ self.mean)
+
+
+def padded(rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
+    """Token ids and attention mask, both [rows, longest]."""
+    length = max(map(len, rows))
+    ids = torch.tensor([[*row, *[0] * (length - len(row))] for row in rows])
+    mask = torch.tensor([[1] * len(row) + [0] * (length - len(row)) for row in rows])
+    return ids, mask

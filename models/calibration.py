@@ -11,22 +11,26 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from models.data import GROUPS, Example
-from models.heads import Heads, Targets, emotion_nll, risk_nll
+from models.data import GROUPS, HURTING, Example
+from models.heads import Heads, Targets, class_nll, emotion_nll
 from models.predictions import Predictions
-from models.scores import choose_emotion_threshold, choose_risk_thresholds
+from models.readings import Vectors
+from models.scores import choose_emotion_thresholds, choose_risk_thresholds
+from psychechat.emotion import Group
 from psychechat.risk import Severity
 
 EMOTION_SETS = ("goemotions", "xed/en", "brighter/en", "brighter/zh", "psychechat")
-"""What the emotion threshold is chosen on."""
-RISK_SETS = {"psysuicide": 0.95, "own/en": 0.9, "own/zh": 0.9}
+"""What the emotion thresholds are chosen on."""
+RISK_SETS = {"psysuicide": 0.94, "lines/en": 0.92, "lines/zh": 0.92}
 """What the risk thresholds are chosen on, and the recall that the one of ideation must reach there.
 
-Many of our own sentences are written to be mistaken: more recall on them would call everyday messages a crisis.
+Our own lines are written to be mistaken: more recall on them would call everyday messages a crisis.
 """
+REFUSED = 0.05
+"""The share of kind drafts that may be taken for hurting ones."""
 
 
-def calibrated(heads: Heads, vectors: Tensor, examples: Sequence[Example]) -> Heads:
+def calibrated(heads: Heads, vectors: Vectors, examples: Sequence[Example]) -> Heads:
     """The heads under which these texts are most likely, a set of n texts counting as the square root of n.
 
     Each head has one temperature. The loss's class weights make it call rare groups too often: one number a group takes
@@ -35,8 +39,8 @@ def calibrated(heads: Heads, vectors: Tensor, examples: Sequence[Example]) -> He
     targets = Targets.of(examples)
     sizes = Counter(example.source for example in examples)
     weights = torch.tensor([sizes[example.source] ** -0.5 for example in examples])
-    emotion, risk = heads.logits(vectors)
-    sharpness = torch.zeros(2, requires_grad=True)
+    emotion, risk, draft = heads.logits(vectors.rows[vectors.first])
+    sharpness = torch.zeros(3, requires_grad=True)
     absent = torch.zeros(len(GROUPS), requires_grad=True)
     optimiser = torch.optim.LBFGS([sharpness, absent], max_iter=100, line_search_fn="strong_wolfe")
 
@@ -44,24 +48,42 @@ def calibrated(heads: Heads, vectors: Tensor, examples: Sequence[Example]) -> He
         optimiser.zero_grad()
         shift = torch.nn.functional.pad(absent.unsqueeze(1), (0, 3))
         losses = emotion_nll(emotion * sharpness[0].exp() + shift, targets.emotion).sum(1)
-        losses = losses + risk_nll(risk * sharpness[1].exp(), targets.risk)
+        losses = losses + class_nll(risk * sharpness[1].exp(), targets.risk)
+        if draft.shape[1]:
+            losses = losses + class_nll(draft * sharpness[2].exp(), targets.draft)
         loss = (losses * weights).sum() / weights.sum()
         loss.backward()  # type: ignore[no-untyped-call]
         return loss
 
     optimiser.step(closure)  # type: ignore[no-untyped-call]
-    emotion_temperature, risk_temperature = (-sharpness).exp().tolist()
-    return heads.tempered(emotion_temperature, risk_temperature, absent.detach())
+    emotion_temperature, risk_temperature, draft_temperature = (-sharpness).exp().tolist()
+    return heads.tempered(emotion_temperature, risk_temperature, absent.detach(), draft_temperature)
 
 
-def thresholds(found: Predictions) -> tuple[float, dict[Severity, float]]:
-    """Of emotion presence and of the severities, for the server's policy."""
+def thresholds(found: Predictions) -> tuple[dict[Group, float], dict[Severity, float]]:
+    """Of each emotion group's presence and of the severities, for the server's policy."""
     emotions = [found.of(source) for source in EMOTION_SETS]
-    risks = [found.of(source) for source in RISK_SETS]
+    risks = {source: found.of(source) for source in RISK_SETS}
     return (
-        choose_emotion_threshold([(part.emotion, part.targets.emotion) for part in emotions]),
-        choose_risk_thresholds([(part.risk, part.targets.risk) for part in risks], list(RISK_SETS.values())),
+        choose_emotion_thresholds([(part.emotion, part.targets.emotion) for part in emotions]),
+        choose_risk_thresholds(
+            [(part.risk, part.targets.risk) for part in risks.values() if part.examples],
+            [RISK_SETS[source] for source, part in risks.items() if part.examples],
+        ),
     )
+
+
+def draft_threshold(heads: Heads, vectors: Vectors, examples: Sequence[Example]) -> float:
+    """P(hurting) from which on a draft is refused: the best balance of both kinds that refuses few kind ones.
+
+    Of written drafts only: what people judged in `dialogue_safety` is another matter, and noisier.
+    """
+    hurting = heads.logits(vectors.rows).draft.softmax(-1)[:, HURTING]
+    own = torch.tensor([example.source.startswith("drafts") for example in examples])
+    hurts = torch.tensor([example.hurts == HURTING for example in examples])
+    kind, bad = hurting[own & ~hurts], hurting[own & hurts]
+    candidates = [t for t in (i / 100 for i in range(10, 96)) if float((kind >= t).float().mean()) <= REFUSED] or [0.95]
+    return max(candidates, key=lambda t: float((bad >= t).float().mean() + (kind < t).float().mean()))
 
 
 def halves(examples: Sequence[Example], seed: int) -> tuple[list[int], list[int]]:

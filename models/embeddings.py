@@ -16,7 +16,7 @@ from rich.progress import track
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from models.states import padded
+from models.adapter import padded
 from psychechat.engines.vllm.windows import Windows
 
 Pooling = Literal["mean", "first", "last"]

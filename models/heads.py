@@ -1,7 +1,12 @@
-"""Fits the two heads on frozen embeddings: 37 linear columns, all tasks in one loss, unannotated groups masked."""
+"""The heads: linear columns over a pooled vector, all tasks in one loss, what is not annotated masked.
+
+Eight emotion groups of four columns, one group of five severities, and in the demo's a tenth of two: whether a draft is
+kind or hurts. `fit` fits the first nine on frozen embeddings.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -11,14 +16,19 @@ from models.data import GROUPS, MASKED, PRESENT, WEAK, Example
 SEVERITIES = 5
 WIDTHS = (4,) * len(GROUPS) + (SEVERITIES,)
 EMOTION_COLUMNS = 4 * len(GROUPS)
+RISK_COLUMNS = slice(EMOTION_COLUMNS, EMOTION_COLUMNS + SEVERITIES)
+DRAFT_WIDTHS = (*WIDTHS, 2)
+"""With the third head: kind, hurting."""
 
 
 @dataclass(frozen=True, slots=True)
 class Targets:
-    """emotion [texts, 8] of MASKED, 0..3, PRESENT or WEAK; risk [texts] of MASKED or 0..4; weights [texts]."""
+    """emotion [texts, 8] of MASKED, 0..3, PRESENT or WEAK; risk [texts] of MASKED or 0..4; draft [texts] of
+    MASKED, KIND or HURTING; weights [texts]."""
 
     emotion: Tensor
     risk: Tensor
+    draft: Tensor
     weight: Tensor
     risk_weight: Tensor
 
@@ -27,26 +37,40 @@ class Targets:
         return cls(
             emotion=torch.tensor([example.emotion for example in examples]),
             risk=torch.tensor([example.risk for example in examples]),
+            draft=torch.tensor([example.hurts for example in examples]),
             weight=torch.tensor([example.weight for example in examples]),
             risk_weight=torch.tensor([example.risk_weight for example in examples]),
         )
 
 
+class Logits(NamedTuple):
+    """Emotion [texts, 8, 4], risk [texts, 5], draft [texts, 2] or [texts, 0]."""
+
+    emotion: Tensor
+    risk: Tensor
+    draft: Tensor
+
+
+def split(flat: Tensor) -> Logits:
+    """Of [texts, columns]."""
+    emotion = flat[:, :EMOTION_COLUMNS].reshape(-1, len(GROUPS), 4)
+    return Logits(emotion, flat[:, RISK_COLUMNS], flat[:, RISK_COLUMNS.stop :])
+
+
 @dataclass(frozen=True, slots=True)
 class Heads:
-    """weight [37, H], bias [37]: what the server loads."""
+    """weight [columns, H], bias [columns]: what the server loads. 37 columns, or 39 with the third head."""
 
     weight: Tensor
     bias: Tensor
 
-    def logits(self, vectors: Tensor) -> tuple[Tensor, Tensor]:
-        """Emotion [texts, 8, 4] and risk [texts, 5]."""
-        flat = vectors @ self.weight.T + self.bias
-        return flat[:, :EMOTION_COLUMNS].reshape(-1, len(GROUPS), 4), flat[:, EMOTION_COLUMNS:]
+    def logits(self, vectors: Tensor) -> Logits:
+        return split(vectors @ self.weight.T + self.bias)
 
-    def tempered(self, emotion: float, risk: float, absent: Tensor) -> "Heads":
+    def tempered(self, emotion: float, risk: float, absent: Tensor, draft: float = 1.0) -> "Heads":
         """The same heads: each one's logits divided by its temperature, then `absent` [8] added to absence's."""
-        scale = torch.cat([torch.full((EMOTION_COLUMNS,), 1 / emotion), torch.full((SEVERITIES,), 1 / risk)])
+        scale = torch.full((len(self.bias),), 1 / draft)
+        scale[:EMOTION_COLUMNS], scale[RISK_COLUMNS] = 1 / emotion, 1 / risk
         bias = self.bias * scale
         bias[:EMOTION_COLUMNS:4] += absent
         return Heads(self.weight * scale.unsqueeze(1), bias)
@@ -66,9 +90,9 @@ def fit(vectors: Tensor, targets: Targets, decay: float) -> Heads:
 
     def closure() -> Tensor:
         optimiser.zero_grad()
-        emotion, risk = Heads(weight, bias).logits(scaled)
+        emotion, risk, _ = Heads(weight, bias).logits(scaled)
         loss = (emotion_nll(emotion, targets.emotion) * emotion_weights).sum()
-        loss = loss + (risk_nll(risk, targets.risk) * risk_weights).sum() + decay * weight.square().sum()
+        loss = loss + (class_nll(risk, targets.risk) * risk_weights).sum() + decay * weight.square().sum()
         loss.backward()  # type: ignore[no-untyped-call]
         return loss
 
@@ -85,8 +109,9 @@ def emotion_nll(logits: Tensor, targets: Tensor) -> Tensor:
     return -torch.where(targets >= PRESENT, there, at_level) * (targets != MASKED)
 
 
-def risk_nll(logits: Tensor, targets: Tensor, smoothing: float = 0.0) -> Tensor:
-    """[texts], zero where masked. `smoothing` of each target is spread over all severities."""
+def class_nll(logits: Tensor, targets: Tensor, smoothing: float = 0.0) -> Tensor:
+    """Of severities, or of kind and hurting: [texts], zero where masked. `smoothing` of each target is spread over all
+    classes."""
     log = logits.log_softmax(-1)
     right = log.gather(1, targets.clamp(0).unsqueeze(1)).squeeze(1)
     return -((1 - smoothing) * right + smoothing * log.mean(1)) * (targets != MASKED)
@@ -106,10 +131,21 @@ def emotion_weighting(targets: Targets) -> Tensor:
 
 
 def risk_weighting(targets: Targets) -> Tensor:
-    weights = targets.risk_weight.clone()
+    """[texts]: the source's weight times the class's, which falls with the square root of its share; 0 where masked."""
     known = targets.risk != MASKED
-    total = weights[known].sum()
+    weights = targets.risk_weight * known
+    total = weights.sum().clamp(min=1e-9)
     for severity in range(SEVERITIES):
         here = targets.risk == severity
         weights[here] *= (weights[here].sum() / total) ** -0.5
-    return weights / weights[known].sum()
+    return weights / weights.sum().clamp(min=1e-9)
+
+
+def draft_weighting(targets: Targets) -> Tensor:
+    """Kind and hurting drafts weigh the same in all."""
+    weights = targets.weight.clone()
+    for kind in (0, 1):
+        here = targets.draft == kind
+        weights[here] /= 2 * weights[here].sum().clamp(min=1e-9)
+    weights[targets.draft == MASKED] = 0.0
+    return weights

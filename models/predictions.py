@@ -3,12 +3,17 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import torch
 from safetensors import safe_open
 from torch import Tensor
 
 from models.data import Example
 from models.heads import Heads, Targets
+
+if TYPE_CHECKING:
+    from models.readings import Vectors
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +37,22 @@ class Predictions:
 
 
 def predict(heads: Heads, vectors: Tensor, examples: Sequence[Example]) -> Predictions:
-    emotion, risk = heads.logits(vectors)
-    return Predictions(examples, Targets.of(examples), emotion.softmax(-1), risk.softmax(-1))
+    """Of one vector a text."""
+    logits = heads.logits(vectors)
+    return Predictions(examples, Targets.of(examples), logits.emotion.softmax(-1), logits.risk.softmax(-1))
+
+
+def predict_read(heads: Heads, vectors: "Vectors", examples: Sequence[Example]) -> Predictions:
+    """As the server combines what it read: emotion of the first whole window, risk the worst of all readings.
+
+    Severity by severity: P(this one or worse) is the largest of any reading's.
+    """
+    logits = heads.logits(vectors.rows)
+    tails = logits.risk.softmax(-1).flip(1).cumsum(1).flip(1)
+    worst = torch.zeros(len(examples), tails.shape[1]).index_reduce_(0, vectors.owner, tails, "amax", include_self=True)
+    worst[:, 0] = 1.0
+    risk = worst - torch.nn.functional.pad(worst[:, 1:], (0, 1))
+    return Predictions(examples, Targets.of(examples), logits.emotion[vectors.first].softmax(-1), risk)
 
 
 def load_heads(path: Path) -> Heads:

@@ -7,9 +7,13 @@ import torch
 from torch import Tensor
 
 from models.data import GROUPS, MASKED
+from psychechat.emotion import Group
 from psychechat.risk import CRISIS, Severity
 
 Thresholds = Mapping[Severity, float]
+Presence = float | Mapping[Group, float]
+"""From which probability on an emotion group is there: one for all groups, or each one's."""
+_FINE = [round(0.16 + 0.02 * i, 2) for i in range(28)]
 
 
 def f1(truth: Tensor, guess: Tensor) -> float:
@@ -67,14 +71,14 @@ def risk_scores(risk: Tensor, truth: Tensor, thresholds: Thresholds) -> dict[str
     return scores
 
 
-def emotion_scores(emotion: Tensor, truth: Tensor, threshold: float) -> dict[str, float]:
+def emotion_scores(emotion: Tensor, truth: Tensor, threshold: Presence) -> dict[str, float]:
     """Of probabilities [texts, 8, 4] against targets [texts, 8]: F1 of presence by group, and the level where known."""
-    presence = 1 - emotion[..., 0]
+    presence, at = 1 - emotion[..., 0], _by_group(threshold)
     scores: dict[str, float] = {}
     for i, group in enumerate(GROUPS):
         known = truth[:, i] != MASKED
         if (truth[known, i] > 0).any():
-            scores[f"f1_{group}"] = f1(truth[known, i] > 0, presence[known, i] >= threshold)
+            scores[f"f1_{group}"] = f1(truth[known, i] > 0, presence[known, i] >= at[i])
     scores["macro_f1"] = sum(scores.values()) / max(1, len(scores))
     known = truth != MASKED
     scores["calibration_error"] = calibration_error(presence[known], truth[known] > 0)
@@ -87,9 +91,9 @@ def emotion_scores(emotion: Tensor, truth: Tensor, threshold: float) -> dict[str
     return scores
 
 
-def macro_f1_interval(emotion: Tensor, truth: Tensor, threshold: float, resamples: int = 1000) -> list[float]:
+def macro_f1_interval(emotion: Tensor, truth: Tensor, threshold: Presence, resamples: int = 1000) -> list[float]:
     """Within which the macro-F1 of `emotion_scores` lies for 95 of 100 drawings of as many texts, with replacement."""
-    there, guess = truth > 0, (1 - emotion[..., 0] >= threshold) & (truth != MASKED)
+    there, guess = truth > 0, (1 - emotion[..., 0] >= _by_group(threshold)) & (truth != MASKED)
     seen = there.any(0)
     drawn = torch.randint(len(truth), (resamples, len(truth)), generator=torch.Generator().manual_seed(0))
     counts = torch.zeros(resamples, len(truth)).scatter_add_(1, drawn, torch.ones(drawn.shape))
@@ -102,6 +106,26 @@ def choose_emotion_threshold(sets: Sequence[tuple[Tensor, Tensor]]) -> float:
     """The presence threshold with the best mean macro-F1 over sets of (probabilities, targets)."""
     candidates = [0.2 + 0.02 * i for i in range(26)]
     return max(candidates, key=lambda t: sum(emotion_scores(p, truth, t)["macro_f1"] for p, truth in sets))
+
+
+def choose_emotion_thresholds(sets: Sequence[tuple[Tensor, Tensor]]) -> dict[Group, float]:
+    """Each group's with the best mean F1 of the group over the sets that it is annotated in."""
+    chosen = {}
+    for i, group in enumerate(GROUPS):
+        parts = []
+        for emotion, truth in sets:
+            known = truth[:, i] != MASKED
+            if (truth[known, i] > 0).any():
+                parts.append((1 - emotion[known, i, 0], truth[known, i] > 0))
+        chosen[group] = max(_FINE, key=lambda t: sum(f1(there, p >= t) for p, there in parts))
+    return chosen
+
+
+def _by_group(threshold: Presence) -> Tensor:
+    """[8]."""
+    if isinstance(threshold, Mapping):
+        return torch.tensor([threshold[group] for group in GROUPS])
+    return torch.full((len(GROUPS),), threshold)
 
 
 def choose_risk_thresholds(sets: Sequence[tuple[Tensor, Tensor]], recalls: Sequence[float]) -> dict[Severity, float]:

@@ -1,9 +1,9 @@
 """Train the demo classifier: `python -m models.train_classifier`.
 
-A low-rank adapter on the encoder's upper layers and both heads, in one loss over all sets. The lower layers are frozen,
-so their states are computed once; they and a checkpoint every few minutes lie under `models/runs`, and an interrupted
-run goes on where it stopped. At the end the heads are calibrated on the dev texts, and the thresholds that the server's
-policy should have are printed. `python -m models.evaluate` measures the result.
+A low-rank adapter on the encoder's layers and the three heads, in one loss over all sets. A checkpoint every few
+minutes lies under `models/runs`, and an interrupted run goes on where it stopped. At the end the heads are calibrated
+on the dev texts, and the thresholds that the server's policy should have are printed. `python -m models.evaluate`
+measures the result.
 """
 
 import json
@@ -11,6 +11,7 @@ import math
 import random
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -22,13 +23,21 @@ from safetensors.torch import save_file
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from models.adapter import Upper
-from models.calibration import calibrated, thresholds
-from models.data import DataMissing, Example, load
-from models.embeddings import embed
-from models.heads import WIDTHS, Heads, Targets, emotion_nll, emotion_weighting, risk_nll, risk_weighting
-from models.predictions import predict
-from models.states import States
+from models.adapter import Adapted, Span
+from models.calibration import calibrated, draft_threshold, thresholds
+from models.data import GROUPS, MASKED, DataMissing, Example, load
+from models.heads import (
+    DRAFT_WIDTHS,
+    Heads,
+    Targets,
+    class_nll,
+    draft_weighting,
+    emotion_nll,
+    emotion_weighting,
+    risk_weighting,
+)
+from models.predictions import predict_read
+from models.readings import read
 from psychechat.demo.encoder import HEADS, prepare
 from psychechat.engines.vllm.windows import Windows
 
@@ -43,26 +52,43 @@ TOKENS_KEPT = 0.9
 """Of each text, at random, whenever it is visited: the risk texts are few and soon known by heart."""
 SMOOTHING = 0.05
 """Of the severities' targets: without it they end up certain of everything."""
-EPOCHS = [3, 1]
-"""Of each cycle: the learning rate rises and falls once."""
-CYCLE_PEAK = 0.5
-"""The full learning rate of a cycle, of the cycle's before."""
-EMOTION_SHARE = 0.4
-"""What each of the eight groups weighs in the loss; risk weighs 1."""
+EPOCHS, FROZEN, RANK = 4, 0, 32
+EMOTION_SHARE, DRAFT_SHARE = 0.4, 0.5
+"""What each of the eight groups weighs in the loss, and the head of drafts; risk weighs 1."""
+OTHERS = 0.5
+"""Of the weight of its text: a sentence of no risk in it."""
 SAVE_EVERY = 120.0
 """Seconds between checkpoints."""
 
 
-class Rows:
-    """The train part, text by text: token ids, the lower layers' states, targets, and what each target weighs."""
+@dataclass(frozen=True, slots=True)
+class Item:
+    """What one text teaches: token ids, the spans of them that are read, and for each span the row of its targets."""
 
-    def __init__(self, examples: list[Example], ids: list[list[int]], states: list[Tensor]) -> None:
-        self.ids, self.states = ids, states
-        self.targets = Targets.of(examples)
+    ids: list[int]
+    spans: tuple[Span, ...]
+    first: int
+    """Row of the first span's targets; the others' follow."""
+
+
+class Rows:
+    """The train part, text by text, and what each reading of it is to say and weighs."""
+
+    def __init__(self, examples: list[Example], windows: Windows) -> None:
+        self.items: list[Item] = []
+        told: list[Example] = []
+        visits: list[float] = []
+        for example in examples:
+            ids, read = readings(example, windows)
+            self.items.append(Item(ids, tuple(span for span, _ in read), len(told)))
+            told += (reading for _, reading in read)
+            visits += [VISITS.get(example.source, 1.0)] * len(read)
         self.visits = [VISITS.get(example.source, 1.0) for example in examples]
-        spread = len(examples) / torch.tensor(self.visits)
+        self.targets = Targets.of(told)
+        spread = len(examples) / torch.tensor(visits)
         self.emotion_weights = emotion_weighting(self.targets) * spread.unsqueeze(1) * EMOTION_SHARE
         self.risk_weights = risk_weighting(self.targets) * spread
+        self.draft_weights = draft_weighting(self.targets) * spread * DRAFT_SHARE
 
     def batches(self, seed: int, epoch: int) -> list[list[int]]:
         """An epoch's batches of texts of like length, in an order that depends on seed and epoch only."""
@@ -72,26 +98,47 @@ class Rows:
         batches: list[list[int]] = []
         for first in range(0, len(order), 4096):
             batches.append([])
-            for i in sorted(order[first : first + 4096], key=lambda i: len(self.ids[i])):
-                if (len(batches[-1]) + 1) * len(self.ids[i]) > TOKENS:
+            for i in sorted(order[first : first + 4096], key=lambda i: len(self.items[i].ids)):
+                if (len(batches[-1]) + 1) * len(self.items[i].ids) > TOKENS:
                     batches.append([])
                 batches[-1].append(i)
         chance.shuffle(batches)
         return batches
 
-    def loss(self, model: Upper, batch: list[int]) -> Tensor:
-        emotion, risk = model([_thinned(self.states[i]) for i in batch])
-        emotion_loss = emotion_nll(emotion, self.targets.emotion[batch]) * self.emotion_weights[batch]
-        risk_loss = risk_nll(risk, self.targets.risk[batch], SMOOTHING) * self.risk_weights[batch]
-        return (emotion_loss.sum() + risk_loss.sum()) / len(batch)
+    def loss(self, model: Adapted, batch: list[int]) -> Tensor:
+        items = [self.items[i] for i in batch]
+        emotion, risk, draft = model([item.ids for item in items], [item.spans for item in items], TOKENS_KEPT)
+        read = torch.cat([torch.arange(item.first, item.first + len(item.spans)) for item in items])
+        loss = (emotion_nll(emotion, self.targets.emotion[read]) * self.emotion_weights[read]).sum()
+        loss = loss + (class_nll(risk, self.targets.risk[read], SMOOTHING) * self.risk_weights[read]).sum()
+        loss = loss + (class_nll(draft, self.targets.draft[read], SMOOTHING) * self.draft_weights[read]).sum()
+        return loss / len(batch)
+
+
+def readings(example: Example, windows: Windows) -> tuple[list[int], list[tuple[Span, Example]]]:
+    """Token ids of a text's first window, and what each span of it teaches: the whole, and sentences of known risk."""
+    if example.draft:
+        pair = windows.pair(example.text, example.draft)
+        return pair.ids, [(pair.sentences[0], example)]
+    window = windows.with_sentences(example.text)[0]
+    read = [((0, len(window.ids) - 1), example)]
+    if example.by_sentence and window.sentences:
+        unknown = (MASKED,) * len(GROUPS)
+        marked = windows.span(example.text, example.marked) if example.marked else None
+        if marked:
+            read.append((marked, replace(example, emotion=unknown)))
+        other = replace(example, emotion=unknown, risk=0, risk_weight=example.risk_weight * OTHERS)
+        read += [(span, other) for span in window.sentences if not marked or span[0] > marked[1] or span[1] < marked[0]]
+    return window.ids, read
 
 
 def main(
     seed: Annotated[int, typer.Option(help="Decides the sample, the order and the first weights.")] = 0,
-    epochs: Annotated[list[int], typer.Option(help="Passes over the train part; again for one more cycle.")] = EPOCHS,
-    layers: Annotated[int, typer.Option(help="How many upper layers are adapted.")] = 6,
-    rank: Annotated[int, typer.Option(help="Of the adapter.")] = 16,
+    epochs: Annotated[int, typer.Option(help="Passes over the train part.")] = EPOCHS,
+    frozen: Annotated[int, typer.Option(help="How many of the lowest layers stay as they are.")] = FROZEN,
+    rank: Annotated[int, typer.Option(help="Of the adapter.")] = RANK,
     threads: Annotated[int, typer.Option(help="CPU threads.")] = 1,
+    to: Annotated[Path, typer.Option(help="The file of heads and adapter that is written.")] = HEADS,
 ) -> None:
     console = Console(stderr=True)
     torch.set_num_threads(threads)
@@ -102,48 +149,46 @@ def main(
         console.print(str(missing))
         raise typer.Exit(1) from None
     encoder = prepare(RUNS / "encoder", heads=None, console=console)
-    first = int(json.loads((encoder / "config.json").read_text())["num_hidden_layers"]) - layers
     windows = Windows(Tokenizer.from_file(str(encoder / "tokenizer.json")), PREFIX, MAX_LEN)
-    learned = [example for example in examples if example.split == "train"]
-    ids = [windows.cut(example.text)[0] for example in learned]
-    rows = Rows(learned, ids, States(RUNS / f"states-{encoder.name}-{first}", encoder, first).of(ids))
-    model = Upper(encoder, first, rank)
-    model.standardise(random.Random(seed).sample(rows.states, min(2000, len(rows.states))))
-    for cycle in range(len(epochs)):
-        name = "+".join(map(str, epochs[: cycle + 1]))
-        checkpoint = RUNS / f"run-{seed}-layers-{layers}-rank-{rank}-epochs-{name}.pt"
-        passes = range(sum(epochs[:cycle]), sum(epochs[: cycle + 1]))
-        train(model, rows, checkpoint, seed, passes, CYCLE_PEAK**cycle, console)
-    write(finished(model, [example for example in examples if example.split == "dev"], console), model, HEADS)
+    rows = Rows([example for example in examples if example.split == "train"], windows)
+    model = Adapted(encoder, frozen, rank)
+    sample = random.Random(seed).sample(rows.items, min(2000, len(rows.items)))
+    model.standardise([item.ids for item in sample])
+    checkpoint = RUNS / f"run-{seed}-frozen-{frozen}-rank-{rank}-epochs-{epochs}.pt"
+    train(model, rows, checkpoint, seed, range(epochs), console)
+    write(finished(model, [example for example in examples if example.split == "dev"], console), model, to)
 
 
-def finished(model: Upper, dev: list[Example], console: Console) -> Heads:
+def finished(model: Adapted, dev: list[Example], console: Console) -> Heads:
     """The calibrated heads, by the vectors of the encoder as the server will load it."""
     raw = RUNS / "uncalibrated.safetensors"
     write(model.linear(), model, raw)
     folder = prepare(RUNS / "encoder", heads=raw, console=console)
-    vectors = torch.from_numpy(embed([example.text for example in dev], folder, PREFIX, "mean", RUNS / "vectors"))
+    vectors = read(folder, dev)
     heads = calibrated(model.linear(), vectors, dev)
-    emotion, risk = thresholds(predict(heads, vectors, dev))
-    console.print(f"Thresholds for the policy: emotion {emotion:.2f}, ", end="")
-    console.print(", ".join(f"{severity.label} {value}" for severity, value in risk.items()))
+    texts = [i for i, example in enumerate(dev) if not example.draft]
+    drafts = [i for i, example in enumerate(dev) if example.draft]
+    emotion, risk = thresholds(predict_read(heads, vectors.of(texts), [dev[i] for i in texts]))
+    hurting = draft_threshold(heads, vectors.of(drafts), [dev[i] for i in drafts])
+    console.print("Thresholds for the policy: ", end="")
+    console.print(", ".join(f"{group} {value:.2f}" for group, value in emotion.items()), end="; ")
+    console.print(", ".join(f"{severity.label} {value}" for severity, value in risk.items()), end="; ")
+    console.print(f"a draft hurts from {hurting:.2f} on")
     return heads
 
 
-def write(heads: Heads, model: Upper, path: Path) -> None:
-    settings = {"groups": list(WIDTHS), "pooling": "mean", "prefix": PREFIX}
+def write(heads: Heads, model: Adapted, path: Path) -> None:
+    settings = {"groups": list(DRAFT_WIDTHS), "pooling": "mean", "prefix": PREFIX}
     tensors = {"weight": heads.weight.contiguous(), "bias": heads.bias.contiguous()} | model.low_rank()
     save_file(tensors, path, metadata={"psychechat": json.dumps(settings)})
     path.chmod(0o644)
 
 
-def train(
-    model: Upper, rows: Rows, checkpoint: Path, seed: int, epochs: Sequence[int], peak: float, console: Console
-) -> None:
-    """Trains one cycle of the learning rate, from its checkpoint on if there is one."""
+def train(model: Adapted, rows: Rows, checkpoint: Path, seed: int, epochs: Sequence[int], console: Console) -> None:
+    """Trains from the checkpoint on, if there is one. The learning rate rises once and falls."""
     heads = [p for name, p in model.trained().items() if name.startswith("heads.")]
     adapter = [p for name, p in model.trained().items() if not name.startswith("heads.")]
-    groups = [{"params": adapter, "lr": 1e-3 * peak}, {"params": heads, "lr": 2e-3 * peak}]
+    groups = [{"params": adapter, "lr": 1e-3}, {"params": heads, "lr": 2e-3}]
     optimiser = torch.optim.AdamW(groups, weight_decay=0.01)
     batches = [batch for epoch in epochs for batch in rows.batches(seed, epoch)]
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _rate(step / len(batches)))
@@ -177,12 +222,6 @@ def train(
                 saved_at = time.monotonic()
                 console.log(f"step {step:,} of {len(batches):,}, loss {mean:.3f}")
     model.train(False)
-
-
-def _thinned(states: Tensor) -> Tensor:
-    """Without some of the tokens, never all."""
-    kept = torch.rand(len(states)) < TOKENS_KEPT
-    return states[kept] if kept.any() else states
 
 
 def _rate(progress: float) -> float:

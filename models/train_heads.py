@@ -29,11 +29,13 @@ from safetensors.torch import save_file
 
 from models.calibration import calibrated
 from models.card import folder_card
-from models.data import GROUPS, MASKED, PRESENT, DataMissing, Example, Split, load
+from models.data import GROUPS, MASKED, PRESENT, DataMissing, Example, load
 from models.embeddings import Pooling, embed
 from models.heads import WIDTHS, Heads, Targets, fit
 from models.predictions import Predictions, predict
+from models.readings import Vectors
 from models.scores import choose_emotion_threshold, choose_risk_thresholds, emotion_scores, risk_scores
+from models.written import Split
 from psychechat.emotion import Group
 from psychechat.engines.vllm.plugin import PREFIX
 
@@ -81,7 +83,7 @@ def main(
     vectors = embed([example.text for example in (*train, *dev)], encoder, prefix, pooling, out / ".vectors")
     seen, unseen = torch.from_numpy(vectors[: len(train)]), torch.from_numpy(vectors[len(train) :])
     with console.status("Fitting"):
-        heads = calibrated(fit(seen, Targets.of(train), DECAY), unseen, dev)
+        heads = calibrated(fit(seen, Targets.of(train), DECAY), Vectors.plain(unseen), dev)
     write(encoder, out, heads, {"groups": list(WIDTHS), "pooling": pooling, "prefix": prefix})
     report = measure(predict(heads, unseen, dev))
     (out / "README.md").write_text(folder_card(encoder.name, pooling, prefix, len(train), report))

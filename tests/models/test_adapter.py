@@ -7,18 +7,20 @@ import pytest
 import torch
 from rich.console import Console
 from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer
 from transformers import BertModel
 
-from models.adapter import Upper
-from models.data import GROUPS, MASKED, Example
-from models.states import States
-from models.train_classifier import Rows, train
+from models.adapter import Adapted
+from models.data import GROUPS, HURTING, KIND, MASKED, Example
+from models.train_classifier import Rows, readings, train
 from psychechat.demo.encoder import _merge
+from psychechat.engines.vllm.windows import Windows
 from tests.models import tiny
 
-FIRST = 1
-IDS = [[0, 3 + i % 2, *range(7, 9 + i % 5), 1] for i in range(24)]
-"""The second token says which severity a text has."""
+FROZEN = 1
+UNKNOWN = (MASKED,) * len(GROUPS)
+TEXTS = [f"{'bad' if i % 2 else 'good'} {' '.join(f'w{j}' for j in range(2 + i % 5))}" for i in range(24)]
+"""The first word says which severity a text has."""
 
 
 @pytest.fixture
@@ -26,74 +28,98 @@ def encoder(tmp_path: Path) -> Path:
     return tiny.bert(tmp_path / "encoder")
 
 
-def rows(encoder: Path, folder: Path) -> Rows:
-    examples = [
-        Example("", "made up", "train", (MASKED,) * len(GROUPS), risk=0 if ids[1] == 3 else 2) for ids in IDS
-    ]  # fmt: skip
-    return Rows(examples, IDS, States(folder, encoder, FIRST).of(IDS))
+def windows(encoder: Path) -> Windows:
+    return Windows(Tokenizer.from_file(str(encoder / "tokenizer.json")), "", 128)
 
 
-def built(encoder: Path, learned: Rows) -> Upper:
+def rows(encoder: Path) -> Rows:
+    examples = [Example(text, "made up", "train", UNKNOWN, risk=2 * text.startswith("bad")) for text in TEXTS]
+    return Rows(examples, windows(encoder))
+
+
+def built(encoder: Path, learned: Rows) -> Adapted:
     torch.manual_seed(5)
-    model = Upper(encoder, FIRST, rank=4)
-    model.standardise(learned.states)
+    model = Adapted(encoder, FROZEN, rank=4)
+    model.standardise([item.ids for item in learned.items])
     return model
 
 
 @tiny.trained
 def test_merged_it_gives_what_it_gave(encoder: Path, tmp_path: Path) -> None:
-    """Lower states, adapted upper layers and folded heads against the merged encoder with plain heads, in float32."""
-    learned = rows(encoder, tmp_path / "states")
+    """Adapted layers and folded heads against the merged encoder with plain heads, in float32."""
+    learned = rows(encoder)
     model = built(encoder, learned)
-    train(model, learned, tmp_path / "run.pt", 0, range(12), 1.0, Console(quiet=True))
+    train(model, learned, tmp_path / "run.pt", 0, range(12), Console(quiet=True))
     with torch.inference_mode():
-        _, risk = model(learned.states)
-    truth = learned.targets.risk
-    assert torch.equal(risk.argmax(1), truth)
+        risk = model([item.ids for item in learned.items], [item.spans for item in learned.items]).risk
+    assert torch.equal(risk.argmax(1), learned.targets.risk)
 
     tensors = {name: tensor.numpy() for name, tensor in load_file(encoder / "model.safetensors").items()}
     before = {name: tensor.copy() for name, tensor in tensors.items()}
     _merge({name: tensor.numpy() for name, tensor in model.low_rank().items()}, tensors)
     changed = {name for name in tensors if not np.array_equal(before[name], tensors[name])}
     assert changed == {name.removesuffix(".up") + ".weight" for name in model.low_rank() if name.endswith(".up")}
+    assert not any(name.startswith(f"encoder.layer.{FROZEN - 1}.") for name in changed)
     save_file({name: torch.from_numpy(tensor) for name, tensor in tensors.items()}, encoder / "model.safetensors")
     merged = BertModel.from_pretrained(encoder, add_pooling_layer=False, dtype=torch.float32)
     with torch.inference_mode():
-        pooled = torch.cat([merged(torch.tensor([ids])).last_hidden_state.mean(1) for ids in IDS])
-        _, again = model.linear().logits(pooled)
+        pooled = torch.cat([merged(torch.tensor([item.ids])).last_hidden_state.mean(1) for item in learned.items])
+        again = model.linear().logits(pooled).risk
     assert torch.allclose(again.softmax(1), risk.softmax(1), atol=0.05)  # bfloat16 there, float32 here
 
 
-def test_states_are_computed_once_and_resume(encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = States(tmp_path / "whole", encoder, FIRST).of(IDS)
-    States(tmp_path / "parts", encoder, FIRST).of(IDS[:5])
-    with (tmp_path / "parts" / "states.bin").open("ab") as file:
-        file.write(b"cut off")  # what a run leaves that ends before the line in the index
-    parts = States(tmp_path / "parts", encoder, FIRST).of(IDS)
-    assert all(torch.allclose(a.float(), b.float(), atol=0.1) for a, b in zip(whole, parts, strict=True))
-    monkeypatch.setattr("models.states.BertModel.from_pretrained", None)  # a third run needs no model
-    again = States(tmp_path / "parts", encoder, FIRST).of(IDS)
-    assert all(torch.equal(a, b) for a, b in zip(parts, again, strict=True))
+@tiny.trained
+def test_a_hurting_draft_is_learned_with_what_it_answers(encoder: Path, tmp_path: Path) -> None:
+    """The draft's tokens alone are pooled, and what they answer is in them."""
+    examples = [
+        Example("dark noon", "made up", "train", UNKNOWN, draft=text, hurts=HURTING if "bad" in text else KIND)
+        for text in TEXTS
+    ]
+    learned = Rows(examples, windows(encoder))
+    item = learned.items[0]
+    assert [tiny.WORDS[i] for i in item.ids[item.spans[0][0] : item.spans[0][1] + 1]] == TEXTS[0].split()
+    model = built(encoder, learned)
+    train(model, learned, tmp_path / "run.pt", 0, range(12), Console(quiet=True))
+    with torch.inference_mode():
+        draft = model([item.ids for item in learned.items], [item.spans for item in learned.items]).draft
+        said = windows(encoder).pair("good noon", TEXTS[0])
+        other = model([said.ids], [said.sentences]).draft
+    assert torch.equal(draft.argmax(1), learned.targets.draft)
+    assert not torch.allclose(other[0], draft[0])
+
+
+def test_a_marked_sentence_has_the_severity_and_the_others_none(encoder: Path) -> None:
+    text = "good w1 w2 w3 w4 . bad w1 w2 w3 w4 . dark noon w1 w2 w3 ."
+    at = text.index("bad"), text.index(" dark")
+    example = Example(text, "made up", "train", UNKNOWN, risk=3, marked=at, by_sentence=True)
+    ids, read = readings(example, windows(encoder))
+    (whole, of_whole), (marked, of_marked), *others = read
+    assert (whole, of_whole.risk) == ((0, len(ids) - 1), 3)
+    assert (ids[marked[0]], of_marked.risk) == (tiny.WORDS.index("bad"), 3)
+    assert [(ids[first], said.risk) for (first, _), said in others] == [
+        (tiny.WORDS.index("good"), 0),
+        (tiny.WORDS.index("dark"), 0),
+    ]
 
 
 @tiny.trained
 def test_an_interrupted_run_ends_where_a_whole_one_does(
     encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    learned = rows(encoder, tmp_path / "states")
-    learned.visits = [4.0] * len(IDS)
+    learned = rows(encoder)
+    learned.visits = [4.0] * len(TEXTS)
     monkeypatch.setattr("models.train_classifier.TOKENS", 64)
     monkeypatch.setattr("models.train_classifier.SAVE_EVERY", 0.0)
     quiet = Console(quiet=True)
     whole = built(encoder, learned)
     whole.dropout.p = 0.0  # it and which tokens are kept are all that chance decides while a run is under way
     monkeypatch.setattr("models.train_classifier.TOKENS_KEPT", 1.0)
-    train(whole, learned, tmp_path / "whole.pt", 0, range(2), 1.0, quiet)
+    train(whole, learned, tmp_path / "whole.pt", 0, range(2), quiet)
 
     calls = 0
     loss = Rows.loss
 
-    def until_stopped(self: Rows, model: Upper, batch: list[int]) -> torch.Tensor:
+    def until_stopped(self: Rows, model: Adapted, batch: list[int]) -> torch.Tensor:
         nonlocal calls
         calls += 1
         if calls == 8:
@@ -107,8 +133,8 @@ def test_an_interrupted_run_ends_where_a_whole_one_does(
             if stop:
                 patch.setattr(Rows, "loss", until_stopped)
                 with pytest.raises(KeyboardInterrupt):
-                    train(resumed, learned, tmp_path / "run.pt", 0, range(2), 1.0, quiet)
+                    train(resumed, learned, tmp_path / "run.pt", 0, range(2), quiet)
             else:
-                train(resumed, learned, tmp_path / "run.pt", 0, range(2), 1.0, quiet)
+                train(resumed, learned, tmp_path / "run.pt", 0, range(2), quiet)
     for name, tensor in whole.trained().items():
         assert torch.allclose(tensor, resumed.trained()[name], atol=1e-6), name

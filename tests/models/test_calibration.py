@@ -7,6 +7,7 @@ import torch
 from models.calibration import calibrated, halves
 from models.data import GROUPS, MASKED, Example
 from models.heads import EMOTION_COLUMNS, WIDTHS, Heads
+from models.readings import Vectors
 from models.scores import calibration_error
 
 COUNT = 4000
@@ -31,8 +32,8 @@ def test_overconfidence_and_a_shift_are_undone() -> None:
     distorted = logits * 3
     distorted[:, 0] -= 4  # joy is called far too often
     errors = []
-    for heads in (PLAIN, calibrated(PLAIN, distorted, examples)):
-        emotion, risk = heads.logits(distorted)
+    for heads in (PLAIN, calibrated(PLAIN, Vectors.plain(distorted), examples)):
+        emotion, risk, _ = heads.logits(distorted)
         assert torch.equal(risk.argmax(1), distorted[:, EMOTION_COLUMNS:].argmax(1))
         best = risk.softmax(1).max(1)
         right = torch.tensor([example.risk for example in examples]) == best.indices
@@ -47,7 +48,7 @@ def test_a_large_set_does_not_drown_a_small_one() -> None:
     vectors = torch.zeros(1010, sum(WIDTHS))
     examples = [Example(str(i), "large", "dev", (int(i % 10 > 0), *(MASKED,) * 7), 0) for i in range(1000)]
     examples += [Example(f"s{i}", "small", "dev", (int(i == 0), *(MASKED,) * 7), 0) for i in range(10)]
-    presence = 1 - calibrated(PLAIN, vectors, examples).logits(vectors)[0].softmax(-1)[0, 0, 0]
+    presence = 1 - calibrated(PLAIN, Vectors.plain(vectors), examples).logits(vectors)[0].softmax(-1)[0, 0, 0]
     pooled = 901 / 1010
     assert 0.5 < presence < pooled - 0.03
 

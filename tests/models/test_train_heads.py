@@ -66,7 +66,7 @@ def test_learns_from_a_few_dozen_rows(
     assert config["psychechat"] == {"groups": [4] * 8 + [5], "pooling": pooling, "prefix": ""}
     windows = Windows.of(out, 512)
     vectors = vectors_of(backbone(out), [windows.cut(text)[0] for text in ("good good w1", "dark dark w2")], pooling)
-    _, risk = load_heads(out / "heads.safetensors").logits(vectors)
+    _, risk, _ = load_heads(out / "heads.safetensors").logits(vectors)
     assert risk.argmax(1).tolist() == [0, 2]
 
 

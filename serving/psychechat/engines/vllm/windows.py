@@ -28,7 +28,7 @@ SHORTEST = 4
 """Tokens: a sentence that has fewer is read with the next one. So a window of 512 tokens has 128 sentences at most."""
 
 SEEKER_TOKENS, DRAFT_TOKENS = 96, 192
-"""Of a pair: how many of the seeker's last tokens and of the draft's first ones are read. Never more than one window."""
+"""Of a pair: how many of the seeker's last tokens and of the draft's first ones are read. A pair is one window."""
 
 Row = Sequence[float]
 """Probabilities, [37]."""
@@ -87,6 +87,13 @@ class Windows:
             told = tuple((at + a, at + b - 1) for a, b in ranges) if len(found) > 1 else ()
             windows.append(Window(self._window(ids, first), told))
         return windows
+
+    def span(self, text: str, at: tuple[int, int]) -> tuple[int, int] | None:
+        """First and last token of these characters in the text's first window; None if they lie beyond it."""
+        ends = [end for _, end in self._encoded(text).offsets[: self._room]]
+        first = next((i for i, end in enumerate(ends) if end > at[0]), len(ends))
+        last = next((i for i, end in enumerate(ends) if end >= at[1]), len(ends) - 1)
+        return (len(self._before) + first, len(self._before) + last) if first < len(ends) else None
 
     def pair(self, seeker: str, draft: str) -> Window:
         """A counselor's draft after what it answers, as one sequence; its one span is the draft."""

@@ -1,0 +1,169 @@
+"""What was written for this project to learn from: seekers' lines, exchanges with a counselor, a bank of situations.
+
+The files lie in `models/data`; its README says who wrote what. Nobody's real words are in them. A tenth of each file,
+chosen by the text alone, is for development and never learned from.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Literal, TypeVar, get_args
+from zlib import crc32
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from psychechat.conversation import Phase, ReactionType
+from psychechat.emotion import Label, Language
+from psychechat.risk import Severity, SeverityName
+
+DATA = Path(__file__).with_name("data")
+Split = Literal["train", "dev"]
+
+HELD_OUT = 10
+"""Every tenth text is for development."""
+
+_MARKED = re.compile(r"\{([^{}]+)\}")
+
+
+def split_of(text: str) -> Split:
+    return "dev" if crc32(text.encode()) % HELD_OUT == 0 else "train"
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A seeker's line with its severity. `question`: the counselor's, which a short answer is read with."""
+
+    text: str
+    language: Language
+    severity: Severity
+    kind: str
+    question: str = ""
+    marked: tuple[int, int] | None = None
+    """First character, and the one after the last, of the one sentence that the severity is of; the rest is everyday
+    talk. None: the severity is the whole line's."""
+    writer: str = ""
+
+    @property
+    def split(self) -> Split:
+        return split_of(self.text)
+
+
+@cache
+def lines(folder: Path = DATA) -> tuple[Line, ...]:
+    """All of `seekers/LANGUAGE-WRITER.tsv`: severity, kind, text and, for an answer, its question.
+
+    Raises ValueError with file and number of a malformed line, without its text.
+    """
+    return tuple(line for file in sorted((folder / "seekers").glob("*.tsv")) for line in _lines(file))
+
+
+def _lines(file: Path) -> Iterator[Line]:
+    language: Language = "zh" if file.name.startswith("zh") else "en"
+    for number, row in enumerate(file.read_text("utf-8").splitlines(), start=1):
+        columns = row.split("\t")
+        if len(columns) not in (3, 4) or columns[0] not in get_args(SeverityName):
+            raise ValueError(f"{file.name}, line {number}: not severity, kind, text and perhaps a question")
+        severity, kind, text, *question = columns
+        found = _MARKED.search(text)
+        plain, marked = text, None
+        if found:
+            plain = text[: found.start()] + found[1] + text[found.end() :]
+            marked = found.start(), found.start() + len(found[1])
+        yield Line(plain, language, Severity[severity.upper()], kind, "".join(question), marked, file.stem)
+
+
+class _Written(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+LabelName = Annotated[str, Field(min_length=1)]
+Said = tuple[ReactionType, str]
+"""How a seeker might react: the type, and the words."""
+
+
+class Exchange(_Written):
+    """What a seeker said, with the turns before it, and a good reply; for some also the whole of Agent Mode."""
+
+    topic: str
+    turns: tuple[str, ...]
+    """Seeker and counselor in turn, the seeker first and last."""
+    before: tuple[LabelName, ...] = ()
+    """The seeker's emotions one turn earlier."""
+    labels: tuple[LabelName, ...]
+    severity: SeverityName
+    why: str
+    shift: str = ""
+    phase: Phase
+    plan: str
+    reply: str
+    reactions: tuple[Said, ...] = ()
+    """To the reply. Empty: only the reply was written."""
+    verdicts: tuple[str, ...] = ()
+    twin: str = ""
+    """A draft that hurts."""
+    twin_kind: str = ""
+    twin_reactions: tuple[Said, ...] = ()
+    twin_verdicts: tuple[tuple[bool, str], ...] = ()
+    mend_emotion: str = ""
+    mend_safety: str = ""
+    language: Language = "en"
+    writer: str = ""
+
+    @property
+    def split(self) -> Split:
+        return split_of(self.turns[0])
+
+    @property
+    def risk(self) -> Severity:
+        return Severity[self.severity.upper()]
+
+    @property
+    def emotions(self) -> tuple[Label, ...]:
+        return tuple(map(Label.parse, self.labels))
+
+    @property
+    def memory(self) -> tuple[Label, ...]:
+        return tuple(map(Label.parse, self.before))
+
+
+@cache
+def exchanges(folder: Path = DATA) -> tuple[Exchange, ...]:
+    """All of `exchanges/LANGUAGE-WRITER.jsonl`."""
+    return tuple(_records(folder / "exchanges", Exchange))
+
+
+class Situation(_Written):
+    """What seekers of one situation say, and replies that are right for each of them, as they assume no detail."""
+
+    situation: str
+    about: str
+    valence: Literal["negative", "mixed", "positive", "neutral"]
+    severity: SeverityName
+    seeker_zh: tuple[str, ...]
+    reply_zh: tuple[str, ...]
+    reply_en: tuple[str, ...]
+    writer: str = ""
+
+    @property
+    def risk(self) -> Severity:
+        return Severity[self.severity.upper()]
+
+
+@cache
+def situations(folder: Path = DATA) -> tuple[Situation, ...]:
+    """All of `bank/WRITER.jsonl`."""
+    return tuple(_records(folder / "bank", Situation))
+
+
+Record = TypeVar("Record", Exchange, Situation)
+
+
+def _records(folder: Path, kind: type[Record]) -> Iterator[Record]:
+    for file in sorted(folder.glob("*.jsonl")):
+        told: dict[str, str] = {"writer": file.stem}
+        if kind is Exchange:
+            told["language"] = "zh" if file.name.startswith("zh") else "en"
+        for row in file.read_text("utf-8").splitlines():
+            yield kind.model_validate_json(row).model_copy(update=told)
