@@ -23,6 +23,8 @@ OVERLAP = 64
 
 WIDTHS = (4,) * len(Group) + (len(Severity),)
 """The columns of a row of probabilities: four an emotion group, then one a severity."""
+DRAFT_WIDTHS = (*WIDTHS, 2)
+"""With a third head: kind, hurting. They mean something in the row of a pair's draft alone."""
 
 SHORTEST = 4
 """Tokens: a sentence that has fewer is read with the next one. So a window of 512 tokens has 128 sentences at most."""
@@ -31,16 +33,17 @@ SEEKER_TOKENS, DRAFT_TOKENS = 96, 192
 """Of a pair: how many of the seeker's last tokens and of the draft's first ones are read. A pair is one window."""
 
 Row = Sequence[float]
-"""Probabilities, [37]."""
+"""Probabilities, [37], or [39] with a third head."""
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Token ids of a text or of a part of it."""
+    """Token ids of a text or of a part of it, or of a pair."""
 
     ids: list[int]
     sentences: tuple[tuple[int, int], ...] = ()
-    """First token and last one of each sentence, one after another; none where there is only one."""
+    """First token and last one of each sentence, one after another; none where there is only one. Of a pair: of the
+    draft, alone."""
 
 
 class Windows:
@@ -96,11 +99,19 @@ class Windows:
         return (len(self._before) + first, len(self._before) + last) if first < len(ends) else None
 
     def pair(self, seeker: str, draft: str) -> Window:
-        """A counselor's draft after what it answers, as one sequence; its one span is the draft."""
-        said = self._encoded(seeker).ids[-SEEKER_TOKENS:]
-        answer = self._encoded(draft).ids[:DRAFT_TOKENS]
+        """A counselor's draft after what it answers, as one sequence; its one span is the draft.
+
+        Of the seeker the end is read and of the draft the beginning. Where a window is shorter than both may be, the
+        seeker has a third of it. The span of a draft without a token is the one that follows it.
+        """
+        room = self._room - 2 * len(self._after)
+        of_seeker = min(SEEKER_TOKENS, room // 3)
+        said = self._encoded(seeker).ids[-of_seeker:]
+        answer = self._encoded(draft).ids[: min(DRAFT_TOKENS, room - of_seeker)]
         before = [*self._before, *said, *self._after, *self._after]
-        return Window([*before, *answer, *self._after], ((len(before), len(before) + len(answer) - 1),))
+        ids = [*before, *answer, *self._after]
+        first = min(len(before), len(ids) - 1)
+        return Window(ids, ((first, max(first, len(before) + len(answer) - 1)),))
 
     def _firsts(self, tokens: int) -> list[int]:
         starts = range(0, max(1, tokens - OVERLAP), self._room - OVERLAP)
@@ -155,10 +166,22 @@ def assess(windows: Sequence[Sequence[Row]]) -> Assessment:
         for i, group in enumerate(Group)
     }
     rows = [*wholes, *chain.from_iterable(rows[1:] for rows in windows)]
-    risks = [dict(zip(Severity, row[4 * len(Group) :], strict=True)) for row in rows]
+    risks = [dict(zip(Severity, row[_RISK], strict=True)) for row in rows]
     risk, *others = (max(risks, key=partial(_share, severity)) for severity in _BY)
     distinct = {id(other): other for other in others if other is not risk}
     return Assessment(groups, risk, tuple(distinct.values()))
+
+
+def hurting(rows: Sequence[Row]) -> float:
+    """P(the draft hurts the seeker whom it answers), from the rows of a pair: the whole's, then the draft's."""
+    return rows[1][-1]
+
+
+def judges_drafts(groups: Sequence[int]) -> bool:
+    """Whether the heads of a model folder, by their widths, are three. Raises ValueError for widths of others."""
+    if tuple(groups) not in (WIDTHS, DRAFT_WIDTHS):
+        raise ValueError(f"psychechat.groups must be {list(WIDTHS)} or {list(DRAFT_WIDTHS)}, not {list(groups)}")
+    return tuple(groups) == DRAFT_WIDTHS
 
 
 def _share(severity: Severity, risk: Mapping[Severity, float]) -> float:
@@ -169,3 +192,5 @@ def _share(severity: Severity, risk: Mapping[Severity, float]) -> float:
 
 _BY = (CRISIS, *(severity for severity in Severity if severity not in (Severity.NONE, CRISIS)))
 """What decides a crisis comes first."""
+
+_RISK = slice(4 * len(Group), 4 * len(Group) + len(Severity))

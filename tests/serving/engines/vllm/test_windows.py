@@ -9,15 +9,26 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from psychechat.emotion import Group
-from psychechat.engines.vllm.windows import OVERLAP, SHORTEST, WIDTHS, Window, Windows, assess
+from psychechat.engines.vllm.windows import (
+    DRAFT_TOKENS,
+    DRAFT_WIDTHS,
+    OVERLAP,
+    SEEKER_TOKENS,
+    SHORTEST,
+    WIDTHS,
+    Window,
+    Windows,
+    assess,
+    hurting,
+    judges_drafts,
+)
 from psychechat.risk import Severity, at_least, level
 
 MAX_LEN = 100
 START, END, PREFIX = 0, 1, 2
 
 
-@pytest.fixture(scope="module")
-def windows() -> Windows:
+def of_length(max_len: int) -> Windows:
     """Every word w0 to w999 is a token, with the id of its number plus 10."""
     words = {"<s>": START, "</s>": END, "query:": PREFIX, "a": 3, "<unk>": 4} | {f"w{i}": i + 10 for i in range(1000)}
     tokenizer = Tokenizer(models.WordLevel(words, unk_token="<unk>"))
@@ -25,7 +36,12 @@ def windows() -> Windows:
     tokenizer.post_processor = processors.TemplateProcessing(
         single="<s> $A </s>", special_tokens=[("<s>", START), ("</s>", END)]
     )
-    return Windows(tokenizer, "query: ", MAX_LEN)
+    return Windows(tokenizer, "query: ", max_len)
+
+
+@pytest.fixture(scope="module")
+def windows() -> Windows:
+    return of_length(MAX_LEN)
 
 
 def words(count: int) -> str:
@@ -89,6 +105,56 @@ def test_the_sentences_of_a_window_cover_its_text_once(windows: Windows, lengths
             assert min(map(len, tokens(window))) >= SHORTEST
 
 
+def body(first: int, count: int) -> list[int]:
+    return list(range(first + 10, first + 10 + count))
+
+
+def test_a_pair_is_one_sequence_and_its_span_the_draft(windows: Windows) -> None:
+    """The prefix stands before the seeker's part; the draft has none."""
+    pair = windows.pair("w0 w1. w2", "w7 w8. w9")
+    assert pair.ids == [START, PREFIX, 10, 4, 12, END, END, 17, 4, 19, END]
+    assert tokens(pair) == [[17, 4, 19]]
+
+
+def test_a_pair_keeps_the_end_of_what_was_said_and_the_beginning_of_the_answer() -> None:
+    pair = of_length(512).pair(words(300), words(400))
+    said, answer = body(300 - SEEKER_TOKENS, SEEKER_TOKENS), body(0, DRAFT_TOKENS)
+    assert pair.ids == [START, PREFIX, *said, END, END, *answer, END]
+    assert tokens(pair) == [answer]
+
+
+@given(
+    max_len=st.integers(OVERLAP + 4, 300), seeker=st.integers(0, 300).map(words), draft=st.integers(0, 300).map(words)
+)
+def test_a_pair_fits_into_any_window(max_len: int, seeker: str, draft: str) -> None:
+    """And shows of the draft twice what it shows of the seeker, if both are long."""
+    pair = of_length(max_len).pair(seeker, draft)
+    ((first, last),) = pair.sentences
+    assert len(pair.ids) <= max_len
+    assert first <= last < len(pair.ids)
+    if draft:
+        assert pair.ids[first : last + 1] == body(0, last - first + 1)
+    if len(seeker.split()) > SEEKER_TOKENS and len(draft.split()) > DRAFT_TOKENS:
+        assert len(pair.ids) == min(max_len, 5 + SEEKER_TOKENS + DRAFT_TOKENS)
+        assert 2 * (first - 4) <= last - first + 1 <= 2 * (first - 4) + 2
+
+
+@pytest.mark.parametrize("draft", ["", "  \n "])
+def test_a_draft_of_no_token_has_a_span_all_the_same(windows: Windows, draft: str) -> None:
+    """The kernel takes no empty one."""
+    pair = windows.pair("w0", draft)
+    assert pair.ids == [START, PREFIX, 10, END, END, END]
+    assert pair.sentences == ((5, 5),)
+
+
+def test_a_tokenizer_without_special_tokens_has_pairs_too() -> None:
+    tokenizer = Tokenizer(models.WordLevel({"a": 0, "<unk>": 1}, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    plain = Windows(tokenizer, "", MAX_LEN)
+    assert plain.pair("a a", "a") == Window([0, 0, 0], ((2, 2),))
+    assert plain.pair("a a", "") == Window([0, 0], ((1, 1),))
+
+
 def test_windows_without_room_for_text_are_refused() -> None:
     tokenizer = Tokenizer(models.WordLevel({"a": 0, "<unk>": 1}, unk_token="<unk>"))
     with pytest.raises(ValueError, match="no room"):
@@ -141,3 +207,26 @@ def test_emotion_is_the_mean_of_the_whole_windows(windows: list[list[list[float]
         for column in range(4):
             of_windows = [window[0][4 * i + column] for window in windows]
             assert groups[group][column] == pytest.approx(sum(of_windows) / len(windows))
+
+
+@given(windows=texts)
+def test_a_third_head_changes_nothing_of_an_assessment(windows: list[list[list[float]]]) -> None:
+    wider = [[[*row, 0.25, 0.75] for row in rows] for rows in windows]
+    assert assess(wider) == assess(windows)
+
+
+def test_of_a_pair_the_draft_s_last_column_counts() -> None:
+    row = [0.0] * sum(WIDTHS)
+    assert hurting([[*row, 0.9, 0.1], [*row, 0.25, 0.75]]) == 0.75
+
+
+def test_a_folder_has_two_heads_or_three() -> None:
+    assert [judges_drafts([4] * 8 + [5]), judges_drafts([4] * 8 + [5, 2])] == [False, True]
+    for wrong in ([4] * 8 + [5, 3], [2], [4] * 9 + [5]):
+        with pytest.raises(ValueError, match="must be"):
+            judges_drafts(wrong)
+
+
+def test_the_third_head_stands_after_the_others() -> None:
+    assert (*WIDTHS, 2) == DRAFT_WIDTHS
+    assert sum(DRAFT_WIDTHS) == 39
