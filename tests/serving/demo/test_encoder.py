@@ -17,7 +17,8 @@ from tokenizers import Tokenizer
 from transformers import BertModel
 
 from psychechat.demo import e5s1, encoder
-from psychechat.demo.encoder import is_intact, prepare
+from psychechat.demo.encoder import prepare
+from psychechat.demo.folders import is_intact
 from psychechat.engines.vllm.windows import Windows
 
 TEXTS = [
