@@ -24,6 +24,7 @@ Split = Literal["train", "dev"]
 HELD_OUT = 10
 """Every tenth text is for development."""
 
+_NOUN = re.compile(r"\b(?:my|the|a|an|his|her|their|our|your|this|that) ([a-z]{3,14})\b")
 _MARKED = re.compile(r"\{([^{}]+)\}")
 
 
@@ -118,6 +119,17 @@ class Exchange(_Written):
     @property
     def risk(self) -> Severity:
         return Severity[self.severity.upper()]
+
+    @property
+    def quotes(self) -> bool:
+        """Whether the reply gives back a noun of the message that it answers, as far as articles and the like tell."""
+        said = set(_NOUN.findall(self.turns[-1].casefold()))
+        return bool(said & set(re.findall(r"[a-z]+", self.reply.casefold())))
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether a small model is taught this reply: it quotes nothing, or is one in four of those that do."""
+        return not self.quotes or crc32(self.reply.encode()) % 4 == 0
 
     @property
     def emotions(self) -> tuple[Label, ...]:

@@ -8,11 +8,12 @@ from functools import lru_cache
 
 from transformers.tokenization_utils_tokenizers import TokenizersBackend
 
-from models.counselor import natural
+from models.counselor import natural, written_turns
 from models.counselor.corpus import lexicon
 from models.counselor.corpus.generate import conversation, first_message
 from models.counselor.corpus.story import Message as Said
 from models.counselor.corpus.story import Story, TurnRecord
+from models.written import Exchange
 from psychechat import prompts
 from psychechat.conversation import Conversation, StageInputs, Utterance
 from psychechat.emotion import LABELS, Label, Language
@@ -27,6 +28,8 @@ FLAWED = 0.4
 """Share of simulations and reviews that are about a draft which must not pass."""
 SPOKEN = 0.1
 """Share of the drafts to judge that real people said."""
+SHARE = 0.5
+"""Of the stages of a written turn, in one epoch."""
 RIGHT = 0.7
 """Share of turns in which the classifier found what is true."""
 
@@ -97,6 +100,36 @@ def of_turn(render: Renderer, language: Language, turn: TurnRecord, rng: random.
     }
     for stage, (inputs, answer) in answered.items():
         yield render.example(language, stage, inputs, answer)
+
+
+def of_exchange(render: Renderer, exchange: Exchange, rng: random.Random) -> Iterator[Example]:
+    """The stages of a written turn: SHARE of them, and always the reply, which is the hardest, if it is plain.
+
+    If all of it was written, the reply as a draft and its hurting twin are tried out and reviewed. The twin is only
+    ever read: tried out, reviewed, or as a refused draft before a good one.
+    """
+    turn, language = written_turns.record(exchange), exchange.language
+    told = StageInputs(
+        turn.conversation,
+        reading(found(turn.analysis.labels, rng) or (), turn.severity, turn.memory),
+        turn.analysis,
+    )
+    thought = f"<think>\n{turn.thinking}\n</think>\n\n{turn.reply}"
+    if exchange.is_plain:
+        yield render.example(language, StageName.REPLY, told, thought)
+    if rng.random() < SHARE:
+        yield render.example(language, StageName.EMOTION, told, answers.render(turn.analysis, language))
+    if exchange.is_plain and rng.random() < SHARE:
+        after = replace(told, rounds=turn.refused if rng.random() < FLAWED else ())
+        yield render.example(language, StageName.DRAFT, after, answers.render(turn.draft, language))
+    tried = [(turn.draft, turn.reactions, turn.review)] if turn.reactions else []
+    tried += [(refused.draft, refused.reactions, refused.review) for refused in turn.refused]
+    for draft, reactions, review in tried:
+        if rng.random() < SHARE:
+            inputs = replace(told, draft=draft)
+            yield render.example(language, StageName.SIMULATION, inputs, answers.render(reactions, language))
+            inputs = replace(inputs, reactions=reactions)
+            yield render.example(language, StageName.REVIEW, inputs, answers.render(review, language))
 
 
 def judged(render: Renderer, language: Language, rng: random.Random, split: natural.Split) -> Iterator[Example]:

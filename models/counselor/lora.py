@@ -27,13 +27,14 @@ class Embedding(nn.Module):
         super().__init__()
         self.base = base.requires_grad_(False)
         self.ids = nn.Buffer(torch.tensor(ids), persistent=False)
-        self.rows = nn.Parameter(base.weight[list(ids)].detach().clone())
+        self.rows = nn.Parameter(base.weight[list(ids)].detach().float())
         """[ids, hidden]"""
 
     def forward(self, tokens: Tensor) -> Tensor:
         found = tokens.unsqueeze(-1) == self.ids
-        own = found.to(self.rows.dtype) @ self.rows
-        return torch.where(found.any(-1, keepdim=True), own, self.base(tokens))
+        plain = self.base(tokens)
+        own = (found.to(self.rows.dtype) @ self.rows).to(plain.dtype)
+        return torch.where(found.any(-1, keepdim=True), own, plain)
 
 
 class Head(nn.Module):
@@ -45,14 +46,14 @@ class Head(nn.Module):
 
     def forward(self, hidden: Tensor) -> Tensor:
         scores = functional.linear(hidden, self.embedding.base.weight)
-        own = functional.linear(hidden, self.embedding.rows)
+        own = functional.linear(hidden, self.embedding.rows.to(hidden.dtype))
         return scores.index_copy_(-1, self.embedding.ids, own)
 
 
 def adapt(model: LlamaForCausalLM, rank: int = RANK) -> LlamaForCausalLM:
     """Changes the model in place, so that only the adapter has gradients; what it computes is the same at first.
 
-    `down` is drawn from torch's generator. Trained in float32, on a CPU.
+    `down` is drawn from torch's generator. What is trained is float32, whatever the model is in.
     """
     model.requires_grad_(False)
     for layer in model.model.layers:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
-from transformers import AttentionInterface, Qwen3ForCausalLM
+from transformers import AttentionInterface, LlamaForCausalLM, Qwen3ForCausalLM
 from transformers.masking_utils import AttentionMaskInterface
 
 from models.counselor.examples import END, Encoder, Example
@@ -126,7 +126,7 @@ AttentionInterface.register(NAME, attention)
 AttentionMaskInterface.register(NAME, lambda *_, **__: None)
 
 
-def logits(model: Qwen3ForCausalLM, row: Row) -> Tensor:
+def logits(model: Qwen3ForCausalLM | LlamaForCausalLM, row: Row) -> Tensor:
     """What the model predicts at the row's sources: [targets, vocabulary]. The model's attention must be `NAME`."""
     hidden = model.model(
         input_ids=torch.tensor([row.ids]), position_ids=torch.tensor([row.positions]), use_cache=False, nodes=row.nodes
