@@ -73,6 +73,19 @@ def thresholds(found: Predictions) -> tuple[dict[Group, float], dict[Severity, f
     )
 
 
+def draft_scores(heads: Heads, vectors: Vectors, examples: Sequence[Example], threshold: float) -> dict[str, float]:
+    hurting = heads.logits(vectors.rows).draft.softmax(-1)[:, HURTING]
+    hurts = torch.tensor([example.hurts == HURTING for example in examples])
+    pairs = hurting[hurts].unsqueeze(1) - hurting[~hurts].unsqueeze(0)
+    return {
+        "kind": int((~hurts).sum()),
+        "hurting": int(hurts.sum()),
+        "kind_refused": int((hurting[~hurts] >= threshold).sum()),
+        "hurting_refused": int((hurting[hurts] >= threshold).sum()),
+        "told_apart": float(((pairs > 0).float() + (pairs == 0) / 2).mean()) if pairs.numel() else 0.0,
+    }
+
+
 def draft_threshold(heads: Heads, vectors: Vectors, examples: Sequence[Example]) -> float:
     """P(hurting) from which on a draft is refused: the best balance of both kinds that refuses few kind ones.
 

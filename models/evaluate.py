@@ -20,14 +20,15 @@ from rich.console import Console
 from tokenizers import Tokenizer
 
 from models import baselines, hand_written
-from models.calibration import EMOTION_SETS, calibrated, halves, thresholds
+from models.calibration import EMOTION_SETS, calibrated, draft_scores, halves, thresholds
 from models.calibration import RISK_SETS as CHOSEN_ON
 from models.card import CARD, render
 from models.data import MASKED, WEAK, DataMissing, Example, load
-from models.embeddings import MAX_LEN, backbone, embed, vectors_of
+from models.embeddings import MAX_LEN, backbone, vectors_of
 from models.heads import Heads
 from models.plot import reliability_plot
-from models.predictions import Predictions, load_heads, predict
+from models.predictions import Predictions, load_heads, predict_read
+from models.readings import Vectors, read
 from models.scores import (
     calibration_error,
     choose_emotion_threshold,
@@ -43,10 +44,11 @@ from psychechat.policy import Policy
 from psychechat.risk import CRISIS
 
 RESULTS = Path(__file__).with_name("results")
-RISK_SETS = (*CHOSEN_ON, "counsel_chat", "smilechat")
+RISK_SETS = (*CHOSEN_ON, "composed/en", "composed/zh", "own/en", "own/zh", "counsel_chat", "smilechat")
+DRAFT_SETS = ("drafts/en", "drafts/zh", "dialogue_safety")
 LANGUAGES = {
-    "en": ("goemotions", "xed/en", "brighter/en", "own/en", "counsel_chat"),
-    "zh": ("xed/zh", "brighter/zh", "psychechat", "psysuicide", "smilechat", "own/zh"),
+    "en": ("goemotions", "xed/en", "brighter/en", "exchanges/en", "own/en", "lines/en", "counsel_chat"),
+    "zh": ("xed/zh", "brighter/zh", "psychechat", "psysuicide", "smilechat", "own/zh", "lines/zh", "bank/zh"),
 }
 
 
@@ -63,10 +65,11 @@ def main(
         raise typer.Exit(1) from None
     policy = Policy()
     folder = prepare(RUNS / "encoder", console=console)
-    dev = [example for example in examples if example.split == "dev"]
-    vectors = torch.from_numpy(embed([example.text for example in dev], folder, PREFIX, "mean", RUNS / "vectors"))
+    dev = [example for example in examples if example.split == "dev" and not example.draft]
+    drafts = [example for example in examples if example.split == "dev" and example.draft]
+    vectors = read(folder, dev)
     heads = load_heads(folder / "model.safetensors")
-    found = predict(heads, vectors, dev)
+    found = predict_read(heads, vectors, dev)
     with console.status("Baselines"):
         train = [example for example in examples if example.split == "train"]
         floors = {"emotion": emotion_floors(train, found), "risk": risk_floors(train, found)}
@@ -79,6 +82,8 @@ def main(
             "train_texts": len(train),
             "emotion": emotion_by_set(found, policy.emotion_threshold),
             "risk": risk_by_set(found, policy),
+            "lines": by_kind(found, policy),
+            "drafts": drafts_by_set(heads, read(folder, drafts), drafts, HURTS),
             "language": by_language(found, policy),
             "calibration_error": calibration(found),
             "crossed": crossed(heads, vectors, dev, seed),
@@ -126,6 +131,35 @@ def risk_by_set(found: Predictions, policy: Policy) -> dict[str, Any]:
     return {name: risk_scores(p.risk, p.targets.risk, policy.risk.by_severity) for name, p in parts.items()}
 
 
+def by_kind(found: Predictions, policy: Policy) -> dict[str, Any]:
+    """Of the lines that were written to be told apart, by language and kind."""
+    scores: dict[str, Any] = {}
+    for language in ("en", "zh"):
+        part = found.of(f"lines/{language}")
+        for kind in sorted({tag for example in part.examples for tag in example.tags}):
+            rows = [i for i, example in enumerate(part.examples) if kind in example.tags]
+            here = part.where(rows)
+            crisis = here.targets.risk >= CRISIS
+            called = here.risk[:, CRISIS:].sum(1) >= policy.risk.ideation
+            scores[f"{kind}, {language}"] = {
+                "texts": len(rows),
+                "crises": int(crisis.sum()),
+                "missed": int((crisis & ~called).sum()),
+                "false_alarms": int((~crisis & called).sum()),
+            }
+    return scores
+
+
+def drafts_by_set(heads: Heads, vectors: Vectors, drafts: list[Example], threshold: float) -> dict[str, Any]:
+    """Kind and hurting drafts of each set, and how many of either are refused."""
+    parts = {source: [i for i, example in enumerate(drafts) if example.source == source] for source in DRAFT_SETS}
+    return {
+        source: draft_scores(heads, vectors.of(rows), [drafts[i] for i in rows], threshold)
+        for source, rows in parts.items()
+        if rows
+    }
+
+
 def by_language(found: Predictions, policy: Policy) -> dict[str, Any]:
     scores = {}
     for language, sources in LANGUAGES.items():
@@ -149,14 +183,14 @@ def calibration(found: Predictions) -> dict[str, float]:
     }
 
 
-def crossed(heads: Heads, vectors: torch.Tensor, dev: list[Example], seed: int) -> dict[str, Any]:
+def crossed(heads: Heads, vectors: Vectors, dev: list[Example], seed: int) -> dict[str, Any]:
     """The figures without flattery: the mean over both halves of dev, each under what the other one would choose."""
     reports = []
     for rows in permutations(halves(dev, seed)):
         chooser, measured = ([dev[i] for i in half] for half in rows)
-        here = calibrated(heads, vectors[rows[0]], chooser)
-        emotion_threshold, risk_thresholds = thresholds(predict(here, vectors[rows[0]], chooser))
-        found = predict(here, vectors[rows[1]], measured)
+        here = calibrated(heads, vectors.of(rows[0]), chooser)
+        emotion_threshold, risk_thresholds = thresholds(predict_read(here, vectors.of(rows[0]), chooser))
+        found = predict_read(here, vectors.of(rows[1]), measured)
         parts = {source: found.of(source) for source in (*EMOTION_SETS, *CHOSEN_ON)}
         report = {
             "emotion": {

@@ -1,8 +1,9 @@
 """`python -m benchmarks.care --help` says what there is; `make care` measures all of it.
 
-What is read (`probe`, `ordinary`, `dialogues`, `cost`) goes through the server's own API in this process, with the
-shipped classifier and a counselor who says the dialogue's next line: one classification a turn. What is answered
-(`crises`, `robust`, `fifty`) goes to the whole demo. Either goes to a server that is running, where `--url` names one.
+What is read (`probe`, `singles`, `ordinary`, `dialogues`, `cost`) goes through the server's own API in this process,
+with the shipped classifier and a counselor who says the dialogue's next line: one classification a turn. What is
+answered (`crises`, `robust`, `fifty`) goes to the whole demo. Either goes to a server that is running, where `--url`
+names one.
 """
 
 import asyncio
@@ -26,6 +27,7 @@ from benchmarks.care.parts import fifty as fifty_part
 from benchmarks.care.parts import ordinary as ordinary_part
 from benchmarks.care.parts import probe as probe_part
 from benchmarks.care.parts import robust as robust_part
+from benchmarks.care.parts import singles as singles_part
 from benchmarks.care.parts.base import Found, Run
 from benchmarks.care.progress import OtherRun
 from benchmarks.care.reading import classifier, in_process
@@ -60,6 +62,15 @@ def probe(url: Url = None, key: Key = None, data: Data = ROOT, output: Output = 
     """20 conversations, each right or wrong, and single texts: missed and false by language, acts under way missed."""
     run = Run(console, data, resume=resume, server=url or "")
     _finish("probe", _ask(url, key, lambda client: probe_part.run(run, client)), output, f"{_at(url)}")
+
+
+@app.command()
+def singles(
+    url: Url = None, key: Key = None, output: Output = None, resume: Resume = False, at_once: AtOnce = 2
+) -> None:
+    """520 fresh single texts in eight languages: crises missed, others taken for one."""
+    run = Run(console, ROOT, 0, at_once, resume, url or "")
+    _finish("singles", _ask(url, key, lambda client: singles_part.run(run, client)), output, _at(url))
 
 
 @app.command()

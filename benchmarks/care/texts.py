@@ -81,6 +81,11 @@ def fifty() -> list[Line]:
     return [_line(row) for row in _rows("fifty", "id language kind text")]
 
 
+def singles() -> list[Single]:
+    """Two hundred in English, as many in Chinese, twenty in each of six languages more."""
+    return _singles(_read(TEXTS / "singles.tsv"))
+
+
 def contacts() -> tuple[list[Line], list[Line]]:
     """Sentences with contacts that are made up, and sentences that may leave."""
     table = _yaml("contacts")
@@ -139,9 +144,11 @@ def probe_turns(data: Path) -> list[Dialogue]:
 
 
 def probe_singles(data: Path) -> list[Single]:
-    rows = csv.DictReader(
-        _read(data / "care_probe" / "singles.tsv").splitlines(), delimiter="\t", quoting=csv.QUOTE_NONE
-    )
+    return _singles(_read(data / "care_probe" / "singles.tsv"))
+
+
+def _singles(table: str) -> list[Single]:
+    rows = csv.DictReader(table.splitlines(), delimiter="\t", quoting=csv.QUOTE_NONE)
     return [Single(row["text"], row["lang"], row["at_least"], row["at_most"], row["kind"]) for row in rows]
 
 

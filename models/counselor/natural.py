@@ -24,7 +24,7 @@ from psychechat.emotion import Group, Label, Language, distinct
 DATA = Path(os.environ.get("PSYCHECHAT_DATA", ROOT.parent / "shared" / "data"))
 Split = Literal["train", "dev"]
 
-_UNWANTED = re.compile(
+UNWANTED = re.compile(
     r"\d{4,}|https?:|www\.|@|\[|热线|电话号|微信|公众号|咨询师|答主|题主|楼主|"
     r"suicid|kill|\bdie|\bdead|death|overdose|cutting|rape|sex|porn|fuck|shit|bitch|nigg|cunt|dick|hotline|"
     r"自杀|自残|割腕|轻生|跳楼|去死|想死|不想活|性侵|强奸|强暴|做爱|出轨对象",
@@ -61,7 +61,7 @@ def available() -> bool:
     return (DATA / "smilechat").is_dir()
 
 
-def _rows(name: str) -> Iterator[dict[str, Any]]:
+def rows(name: str) -> Iterator[dict[str, Any]]:
     with gzip.open(DATA / f"{name}.jsonl.gz", "rt", encoding="utf-8") as lines:
         for line in lines:
             yield json.loads(line)
@@ -80,14 +80,14 @@ def english(words: Lexicon, split: Split) -> Iterator[Message]:
         for text, labels in _felt(name):
             if re.search(r"\b(I|my|me)\b", text):
                 yield from _english(words, text, labels)
-    for row in _rows(f"counsel_chat/{split}"):
+    for row in rows(f"counsel_chat/{split}"):
         for text in (row["title"], *re.split(r"(?<=[.!?])\s+", row["question"])):
             labels = [Label.parse(label) for cue, label in _ENGLISH_FEELINGS.items() if cue in text.lower()]
             yield from _english(words, " ".join(text.split()), labels)
 
 
 def _english(words: Lexicon, text: str, labels: list[Label]) -> Iterator[Message]:
-    if not 4 <= len(text.split()) <= 32 or not text.isascii() or _UNWANTED.search(text) or not labels:
+    if not 4 <= len(text.split()) <= 32 or not text.isascii() or UNWANTED.search(text) or not labels:
         return
     named = [(which, noun) for which, noun in _OWN.findall(text.lower()) if noun not in _VAGUE]
     if not named:
@@ -103,11 +103,11 @@ def chinese(words: Lexicon, split: Split) -> Iterator[Message]:
     things = sorted({thing for topic in words.topics for thing in topic.things} | set(words.nouns), key=len)[::-1]
     people = sorted({person for topic in words.topics for person in topic.people}, key=len)[::-1]
     for name in (f"cpsycoun/{split}", f"smilechat/{split}"):
-        for row in _rows(name):
-            text = _short(row["turns"][0]["text"], 60)
+        for row in rows(name):
+            text = short(row["turns"][0]["text"], 60)
             labels = [Label.parse(label) for cue, label in _CHINESE_FEELINGS.items() if cue in text]
             thing = next((thing for thing in things if len(thing) > 1 and thing in text), None)
-            if not text or thing is None or not labels or _UNWANTED.search(text):
+            if not text or thing is None or not labels or UNWANTED.search(text):
                 continue
             clauses = tuple(part for part in re.split(r"[，。！？、；,.!?\s]", text) if 4 <= len(part) <= 14)
             person = next((person for person in people if len(person) > 1 and person in text and person != thing), None)
@@ -122,7 +122,7 @@ def _message(
     return Message(text, quotable, kept, thing, named, person, good=kept[0].valence > 0)
 
 
-def _short(text: str, limit: int) -> str:
+def short(text: str, limit: int) -> str:
     """The first sentences that fit; empty if not even one does."""
     kept = ""
     for sentence in re.findall(r"[^。！？!?\n]+[。！？!?]?", text.replace(" ", "")):
@@ -133,13 +133,13 @@ def _short(text: str, limit: int) -> str:
 
 
 def _felt(name: str) -> Iterator[tuple[str, list[Label]]]:
-    for row in _rows(name):
+    for row in rows(name):
         text = " ".join(row["text"].split())
         sure = {group: level for group, level in row["levels"].items() if row.get("conf", {}).get(group) != "weak"}
         labels = [
             Label(Group(group), level) for group, level in sorted(sure.items(), key=lambda item: -item[1]) if level
         ]
-        if labels and not _UNWANTED.search(text):
+        if labels and not UNWANTED.search(text):
             yield text, labels
 
 
@@ -155,13 +155,13 @@ def drafts(language: Language, split: Split, *, kind: bool) -> list[str]:
     if not kind:
         return found
     if language == "en":
-        for row in _rows(f"counsel_chat/{split}"):
+        for row in rows(f"counsel_chat/{split}"):
             sentences = re.findall(r"[^.!?]+[.!?]", " ".join(row["answer"].split()))
             found += [" ".join(sentences[i : i + 2]).strip() for i in (0, 2) if len(sentences) > i + 1]
-        return [text for text in found if len(text) < 220 and not _PUSHING.search(text) and not _UNWANTED.search(text)]
+        return [text for text in found if len(text) < 220 and not _PUSHING.search(text) and not UNWANTED.search(text)]
     for name in (f"cpsycoun/{split}", f"smilechat/{split}"):
-        for row in _rows(name):
-            found += [_short(turn["text"], 70) for turn in row["turns"][1:6:2] if not _UNWANTED.search(turn["text"])]
+        for row in rows(name):
+            found += [short(turn["text"], 70) for turn in row["turns"][1:6:2] if not UNWANTED.search(turn["text"])]
     return [text for text in found if len(text) > 7 and not _PUSHING.search(text)]
 
 

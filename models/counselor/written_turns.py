@@ -7,15 +7,16 @@ from psychechat.conversation import (
     Draft,
     EmotionAnalysis,
     EmotionMemory,
+    Phase,
     Reaction,
     Review,
     Round,
     Utterance,
     Verdict,
 )
-from psychechat.emotion import Language, valence
+from psychechat.emotion import Label, Language, valence
 from psychechat.prompts.answers import PHASES
-from psychechat.risk import CRISIS
+from psychechat.risk import CRISIS, Severity
 
 _TREND: dict[Language, tuple[str, str, str]] = {
     "en": ("falling", "steady", "rising"),
@@ -34,23 +35,33 @@ def record(exchange: Exchange) -> TurnRecord:
         ),
         memory=EmotionMemory("", language, exchange.memory) if exchange.before else None,
         severity=exchange.risk,
-        analysis=_analysis(exchange),
+        analysis=analysis_of(language, exchange.emotions, exchange.memory, exchange.why, exchange.shift),
         refused=(_refused(exchange),) if exchange.twin else (),
         draft=Draft(exchange.phase, exchange.plan, exchange.reply),
         reactions=_reactions(exchange.reactions),
         review=Review(tuple(Verdict(words, True) for words in exchange.verdicts), True),
-        thinking=_thinking(exchange),
+        thinking=thinking_of(
+            language,
+            exchange.emotions,
+            exchange.memory,
+            exchange.phase,
+            exchange.plan,
+            exchange.risk,
+            exchange.reply,
+        ),
         reply=exchange.reply,
     )
 
 
-def _analysis(exchange: Exchange) -> EmotionAnalysis:
-    if not exchange.before:
-        return EmotionAnalysis(exchange.emotions, exchange.why)
-    before, now = valence(exchange.memory), valence(exchange.emotions)
-    trend = _TREND[exchange.language][1 + (now > before) - (now < before)]
-    change = " → ".join(labels[0].name(exchange.language) for labels in (exchange.memory, exchange.emotions))
-    return EmotionAnalysis(exchange.emotions, exchange.why, change, trend, exchange.shift)
+def analysis_of(
+    language: Language, labels: tuple[Label, ...], before: tuple[Label, ...], why: str, shift: str
+) -> EmotionAnalysis:
+    """`before`: of the turn before; empty in the first one, which has no course yet."""
+    if not before:
+        return EmotionAnalysis(labels, why)
+    trend = _TREND[language][1 + (valence(labels) > valence(before)) - (valence(labels) < valence(before))]
+    change = " → ".join(some[0].name(language) for some in (before, labels))
+    return EmotionAnalysis(labels, why, change, trend, shift)
 
 
 def _refused(exchange: Exchange) -> Round:
@@ -63,20 +74,26 @@ def _reactions(said: tuple[tuple[str, str], ...]) -> tuple[Reaction, ...]:
     return tuple(Reaction(kind, words) for kind, words in said)  # type: ignore[arg-type]
 
 
-def _thinking(exchange: Exchange) -> str:
+def thinking_of(
+    language: Language,
+    labels: tuple[Label, ...],
+    before: tuple[Label, ...],
+    phase: Phase,
+    plan: str,
+    severity: Severity,
+    reply: str,
+) -> str:
     """Four short lines: shift, plan, risk, integration."""
-    labels = [label.name(exchange.language) for label in exchange.emotions]
-    asks = any(mark in exchange.reply for mark in "?？")
-    if exchange.language == "zh":
-        was = f"之前{exchange.memory[0].name('zh')}" if exchange.before else "第一轮"
-        risk = "留意安全，指向能帮忙的人" if exchange.risk >= CRISIS else "要留意" if exchange.risk else "未见"
+    felt = [label.name(language) for label in labels]
+    asks = any(mark in reply for mark in "?？")
+    if language == "zh":
+        was = f"之前{before[0].name('zh')}" if before else "第一轮"
+        risk = "有危险，问安全" if severity >= CRISIS else "要留意" if severity else "未见"
         manner = "温和，问一句" if asks else "温和，不追问"
-        plan = f"{PHASES['zh'][exchange.phase]}；{exchange.plan}"
-        return f"转变：{'、'.join(labels)}，{was}。\n计划：{plan}。\n风险：{risk}。\n整合：{manner}。"
-    was = f"before {exchange.memory[0].name()}" if exchange.before else "the first turn"
-    risk = "in danger, ask about safety" if exchange.risk >= CRISIS else "watch" if exchange.risk else "none noticed"
+        return (
+            f"转变：{'、'.join(felt)}，{was}。\n计划：{PHASES['zh'][phase]}；{plan}。\n风险：{risk}。\n整合：{manner}。"
+        )
+    was = f"before {before[0].name()}" if before else "the first turn"
+    risk = "in danger, ask about safety" if severity >= CRISIS else "watch" if severity else "none noticed"
     manner = "warm, one question" if asks else "warm, no question"
-    return (
-        f"Shift: {', '.join(labels)}; {was}.\nPlan: {exchange.phase}; {exchange.plan}.\n"
-        f"Risk: {risk}.\nIntegration: {manner}."
-    )
+    return f"Shift: {', '.join(felt)}; {was}.\nPlan: {phase}; {plan}.\nRisk: {risk}.\nIntegration: {manner}."

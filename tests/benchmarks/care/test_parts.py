@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from benchmarks.care.asking import MODELS, Answer
-from benchmarks.care.parts import contacts, crises, dialogues, ordinary, probe, robust
+from benchmarks.care.parts import contacts, crises, dialogues, ordinary, probe, robust, singles
 from benchmarks.care.parts.base import complaints, turn_row
 from benchmarks.care.parts.cases import HISTORY, KINDS, Lines, case
 from benchmarks.care.parts.cost import Spent
@@ -59,7 +59,7 @@ def test_singles_that_may_be_either_count_neither_way() -> None:
         (Single("f", "en", "none", "attempt", "third-in-danger"), True),
         (Single("g", "zh", "none", "indicator", "idiom"), False),
     ]
-    found = probe.singles(rows)
+    found = singles.counted(rows)
     assert (found["en"]["missed"]["count"], found["en"]["missed"]["of"]) == (2, 3)
     assert (found["en"]["false"]["count"], found["en"]["false"]["of"]) == (1, 2)
     assert found["en"]["missed_by_kind"] == {"veiled": 1, "attempt": 1}

@@ -1,0 +1,67 @@
+"""What was written to learn from: as much as was meant, of many kinds and words, and nothing that hurts is taught."""
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+
+from models import written
+from psychechat.emotion import LABELS
+from psychechat.risk import CRISIS, Severity
+
+FRAME_WORDS, FRAME_HAN = 4, 6
+MOST = 0.02
+"""Of the replies: what one frame may be in."""
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_lines_of_every_severity(language: str) -> None:
+    lines = [line for line in written.lines() if line.language == language]
+    assert len(lines) >= 2500
+    assert len({line.writer for line in lines}) >= 3
+    counts = Counter(line.severity for line in lines)
+    assert min(counts[severity] for severity in Severity) >= 80
+    texts = Counter((line.text, line.question) for line in lines)
+    assert sum(count - 1 for count in texts.values()) <= 5
+    assert 0.07 < sum(line.split == "dev" for line in lines) / len(lines) < 0.13
+
+
+def test_a_marked_sentence_is_found_in_its_text() -> None:
+    marked = [line for line in written.lines() if line.marked]
+    assert len(marked) >= 500
+    for line in marked:
+        assert line.marked is not None
+        assert not set("{}") & set(line.text)
+        assert line.text[slice(*line.marked)].strip()
+        assert len(line.text) > line.marked[1] - line.marked[0]
+
+
+def frames(reply: str, language: str) -> Iterator[str]:
+    """What a sentence may be a copy of: four words in a row, or six characters."""
+    if language == "en":
+        words = re.findall(r"[a-z']+", reply.casefold())
+        yield from {" ".join(words[i : i + FRAME_WORDS]) for i in range(len(words) - FRAME_WORDS + 1)}
+    else:
+        for part in re.findall(r"[\u4e00-\u9fff]+", reply):
+            yield from {part[i : i + FRAME_HAN] for i in range(len(part) - FRAME_HAN + 1)}
+
+
+@pytest.mark.parametrize(("language", "least"), [("en", 1500), ("zh", 300)])
+def test_exchanges_are_of_many_kinds(language: str, least: int) -> None:
+    told = [exchange for exchange in written.exchanges() if exchange.language == language]
+    assert len(told) >= least
+    assert len({exchange.topic for exchange in told}) >= 60
+    assert {label for exchange in told for label in exchange.emotions} == set(LABELS)
+    assert sum(exchange.risk >= CRISIS for exchange in told) >= 0.12 * len(told)
+    assert sum(bool(exchange.twin) for exchange in told) >= len(told) / 4
+    assert all(exchange.reply.count("?") + exchange.reply.count("？") <= 1 for exchange in told)
+    counts = Counter(frame for exchange in told for frame in frames(exchange.reply, language))
+    assert counts.most_common(1)[0][1] <= MOST * len(told)
+
+
+def test_a_reply_rarely_gives_a_noun_back() -> None:
+    """Of the replies that are taught: a small model that learns to quote quotes what it has not understood."""
+    taught = [exchange for exchange in written.exchanges() if exchange.language == "en" and exchange.is_plain]
+    assert len(taught) >= 1000
+    assert sum(exchange.quotes for exchange in taught) <= len(taught) / 3
