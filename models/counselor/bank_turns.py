@@ -35,7 +35,7 @@ TYPES: tuple[ReactionType, ...] = ("normal", "silent", "sentimental", "hostile")
 TURNS = (1, 1, 1, 2, 2, 3)
 JOYFUL = 0.4
 """Of the hurting drafts for what is sad: a reply that is right for good news."""
-FOLLOWING = ("thanks_and_goodbye", "says_one_word_or_dots", "small_talk")
+FOLLOWING = ("thanks_and_goodbye", "one_word_or_dots", "small_talk")
 
 
 @cache

@@ -102,9 +102,14 @@ def agrees(situation: Situation, labels: Sequence[Label], severity: Severity) ->
 
 
 def natural_lines(split: written.Split) -> Iterator[tuple[str, Language]]:
-    """Seekers' lines of public dialogues that say enough and hold no contact data."""
+    """Seekers' lines that say enough: of our English exchanges, and of public Chinese dialogues without contact data."""
     seen: set[str] = set()
-    for name in (f"smilechat/{split}", f"cpsycoun/{split}"):
+    for exchange in written.exchanges():
+        text = exchange.turns[0]
+        if exchange.language == "en" and exchange.split == split and len(text) <= 2 * LONGEST and text not in seen:
+            seen.add(text)
+            yield text, "en"
+    for name in (f"cpsycoun/{split}", f"smilechat/{split}"):
         for row in natural.rows(name):
             said = (turn["text"] for turn in row["turns"][:6] if turn["role"] == "seeker")
             for text in (natural.short(words, LONGEST) for words in said):
