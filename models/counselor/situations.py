@@ -102,7 +102,7 @@ def agrees(situation: Situation, labels: Sequence[Label], severity: Severity) ->
 
 
 def natural_lines(split: written.Split) -> Iterator[tuple[str, Language]]:
-    """Seekers' lines that say enough: of our English exchanges, and of public Chinese dialogues without contact data."""
+    """Seekers' lines that say enough: of our English exchanges, and of public dialogues without contact data."""
     seen: set[str] = set()
     for exchange in written.exchanges():
         text = exchange.turns[0]
