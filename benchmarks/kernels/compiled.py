@@ -46,16 +46,16 @@ def variants() -> Iterator[Variant]:
     yield Variant("mean", 32, "bf16", aligned=False)
 
 
-def compile_for(variant: Variant, capability: int) -> dict[str, Any]:
+def compile_for(variant: Variant, capability: int, groups: tuple[int, ...] = GROUPS) -> dict[str, Any]:
     """Seconds to compile, registers a thread, bytes spilled, and counts of the instructions that matter."""
     constants = {
         "POOLING": variant.pooling,
-        "GROUPS": GROUPS,
+        "GROUPS": groups,
         "SHARED": True,
         "PACK": variant.pack,
         "STEP": kernel.step(variant.pooling, _DTYPES[variant.dtype]),
         "BLOCK": kernel.BLOCK,
-        "HELD": kernel.held_columns(sum(GROUPS)),
+        "HELD": kernel.held_columns(sum(groups)),
         "ROWS": kernel.ROWS,
     }
     types = dict.fromkeys(("starts", "ends", "arrivals"), "*i32")
@@ -77,7 +77,7 @@ def compile_for(variant: Variant, capability: int) -> dict[str, Any]:
     )
     seconds = time.perf_counter() - begin
     usage, code = _disassemble(compiled.asm["cubin"])
-    row = variant._asdict() | {"sm": capability, "seconds": round(seconds, 1)}
+    row = variant._asdict() | {"columns": sum(groups), "sm": capability, "seconds": round(seconds, 1)}
     row |= {"registers": int(_found(r"REG:(\d+)", usage)), "stack_bytes": int(_found(r"STACK:(\d+)", usage))}
     counted = {"spills": r"\b(LDL|STL)\b", "loads_16_byte": r"LDG\S*\.128", "tensor_core": r"\b[HQ]G?MMA\b"}
     return row | {name: len(re.findall(pattern, code)) for name, pattern in counted.items()}
@@ -105,17 +105,22 @@ def _found(pattern: str, text: str) -> str:
 
 def main(
     capability: Annotated[int, typer.Option(help="Compute capability: 90 for H100 and H200, 80 for A100.")] = 90,
+    columns: Annotated[
+        list[int] | None, typer.Option(help="Of heads in groups of four instead of the server's; as often as wanted.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="CSV file; standard output if not given.")] = None,
 ) -> None:
     """Compile every variant of the kernel and say what came of it."""
     if kernel.INTERPRETED:
         print("Nothing is compiled while TRITON_INTERPRET is set; unset it.", file=sys.stderr)
         raise typer.Exit(2)
+    heads = [(4,) * (n // 4) + (n % 4,) * bool(n % 4) for n in columns or ()] or [GROUPS]
+    work = [(variant, groups) for groups in heads for variant in variants()]
     with tempfile.TemporaryDirectory() as cache:
         triton.knobs.cache.dir = cache  # an empty one, so that everything is compiled
         rows = [
-            compile_for(variant, capability) | {"triton": triton.__version__}
-            for variant in track(list(variants()), "Compiling", console=Console(stderr=True))
+            compile_for(variant, capability, groups) | {"triton": triton.__version__}
+            for variant, groups in track(work, "Compiling", console=Console(stderr=True))
         ]
     with out.open("w", newline="") if out else nullcontext(sys.stdout) as file:
         writer = csv.DictWriter(file, rows[0])

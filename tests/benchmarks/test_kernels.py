@@ -107,13 +107,14 @@ def test_the_chain_pools_as_vllms_own_classes(pooling: Pooling) -> None:
 
 
 @reads
-def test_compiled_for_a_gpu_it_spills_nothing_and_reads_in_wide_pieces() -> None:
+@pytest.mark.parametrize("third", [(), (2,)], ids=["two heads", "three heads"])
+def test_compiled_for_a_gpu_it_spills_nothing_and_reads_in_wide_pieces(third: tuple[int, ...]) -> None:
     """Triton's compiler needs no GPU. In a process of its own, because in this one kernels are interpreted."""
-    script = """
+    script = f"""
 import json
-from benchmarks.kernels.compiled import compile_for, variants
+from benchmarks.kernels.compiled import GROUPS, compile_for, variants
 chosen = [v for v in variants() if v.dtype == "bf16" and v.aligned]
-print(json.dumps([compile_for(variant, 90) for variant in chosen]))
+print(json.dumps([compile_for(variant, 90, (*GROUPS, *{third})) for variant in chosen]))
 """
     without = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=without, check=True)

@@ -13,7 +13,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from psychechat_kernels.fused_heads import Implementation, Pooling, fused_heads, new_workspace, warm_up
+from psychechat_kernels.fused_heads import (
+    MAX_COLUMNS,
+    Implementation,
+    Pooling,
+    fused_heads,
+    new_workspace,
+    uses_kernel,
+    warm_up,
+)
 
 GROUPS = (4,) * 8 + (5,)
 COLUMNS = sum(GROUPS)
@@ -59,6 +67,9 @@ CASES = [
     Case("tokens that belong to no sequence", [4, 9, 1], 384, gap=3, poolings=POOLINGS),
     Case("one group of one column: its probability is 1", [3, 4], 64, groups=(1,)),
     Case("groups of unequal widths", [6, 2], 100, groups=(2, 7, 1, 33)),
+    Case("a third head behind the two", [12, 7, 31], 384, groups=(*GROUPS, 2), dtypes=[*TOLERANCE], poolings=POOLINGS),
+    Case("the most columns, none to spare", [7, 65, 3], 100, groups=(4,) * 16, dtypes=[FP32, BF16]),
+    Case("the most columns, 33 sequences to a tile and a row", [5] * 33, 64, groups=(1, 63), poolings=POOLINGS),
     Case("logits in the thousands: softmax must not overflow", [8, 8], 384, scale=300.0),
     Case("a temperature so high that nothing is left but the bias", [8, 8], 384, scale=1e-30),
     Case("a temperature so low that softmax is one column", [8, 8], 384, scale=1e4),
@@ -153,7 +164,7 @@ def test_large_inputs_agree_with_float64(
 @given(
     lengths=st.lists(st.integers(1, 40) | st.sampled_from([64, 65, 300]), min_size=1, max_size=40),
     hidden_size=st.integers(64, 320),
-    groups=st.lists(st.integers(1, 9), min_size=1, max_size=9),
+    groups=st.lists(st.integers(1, 9), min_size=1, max_size=9).filter(lambda widths: sum(widths) <= MAX_COLUMNS),
     gap=st.integers(0, 2),
     dtype=st.sampled_from([*TOLERANCE]),
     pooling=st.sampled_from(POOLINGS),
@@ -403,7 +414,7 @@ def test_refuses_what_does_not_fit(change: dict[str, object], complaint: str) ->
     [
         ({"hidden": torch.ones(64, 3).T}, "next to each other"),
         ({"weight": torch.ones(64, COLUMNS).T}, "contiguous"),
-        ({"weight": torch.ones(300, 64), "bias": torch.ones(300), "groups": (300,)}, "at most 256 columns"),
+        ({"weight": torch.ones(65, 64), "bias": torch.ones(65), "groups": (60, 5)}, "at most 64 columns, not 65"),
         ({"workspace": torch.zeros(8, dtype=torch.int32)}, "new_workspace"),
     ],
 )
@@ -413,6 +424,26 @@ def test_the_kernel_refuses_what_it_cannot_read(
     moved = {name: value.to(device) if isinstance(value, Tensor) else value for name, value in change.items()}
     with pytest.raises(ValueError, match=complaint):
         fused_heads(**arguments(device, **moved, implementation="triton"))
+
+
+def test_beyond_the_kernels_columns_the_reference_answers(device: torch.device) -> None:
+    """Wherever the tensors are, unless the kernel is asked for by name."""
+    case = Case("one column too many", [12, 7, 31], 64, groups=(60, 5))
+    inputs = build(case, torch.float32, device)
+    found, reference = (
+        fused_heads(*inputs, case.groups, "mean", max_len=31, implementation=implementation)
+        for implementation in (None, "reference")
+    )
+    assert torch.equal(found, reference)
+    torch.testing.assert_close(found.double(), oracle(inputs, case.groups, "mean"), rtol=0, atol=4e-6)
+
+
+def test_the_kernel_is_for_a_gpu_and_for_as_many_columns_as_it_holds() -> None:
+    gpu, cpu = torch.device("cuda", 0), torch.device("cpu")
+    chosen = [uses_kernel(MAX_COLUMNS, gpu), uses_kernel(MAX_COLUMNS + 1, gpu), uses_kernel(MAX_COLUMNS, cpu)]
+    assert chosen == [True, False, False]
+    with pytest.raises(ValueError, match="at most 64"):
+        new_workspace(MAX_COLUMNS + 1, cpu)
 
 
 def test_the_kernel_needs_a_gpu_or_the_interpreter(monkeypatch: pytest.MonkeyPatch) -> None:

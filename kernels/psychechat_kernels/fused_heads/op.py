@@ -11,8 +11,8 @@ from psychechat_kernels.fused_heads import reference
 Pooling = Literal["mean", "first", "last"]
 Implementation = Literal["triton", "reference"]
 
-MAX_COLUMNS = 256
-"""What the kernel keeps in registers for each sequence. The reference takes any number."""
+MAX_COLUMNS = 64
+"""Of the kernel's heads: with more its registers spill. The reference takes any number."""
 
 _HIDDEN_DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 
@@ -48,7 +48,7 @@ def fused_heads(
         max_len: tokens of the longest sequence, or more. Known to the caller, so that nobody asks the device.
         out: where to write, fp32 [sequences, columns]; a new tensor if None.
         workspace: from `new_workspace`, for one stream at a time; a new one if None. The reference needs none.
-        implementation: force one; None takes the kernel on a GPU and the reference elsewhere.
+        implementation: force one; None takes the kernel where `uses_kernel`, and the reference elsewhere.
 
     Returns:
         fp32 probabilities, [sequences, columns]: softmax within each group. Empty for no sequences.
@@ -65,7 +65,7 @@ def fused_heads(
         out = torch.empty(len(starts), len(weight), dtype=torch.float32, device=hidden.device)
     if len(starts) == 0:
         return out
-    if implementation == "triton" or (implementation is None and hidden.is_cuda):
+    if implementation == "triton" or (implementation is None and uses_kernel(len(weight), hidden.device)):
         from psychechat_kernels.fused_heads import kernel  # Triton is needed where the kernel is
 
         if workspace is None:
@@ -77,14 +77,20 @@ def fused_heads(
     return out
 
 
+def uses_kernel(columns: int, device: torch.device) -> bool:
+    """Whether tensors of this device go through the kernel, unless told otherwise: on a GPU, up to MAX_COLUMNS."""
+    return device.type == "cuda" and columns <= MAX_COLUMNS
+
+
 def new_workspace(columns: int, device: torch.device) -> Tensor:
     """Scratch memory for heads of `columns` columns: int32, zeroed once; the kernel leaves it ready for its next call.
 
-    Its size (17 MB for 37 columns) suffices for any number and length of sequences. Calls that may overlap, on
-    different streams, need one each.
+    Its size (17 MB for 33 to 64 columns) suffices for any number and length of sequences. Calls that may overlap, on
+    different streams, need one each. Raises ValueError for more columns than the kernel takes.
     """
     from psychechat_kernels.fused_heads import kernel
 
+    _check_columns(columns)
     return torch.zeros(kernel.workspace_words(columns), dtype=torch.int32, device=device)
 
 
@@ -117,8 +123,7 @@ def _check_for_kernel(
             "the Triton kernel runs on GPU tensors; on a CPU use implementation=None, or set TRITON_INTERPRET=1 "
             "before the first import to interpret it"
         )
-    if len(weight) > MAX_COLUMNS:
-        raise ValueError(f"the kernel takes at most {MAX_COLUMNS} columns, not {len(weight)}; use 'reference'")
+    _check_columns(len(weight))
     if hidden.stride(1) != 1 or not (starts.is_contiguous() and ends.is_contiguous()):
         raise ValueError("the kernel needs the columns of hidden, and starts and ends, next to each other in memory")
     if not (weight.is_contiguous() and bias.is_contiguous() and out.is_contiguous()):
@@ -126,6 +131,11 @@ def _check_for_kernel(
     words = kernel.workspace_words(len(weight))
     if workspace.dtype != torch.int32 or workspace.device != hidden.device or workspace.numel() < words:
         raise ValueError(f"workspace must be int32 [{words}] on {hidden.device}: see new_workspace")
+
+
+def _check_columns(columns: int) -> None:
+    if columns > MAX_COLUMNS:
+        raise ValueError(f"the kernel takes at most {MAX_COLUMNS} columns, not {columns}; use 'reference'")
 
 
 def _check(

@@ -19,7 +19,7 @@ from vllm.tasks import PoolingTask
 from vllm.v1.pool.metadata import PoolingMetadata
 
 from psychechat.engines.vllm.plugin import PREFIX
-from psychechat_kernels.fused_heads import Pooling, fused_heads, new_workspace, warm_up
+from psychechat_kernels.fused_heads import Pooling, fused_heads, new_workspace, uses_kernel, warm_up
 
 _HEADS = "heads."
 _SPANS = "psychechat_spans"
@@ -94,7 +94,7 @@ class FusedHeads(Pooler):
             self.pooling,
             max_len=int(lengths.max()) if len(lengths) else 0,
             # `out` is a new tensor each time: vLLM copies it to the host on a stream of its own, at its own time.
-            workspace=self._workspace(hidden_states) if hidden_states.is_cuda else None,
+            workspace=self._workspace(hidden_states) if uses_kernel(len(self.bias), hidden_states.device) else None,
         )
 
     def _workspace(self, hidden: Tensor) -> Tensor:
