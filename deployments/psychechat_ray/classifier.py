@@ -1,4 +1,4 @@
-"""The classifier deployment: emotion and risk of utterances."""
+"""The classifier deployment: emotion and risk of utterances, and whether drafts hurt."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
@@ -10,7 +10,7 @@ from ray import serve
 from psychechat import tracing
 from psychechat.config import ModelSettings
 from psychechat.conversation import Assessment
-from psychechat.engines.base import Call
+from psychechat.engines.base import Call, Pair
 from psychechat.engines.scripted import ScriptedClassifier
 from psychechat.tracing import Tracer
 from psychechat_ray.models import classifier_model
@@ -36,6 +36,13 @@ class Classifier:
         with redact_foreign_errors(), traced(self._tracer, "classify", call, texts=len(utterances)) as its_call:
             assessments = await self._engine.classify(utterances, its_call)
         yield assessments
+
+    async def judge(self, pairs: Sequence[Pair], call: Call) -> AsyncGenerator[list[float] | None, None]:
+        """After ACCEPTED, which is None too, None from heads that cannot tell."""
+        yield ACCEPTED
+        with redact_foreign_errors(), traced(self._tracer, "judge", call, texts=len(pairs)) as its_call:
+            hurting = await self._engine.judge(pairs, its_call)
+        yield hurting
 
     async def check_health(self) -> None:
         """Serve replaces the replica once this raises."""

@@ -22,7 +22,7 @@ from ray.serve.exceptions import BackPressureError
 from ray.serve.handle import DeploymentHandle, DeploymentResponseGenerator
 
 from psychechat.conversation import Assessment
-from psychechat.engines.base import Call, Delta, Message, Sampling, Stage
+from psychechat.engines.base import Call, Delta, Message, Pair, Sampling, Stage
 from psychechat.errors import DeadlineExceeded, EngineUnavailable, Overloaded, PsycheChatError, ReplicaDied
 
 logger = logging.getLogger(__name__)
@@ -65,6 +65,8 @@ class RemoteClassifier:
 
     def __init__(self, handle: DeploymentHandle[Any]) -> None:
         self._handle = handle
+        self._judges = True
+        """Until a replica has told that its heads cannot: other heads restart this one's too."""
 
     async def classify(self, utterances: Sequence[str], call: Call) -> list[Assessment]:
         arguments = (utterances, call)
@@ -72,6 +74,16 @@ class RemoteClassifier:
             lambda: _stream(self._handle, "classify", call.session_id, call.deadline, arguments)
         )
         return assessments
+
+    async def judge(self, pairs: Sequence[Pair], call: Call) -> list[float] | None:
+        """Asks a replica once where its heads cannot tell."""
+        if not self._judges:
+            return None
+        hurting: list[float] | None = await _asked(
+            lambda: _stream(self._handle, "judge", call.session_id, call.deadline, (pairs, call))
+        )
+        self._judges = hurting is not None
+        return hurting
 
     async def readiness(self) -> bool | tuple[str, ...]:
         return await _readiness(self._handle)

@@ -136,7 +136,23 @@ class Generator(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """What a model wrote, and what it answers."""
+
+    seeker: str
+    draft: str
+
+
 class Classifier(Protocol):
     async def classify(self, utterances: Sequence[str], call: Call) -> list[Assessment]:
         """One assessment per utterance, in order. Raises EngineUnavailable if the engine is gone."""
+        ...
+
+    async def judge(self, pairs: Sequence[Pair], call: Call) -> list[float] | None:
+        """P(the draft hurts the seeker) per pair, in order; None from heads that cannot tell.
+
+        It may be no number. Raises EngineUnavailable if the engine is gone and DeadlineExceeded once `call.deadline`
+        has passed.
+        """
         ...

@@ -18,6 +18,7 @@ from psychechat.engines.base import (
     FinishReason,
     Load,
     Message,
+    Pair,
     Sampling,
     Stage,
     StageName,
@@ -54,16 +55,28 @@ def reading(
 
 
 class ScriptedClassifier:
-    """Answers with the entry of the first phrase that the utterance holds, else with the one for no phrase."""
+    """Answers with the entry of the first phrase that the utterance holds, else with the one for no phrase.
 
-    def __init__(self, table: Mapping[str, Assessment] | None = None) -> None:
+    `hurting` is the third head's table, of phrases in drafts; None: there is no such head.
+    """
+
+    def __init__(
+        self, table: Mapping[str, Assessment] | None = None, hurting: Mapping[str, float] | None = None
+    ) -> None:
         self._table = _FEELINGS if table is None else table
+        self._hurting = hurting
 
     async def classify(self, utterances: Sequence[str], call: Call) -> list[Assessment]:
         return [
             next((entry for phrase, entry in self._table.items() if phrase in utterance.casefold()), assessment())
             for utterance in utterances
         ]
+
+    async def judge(self, pairs: Sequence[Pair], call: Call) -> list[float] | None:
+        if self._hurting is None:
+            return None
+        entries = self._hurting.items()
+        return [next((entry for phrase, entry in entries if phrase in pair.draft.casefold()), 0.0) for pair in pairs]
 
     async def check_health(self) -> None:
         """Always healthy."""

@@ -1,9 +1,10 @@
-"""Emotion and risk of utterances, from our encoder in vLLM's pooling runner."""
+"""Emotion and risk of utterances, and whether drafts hurt, from our encoder in vLLM's pooling runner."""
 
 import asyncio
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,15 @@ from vllm.v1.engine.async_llm import AsyncLLM
 from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
 
 from psychechat.conversation import Assessment
-from psychechat.engines.base import Call
+from psychechat.engines.base import Call, Pair
 from psychechat.engines.vllm.cpu.niceness import lower_priority
 from psychechat.engines.vllm.model import pooler_config, spans_of
 from psychechat.engines.vllm.stats import stat_loggers
-from psychechat.engines.vllm.windows import Window, Windows, assess
+from psychechat.engines.vllm.windows import Row, Window, Windows, assess, has_third_head, hurting
 from psychechat.errors import DeadlineExceeded, EngineUnavailable
+
+Rows = Sequence[Row]
+"""A window's, and then its sentences'."""
 
 
 class VllmClassifier:
@@ -43,9 +47,13 @@ class VllmClassifier:
         `max_model_len` is a window's length in tokens. `max_num_batched_tokens` bounds one forward pass, which is
         what an urgent call may have to wait for. `on_ray`: this is a process of Ray's, whose agent gets vLLM's
         metrics. `engine_args` are further fields of vLLM's AsyncEngineArgs.
+
+        Raises ValueError for a folder whose heads are none of ours.
         """
         self._windows = Windows.of(model, max_model_len)
-        pooling = json.loads((model / "config.json").read_text())["psychechat"]["pooling"]
+        heads = json.loads((model / "config.json").read_text())["psychechat"]
+        self._judges = has_third_head(heads["groups"], heads["pooling"])
+        self._calls = count()
         cpu = current_platform.is_cpu()
         settings = {
             # Without AMX, bf16 (vLLM's default there) gains nothing on short texts and takes twice as long on long.
@@ -63,7 +71,7 @@ class VllmClassifier:
                 skip_tokenizer_init=True,
                 max_model_len=max_model_len,
                 max_num_batched_tokens=max(max_num_batched_tokens, max_model_len),
-                pooler_config=pooler_config(pooling),
+                pooler_config=pooler_config(heads["pooling"]),
                 scheduling_policy="priority",
                 **(settings | engine_args),
             ),
@@ -78,14 +86,15 @@ class VllmClassifier:
         Cancelling aborts them there. Raises DeadlineExceeded once `call.deadline` has passed and EngineUnavailable
         if the engine is gone.
         """
-        left = call.deadline - time.time()
-        if left <= 0:
-            raise DeadlineExceeded("The turn's time was up before its classification.")
-        try:
-            async with asyncio.timeout(None if left == float("inf") else left):
-                return await self._classify(utterances, call)
-        except TimeoutError:
-            raise DeadlineExceeded("The turn's time was up during its classification.") from None
+        texts = await self._read(lambda: [self._windows.with_sentences(text) for text in utterances], call)
+        return [assess(windows) for windows in texts]
+
+    async def judge(self, pairs: Sequence[Pair], call: Call) -> list[float] | None:
+        """P(the draft hurts the seeker) a pair, in order; None if the folder has no third head. As `classify` else."""
+        if not self._judges:
+            return None
+        texts = await self._read(lambda: [[self._windows.pair(pair.seeker, pair.draft)] for pair in pairs], call)
+        return [hurting(rows) for (rows,) in texts]
 
     async def check_health(self) -> None:
         """Raises EngineUnavailable if the engine's process has died."""
@@ -97,16 +106,27 @@ class VllmClassifier:
     def shutdown(self) -> None:
         self._engine.shutdown()
 
-    async def _classify(self, utterances: Sequence[str], call: Call) -> list[Assessment]:
-        cut = await asyncio.to_thread(lambda: [self._windows.with_sentences(text) for text in utterances])
+    async def _read(self, cut: Callable[[], list[list[Window]]], call: Call) -> list[list[Rows]]:
+        """Rows of each text's windows. `cut` makes these, in a thread."""
+        left = call.deadline - time.time()
+        if left <= 0:
+            raise DeadlineExceeded("The turn's time was up before its classification.")
+        try:
+            async with asyncio.timeout(None if left == float("inf") else left):
+                return await self._rows(await asyncio.to_thread(cut), call)
+        except TimeoutError:
+            raise DeadlineExceeded("The turn's time was up during its classification.") from None
+
+    async def _rows(self, texts: list[list[Window]], call: Call) -> list[list[Rows]]:
+        name = f"{call.request_id}-{next(self._calls)}"  # several calls of a turn may be under way at once
         try:
             async with asyncio.TaskGroup() as group:
                 rows = [
                     [
-                        group.create_task(self._probabilities(window, f"{call.request_id}-{u}-{w}", call))
+                        group.create_task(self._probabilities(window, f"{name}-{t}-{w}", call))
                         for w, window in enumerate(windows)
                     ]
-                    for u, windows in enumerate(cut)
+                    for t, windows in enumerate(texts)
                 ]
         except* (EngineDeadError, EngineGenerateError):
             failed = True
@@ -114,9 +134,9 @@ class VllmClassifier:
             failed = False
         if failed:  # an exception raised inside except* would arrive wrapped in a group
             raise EngineUnavailable("The classifier's engine is gone.")
-        return [assess([row.result() for row in windows]) for windows in rows]
+        return [[row.result() for row in windows] for windows in rows]
 
-    async def _probabilities(self, window: Window, request_id: str, call: Call) -> list[list[float]]:
+    async def _probabilities(self, window: Window, request_id: str, call: Call) -> Rows:
         """A row for the window, then one for each of its sentences."""
         outputs = self._engine.encode(
             tokens_input(window.ids, cache_salt=call.tenant_salt or None),

@@ -177,10 +177,12 @@ def hurting(rows: Sequence[Row]) -> float:
     return rows[1][-1]
 
 
-def judges_drafts(groups: Sequence[int]) -> bool:
-    """Whether the heads of a model folder, by their widths, are three. Raises ValueError for widths of others."""
+def has_third_head(groups: Sequence[int], pooling: str) -> bool:
+    """Whether a model folder's heads judge drafts. Raises ValueError for heads that this module cannot read."""
     if tuple(groups) not in (WIDTHS, DRAFT_WIDTHS):
         raise ValueError(f"psychechat.groups must be {list(WIDTHS)} or {list(DRAFT_WIDTHS)}, not {list(groups)}")
+    if tuple(groups) == DRAFT_WIDTHS and pooling != "mean":
+        raise ValueError(f"a third head reads the mean of a draft's tokens: psychechat.pooling is {pooling!r}")
     return tuple(groups) == DRAFT_WIDTHS
 
 

@@ -1,5 +1,6 @@
 """Tiny random encoders and decoders with heads, served by vLLM, against transformers and the reference heads."""
 
+import asyncio
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -13,8 +14,8 @@ from safetensors.torch import load_file, save_file
 from models import train_heads
 from models.heads import Heads
 from psychechat.emotion import Group
-from psychechat.engines.base import Call
-from psychechat.engines.vllm.windows import WIDTHS, Windows, assess
+from psychechat.engines.base import Call, Pair
+from psychechat.engines.vllm.windows import DRAFT_WIDTHS, WIDTHS, Window, Windows, assess, hurting
 from psychechat.risk import Severity
 from psychechat_kernels.fused_heads import Pooling, fused_heads
 from tests.models import tiny
@@ -34,35 +35,38 @@ pytestmark = [
 LONG = " ".join(f"w{i}" for i in range(57)) + " good dark noon bad" * 9
 TEXTS = ["w1 w2 w3", LONG, "w7", LONG + " w7", "w3 w2 w1", LONG + " w1", "w1 w2 w3 w4 w5. w6 w7 w8 w9! w4 w4 w4 w4 bad"]
 LONGEST = 128
+CALL = Call("test", "session", tenant_salt="tenant")
 
 
-def with_heads(build: Callable[[Path], Path], folder: Path, pooling: Pooling) -> tuple[Path, Path]:
+def with_heads(
+    build: Callable[[Path], Path], folder: Path, pooling: Pooling, widths: Sequence[int] = WIDTHS
+) -> tuple[Path, Path]:
     """A tiny random model, and the folder that `models.train_heads` makes of it, with random heads."""
     encoder, out = build(folder / "encoder"), folder / "model"
     out.mkdir()
     generator = torch.Generator().manual_seed(3)
-    heads = Heads(
-        torch.randn(sum(WIDTHS), tiny.HIDDEN, generator=generator), torch.randn(sum(WIDTHS), generator=generator)
-    )
-    train_heads.write(encoder, out, heads, {"groups": list(WIDTHS), "pooling": pooling, "prefix": ""})
+    weight = torch.randn(sum(widths), tiny.HIDDEN, generator=generator)
+    weight[sum(WIDTHS) :] *= 0.1  # else a third head would be sure of every draft
+    heads = Heads(weight, torch.randn(sum(widths), generator=generator))
+    train_heads.write(encoder, out, heads, {"groups": list(widths), "pooling": pooling, "prefix": ""})
     return encoder, out
 
 
 @torch.inference_mode()
-def plain(encoder: Path, folder: Path, pooling: Pooling, texts: list[str]) -> list[list[list[float]]]:
-    """Rows of probabilities a text, without vLLM: of the whole, and with mean pooling of each sentence."""
+def plain(encoder: Path, folder: Path, pooling: Pooling, windows: list[Window]) -> list[list[list[float]]]:
+    """Rows of probabilities a window, without vLLM: of the whole, and with mean pooling of each sentence."""
     from transformers import AutoModel
 
     model, tensors = AutoModel.from_pretrained(encoder).eval(), load_file(folder / "heads.safetensors")
+    widths = json.loads((folder / "config.json").read_text())["psychechat"]["groups"]
     read = []
-    for text in texts:
-        (window,) = Windows.of(folder, LONGEST).with_sentences(text)
+    for window in windows:
         hidden = model(torch.tensor([window.ids])).last_hidden_state[0]
         weight, bias = tensors["heads.weight"], tensors["heads.bias"]
         rows = []
         for first, last in ((0, len(window.ids) - 1), *(window.sentences if pooling == "mean" else ())):
             starts, ends = torch.tensor([first]), torch.tensor([last])
-            row = fused_heads(hidden, starts, ends, weight, bias, WIDTHS, pooling, max_len=last - first + 1)
+            row = fused_heads(hidden, starts, ends, weight, bias, widths, pooling, max_len=last - first + 1)
             rows.append(row[0].tolist())
         read.append(rows)
     return read
@@ -114,13 +118,44 @@ async def test_equals_transformers(
     config = classifier._engine.vllm_config
     assert config.scheduler_config.enable_chunked_prefill is chunked
     assert chunked or not config.cache_config.enable_prefix_caching
-    found = await classifier.classify(TEXTS, Call("test", "session", tenant_salt="tenant"))
-    for assessment, rows in zip(found, plain(encoder, folder, pooling, TEXTS), strict=True):
+    found = await classifier.classify(TEXTS, CALL)
+    windows = [Windows.of(folder, LONGEST).with_sentences(text)[0] for text in TEXTS]
+    for assessment, rows in zip(found, plain(encoder, folder, pooling, windows), strict=True):
         expected = assess([rows])
         for group in Group:
             assert assessment.groups[group] == pytest.approx(expected.groups[group], abs=1e-4)
         for severity in Severity:
             assert assessment.at_least(severity) == pytest.approx(expected.at_least(severity), abs=1e-4)
+    assert await classifier.judge([Pair("w1", "bad")], CALL) is None  # there are two heads
+
+
+@pytest.mark.asyncio
+async def test_a_third_head_judges_drafts_and_changes_nothing_else(
+    tmp_path: Path, vllm_for: Callable[..., "VllmClassifier"]
+) -> None:
+    """A draft of no token, and one beyond its bound, are judged like any other."""
+    encoder, folder = with_heads(tiny.bert, tmp_path, "mean", DRAFT_WIDTHS)
+    drafts = ["w4 w5. w6 w7 bad", "", "good", f"{LONG} {LONG} {LONG}"]
+    pairs = [Pair(seeker, draft) for seeker in ("w1 w2 w3", LONG) for draft in drafts]
+    classifier = vllm_for(folder, max_num_batched_tokens=LONGEST, max_num_seqs=8)
+    judged, [assessment] = await asyncio.gather(classifier.judge(pairs, CALL), classifier.classify(["w1 w2"], CALL))
+    windows = [Windows.of(folder, LONGEST).pair(pair.seeker, pair.draft) for pair in pairs]
+    expected = [hurting(rows) for rows in plain(encoder, folder, "mean", windows)]
+    assert judged == pytest.approx(expected, abs=1e-4)
+    assert max(expected) - min(expected) > 0.1  # or this would prove little
+    (rows,) = plain(encoder, folder, "mean", Windows.of(folder, LONGEST).with_sentences("w1 w2"))
+    assert assessment.groups[Group.JOY] == pytest.approx(
+        assess([[row[: sum(WIDTHS)] for row in rows]]).groups[Group.JOY], abs=1e-4
+    )
+    assert await classifier.judge([], CALL) == []
+
+
+def test_heads_of_other_widths_are_refused_before_anything_starts(tmp_path: Path) -> None:
+    from psychechat.engines.vllm.classifier import VllmClassifier
+
+    _, folder = with_heads(tiny.bert, tmp_path, "mean", (*WIDTHS, 3))
+    with pytest.raises(ValueError, match=r"psychechat\.groups"):
+        VllmClassifier(folder)
 
 
 def batch(scheduled: list[int], prompts: list[int], spans: Mapping[int, Sequence[tuple[int, int]]] = {}) -> Any:

@@ -19,8 +19,8 @@ from psychechat.engines.vllm.windows import (
     Window,
     Windows,
     assess,
+    has_third_head,
     hurting,
-    judges_drafts,
 )
 from psychechat.risk import Severity, at_least, level
 
@@ -221,12 +221,10 @@ def test_of_a_pair_the_draft_s_last_column_counts() -> None:
 
 
 def test_a_folder_has_two_heads_or_three() -> None:
-    assert [judges_drafts([4] * 8 + [5]), judges_drafts([4] * 8 + [5, 2])] == [False, True]
+    assert not has_third_head([4] * 8 + [5], "last")
+    assert has_third_head([4] * 8 + [5, 2], "mean")
     for wrong in ([4] * 8 + [5, 3], [2], [4] * 9 + [5]):
         with pytest.raises(ValueError, match="must be"):
-            judges_drafts(wrong)
-
-
-def test_the_third_head_stands_after_the_others() -> None:
-    assert (*WIDTHS, 2) == DRAFT_WIDTHS
-    assert sum(DRAFT_WIDTHS) == 39
+            has_third_head(wrong, "mean")
+    with pytest.raises(ValueError, match="mean of a draft's tokens"):
+        has_third_head(DRAFT_WIDTHS, "last")
