@@ -20,7 +20,7 @@ from psychechat.memory.backends import change_keys, open_memory
 from psychechat.memory.base import Keys
 from psychechat.pipeline.services import Pipeline
 from psychechat.policy import Policy
-from psychechat.safety import crisis, overruling, phrases
+from psychechat.safety import crisis, heads, phrases
 from psychechat.safety.output_guard import Guard
 from psychechat.safety.replies import broken_text, contacts, crisis_reply
 from psychechat.safety.webhook import WebhookEscalations
@@ -80,8 +80,8 @@ class Ingress:
         if told := resources.notice(settings.policy.crisis.resources, date.today()):
             logger.warning(told)
         self._shipped_heads = has_shipped_heads(settings.classifier)
-        if not self._shipped_heads and settings.policy.risk.veto_below is None:
-            logger.warning("policy.risk.veto_below is not set for this classifier: no listed phrase is overruled")
+        if told := heads.notice(settings.policy, shipped=self._shipped_heads):
+            logger.warning(told)
         freeze_heap()
 
     def reconfigure(self, user_config: dict[str, Any]) -> None:
@@ -89,7 +89,7 @@ class Ingress:
 
         Serve calls this at the start and on every change of `user_config`, without a restart.
         """
-        policy = overruling.for_heads(Policy.model_validate(user_config), shipped=self._shipped_heads)
+        policy = heads.for_heads(Policy.model_validate(user_config), shipped=self._shipped_heads)
         keys = _keys(self._auth)
         change_keys(self._pipeline.memory, self._memory)
         # Phrases are compiled now, so that no turn waits for them.

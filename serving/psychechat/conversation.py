@@ -36,8 +36,10 @@ Answered = Literal["reply", "safe_template", "unanswered"]
 """What the seeker got. `unanswered`: the client left, or the server stopped, before there was a reply."""
 Event = Literal["started", "continued", "worse", "over", "rising"]
 """What a turn is to those who look after crises. `continued`: a crisis that an earlier event has told of."""
-Cause = Literal["method", "encouragement", "diagnosis"]
-"""What the output guard finds in a reply: a method or means of harm, encouragement to it, a diagnosis."""
+PhraseCause = Literal["method", "encouragement", "diagnosis"]
+"""What a phrase of the output guard is about: a method or means of harm, encouragement to it, a diagnosis."""
+Cause = Literal[PhraseCause, "hurting"]
+"""What is found in a reply. `hurting`: by the classifier's third head."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +88,8 @@ class Assessment:
         columns = chain(self.groups.values(), (risk.values() for risk in self._risks))
         return all(map(isfinite, chain.from_iterable(columns)))
 
-    def emotions(self, threshold: float) -> list[Emotion]:
-        return decode(self.groups, threshold)
+    def emotions(self, thresholds: Mapping[Group, float]) -> list[Emotion]:
+        return decode(self.groups, thresholds)
 
     def severity(self, thresholds: Mapping[Severity, float]) -> Severity:
         """The worst of the whole and its sentences."""
@@ -156,6 +158,11 @@ class Review:
     emotional_suggestion: str = ""
     safety_suggestion: str = ""
 
+    def refused(self, suggestion: str) -> "Review":
+        """Failed for another reason than its verdicts, with a suggestion before its own."""
+        own = [suggestion, self.emotional_suggestion]
+        return replace(self, passed=False, emotional_suggestion=" ".join(filter(None, own)))
+
 
 @dataclass(frozen=True, slots=True)
 class Round:
@@ -193,7 +200,7 @@ class EmotionMemory:
 class Thresholds:
     """Probabilities from which on something counts as present, as the policy sets them."""
 
-    emotion: float
+    emotion: Mapping[Group, float]
     risk: Mapping[Severity, float]
 
 
@@ -384,7 +391,7 @@ class Choice:
     own: str = ""
     """The model's words in it, where fixed ones stand beside them; else empty."""
     cause: Cause | None = None
-    """What the output guard found in the model's text."""
+    """What was found in the model's text, by the output guard or the third head."""
     blocked: bool = False
     """Whether the text was withheld, or its rest, for that."""
     withheld: int = 0

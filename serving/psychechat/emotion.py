@@ -119,8 +119,8 @@ def distinct(labels: Iterable[Label]) -> list[Label]:
     return list(strongest.values())[:MAX_LABELS]
 
 
-def decode(groups: Mapping[Group, Sequence[float]], threshold: float) -> list[Emotion]:
-    """At most three emotions of distinct groups whose presence reaches `threshold`, the most probable first.
+def decode(groups: Mapping[Group, Sequence[float]], thresholds: Mapping[Group, float]) -> list[Emotion]:
+    """At most three emotions of distinct groups whose presence reaches the group's threshold, the most probable first.
 
     `groups` holds each group's four probabilities (absent, low, mid, high). The intensity is the most probable
     of the three that mean presence.
@@ -128,6 +128,7 @@ def decode(groups: Mapping[Group, Sequence[float]], threshold: float) -> list[Em
     present = [
         Emotion(Label(group, max((1, 2, 3), key=columns.__getitem__)), 1.0 - columns[ABSENT])
         for group, columns in groups.items()
+        if 1.0 - columns[ABSENT] >= thresholds[group]
     ]
     present.sort(key=lambda emotion: emotion.probability, reverse=True)
-    return [emotion for emotion in present[:MAX_LABELS] if emotion.probability >= threshold]
+    return present[:MAX_LABELS]

@@ -10,10 +10,10 @@ from importlib.resources import files
 from typing import Annotated, Any, Literal, Self, get_args
 
 import yaml
-from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt, TypeAdapter, ValidationError, model_validator
 
-from psychechat.conversation import Cause, Thresholds
-from psychechat.emotion import Language
+from psychechat.conversation import PhraseCause, Thresholds
+from psychechat.emotion import Group, Language
 from psychechat.help import fixed_words
 from psychechat.help import resources as help_table
 from psychechat.help.entry import Entry
@@ -22,6 +22,7 @@ from psychechat.tasks.template import TaskTemplate, WrittenTemplate, known
 from psychechat.versions import short_hash
 
 Probability = Annotated[float, Field(ge=0, le=1)]
+_PROBABILITY: TypeAdapter[float] = TypeAdapter(Probability)
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
 
 
@@ -31,6 +32,23 @@ MOST_MESSAGES = 2_048
 
 class Branch(Entry):
     """Of a settings file."""
+
+
+class EmotionThresholds(Branch):
+    """An emotion group is present from this probability on. The defaults are the demo heads', as those of risk are."""
+
+    joy: Probability = 0.28
+    trust: Probability = 0.28
+    fear: Probability = 0.28
+    surprise: Probability = 0.28
+    sadness: Probability = 0.28
+    disgust: Probability = 0.28
+    anger: Probability = 0.28
+    anticipation: Probability = 0.28
+
+    @property
+    def by_group(self) -> Mapping[Group, float]:
+        return {group: getattr(self, group) for group in Group}
 
 
 class RiskThresholds(Branch):
@@ -68,6 +86,19 @@ class Routing(Branch):
     @property
     def raised(self) -> Severity:
         return Severity[self.raised_from.upper()]
+
+
+class ReviewRules(Branch):
+    """What the review of a draft asks besides the model that reviews it, and of LLM Mode's sentences too."""
+
+    hurting_at: Probability | None = None
+    """From this P(hurting) on the classifier's third head refuses what a model wrote. 1: never. Null: 0.5 with the demo
+    heads, never with others. Heads without a third refuse nothing."""
+
+    @property
+    def threshold(self) -> float | None:
+        """None where the head is not asked."""
+        return None if self.hurting_at == 1 else self.hurting_at
 
 
 class Limits(Branch):
@@ -192,8 +223,8 @@ class GuardRules(Branch):
 
     words: Mapping[str, tuple[str, ...]] = {}
     """Lists of words that a line names as `<name>`."""
-    phrases: Mapping[Cause, Mapping[Language, tuple[str, ...]]]
-    excuses: Mapping[Cause | Literal["any"], Mapping[Language, tuple[str, ...]]] = {}
+    phrases: Mapping[PhraseCause, Mapping[Language, tuple[str, ...]]]
+    excuses: Mapping[PhraseCause | Literal["any"], Mapping[Language, tuple[str, ...]]] = {}
     """Before a phrase, in its clause, these let it pass; `any` holds for every cause."""
     refusals: Mapping[Language, tuple[str, ...]] = {}
     """These let their whole sentence pass."""
@@ -260,9 +291,11 @@ class Tasks(Branch):
 class Policy(Branch):
     """What may change while turns run. Swapped whole, between turns."""
 
-    emotion_threshold: Probability = 0.28
-    """An emotion group is present from this probability on. The default is the demo heads', as above."""
+    emotion_thresholds: EmotionThresholds = EmotionThresholds()
+    emotion_threshold: Probability | None = Field(default=None, exclude=True)
+    """Short for one threshold of all groups; what `emotion_thresholds` names goes before it. No turn reads it."""
     risk: RiskThresholds = RiskThresholds()
+    review: ReviewRules = ReviewRules()
     routing: Routing = Routing()
     limits: Limits = Limits()
     admission: Admission = Admission()
@@ -278,10 +311,25 @@ class Policy(Branch):
     show_reasoning: bool = False
     """Stream LLM Mode's thinking as `reasoning_content`. It speaks about the person, so it is off."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _one_for_all(cls, fields: object) -> object:
+        """`emotion_threshold`, said of each group. What is no probability is left to be refused as it was written."""
+        if not isinstance(fields, Mapping) or fields.get("emotion_threshold") is None:
+            return fields
+        own = fields.get("emotion_thresholds", {})
+        try:
+            one = _PROBABILITY.validate_python(fields["emotion_threshold"])
+        except ValidationError:
+            return fields
+        if not isinstance(own, Mapping):
+            return fields
+        return {**fields, "emotion_thresholds": {**dict.fromkeys(map(str, Group), one), **own}}
+
     @property
     def version(self) -> str:
         return short_hash(self.model_dump_json())
 
     @property
     def thresholds(self) -> Thresholds:
-        return Thresholds(self.emotion_threshold, self.risk.by_severity)
+        return Thresholds(self.emotion_thresholds.by_group, self.risk.by_severity)

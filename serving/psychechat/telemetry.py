@@ -10,7 +10,7 @@ from typing import Literal, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from psychechat.conversation import Cause, TaskKind
+from psychechat.conversation import Cause, Mode, TaskKind
 from psychechat.emotion import LABELS, Language
 from psychechat.risk import Kind, Severity
 
@@ -78,7 +78,15 @@ class Metrics:
         self.review_rounds = self._histogram(
             "review_rounds", "Rounds of an Agent Mode turn until its review passed or gave up", buckets=(1, 2, 3, 4, 5)
         )
-        self.refused_drafts = self._counter("refused_drafts", "Drafts that failed their review")
+        self.refused_drafts = self._counter(
+            "refused_drafts", "Drafts that failed their review, or that the third head refused"
+        )
+        self.judgements = self._counter(
+            "judgements",
+            "Agent Mode's drafts and LLM Mode's sentences by what the classifier's third head says of them",
+            mode=get_args(Mode),
+            result=("kind", "hurting", "unknown"),
+        )
         self.risk_turns = self._counter("risk_turns", "Turns by risk, once it was looked for", level=RISK)
         self.conversations = self._counter(
             "conversation_turns", "Turns by the risk of their conversation", state=("calm", "rising", "held")
@@ -114,7 +122,7 @@ class Metrics:
         )
         self.guard_findings = self._counter(
             "guard_findings",
-            "What the output guard found in replies, and what it did",
+            "What the output guard and the third head found in replies, and what became of it",
             cause=FINDINGS,
             action=("blocked", "flagged"),
         )

@@ -21,8 +21,8 @@ from ray.serve.handle import DeploymentHandle
 
 from psychechat.config import ModelSettings, Replicas
 from psychechat.emotion import Group
-from psychechat.engines.base import Call, Delta, Message, Sampling, Stage, StageName
-from psychechat.engines.scripted import ScriptedGenerator
+from psychechat.engines.base import Call, Delta, Message, Pair, Sampling, Stage, StageName
+from psychechat.engines.scripted import ScriptedClassifier, ScriptedGenerator
 from psychechat.errors import ContextLengthExceeded, DeadlineExceeded, EngineUnavailable, ReplicaDied
 from psychechat_ray import remote
 from psychechat_ray.classifier import Classifier
@@ -78,6 +78,18 @@ class Counselor(Generator):
 
     async def who(self) -> int:
         return os.getpid()
+
+
+class Judge(ScriptedClassifier):
+    async def judge(self, pairs: Sequence[Pair], call: Call) -> list[float] | None:
+        return None if CANARY in pairs[0].draft else await super().judge(pairs, call)
+
+
+class Judging(Classifier):
+    """Has three heads, until it is asked about one draft."""
+
+    async def __init__(self) -> None:  # type: ignore[misc]
+        self._engine = Judge(hurting={"your own fault": 0.75})
 
 
 class NeverReady(Generator):
@@ -154,7 +166,17 @@ async def test_a_classifier_answers(deploy: Deploy, tmp_path_factory: Any, monke
     [sad, plain] = await RemoteClassifier(handle).classify(["so sad", "a table"], CALL)
     assert sad.groups[Group.SADNESS][2] == pytest.approx(0.9)
     assert plain.groups[Group.SADNESS][0] == 1.0
+    assert await RemoteClassifier(handle).judge([Pair("so sad", "a table")], CALL) is None
     assert await RemoteClassifier(handle).readiness() is True
+
+
+async def test_a_third_head_judges_drafts_behind_a_handle(deploy: Deploy) -> None:
+    """And heads without one are asked once."""
+    classifier = RemoteClassifier(await asyncio.to_thread(deploy, Judging, name="classifier"))
+    pairs = [Pair("so sad", "your own fault"), Pair("so sad", "a table")]
+    assert await classifier.judge(pairs, CALL) == [0.75, 0.0]
+    assert await classifier.judge([Pair("so sad", CANARY)], CALL) is None
+    assert await classifier.judge(pairs, CALL) is None
 
 
 async def test_an_engine_that_is_up_tells_its_limits(

@@ -14,15 +14,16 @@ from psychechat.commands import classify
 from psychechat.conversation import Assessment
 from psychechat.emotion import Emotion, Label
 from psychechat.engines.base import Call, Classifier
-from psychechat.engines.scripted import assessment
+from psychechat.engines.scripted import ScriptedClassifier, assessment
 from psychechat.errors import EngineUnavailable
 from psychechat.risk import Severity
 
 
-class StandIn:
+class StandIn(ScriptedClassifier):
     """Finds joy in everything, in proportion to the number that the text ends with."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.windows: list[int] = []
         self.open = False
         self.broken_after = 1_000_000

@@ -5,6 +5,7 @@ import pytest
 from pydantic import ValidationError
 
 from psychechat.config import Auth, EscalationSettings, MemorySettings, Settings, SettingsError
+from psychechat.emotion import Group
 from psychechat.policy import Policy
 
 
@@ -144,6 +145,37 @@ def test_an_empty_file_is_the_default(tmp_path: Path) -> None:
     file = tmp_path / "settings.yaml"
     file.touch()
     assert Settings.load(file) == Settings()
+
+
+def test_each_emotion_has_a_threshold_and_one_may_stand_for_all() -> None:
+    shipped = Policy().thresholds.emotion
+    assert set(shipped) == set(Group)
+    joy = Policy.model_validate({"emotion_thresholds": {"joy": 0.3}}).thresholds.emotion
+    assert joy == {**shipped, Group.JOY: 0.3}
+    for half in (0.5, "0.5"):  # as a variable of the environment has it
+        assert Policy.model_validate({"emotion_threshold": half}).thresholds.emotion == dict.fromkeys(Group, 0.5)
+    both = Policy.model_validate({"emotion_threshold": 0.5, "emotion_thresholds": {"joy": 0.3}})
+    assert both.thresholds.emotion == {**dict.fromkeys(Group, 0.5), Group.JOY: 0.3}
+    again = Policy.model_validate(both.model_dump(mode="json"))  # as it reaches a replica
+    assert again.thresholds == both.thresholds
+    assert again.version == both.version != Policy().version
+
+
+@pytest.mark.parametrize(
+    ("wrong", "place"),
+    [
+        ({"emotion_threshold": 2}, ("emotion_threshold",)),
+        ({"emotion_threshold": "half"}, ("emotion_threshold",)),
+        ({"emotion_thresholds": {"joy": -1}}, ("emotion_thresholds", "joy")),
+        ({"emotion_threshold": 0.5, "emotion_thresholds": {"glee": 0.5}}, ("emotion_thresholds", "glee")),
+        ({"emotion_threshold": 0.5, "emotion_thresholds": 0.5}, ("emotion_thresholds",)),
+        ({"review": {"hurting_at": 1.5}}, ("review", "hurting_at")),
+    ],
+)
+def test_a_wrong_threshold_is_refused_where_it_was_written(wrong: dict[str, object], place: tuple[str, ...]) -> None:
+    with pytest.raises(ValidationError) as refused:
+        Policy.model_validate(wrong)
+    assert [error["loc"] for error in refused.value.errors()] == [place]
 
 
 def test_a_crisis_table_needs_every_language() -> None:

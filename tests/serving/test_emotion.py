@@ -2,6 +2,8 @@ import pytest
 
 from psychechat.emotion import LABELS, Emotion, Group, Label, decode, distinct, label_names, valence
 
+HALF = dict.fromkeys(Group, 0.5)
+
 
 def test_every_label_has_one_name_a_language_and_is_found_by_both() -> None:
     assert len(LABELS) == 24
@@ -44,14 +46,27 @@ def test_decode_keeps_three_groups_at_most_and_names_the_likeliest_intensity() -
         Group.TRUST: (0.4, 0.2, 0.2, 0.2),
         Group.DISGUST: (0.51, 0.49, 0.0, 0.0),
     }
-    assert decode(groups, 0.5) == [
+    assert decode(groups, HALF) == [
         Emotion(Label(Group.ANGER, 3), 0.95),
         Emotion(Label(Group.JOY, 2), 0.8),
         Emotion(Label(Group.TRUST, 1), 0.6),
     ]
-    assert decode(dict.fromkeys(Group, silent), 0.5) == []
+    assert decode(dict.fromkeys(Group, silent), HALF) == []
+
+
+def test_each_group_has_a_threshold_of_its_own() -> None:
+    """One that does not reach its own takes no place from those that do."""
+    groups = dict.fromkeys(Group, (1.0, 0.0, 0.0, 0.0)) | {
+        Group.JOY: (0.1, 0.9, 0.0, 0.0),
+        Group.FEAR: (0.2, 0.8, 0.0, 0.0),
+        Group.ANGER: (0.3, 0.7, 0.0, 0.0),
+        Group.TRUST: (0.7, 0.3, 0.0, 0.0),
+        Group.DISGUST: (0.8, 0.2, 0.0, 0.0),
+    }
+    found = decode(groups, {**HALF, Group.JOY: 0.95, Group.TRUST: 0.3, Group.DISGUST: 0.25})
+    assert [emotion.label.group for emotion in found] == [Group.FEAR, Group.ANGER, Group.TRUST]
 
 
 def test_of_equal_groups_and_of_equal_intensities_the_first_is_named() -> None:
     groups = dict.fromkeys(Group, (0.4, 0.3, 0.3, 0.0))
-    assert [emotion.label for emotion in decode(groups, 0.5)] == [Label(group, 1) for group in list(Group)[:3]]
+    assert [emotion.label for emotion in decode(groups, HALF)] == [Label(group, 1) for group in list(Group)[:3]]

@@ -150,7 +150,7 @@ async def classify_file(classifier: Classifier, job: Job, advance: Callable[[int
 
 def describe(assessment: Assessment, policy: Policy) -> dict[str, Any]:
     """What a line gains: the keys in `GAINED`."""
-    labels = [emotion.label for emotion in assessment.emotions(policy.emotion_threshold)]
+    labels = [emotion.label for emotion in assessment.emotions(policy.emotion_thresholds.by_group)]
     thresholds = policy.risk.by_severity
     return {
         "groups": {group: round(1 - columns[ABSENT], 6) for group, columns in assessment.groups.items()},

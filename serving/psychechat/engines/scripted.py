@@ -50,7 +50,7 @@ def reading(
 ) -> Reading:
     """A reading that is sure of these labels, the first one most, and of this severity."""
     emotions = [Emotion(label, 0.99 - 0.01 * place) for place, label in enumerate(labels)]
-    thresholds = Thresholds(0.5, dict.fromkeys(Severity, 0.5))
+    thresholds = Thresholds(dict.fromkeys(Group, 0.5), dict.fromkeys(Severity, 0.5))
     return Reading(language, thresholds, memory=memory, assessment=assessment(*emotions, risk=risk))
 
 

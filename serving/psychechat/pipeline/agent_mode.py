@@ -1,10 +1,14 @@
-"""Agent Mode (PsychēChat, section 4): emotion analysis, then rounds of draft, simulated reactions and review."""
+"""Agent Mode (PsychēChat, section 4): emotion analysis, then rounds of draft, simulated reactions and review.
+
+A draft passes if the generated review and the classifier's third head both let it.
+"""
 
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from psychechat.conversation import AgentOutcome, Round, StageInputs
+from psychechat.concurrency import together
+from psychechat.conversation import AgentOutcome, Review, Round, StageInputs
 from psychechat.pipeline import stages
 from psychechat.pipeline.stages import StageContext
 
@@ -25,10 +29,16 @@ async def answer(
     for _ in range(context.limits.rounds):
         draft = await stages.write_draft(context, replace(inputs, rounds=rounds), client_sampling)
         reactions = await stages.simulate(context, replace(inputs, draft=draft))
-        review = await stages.review(context, replace(inputs, draft=draft, reactions=reactions))
+        review = await _review(context, replace(inputs, draft=draft, reactions=reactions), draft.response)
         rounds = (*rounds, Round(draft, reactions, review))
         if review.passed:
             break
         context.metrics.refused_drafts.inc()
     context.metrics.review_rounds.observe(len(rounds))
     return AgentOutcome(analysis, rounds)
+
+
+async def _review(context: StageContext, inputs: StageInputs, response: str) -> Review:
+    """The generated review, failed and with a suggestion more where the head refuses the draft."""
+    review, (judgement,) = await together(stages.review(context, inputs), context.judge.judge([response], "agent"))
+    return review.refused(context.pack.hurting_suggestion) if context.judge.refuses(judgement) else review

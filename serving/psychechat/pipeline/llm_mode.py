@@ -1,4 +1,4 @@
-"""LLM Mode: one generation that thinks, then replies, a sentence at a time past the output guard."""
+"""LLM Mode: one generation that thinks, then replies, a sentence at a time past the output guard and the third head."""
 
 from contextlib import aclosing
 from dataclasses import replace
@@ -79,7 +79,7 @@ async def _write(
                 return _broken(guarded)
             finish = delta.finish_reason or finish
             guarded.tokens.feed(delta.logprobs)
-            guarded.feed(content, delta.reasoning, finish=finish)
+            await guarded.feed(content, delta.reasoning, finish=finish)
             if guarded.stopped:
                 break
     context.metrics.count_findings(

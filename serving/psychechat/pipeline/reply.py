@@ -137,7 +137,7 @@ async def _streamed(
     sampling = replace(sampling, max_tokens=min(sampling.max_tokens, most.max_tokens))
     think = request.think and sampling.max_tokens >= context.pack.thinks_from
     # A model that thinks although it was asked not to: its thinking is not shown.
-    output = _output(state, written, show_reasoning=state.policy.show_reasoning and think)
+    output = _output(state, context, written, show_reasoning=state.policy.show_reasoning and think)
     choices = await llm_mode.answer(context, inputs, sampling, request.choices, output, think=think)
     for choice in choices:
         if choice.fallback:
@@ -150,7 +150,8 @@ async def _whole(state: TurnState, context: StageContext, inputs: StageInputs) -
 
     The client's sampling is ignored: its bound, stop strings or temperature must not shape a reply in a crisis.
     """
-    output = replace(_output(state, None, show_reasoning=False), guard=output_guard.for_whole(state.policy.guard))
+    output = _output(state, context, None, show_reasoning=False)
+    output = replace(output, guard=output_guard.for_whole(state.policy.guard))
     sampling = context.pack.sampling(StageName.REPLY)
     choices = await llm_mode.answer(context, inputs, sampling, state.request.choices, output)
     return tuple(_complete(state, context.metrics, choice) for choice in choices)
@@ -167,11 +168,12 @@ def _complete(state: TurnState, metrics: Metrics, choice: Choice) -> Choice:
     return _finished(state, metrics, choice)
 
 
-def _output(state: TurnState, written: Written | None, *, show_reasoning: bool) -> ReplyOutput:
+def _output(state: TurnState, context: StageContext, written: Written | None, *, show_reasoning: bool) -> ReplyOutput:
     return ReplyOutput(
         emit=written.emit if written else None,
         guard=state.policy.guard,
         context=state.reply_context,
+        judge=context.judge,
         show_reasoning=show_reasoning,
         ending=state.guard_ending,
         cut=state.fixed.cut(state.reading) if written else "",

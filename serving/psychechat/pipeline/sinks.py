@@ -8,11 +8,13 @@ import re
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import takewhile
 
 from psychechat.conversation import Cause, Choice, Reply, ReplyDelta, TokenLogprob
 from psychechat.engines.base import FinishReason
+from psychechat.pipeline.judge import Judge
 from psychechat.policy import OutputGuard
-from psychechat.safety.output_guard import Guard, ReplyContext
+from psychechat.safety.output_guard import Guard, ReplyContext, sentences
 
 Emit = Callable[[ReplyDelta], None]
 
@@ -82,6 +84,7 @@ class ReplyOutput:
     """Next sink; None while the reply is not streamed, so that fixed words never follow half a reply."""
     guard: OutputGuard
     context: ReplyContext
+    judge: Judge
     show_reasoning: bool
     ending: Callable[[str], str]
     """Closing text of a reply that the guard stopped, by what of it was emitted."""
@@ -90,11 +93,15 @@ class ReplyOutput:
 
 
 class GuardedReply:
-    """Output guard of one choice: takes what the model writes, emits the sentences that pass."""
+    """Output guard of one choice, and the third head behind it: takes what the model writes, emits the sentences that
+    pass both. The head's word holds as the guard's does: `audit` only notes it, and with the guard off it is not asked.
+    """
 
     def __init__(self, index: int, output: ReplyOutput) -> None:
         self._index, self._output = index, output
         self._thinking, self._reply = Guard(output.guard), Guard(output.guard, output.context)
+        self._asks = output.judge.is_asked and output.guard.mode != "off"
+        self._hurts = self._refused = False
         self.tokens = ReplyTokens()
         self.has_emitted = False
         """Whether anything was emitted, thinking included."""
@@ -107,12 +114,12 @@ class GuardedReply:
 
     @property
     def finding(self) -> Cause | None:
-        """What the guard found, in the thinking or in the reply."""
-        return self._thinking.cause or self._reply.cause
+        """What was found, in the thinking or in the reply."""
+        return self._thinking.cause or ("hurting" if self._hurts else self._reply.cause)
 
     @property
     def stopped(self) -> bool:
-        return self._thinking.stopped or self._reply.stopped
+        return self._thinking.stopped or self._reply.stopped or self._refused
 
     @property
     def is_broken(self) -> bool:
@@ -123,20 +130,37 @@ class GuardedReply:
     def withheld(self) -> int:
         return self._reply.withheld
 
-    def feed(self, content: str, reasoning: str, *, finish: FinishReason | None = None) -> None:
-        """Take the model's next output; emit what passes the guard. `finish`: this is the last of it, and why."""
+    async def feed(self, content: str, reasoning: str, *, finish: FinishReason | None = None) -> None:
+        """Take the model's next output; emit what passes. `finish`: this is the last of it, and why."""
         thoughts = self._thinking.feed(reasoning) if self._output.show_reasoning else ""
         if content or finish:  # the thinking is over
             thoughts += self._thinking.finish()
         words = "" if self._thinking.stopped else self._reply.feed(content)
         if finish:
             words += self._reply.finish(whole=finish == "stop")
+        words = await self._judged(words)
         tokens = () if self.withheld else self.tokens.take(words)
         self.logprobs += tokens
         self._emit(ReplyDelta(self._index, words, thoughts, tokens))
 
+    async def _judged(self, words: str) -> str:
+        """Sentences before the first that the head refuses; they are judged in one call. Once nobody answers, the rest
+        of the reply is not asked about, so that no stream waits for a dead classifier sentence by sentence.
+        """
+        if not words or not self._asks:
+            return words
+        parts, judge = list(sentences(words)), self._output.judge
+        judgements = await judge.judge(parts, "llm")
+        self._asks = "unknown" not in judgements
+        self._hurts = self._hurts or "hurting" in judgements
+        if self._output.guard.mode == "audit":
+            return words
+        passed = list(takewhile(lambda place: not judge.refuses(judgements[place]), range(len(parts))))
+        self._refused = len(passed) < len(parts)
+        return "".join(parts[place] for place in passed)
+
     def end_stopped(self) -> Choice:
-        """Choice that the guard has stopped, after emitting its closing text."""
+        """Choice that was stopped, after emitting its closing text."""
         fallback = not self.emitted
         self._emit(ReplyDelta(self._index, self._output.ending(self.emitted)))
         return Choice(

@@ -14,6 +14,7 @@ from psychechat.engines.base import Call, Delta, Generator, Message, Sampling, S
 from psychechat.engines.stopping import StopStrings
 from psychechat.errors import ReplicaDied, StageFailed
 from psychechat.language import SCRIPTS, scripts
+from psychechat.pipeline.judge import Judge
 from psychechat.pipeline.turn_meter import TurnMeter
 from psychechat.policy import Limits
 from psychechat.prompts import answers
@@ -37,6 +38,7 @@ class StageContext:
     call: Call
     metrics: Metrics
     meter: TurnMeter
+    judge: Judge
     try_acquire: Callable[[int], Permit | None]
     """Permit for n more sequences of this turn; None unless there is room and the queue is empty."""
 

@@ -17,6 +17,7 @@ from psychechat.engines.base import Call
 from psychechat.errors import DeadlineExceeded, EngineUnavailable, Overloaded, StageFailed
 from psychechat.logs import log_kind
 from psychechat.pipeline import accounting, router
+from psychechat.pipeline.judge import Judge
 from psychechat.pipeline.reply import cut_reply, fixed_reply, reply_in_mode
 from psychechat.pipeline.request import Outcome, TurnRequest
 from psychechat.pipeline.services import Pipeline
@@ -260,14 +261,25 @@ class _Turn:
         self._admitted()
 
     def _stage_context(self, pack: Pack, decision: Decision) -> StageContext:
+        call = replace(self._call(), priority=_URGENT if decision.crisis else _NORMAL)
+        judge = Judge(
+            self._pipeline.classifier,
+            self._state.policy,
+            call,
+            self._pipeline.metrics,
+            self._meter,
+            seeker=self._request.conversation.newest,
+            is_strict=self._state.is_sober,
+        )
         return StageContext(
             counselor=self._pipeline.counselor,
             seeker=self._pipeline.seeker,
             pack=pack,
             limits=self._limits,
-            call=replace(self._call(), priority=_URGENT if decision.crisis else _NORMAL),
+            call=call,
             metrics=self._pipeline.metrics,
             meter=self._meter,
+            judge=judge,
             try_acquire=self._pipeline.admission.generation.try_acquire,
         )
 

@@ -77,6 +77,9 @@ class PackFile(_Part):
     """Speaker names where the conversation is rendered as text."""
     trim: bool = True
     """Drop the white space around each rendered message."""
+    hurting_suggestion: str = ""
+    """What the next draft is told, beside the review's suggestions, of one that the classifier's third head refused.
+    Empty: the sentence of the built-in pack in this language."""
     stages: dict[StageName, StageFile]
 
     @model_validator(mode="after")
@@ -107,6 +110,10 @@ class Pack:
     @property
     def thinks_from(self) -> int:
         return self.file.stages[StageName.REPLY].thinks_from
+
+    @cached_property
+    def hurting_suggestion(self) -> str:
+        return self.file.hurting_suggestion or load(self.language).file.hurting_suggestion
 
     @property
     def reviews_each(self) -> bool:
@@ -162,7 +169,8 @@ class Pack:
     def reserve(self, rounds: int) -> int:
         """Tokens that a turn may add to `longest`: its stages' results, and a draft with its bound doubled."""
         most = {name: stage.max_tokens for name, stage in self.file.stages.items()}
-        a_round = most[StageName.DRAFT] + most[StageName.SIMULATION] + most[StageName.REVIEW]
+        suggestion = len(self.hurting_suggestion.encode())  # no tokenizer makes more tokens of it
+        a_round = most[StageName.DRAFT] + most[StageName.SIMULATION] + most[StageName.REVIEW] + suggestion
         return max(
             most[StageName.EMOTION] + (rounds - 1) * a_round + 2 * most[StageName.DRAFT],
             a_round,

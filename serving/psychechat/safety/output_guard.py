@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Literal
 
-from psychechat.conversation import Cause, Conversation
+from psychechat.conversation import Cause, Conversation, PhraseCause
 from psychechat.emotion import Language
 from psychechat.policy import GuardRules, OutputGuard
 from psychechat.safety.crisis import plain
@@ -176,7 +176,7 @@ def _end(held: str) -> int:
 class _Phrase:
     """One line of the rules. The pattern's groups are what its `~` matched."""
 
-    cause: Cause
+    cause: PhraseCause
     pattern: re.Pattern[str]
     words: tuple[tuple[str, ...], ...]
     """Prefilter: the text must hold one word of each, or the pattern is not tried."""
@@ -193,11 +193,11 @@ class _Finder:
     """Compiled rules."""
 
     phrases: tuple[_Phrase, ...]
-    excuses: Mapping[Cause, re.Pattern[str]]
+    excuses: Mapping[PhraseCause, re.Pattern[str]]
     refusals: re.Pattern[str]
     simplified: Mapping[int, str]
 
-    def find(self, before: str, sentence: str) -> Cause | None:
+    def find(self, before: str, sentence: str) -> PhraseCause | None:
         """Finding in the sentence, or None. `before`: the text before it, which has passed."""
         text = self._plain(before + sentence)
         passed = len(self._plain(before))
@@ -210,7 +210,7 @@ class _Finder:
     def _plain(self, text: str) -> str:
         return plain(text).translate(self.simplified)
 
-    def _excused(self, text: str, match: re.Match[str], cause: Cause) -> bool:
+    def _excused(self, text: str, match: re.Match[str], cause: PhraseCause) -> bool:
         """Whether a question, a refusing sentence, or a "not", "if" or "you said" in its clause excuses the match."""
         sentence = max((m.end() for m in _SENTENCE.finditer(text, 0, match.start())), default=0)
         clause = max((m.end() for m in _CLAUSE.finditer(text, 0, match.start())), default=0)

@@ -11,14 +11,13 @@ from dataclasses import replace
 from psychechat.conversation import Assessment, Reading
 from psychechat.engines.sentences import around, spans
 from psychechat.help import languages
-from psychechat.policy import Policy
 from psychechat.risk import CRISIS, Kind, Severity
 from psychechat.safety.phrases import Hit
 
 MOST = 4
 """Phrases that are asked about. A message with more of them is a crisis."""
 BELOW = 0.05
-"""P(ideation or worse) below which the shipped heads overrule, where the policy names none."""
+"""P(ideation or worse) below which the shipped heads overrule, where the policy names none: see `heads`."""
 
 _NEVER: Sequence[Kind | None] = ("under_way", "plan_or_means")
 
@@ -49,11 +48,3 @@ def overruled(reading: Reading, assessments: Mapping[str, Assessment], below: fl
     if any(assessments[passage].at_least(CRISIS) >= below for passage in reading.doubted):
         return reading
     return replace(reading, alarm=False, overruled=True, kind=None, phrase_severity=Severity.INDICATOR)
-
-
-def for_heads(policy: Policy, *, shipped: bool) -> Policy:
-    """The policy for these heads. Where nobody has set `veto_below`, only of the shipped ones it is known."""
-    if policy.risk.veto_below is not None:
-        return policy
-    risk = policy.risk.model_copy(update={"veto_below": BELOW if shipped else 0.0})
-    return policy.model_copy(update={"risk": risk})

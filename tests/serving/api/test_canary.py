@@ -12,7 +12,7 @@ from tenacity import wait_none
 
 from psychechat.config import EscalationSettings
 from psychechat.conversation import Assessment
-from psychechat.engines.base import Call, StageName
+from psychechat.engines.base import Call, Pair, StageName
 from psychechat.engines.scripted import Answer, ScriptedClassifier, ScriptedGenerator
 from psychechat.errors import EngineUnavailable
 from psychechat.safety.webhook import WebhookEscalations
@@ -93,6 +93,9 @@ class CarelessClassifier(ScriptedClassifier):
     async def classify(self, utterances: Sequence[str], call: Call) -> list[Assessment]:
         raise RuntimeError(f"unexpected {utterances}")
 
+    async def judge(self, pairs: Sequence[Pair], call: Call) -> list[float] | None:
+        raise RuntimeError(f"unexpected {pairs}")
+
 
 @pytest.mark.parametrize("broken", BREAKS)
 def test_no_word_of_the_seeker_is_logged_or_echoed(
@@ -112,7 +115,7 @@ def test_no_word_of_the_seeker_is_logged_or_echoed(
     generator = ScriptedGenerator(BREAKS[broken], seconds_per_word=0.002)
     with (
         receiving(500, 200) as receiver,
-        serving(generator) as served,
+        serving(generator, review={"hurting_at": 0.5}) as served,
         httpx.Client(base_url=served.url, timeout=20) as client,
     ):
         told = EscalationSettings.model_validate({"url": receiver.url})

@@ -36,7 +36,7 @@ TITLE = '{"title": "Tulips"}'
 FEELINGS = {"pointless": assessment(risk=Severity.IDEATION), "hopeless": assessment(risk=Severity.INDICATOR)}
 
 
-class Unavailable:
+class Unavailable(ScriptedClassifier):
     async def classify(self, utterances: Sequence[str], call: Call) -> list[Assessment]:
         raise EngineUnavailable("The classifier is not available.")
 

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
@@ -23,7 +23,7 @@ from psychechat.conversation import (
     Verdict,
 )
 from psychechat.emotion import Emotion, Group, Label
-from psychechat.engines.base import Call, Classifier, Delta, Message, Sampling, Stage, StageName, Usage
+from psychechat.engines.base import Call, Classifier, Delta, Message, Pair, Sampling, Stage, StageName, Usage
 from psychechat.engines.scripted import Answer, ScriptedClassifier, ScriptedGenerator, assessment
 from psychechat.errors import (
     ContextLengthExceeded,
@@ -69,6 +69,12 @@ class BrokenClassifier:
         self._error = error
 
     async def classify(self, utterances: Sequence[str], call: Call) -> list[Assessment]:
+        return await self._fail()
+
+    async def judge(self, pairs: Sequence[Pair], call: Call) -> list[float] | None:
+        return await self._fail()
+
+    async def _fail(self) -> NoReturn:
         if self._error is None:
             await asyncio.sleep(3600)
         assert self._error is not None

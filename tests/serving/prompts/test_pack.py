@@ -1,5 +1,6 @@
 """What each stage is shown, and that four of five prompts share their beginning."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -166,6 +167,17 @@ def test_only_a_review_is_asked_for_each_reaction(tmp_path: Path) -> None:
 def test_a_pack_under_the_wrong_language_is_refused() -> None:
     with pytest.raises(ValueError, match="'zh'"):
         load_all({"en": "zh", "zh": "zh"})
+
+
+def test_a_pack_says_what_to_change_of_a_draft_that_hurts_or_the_built_in_one_does(tmp_path: Path) -> None:
+    own, other = (shutil.copytree(load("zh").folder, tmp_path / name) for name in ("own", "other"))
+    file, sentence = own / "pack.yaml", load("zh").hurting_suggestion
+    file.write_text(file.read_text("utf-8").replace(sentence, "请更温暖。"), "utf-8")
+    file = other / "pack.yaml"
+    file.write_text(file.read_text("utf-8").replace(f"hurting_suggestion: {sentence}\n", ""), "utf-8")
+    assert load(own).hurting_suggestion == "请更温暖。"
+    assert load(other).hurting_suggestion == sentence
+    assert load("en").hurting_suggestion != sentence
 
 
 def test_the_longest_prompt_is_measured_with_room_for_every_result() -> None:

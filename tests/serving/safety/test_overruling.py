@@ -98,17 +98,6 @@ def test_never_overruled_in_a_hold_or_unread_or_where_it_is_off() -> None:
     assert overruling.overruled(calm, {}, 0.05, held=False) is calm
 
 
-@pytest.mark.parametrize(
-    ("set_to", "shipped", "expected"),
-    [(None, True, overruling.BELOW), (None, False, 0.0), (0.02, False, 0.02), (0.0, True, 0.0)],
-)
-def test_off_for_heads_that_nobody_has_measured(set_to: float | None, shipped: bool, expected: float) -> None:
-    policy = Policy.model_validate({"risk": {"veto_below": set_to, "ideation": 0.4}})
-    found = overruling.for_heads(policy, shipped=shipped)
-    assert found.risk.veto_below == expected
-    assert found.risk.ideation == 0.4
-
-
 def test_a_phrases_score_is_the_threshold_at_least() -> None:
     reading = replace(read("I want to die"), assessment=risk(0.1))
     assert reading.scores[CRISIS] == POLICY.risk.ideation

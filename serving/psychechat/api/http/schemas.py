@@ -64,7 +64,7 @@ class TurnRisk(TypedDict):
 @closed
 class GuardFinding(TypedDict):
     index: int
-    cause: Literal["method", "encouragement", "diagnosis", "contact"]
+    cause: Literal["method", "encouragement", "diagnosis", "hurting", "contact"]
     blocked: bool
 
 

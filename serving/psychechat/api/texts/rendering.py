@@ -25,7 +25,7 @@ def classification(index: int, assessment: Assessment, policy: Policy) -> schema
 
 def detected(assessment: Assessment, policy: Policy) -> schemas.Detected:
     """Detected emotions and risk of one text. `groups`: probabilities before any threshold."""
-    emotions, thresholds = assessment.emotions(policy.emotion_threshold), policy.risk.by_severity
+    emotions, thresholds = assessment.emotions(policy.emotion_thresholds.by_group), policy.risk.by_severity
     return {
         "emotions": emotions_object(emotions),
         "valence": valence(emotion.label for emotion in emotions),

@@ -147,7 +147,7 @@ def test_a_reply_names_what_it_was_made_with(serving: Serving) -> None:
 
         [before] = fingerprints()
         assert fingerprints() == {before}
-        served.pipeline.policy = served.pipeline.policy.model_copy(update={"emotion_threshold": 0.9})
+        served.pipeline.policy = served.pipeline.policy.model_copy(update={"show_reasoning": True})
         [after] = fingerprints()
     assert before is not None
     assert before.startswith("fp_")

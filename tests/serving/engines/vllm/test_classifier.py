@@ -211,7 +211,7 @@ async def test_what_the_demo_promises(classifier: "VllmClassifier") -> None:
     for grave in (plain, veiled, zh_plain):
         assert grave.severity(thresholds) >= CRISIS
     for happy in (exam, zh_exam):
-        assert Group.JOY in [emotion.label.group for emotion in happy.emotions(policy.emotion_threshold)]
+        assert Group.JOY in [emotion.label.group for emotion in happy.emotions(policy.thresholds.emotion)]
 
 
 async def test_no_text_is_logged(

@@ -1,0 +1,29 @@
+"""Thresholds that are known of the shipped heads alone, and are off for others until somebody sets them."""
+
+from psychechat.policy import Policy
+from psychechat.safety import overruling
+
+HURTING_AT = 0.5
+"""P(hurting) from which on the shipped third head refuses a draft."""
+
+
+def for_heads(policy: Policy, *, shipped: bool) -> Policy:
+    """The policy for these heads: what nobody has set is set."""
+    risk, review = policy.risk, policy.review
+    if risk.veto_below is None:
+        risk = risk.model_copy(update={"veto_below": overruling.BELOW if shipped else 0.0})
+    if review.hurting_at is None:
+        review = review.model_copy(update={"hurting_at": HURTING_AT if shipped else 1.0})
+    return policy.model_copy(update={"risk": risk, "review": review})
+
+
+def notice(policy: Policy, *, shipped: bool) -> str | None:
+    """What an operator should be told of heads that nobody has measured; None if there is nothing."""
+    unset = {
+        "policy.risk.veto_below": ("no listed phrase is overruled", policy.risk.veto_below),
+        "policy.review.hurting_at": ("no draft is refused for hurting", policy.review.hurting_at),
+    }
+    off = {name: effect for name, (effect, value) in unset.items() if value is None}
+    if shipped or not off:
+        return None
+    return f"not set for this classifier: {' and '.join(off)}, so {' and '.join(off.values())}"

@@ -1,0 +1,48 @@
+"""What nobody has set is known of the shipped heads, and off for others."""
+
+import pytest
+
+from psychechat.policy import Policy
+from psychechat.safety import heads, overruling
+
+
+@pytest.mark.parametrize(
+    ("set_to", "shipped", "expected"),
+    [(None, True, overruling.BELOW), (None, False, 0.0), (0.02, False, 0.02), (0.0, True, 0.0)],
+)
+def test_the_veto_is_off_for_heads_that_nobody_has_measured(
+    set_to: float | None, shipped: bool, expected: float
+) -> None:
+    policy = Policy.model_validate({"risk": {"veto_below": set_to, "ideation": 0.4}})
+    found = heads.for_heads(policy, shipped=shipped)
+    assert found.risk.veto_below == expected
+    assert found.risk.ideation == 0.4
+
+
+@pytest.mark.parametrize(
+    ("set_to", "shipped", "expected"),
+    [(None, True, heads.HURTING_AT), (None, False, None), (0.8, False, 0.8), (0.8, True, 0.8), (1, True, None)],
+)
+def test_the_third_head_is_not_asked_where_nobody_has_measured_it(
+    set_to: float | None, shipped: bool, expected: float | None
+) -> None:
+    policy = Policy.model_validate({"review": {"hurting_at": set_to}, "emotion_threshold": 0.4})
+    found = heads.for_heads(policy, shipped=shipped)
+    assert found.review.threshold == expected
+    assert found.thresholds == policy.thresholds
+
+
+@pytest.mark.parametrize(
+    ("policy", "names"),
+    [
+        ({}, ("policy.risk.veto_below", "policy.review.hurting_at")),
+        ({"risk": {"veto_below": 0.0}}, ("policy.review.hurting_at",)),
+        ({"review": {"hurting_at": 0.7}}, ("policy.risk.veto_below",)),
+        ({"risk": {"veto_below": 0.0}, "review": {"hurting_at": 1}}, ()),
+    ],
+)
+def test_one_notice_names_all_that_is_off(policy: dict[str, object], names: tuple[str, ...]) -> None:
+    told = heads.notice(Policy.model_validate(policy), shipped=False)
+    assert tuple(word.strip(",:") for word in (told or "").split() if word.startswith("policy.")) == names
+    assert (told is None) == (not names)
+    assert heads.notice(Policy.model_validate(policy), shipped=True) is None
