@@ -225,6 +225,12 @@ SAFETY = dashboard(
     graph("Output guard", "reqps", (rate("guard_findings_total", "cause, action"), "{{cause}} {{action}}")),
     graph("Review rounds", "short", (mean("review_rounds"), "mean"), (quantile(0.95, "review_rounds"), "p95")),
     graph("Refused drafts", "reqps", (rate("refused_drafts_total"), "refused")),
+    graph(
+        "The third head",
+        "reqps",
+        (rate("judgements_total", "mode, result"), "{{mode}} {{result}}"),
+        about="Drafts of Agent Mode and sentences of LLM Mode. Unknown fails in a crisis and in a held conversation.",
+    ),
     graph("Emotions", "reqps", (rate("emotions_total", "emotion"), "{{emotion}}"), stacked=True),
     graph(
         "Memory",
