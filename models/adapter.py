@@ -84,10 +84,10 @@ class Adapted(nn.Module):
         out = hidden.float() * mask.unsqueeze(-1)
         sums = torch.cat([out.new_zeros(len(rows), 1, out.shape[2]), out.cumsum(1)], 1)
         counts = torch.cat([mask.new_zeros(len(rows), 1), mask.cumsum(1)], 1)
-        row = torch.tensor([row for row, own in enumerate(spans) for _ in own])
+        at = torch.tensor([number for number, own in enumerate(spans) for _ in own])
         begin, end = torch.tensor([(first, last + 1) for own in spans for first, last in own]).T
-        size = (counts[row, end] - counts[row, begin]).unsqueeze(1)
-        pooled: Tensor = (sums[row, end] - sums[row, begin]) / size
+        size = (counts[at, end] - counts[at, begin]).unsqueeze(1)
+        pooled: Tensor = (sums[at, end] - sums[at, begin]) / size
         return pooled
 
     def forward(self, rows: Sequence[Sequence[int]], spans: Sequence[Sequence[Span]], kept: float = 1.0) -> Logits:

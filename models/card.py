@@ -22,7 +22,7 @@ def render(report: dict[str, Any]) -> str:
         train=report["train_texts"],
         command=report["command"],
         machine=report["machine"],
-        emotion_threshold=report["thresholds"]["emotion"],
+        emotion_threshold=_listed(report["thresholds"]["emotion"]),
         risk_thresholds=_listed(report["thresholds"]["risk"]),
         risk="\n".join(
             f"| {name} | {s['texts']} | {s['macro_f1_argmax']:.2f} | {s['macro_f1_thresholds']:.2f} | "

@@ -257,7 +257,7 @@ def _ended(text: str, language: str) -> str:
 
 
 def _named(labels: Iterable[Label]) -> tuple[int, ...]:
-    levels = {str(label.group): label.intensity for label in labels}
+    levels: dict[str, int] = {str(label.group): label.intensity for label in labels}
     return _levels(levels, list(map(str, GROUPS)))
 
 

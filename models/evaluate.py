@@ -30,8 +30,10 @@ from models.plot import reliability_plot
 from models.predictions import Predictions, load_heads, predict_read
 from models.readings import Vectors, read
 from models.scores import (
+    Presence,
     calibration_error,
     choose_emotion_threshold,
+    choose_emotion_thresholds,
     choose_risk_thresholds,
     emotion_scores,
     macro_f1_interval,
@@ -42,6 +44,7 @@ from psychechat.demo.encoder import prepare
 from psychechat.engines.vllm.windows import Windows
 from psychechat.policy import Policy
 from psychechat.risk import CRISIS
+from psychechat.safety.heads import HURTING_AT
 
 RESULTS = Path(__file__).with_name("results")
 RISK_SETS = (*CHOSEN_ON, "composed/en", "composed/zh", "own/en", "own/zh", "counsel_chat", "smilechat")
@@ -78,12 +81,15 @@ def main(
             "command": f"python -m models.evaluate --seed {seed} --threads {threads}",
             "machine": machine(),
             "prefix": PREFIX,
-            "thresholds": {"emotion": policy.emotion_threshold, "risk": policy.risk.model_dump()},
+            "thresholds": {
+                "emotion": policy.emotion_thresholds.model_dump(),
+                "risk": policy.risk.model_dump(),
+            },
             "train_texts": len(train),
-            "emotion": emotion_by_set(found, policy.emotion_threshold),
+            "emotion": emotion_by_set(found, policy.emotion_thresholds.by_group),
             "risk": risk_by_set(found, policy),
             "lines": by_kind(found, policy),
-            "drafts": drafts_by_set(heads, read(folder, drafts), drafts, HURTS),
+            "drafts": drafts_by_set(heads, read(folder, drafts), drafts, HURTING_AT),
             "language": by_language(found, policy),
             "calibration_error": calibration(found),
             "crossed": crossed(heads, vectors, dev, seed),
@@ -107,14 +113,14 @@ def main(
     CARD.write_text(render(report))
 
 
-def emotion_by_set(found: Predictions, threshold: float) -> dict[str, Any]:
+def emotion_by_set(found: Predictions, threshold: Presence) -> dict[str, Any]:
     """Every set, also at its own best threshold; GoEmotions again without the groups that its labels only suggest."""
     scores: dict[str, dict[str, Any]] = {}
     for source in (*EMOTION_SETS, "xed/zh", "own/en", "own/zh"):
         part = found.of(source)
         scores[source] = {"texts": len(part.examples), **emotion_scores(part.emotion, part.targets.emotion, threshold)}
         scores[source]["macro_f1_interval"] = macro_f1_interval(part.emotion, part.targets.emotion, threshold)
-        best = choose_emotion_threshold([(part.emotion, part.targets.emotion)])
+        best = choose_emotion_thresholds([(part.emotion, part.targets.emotion)])
         scores[source]["macro_f1_best_threshold"] = emotion_scores(part.emotion, part.targets.emotion, best)["macro_f1"]
     part = found.of("goemotions")
     strong = torch.where(part.targets.emotion == WEAK, MASKED, part.targets.emotion)
@@ -166,7 +172,7 @@ def by_language(found: Predictions, policy: Policy) -> dict[str, Any]:
         part = found.of(*sources)
         risky = part.with_risk()
         scores[language] = {
-            "emotion": emotion_scores(part.emotion, part.targets.emotion, policy.emotion_threshold),
+            "emotion": emotion_scores(part.emotion, part.targets.emotion, policy.emotion_thresholds.by_group),
             "risk": risk_scores(risky.risk, risky.targets.risk, policy.risk.by_severity),
         }
     return scores

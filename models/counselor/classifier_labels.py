@@ -19,6 +19,7 @@ def labels_of(texts: Sequence[str]) -> list[tuple[Label, ...]]:
     vectors = vectors_of(backbone(folder), [windows.cut(text)[0] for text in texts], "mean")
     emotion = load_heads(folder / "model.safetensors").logits(vectors)[0].softmax(-1)
     found = [
-        decode(dict(zip(GROUPS, columns, strict=True)), Policy().emotion_threshold) for columns in emotion.tolist()
+        decode(dict(zip(GROUPS, columns, strict=True)), Policy().emotion_thresholds.by_group)
+        for columns in emotion.tolist()
     ]
     return [tuple(emotion.label for emotion in emotions) for emotions in found]

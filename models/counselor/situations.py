@@ -16,6 +16,7 @@ from typing import Annotated, Any
 
 import numpy as np
 import typer
+from numpy.typing import NDArray
 from rich.console import Console
 
 from models import written
@@ -83,14 +84,15 @@ class Finder:
             self.situations[name] if share >= self.threshold else None for name, share in zip(found, sure, strict=True)
         ]
 
-    def _best(self, texts: Sequence[str]) -> tuple[list[str], np.ndarray]:
+    def _best(self, texts: Sequence[str]) -> tuple[list[str], NDArray[np.float64]]:
         shares = self._head.predict_proba(self._vectors(texts))
         best = shares.argmax(1)
         return [str(self._head.classes_[i]) for i in best], shares[np.arange(len(best)), best]
 
-    def _vectors(self, texts: Sequence[str]) -> np.ndarray:
+    def _vectors(self, texts: Sequence[str]) -> NDArray[np.float32]:
         vectors = embed(texts, self._encoder, PREFIX, "mean", RUNS / "vectors")
-        return (vectors - vectors.mean(1, keepdims=True)) / vectors.std(1, keepdims=True)
+        scaled: NDArray[np.float32] = (vectors - vectors.mean(1, keepdims=True)) / vectors.std(1, keepdims=True)
+        return scaled
 
 
 def agrees(situation: Situation, labels: Sequence[Label], severity: Severity) -> bool:
@@ -123,7 +125,7 @@ def labelled(texts: Sequence[tuple[str, Language]], finder: Finder) -> Iterator[
     found = finder([text for text, _ in texts])
     read = assessments(prepare(ENCODERS / "encoder"), [text for text, _ in texts])
     for (text, language), situation, assessment in zip(texts, found, read, strict=True):
-        labels = tuple(emotion.label for emotion in assessment.emotions(policy.emotion_threshold))
+        labels = tuple(emotion.label for emotion in assessment.emotions(policy.emotion_thresholds.by_group))
         severity = assessment.severity(policy.risk.by_severity)
         known = situation is not None and agrees(situation, labels, severity)
         name = situation.situation if situation is not None and known else OPEN
