@@ -6,7 +6,7 @@ from typing import Any
 from psychechat.demo.encoder import HEADS
 
 CARD = HEADS.with_name("heads-card.md")
-TARGETS = {"goemotions": 0.62, "xed/en": 0.52, "brighter/en": 0.66, "brighter/zh": 0.58, "psychechat": 0.60}
+TARGETS = {"goemotions": 0.60, "xed/en": 0.49, "brighter/en": 0.63, "brighter/zh": 0.59, "psychechat": 0.64}
 """The macro-F1 that was hoped for on each set's dev part."""
 _TEMPLATE = Path(__file__).with_name("heads-card.md.in")
 
@@ -37,6 +37,16 @@ def render(report: dict[str, Any]) -> str:
             for name, s in report["emotion"].items()
         ),
         missed=_missed(report["emotion"]),
+        lines="\n".join(
+            f"| {kind} | {c['texts']} | {c['crises']} | {c['missed']} | {c['false_alarms']} |"
+            for kind, c in report["lines"].items()
+        ),
+        hurting_at=report["thresholds"]["hurting"],
+        drafts="\n".join(
+            f"| {name} | {d['kind']} | {d['kind_refused']} | {d['hurting']} | {d['hurting_refused']} | "
+            f"{d['told_apart']:.2f} |"
+            for name, d in report["drafts"].items()
+        ),
         crossed_recall=crossed["risk"]["psysuicide"]["recall_ideation_or_worse"],
         crossed_precision=crossed["risk"]["psysuicide"]["precision_ideation_or_worse"],
         crossed_f1=crossed["risk"]["psysuicide"]["macro_f1_thresholds"],

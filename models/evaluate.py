@@ -84,6 +84,7 @@ def main(
             "thresholds": {
                 "emotion": policy.emotion_thresholds.model_dump(),
                 "risk": policy.risk.model_dump(),
+                "hurting": HURTING_AT,
             },
             "train_texts": len(train),
             "emotion": emotion_by_set(found, policy.emotion_thresholds.by_group),
