@@ -26,6 +26,7 @@ from benchmarks.care.parts import dialogues as dialogues_part
 from benchmarks.care.parts import fifty as fifty_part
 from benchmarks.care.parts import ordinary as ordinary_part
 from benchmarks.care.parts import probe as probe_part
+from benchmarks.care.parts import replies as replies_part
 from benchmarks.care.parts import robust as robust_part
 from benchmarks.care.parts import singles as singles_part
 from benchmarks.care.parts.base import Found, Run
@@ -172,6 +173,24 @@ def fifty(
     async def read() -> None:
         async with _client(url, key, config) as client:
             await fifty_part.run(client, model)
+
+    _or_fail(lambda: asyncio.run(read()))
+
+
+@app.command()
+def replies(
+    to: Annotated[Path, typer.Argument(help="JSON lines: what was said, and the reply. A file that is there goes on.")],
+    url: Url = None,
+    key: Key = None,
+    model: Annotated[str, typer.Option(help=f"One of {', '.join(MODELS)}.")] = MODELS[0],
+    language: Annotated[list[str], typer.Option(help="Which messages.")] = ["en", "zh"],  # noqa: B006
+    config: Annotated[str, typer.Option(help="Of the server that is started.")] = "demo-cpu",
+) -> None:
+    """Replies to 120 fresh messages, to be judged by who does not know which model wrote them."""
+
+    async def read() -> None:
+        async with _client(url, key, config) as client:
+            await replies_part.run(client, model, to, language)
 
     _or_fail(lambda: asyncio.run(read()))
 

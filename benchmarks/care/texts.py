@@ -86,6 +86,15 @@ def singles() -> list[Single]:
     return _singles(_read(TEXTS / "singles.tsv"))
 
 
+def messages() -> list[Dialogue]:
+    """To be answered, a third of them within a conversation. Their kind is the severity of the last line."""
+    rows = map(json.loads, _read(TEXTS / "messages.jsonl").splitlines())
+    return [
+        Dialogue(f"message {number}", row["language"], row["severity"], tuple(row["turns"]))
+        for number, row in enumerate(rows, start=1)
+    ]
+
+
 def contacts() -> tuple[list[Line], list[Line]]:
     """Sentences with contacts that are made up, and sentences that may leave."""
     table = _yaml("contacts")
