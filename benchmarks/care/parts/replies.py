@@ -16,9 +16,13 @@ def row(dialogue: Dialogue, answer: Answer) -> str:
     return json.dumps({**told, "reply": answer.text, **own, "error": answer.code}, ensure_ascii=False)
 
 
+def answered(file: Path) -> set[str]:
+    return {json.loads(line)["id"] for line in file.read_text("utf-8").splitlines()} if file.is_file() else set()
+
+
 async def run(client: Client, model: str, file: Path, languages: Sequence[str]) -> None:
     """Goes on where the file ends."""
-    done = {json.loads(line)["id"] for line in file.read_text("utf-8").splitlines()} if file.is_file() else set()
+    done = answered(file)
     for dialogue in texts.messages():
         if dialogue.language in languages and dialogue.name not in done:
             answer = await client.turn(messages(dialogue.lines), model=model)
