@@ -54,7 +54,7 @@ def test_exchanges_are_of_many_kinds(language: str, least: int) -> None:
     assert len({exchange.topic for exchange in told}) >= 60
     assert {label for exchange in told for label in exchange.emotions} == set(LABELS)
     assert sum(exchange.risk >= CRISIS for exchange in told) >= 0.12 * len(told)
-    assert sum(bool(exchange.twin) for exchange in told) >= len(told) / 4
+    assert sum(bool(exchange.twin) for exchange in told) >= least / 3
     assert all(exchange.reply.count("?") + exchange.reply.count("？") <= 1 for exchange in told)
     counts = Counter(frame for exchange in told for frame in frames(exchange.reply, language))
     assert counts.most_common(1)[0][1] <= MOST * len(told)
