@@ -115,10 +115,10 @@ coherence: setup ## Ask the demo models twenty fixed messages a language and jud
 lock: setup ## Resolve the locks again from pyproject.toml: this environment's, and the images'
 	@links="$$($(BIN)/python -m pip config get global.find-links 2>/dev/null || echo "$$PIP_FIND_LINKS")"; \
 	if [ -n "$$links" ]; then set -- --find-links "$$links"; else set -- --torch-backend cpu; fi; \
-	set -- --quiet --python-version 3.11 --generate-hashes --no-emit-find-links "$$@"; \
+	set -- --quiet --python-version 3.11 --generate-hashes --no-emit-find-links --excludes excludes.txt "$$@"; \
 	$(BIN)/uv pip compile "$$@" --excludes cpu-excludes.txt --extra cpu --extra dev --extra train \
 		--output-file requirements-cpu.lock pyproject.toml && \
 	$(BIN)/uv pip compile "$$@" --excludes cpu-excludes.txt --extra cpu --constraint requirements-cpu.lock --no-annotate \
 		--output-file requirements-image-cpu.lock pyproject.toml
 	@$(BIN)/uv pip compile --quiet --python-version 3.11 --python-platform x86_64-manylinux_2_35 --generate-hashes \
-		--extra gpu --no-annotate --output-file requirements-image-gpu.lock pyproject.toml
+		--excludes excludes.txt --extra gpu --no-annotate --output-file requirements-image-gpu.lock pyproject.toml

@@ -37,10 +37,10 @@ def serve(
     settings = _settings(config, host=host, port=port, engine=engine)
     try:
         open_memory(settings.memory)  # as the ingress will; Ray's complaint comes later and is longer
+        prepare_models(settings)
     except SettingsError as error:
         console.print(str(error), markup=False, style="red", soft_wrap=True)
         raise typer.Exit(1) from None
-    prepare_models(settings)
     environment.set_defaults()
     from psychechat_ray import server  # imports Ray, which reads the environment
 
@@ -54,7 +54,12 @@ def serve(
 @models.command()
 def prepare(config: Config = "demo-cpu") -> None:
     """Write or download every model of a configuration, so that the server starts without waiting for it."""
-    for role, folder in prepare_models(_settings(config)).items():
+    try:
+        folders = prepare_models(_settings(config))
+    except SettingsError as error:
+        Console(stderr=True).print(str(error), markup=False, style="red", soft_wrap=True)
+        raise typer.Exit(1) from None
+    for role, folder in folders.items():
         Console().print(f"{role}: {folder}", soft_wrap=True)
 
 

@@ -4,13 +4,16 @@ from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
-from psychechat.config import DEMO, ModelSettings, Settings
+from psychechat.config import DEMO, ModelSettings, Settings, SettingsError
 from psychechat.versions import short_hash
 
 
 def generator_model(settings: ModelSettings) -> str:
-    """A folder, or the hub name, which vLLM downloads itself."""
-    return str(files("psychechat") / "demo" / "counselor") if settings.model == DEMO else settings.model
+    """A folder, or the hub name, which vLLM downloads itself. Raises SettingsError for one that must not be served."""
+    if settings.model == DEMO:
+        return str(files("psychechat") / "demo" / "counselor")
+    _refuse_bare_smollm2(settings.model)
+    return settings.model
 
 
 def classifier_model(settings: ModelSettings, cache: Path) -> Path:
@@ -28,13 +31,18 @@ def has_shipped_heads(settings: ModelSettings) -> bool:
 
 
 def prepare(settings: Settings) -> dict[str, Path]:
-    """Every model that a vLLM engine of these settings will load, by role; downloaded now if it has to be."""
+    """Every model that a vLLM engine of these settings will load, by role; downloaded now if it has to be.
+
+    Raises SettingsError for one that must not be served.
+    """
     folders = {}
     if settings.classifier.engine == "vllm":
         folders["classifier"] = classifier_model(settings.classifier, settings.cache)
     for role, model in (("counselor", settings.counselor), ("seeker", settings.seeker)):
         if model is not None and model.engine == "vllm":
-            folders[role] = Path(generator_model(model)) if model.model == DEMO else _local(model)
+            name = generator_model(model)
+            folders[role] = Path(name) if model.model == DEMO else _local(model)
+            _refuse_bare_smollm2(folders[role])  # on the hub it has other names, too
     return folders
 
 
@@ -52,6 +60,17 @@ def weights_version(settings: Settings) -> str:
 def _demo_version() -> str:
     folder = Path(str(files("psychechat") / "demo"))
     return short_hash(*(path.read_bytes() for path in sorted(folder.rglob("*.safetensors"))))
+
+
+def _refuse_bare_smollm2(model: str | Path) -> None:
+    from psychechat.demo.smollm2 import servable  # an ingress has no use for what it imports
+
+    if not servable(model):
+        raise SettingsError(
+            f"{model} is SmolLM2-135M without an adapter that makes it a counselor, or is not as it was written. "
+            "Of itself it has affirmed a suicide, so it is not served. Name a folder that "
+            "psychechat.demo.smollm2.prepare wrote with an adapter (its manifest.json has the adapter's digest)."
+        )
 
 
 def _local(settings: ModelSettings) -> Path:

@@ -57,3 +57,12 @@ def test_a_wrong_memory_ends_the_start_and_says_what_to_do(
     assert result.exit_code == 1
     assert complaint in result.output
     assert "hunter2" not in result.output
+
+
+@pytest.mark.parametrize("command", [["serve"], ["models", "prepare"]], ids=["serve", "models prepare"])
+def test_a_model_that_must_not_be_served_ends_it_and_says_what_to_do(tmp_path: Path, command: list[str]) -> None:
+    named = {"classifier": {"engine": "scripted"}, "counselor": {"model": str(tmp_path / "smollm2-135m")}}
+    (tmp_path / "settings.yaml").write_text(yaml.safe_dump(named))
+    result = CliRunner().invoke(app, [*command, "--config", str(tmp_path / "settings.yaml")])
+    assert result.exit_code == 1
+    assert "psychechat.demo.smollm2.prepare" in result.output

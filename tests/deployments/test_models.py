@@ -1,11 +1,13 @@
-"""The version of the weights, a third of `system_fingerprint`."""
+"""Which models are served, and the version of their weights, a third of `system_fingerprint`."""
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from psychechat.config import Settings
-from psychechat_ray.models import has_shipped_heads, weights_version
+from psychechat.config import Settings, SettingsError
+from psychechat_ray.models import generator_model, has_shipped_heads, prepare, weights_version
 
 
 def version(**changes: Any) -> str:
@@ -30,3 +32,39 @@ def test_a_version_is_stable_and_follows_every_model() -> None:
 )
 def test_only_the_demos_heads_are_the_shipped_ones(classifier: dict[str, Any], shipped: bool) -> None:
     assert has_shipped_heads(Settings.model_validate({"classifier": classifier}).classifier) is shipped
+
+
+@pytest.fixture
+def bare(tmp_path: Path) -> Path:
+    """A folder with SmolLM2's shape, as one downloads or converts it: without a manifest."""
+    folder = tmp_path / "english"
+    folder.mkdir()
+    shape = {"model_type": "llama", "hidden_size": 576, "num_hidden_layers": 30, "num_attention_heads": 9}
+    (folder / "config.json").write_text(json.dumps(shape | {"vocab_size": 49152}))
+    return folder
+
+
+def served_from(model: str) -> Settings:
+    return Settings.model_validate({"classifier": {"engine": "scripted"}, "counselor": {"model": model}})
+
+
+def test_the_bare_smollm2_is_not_served(bare: Path) -> None:
+    """Neither a folder nor its name on the hub, where the engine would fetch it itself."""
+    for model in (str(bare), "HuggingFaceTB/SmolLM2-135M-Instruct"):
+        with pytest.raises(SettingsError, match="without an adapter that makes it a counselor"):
+            generator_model(served_from(model).counselor)
+    assert generator_model(served_from("someone/counselor").counselor) == "someone/counselor"
+    assert Path(generator_model(Settings().counselor)).name == "counselor"
+
+
+@pytest.mark.parametrize("role", ["counselor", "seeker"])
+def test_it_is_refused_before_anything_starts(bare: Path, role: str) -> None:
+    models = {"counselor": {"model": "demo"}, role: {"model": str(bare)}}
+    with pytest.raises(SettingsError, match=str(bare)):
+        prepare(Settings.model_validate({"classifier": {"engine": "scripted"}, **models}))
+
+
+def test_a_download_of_another_name_is_looked_at_too(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda name, revision: str(bare))
+    with pytest.raises(SettingsError, match="without an adapter"):
+        prepare(served_from("someone/copy"))
