@@ -93,9 +93,11 @@ def servable(model: str | Path) -> bool:
     if not _is_smollm2(folder):
         return True
     try:
-        return folders.manifest(folder)["adapter"] is not None and folders.is_intact(folder)
-    except (OSError, ValueError, KeyError):
+        told = folders.manifest(folder)
+        named = bool(told["adapter"]) and "model.safetensors" in told["blake3"]
+    except (OSError, ValueError, KeyError, TypeError):
         return False
+    return named and folders.is_intact(folder)
 
 
 def _is_smollm2(model: Path) -> bool:

@@ -12,7 +12,6 @@ import torch
 from safetensors import safe_open
 from safetensors.numpy import save_file
 from safetensors.torch import load_file
-from safetensors.torch import save_file as save_torch
 from tokenizers import Tokenizer
 from transformers import AutoTokenizer, LlamaForCausalLM
 
@@ -161,7 +160,7 @@ def test_only_an_intact_folder_with_an_adapter_is_servable(bare: Path, counselor
     other = copied(counselor, tmp_path / "other")
     assert servable(other)
     (other / "model.safetensors").unlink()
-    shutil.copyfile(bare / "model.safetensors", other / "model.safetensors")
+    (other / "model.safetensors").hardlink_to(bare / "model.safetensors")
     assert not servable(other)
 
 
@@ -171,9 +170,11 @@ def test_only_an_intact_folder_with_an_adapter_is_servable(bare: Path, counselor
         lambda manifest: manifest.unlink(),
         lambda manifest: manifest.write_text("not json"),
         lambda manifest: manifest.write_text("{}"),
-        lambda manifest: manifest.write_text('{"adapter": null}'),
+        lambda manifest: manifest.write_text("[]"),
+        lambda manifest: manifest.write_text(manifest.read_text().replace('"adapter": "', '"adapter": null, "was": "')),
+        lambda manifest: manifest.write_text('{"adapter": "made up", "blake3": {}}'),
     ],
-    ids=["gone", "unreadable", "empty", "of no adapter"],
+    ids=["gone", "unreadable", "empty", "not a mapping", "of no adapter", "of no weights"],
 )
 def test_without_a_manifest_that_names_an_adapter_it_is_not_servable(
     counselor: Path, tmp_path: Path, write: Callable[[Path], object]
@@ -199,9 +200,7 @@ def test_it_is_known_by_shape_and_by_name_and_nothing_else_is(bare: Path, tmp_pa
 
 def test_where_no_adapter_is_the_folder_is_for_training(bare: Path, tmp_path: Path) -> None:
     """An adapter that is not there is no error: the model must be had before it can be trained."""
-    written = prepare(tmp_path, adapter=tmp_path / "none.safetensors")
-    assert written.name == bare.name
-    assert not servable(written)
+    assert prepare(bare.parent, adapter=tmp_path / "none.safetensors") == bare
 
 
 def test_an_intact_folder_is_left_alone(counselor: Path, adapter: Path) -> None:
@@ -254,7 +253,7 @@ def test_from_the_hub(
     """With a stand-in for the download, whose tokens have their first names: the same folder, adapter and all."""
     snapshot = tmp_path / "snapshot"
     snapshot.mkdir()
-    save_torch(load_file(bare / "model.safetensors"), snapshot / "model.safetensors")
+    (snapshot / "model.safetensors").hardlink_to(bare / "model.safetensors")
     tokenizer = (bare / "tokenizer.json").read_text(encoding="utf-8")
     for ours, theirs in ((OPEN, "<issue_start>"), (CLOSE, "<issue_closed>")):
         tokenizer = tokenizer.replace(json.dumps(ours), json.dumps(theirs))
