@@ -21,6 +21,9 @@ from psychechat.risk import Severity, SeverityName
 DATA = Path(__file__).with_name("data")
 Split = Literal["train", "dev"]
 
+ARTFUL = ("en-a", "en-b", "en-c", "en-d")
+"""Writers of exchanges whose replies a model of a hundred million parameters imitates and does not master."""
+
 HELD_OUT = 10
 """Every tenth text is for development."""
 
@@ -128,8 +131,8 @@ class Exchange(_Written):
 
     @property
     def is_plain(self) -> bool:
-        """Whether a small model is taught this reply: it quotes nothing, or is one in four of those that do."""
-        return not self.quotes or crc32(self.reply.encode()) % 4 == 0
+        """Whether the reply was written for a small model, in short everyday sentences without wit or detail."""
+        return self.writer not in ARTFUL
 
     @property
     def emotions(self) -> tuple[Label, ...]:

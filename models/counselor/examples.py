@@ -28,7 +28,7 @@ FLAWED = 0.4
 """Share of simulations and reviews that are about a draft which must not pass."""
 SPOKEN = 0.1
 """Share of the drafts to judge that real people said."""
-SHARE = 0.5
+SHARE = 0.35
 """Of the stages of a written turn, in one epoch."""
 RIGHT = 0.7
 """Share of turns in which the classifier found what is true."""

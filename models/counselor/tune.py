@@ -29,10 +29,12 @@ from models.counselor.packing import Row
 from psychechat.demo.smollm2 import ADAPTER, prepare
 
 RUNS = architecture.RUNS / "smollm2"
-TOKENS = 1500
+TOKENS = 1200
 """A row is closed once it has this many: some four exchanges."""
-PEAK, FLOOR, WARMUP = 4e-4, 0.05, 0.03
+PEAK, FLOOR, WARMUP = 3e-4, 0.05, 0.03
 """The learning rate; its end as a share of it; the share of the steps in which it rises."""
+ARTFUL = 0.25
+"""Share of the exchanges whose reply is not taught that an epoch sees, for the other stages."""
 SAVE_EVERY = 180.0
 """Seconds between checkpoints."""
 
@@ -41,6 +43,7 @@ def main(
     seed: Annotated[int, typer.Option(help="Decides the order, what a classifier is said to find, first weights.")] = 0,
     epochs: Annotated[int, typer.Option(help="Passes over the exchanges.")] = 2,
     threads: Annotated[int, typer.Option(help="CPU threads.")] = 1,
+    start: Annotated[Path | None, typer.Option(help="An adapter to go on from. Without it the model as it is.")] = None,
     to: Annotated[Path, typer.Option(help="The adapter that is written.")] = ADAPTER,
 ) -> None:
     console = Console(stderr=True)
@@ -51,6 +54,8 @@ def main(
     assert isinstance(tokenizer, TokenizersBackend)
     model = LlamaForCausalLM.from_pretrained(folder, dtype=torch.bfloat16, attn_implementation=packing.NAME)
     lora.adapt(model)
+    if start:
+        lora.load(model, start)
     rows = list(epoch_rows(tokenizer, seed, epochs))
     console.print(f"{len(rows):,} rows, {sum(map(len, rows)):,} tokens")
     train(model, rows, RUNS / f"run-{seed}-epochs-{epochs}.pt", console)
@@ -67,7 +72,8 @@ def epoch_rows(tokenizer: TokenizersBackend, seed: int, epochs: int, split: writ
     for epoch in range(epochs):
         rng = random.Random(f"{seed} {split} {epoch}")
         rng.shuffle(exchanges)
-        yield from packed((list(of_exchange(render, exchange, rng)) for exchange in exchanges), encode)
+        told = [exchange for exchange in exchanges if exchange.is_plain or rng.random() < ARTFUL]
+        yield from packed((list(of_exchange(render, exchange, rng)) for exchange in told), encode)
 
 
 def packed(turns: Iterator[list[Example]], encode: Encoder) -> Iterator[Row]:
