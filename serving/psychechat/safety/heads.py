@@ -1,10 +1,16 @@
 """Thresholds that are known of the shipped heads alone, and are off for others until somebody sets them."""
 
+import json
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+
 from psychechat.policy import Policy
 from psychechat.safety import overruling
 
 HURTING_AT = 0.5
 """P(hurting) from which on the shipped third head refuses a draft."""
+
+SHIPPED = files("psychechat").joinpath("demo", "heads.safetensors")
 
 
 def for_heads(policy: Policy, *, shipped: bool) -> Policy:
@@ -13,8 +19,20 @@ def for_heads(policy: Policy, *, shipped: bool) -> Policy:
     if risk.veto_below is None:
         risk = risk.model_copy(update={"veto_below": overruling.BELOW if shipped else 0.0})
     if review.hurting_at is None:
-        review = review.model_copy(update={"hurting_at": HURTING_AT if shipped else 1.0})
+        known = shipped and has_third(SHIPPED)
+        review = review.model_copy(update={"hurting_at": HURTING_AT if known else 1.0})
     return policy.model_copy(update={"risk": risk, "review": review})
+
+
+def has_third(heads: Traversable) -> bool:
+    """Whether there is a third head in this safetensors file, by its header.
+
+    Known without an engine: where there is none, a classifier that is away has left no draft unjudged.
+    """
+    with heads.open("rb") as file:
+        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+    groups: list[int] = json.loads(header["__metadata__"]["psychechat"])["groups"]
+    return groups[-1] == 2
 
 
 def notice(policy: Policy, *, shipped: bool) -> str | None:

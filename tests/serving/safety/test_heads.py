@@ -1,6 +1,11 @@
 """What nobody has set is known of the shipped heads, and off for others."""
 
+import json
+from pathlib import Path
+
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from psychechat.policy import Policy
 from psychechat.safety import heads, overruling
@@ -24,12 +29,26 @@ def test_the_veto_is_off_for_heads_that_nobody_has_measured(
     [(None, True, heads.HURTING_AT), (None, False, None), (0.8, False, 0.8), (0.8, True, 0.8), (1, True, None)],
 )
 def test_the_third_head_is_not_asked_where_nobody_has_measured_it(
-    set_to: float | None, shipped: bool, expected: float | None
+    set_to: float | None, shipped: bool, expected: float | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(heads, "SHIPPED", saved(tmp_path / "three", [4] * 8 + [5, 2]))
     policy = Policy.model_validate({"review": {"hurting_at": set_to}, "emotion_threshold": 0.4})
     found = heads.for_heads(policy, shipped=shipped)
     assert found.review.threshold == expected
     assert found.thresholds == policy.thresholds
+
+
+def test_where_two_heads_are_shipped_no_third_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor missed, when the classifier is away in a crisis. Who names a threshold says that there is one."""
+    monkeypatch.setattr(heads, "SHIPPED", saved(tmp_path / "two", [4] * 8 + [5]))
+    assert heads.for_heads(Policy(), shipped=True).review.threshold is None
+    own = Policy.model_validate({"review": {"hurting_at": 0.5}})
+    assert heads.for_heads(own, shipped=True).review.threshold == 0.5
+
+
+def saved(path: Path, groups: list[int]) -> Path:
+    save_file({"weight": torch.ones(sum(groups), 2)}, path, {"psychechat": json.dumps({"groups": groups})})
+    return path
 
 
 @pytest.mark.parametrize(
