@@ -363,7 +363,7 @@ def main(
     """Measure the server at twice its capacity and write overload.json."""
     console = Console()
     settings = load(config)
-    at_once = 4 * settings.generations()  # so that some always wait
+    at_once = 4 * sum(map(settings.generations, settings.casting.lanes))  # so that some always wait
     with servers.psychechat(8331, Path(tempfile.gettempdir()) / "overload.log", "--config", config) as server:
         with console.status("Starting the server ..."):
             server.wait_until_ready()

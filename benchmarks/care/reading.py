@@ -20,6 +20,7 @@ from psychechat.config import MemorySettings
 from psychechat.conversation import Draft, EmotionMemory
 from psychechat.emotion import Language
 from psychechat.engines.base import Classifier, Message, StageName
+from psychechat.engines.cast import everywhere
 from psychechat.engines.scripted import ScriptedGenerator
 from psychechat.memory.base import Memory
 from psychechat.memory.local import LocalMemory
@@ -78,8 +79,7 @@ async def in_process(classifier: Classifier, memory: Memory | None = None) -> As
     counselor = ScriptedGenerator({StageName.REPLY: [_reply], StageName.DRAFT: [_draft]}, keep=False)
     pipeline = Pipeline(
         classifier=classifier,
-        counselor=counselor,
-        seeker=counselor,
+        casts=everywhere(counselor),
         packs={"en": prompts.load("en"), "zh": prompts.load("zh")},
         memory=memory or LocalMemory(MemorySettings()),
         metrics=Metrics(),

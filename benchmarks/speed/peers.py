@@ -65,7 +65,7 @@ def relay_settings() -> dict[str, Any]:
 def even_settings() -> dict[str, Any]:
     """Our server as shipped, but for the counselor's engine, which has the arguments of vLLM's own server."""
     demo = load("demo-cpu").model_dump(mode="json")
-    counselor = demo["counselor"]
+    counselor = demo["engines"]["counselor"]
     counselor["max_num_seqs"] = SEQUENCES
     counselor["engine_args"]["enforce_eager"] = False  # compiled, as vLLM's own server is
     return demo
@@ -75,14 +75,14 @@ def bare_settings() -> dict[str, Any]:
     """The same without what ours adds to vLLM's engine on a CPU."""
     demo = even_settings()
     plain = {"speculative_config": None, "additional_config": {"sparse_penalties": False}}
-    demo["counselor"]["engine_args"] |= plain
+    demo["engines"]["counselor"]["engine_args"] |= plain
     return demo
 
 
 def little_settings() -> dict[str, Any]:
     """The same with little KV memory."""
     demo = even_settings()
-    demo["counselor"]["engine_args"] |= LITTLE
+    demo["engines"]["counselor"]["engine_args"] |= LITTLE
     return demo
 
 

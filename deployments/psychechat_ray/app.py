@@ -1,14 +1,13 @@
 """Assembly of the server as a Serve application.
 
     HAProxy → Ingress (API, pipeline, memory) → Classifier
-                                              → counselor: Generator
-                                              → seeker: Generator, if one is configured apart
+                                              → Generator, one deployment for each engine
 
 Run it with `psychechat serve`, or `serve run psychechat_ray.app:build config=demo-cpu`.
 """
 
-from collections.abc import Container, Iterator
-from typing import Any, Literal
+from collections.abc import Iterator
+from typing import Any
 
 from ray.serve import Application
 
@@ -22,8 +21,6 @@ from psychechat_ray.generator import Generator
 from psychechat_ray.ingress import Ingress
 from psychechat_ray.replicas import deployment
 from psychechat_ray.routing import BY_SESSION
-
-Role = Literal["counselor", "seeker"]
 
 
 def build(args: dict[str, Any]) -> Application:
@@ -41,16 +38,12 @@ def assemble(settings: Settings) -> Application:
         Classifier, "classifier", settings.classifier.replicas, turn_seconds, request_router_config=BY_SESSION
     ).bind(settings.classifier, settings.cache)
 
-    def generator(name: str, engine: GeneratorSettings, roles: Container[Role]) -> Application:
+    def generator(name: str, engine: GeneratorSettings) -> Application:
         return deployment(
             Generator, name, engine.replicas, turn_seconds, by_fullness(engine), request_router_config=BY_SESSION
-        ).bind(engine, list(_stages(settings, roles)))
+        ).bind(engine, list(_stages(settings, name)))
 
-    if settings.seeker is None:
-        counselor, seeker = generator("counselor", settings.counselor, {"counselor", "seeker"}), None
-    else:
-        counselor = generator("counselor", settings.counselor, {"counselor"})
-        seeker = generator("seeker", settings.seeker, {"seeker"})
+    engines = {name: generator(name, engine) for name, engine in settings.engines.items()}
     return deployment(
         Ingress,
         "ingress",
@@ -58,13 +51,18 @@ def assemble(settings: Settings) -> Application:
         turn_seconds,
         # Whatever else changes restarts replicas; this does not.
         user_config=settings.policy.model_dump(mode="json"),
-    ).bind(settings, classifier, counselor, seeker)
+    ).bind(settings, classifier, engines)
 
 
-def _stages(settings: Settings, roles: Container[Role]) -> Iterator[Stage]:
-    """Stages of these roles that have a grammar, in every language, with the reply's usual and doubled bound."""
-    for folder in settings.packs.values():
+def _stages(settings: Settings, engine: str) -> Iterator[Stage]:
+    """The engine's stages that have a grammar, of each language that it has them in, with the reply's usual and doubled
+    bound.
+    """
+    for language, folder in settings.packs.items():
         pack = prompts.load(folder)
         for name in StageName:
-            if pack.role(name) in roles and pack.stage(name).schema is not None:
+            if (
+                settings.casting.part(pack.role(name), language).engine == engine
+                and pack.stage(name).schema is not None
+            ):
                 yield from pack.stages(name)

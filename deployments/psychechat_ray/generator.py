@@ -1,4 +1,4 @@
-"""The generator deployments, counselor and seeker: prompts in, deltas out."""
+"""The generator deployments, one for each engine: prompts in, deltas out."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
@@ -13,7 +13,7 @@ from psychechat.engines.base import Call, Delta, Message, Sampling, Stage
 from psychechat.engines.scripted import ScriptedGenerator
 from psychechat.tracing import Tracer
 from psychechat_ray.autoscaling import gauges
-from psychechat_ray.models import generator_model
+from psychechat_ray.models import adapter_folders, generator_model
 from psychechat_ray.remote import ACCEPTED
 from psychechat_ray.replicas import freeze_heap, redact_foreign_errors, shut_down, start_telemetry, traced
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Generator:
-    """Ready once the grammars of `stages` are compiled."""
+    """Ready once the grammars of `stages` are compiled and the engine's adapters loaded."""
 
     _tracer: Tracer = tracing.OFF
     _gather_seconds = 0.0
@@ -98,4 +98,9 @@ def _engine(settings: GeneratorSettings) -> "VllmGenerator | ScriptedGenerator":
         "otlp_traces_endpoint": tracing.endpoint(),
         **({"revision": settings.revision} if settings.revision else {}),
     }
-    return VllmGenerator(generator_model(settings), engine_args={**given, **settings.engine_args}, on_ray=True)
+    return VllmGenerator(
+        generator_model(settings),
+        engine_args={**given, **settings.engine_args},
+        adapters=adapter_folders(settings),
+        on_ray=True,
+    )

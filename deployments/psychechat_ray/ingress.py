@@ -14,7 +14,9 @@ from ray.serve.handle import DeploymentHandle
 from psychechat import prompts
 from psychechat.api.app import create_app
 from psychechat.api.http.auth import Keyring
-from psychechat.config import Auth, Settings
+from psychechat.config import Auth, Casting, Settings
+from psychechat.emotion import Language
+from psychechat.engines.cast import Cast
 from psychechat.help import languages, resources
 from psychechat.memory.backends import change_keys, open_memory
 from psychechat.memory.base import Keys
@@ -42,10 +44,9 @@ LAST_SECONDS = 5.0
 
 @serve.ingress()
 class Ingress:
-    def __init__(self, settings: Settings, classifier: Handle, counselor: Handle, seeker: Handle | None) -> None:
-        remote_classifier, generators = RemoteClassifier(classifier), {"counselor": RemoteGenerator(counselor)}
-        if seeker is not None:
-            generators["seeker"] = RemoteGenerator(seeker)
+    def __init__(self, settings: Settings, classifier: Handle, engines: Mapping[str, Handle]) -> None:
+        remote_classifier = RemoteClassifier(classifier)
+        generators = {name: RemoteGenerator(handle) for name, handle in engines.items()}
         self._engines: dict[str, RemoteClassifier | RemoteGenerator] = {"classifier": remote_classifier, **generators}
         self._auth, self._memory = settings.auth, settings.memory
         self._keyring, self._drills = _keys(settings.auth)
@@ -61,14 +62,13 @@ class Ingress:
         memory, keys = open_memory(settings.memory)
         self._pipeline = Pipeline(
             classifier=remote_classifier,
-            counselor=generators["counselor"],
-            seeker=generators.get("seeker", generators["counselor"]),
+            casts=_casts(settings.casting, engines),
             packs=prompts.load_all(settings.packs),
             memory=memory,
             metrics=metrics,
             policy=settings.policy,
             default_language=settings.default_language,
-            max_sequences=lambda: settings.generations(RUNNING),
+            max_sequences=lambda lane: settings.generations(lane, RUNNING),
             memory_keys=keys,
             episode_keys=Keys(self._escalations.episode_key if self._escalations else secrets.token_bytes(32)),
             escalations=self._escalations,
@@ -118,6 +118,15 @@ class Ingress:
     async def _ready(self) -> Mapping[str, bool | tuple[str, ...]]:
         told = await asyncio.gather(*(engine.readiness() for engine in self._engines.values()))
         return dict(zip(self._engines, told, strict=True))
+
+
+def _casts(casting: Casting, engines: Mapping[str, Handle]) -> dict[Language, Cast]:
+    """Each language's generators. One that plays several roles is one object."""
+    generators = {part: RemoteGenerator(engines[part.engine], part.adapter) for part in casting.played}
+    return {
+        language: Cast({role: generators[part] for role, part in parts.items()}, casting.lane(language))
+        for language, parts in casting.parts.items()
+    }
 
 
 def _keys(auth: Auth) -> tuple[Keyring, frozenset[str]]:

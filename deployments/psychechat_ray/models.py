@@ -4,7 +4,7 @@ from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
-from psychechat.config import DEMO, ModelSettings, Settings, SettingsError
+from psychechat.config import DEMO, GeneratorSettings, ModelSettings, Settings, SettingsError
 from psychechat.versions import short_hash
 
 
@@ -14,6 +14,18 @@ def generator_model(settings: ModelSettings) -> str:
         return str(files("psychechat") / "demo" / "counselor")
     _refuse_bare_smollm2(settings.model)
     return settings.model
+
+
+def adapter_folders(settings: GeneratorSettings) -> dict[str, Path]:
+    """The LoRA adapters of an engine, by name. Raises SettingsError for one that is not there."""
+    folders = {name: folder.expanduser() for name, folder in settings.adapters.items()}
+    for name, folder in folders.items():
+        if not (folder / "adapter_config.json").is_file():
+            raise SettingsError(
+                f"The adapter {name} is not there: {folder} holds no adapter_config.json. Put it there, or "
+                "mend its path in the engine's adapters."
+            )
+    return folders
 
 
 def classifier_model(settings: ModelSettings, cache: Path) -> Path:
@@ -30,30 +42,44 @@ def has_shipped_heads(settings: ModelSettings) -> bool:
     return settings.engine == "vllm" and settings.model == DEMO
 
 
+def check_adapters(settings: Settings) -> None:
+    """Raises SettingsError for an adapter that is not on this machine."""
+    for engine in settings.engines.values():
+        if engine.engine == "vllm":
+            adapter_folders(engine)
+
+
 def prepare(settings: Settings) -> dict[str, Path]:
-    """Every model that a vLLM engine of these settings will load, by role; downloaded now if it has to be.
+    """Every model that a vLLM engine of these settings will load, by deployment; downloaded now if it has to be.
 
     Raises SettingsError for one that must not be served.
     """
     folders = {}
     if settings.classifier.engine == "vllm":
         folders["classifier"] = classifier_model(settings.classifier, settings.cache)
-    for role, model in (("counselor", settings.counselor), ("seeker", settings.seeker)):
-        if model is not None and model.engine == "vllm":
-            name = generator_model(model)
-            folders[role] = Path(name) if model.model == DEMO else _local(model)
-            _refuse_bare_smollm2(folders[role])  # on the hub it has other names, too
+    for name, engine in settings.engines.items():
+        if engine.engine == "vllm":
+            model = generator_model(engine)
+            folders[name] = Path(model) if engine.model == DEMO else _local(engine)
+            _refuse_bare_smollm2(folders[name])  # on the hub it has other names, too
     return folders
 
 
 def weights_version(settings: Settings) -> str:
-    """One for all engines. A model goes by its name and revision, the demo's by what is in their files."""
-    names = []
-    for model in (settings.classifier, settings.counselor, settings.seeker):
-        if model is not None:
-            names += [model.engine, model.model, model.revision or ""]
-            names += [_demo_version()] if model.model == DEMO and model.engine == "vllm" else []
+    """One for all engines and their roles. A model goes by its name and revision, the demo's by what is in their files,
+    an adapter by its path.
+    """
+    names = _names(settings.classifier)
+    for parts in settings.casting.parts.values():
+        for part in parts.values():
+            engine = settings.engines[part.engine]
+            names += [*_names(engine), str(engine.adapters[part.adapter]) if part.adapter else ""]
     return short_hash(*names)
+
+
+def _names(model: ModelSettings) -> list[str]:
+    content = _demo_version() if model.model == DEMO and model.engine == "vllm" else ""
+    return [model.engine, model.model, model.revision or "", content]
 
 
 @cache

@@ -13,6 +13,7 @@ import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from contextvars import Context
+from dataclasses import replace
 from typing import Any, cast
 
 from grpc import StatusCode
@@ -34,17 +35,19 @@ HEALTH_SECONDS = 2.0
 
 
 class RemoteGenerator:
-    """A `Generator` behind a handle. Calls of one session meet the same replica, and so its prefix cache."""
+    """A `Generator` behind a handle: the engine's model, or one of its adapters. Calls of one session meet the same
+    replica, and so its prefix cache.
+    """
 
-    def __init__(self, handle: DeploymentHandle[Any]) -> None:
-        self._handle = handle
+    def __init__(self, handle: DeploymentHandle[Any], adapter: str | None = None) -> None:
+        self._handle, self._adapter = handle, adapter
         self._context_length = 0
         """In tokens, once a replica has told it."""
 
     async def generate(
         self, messages: Sequence[Message], stage: Stage, sampling: Sampling, call: Call
     ) -> AsyncGenerator[Delta, None]:
-        arguments = (messages, stage, sampling, call)
+        arguments = (messages, stage, sampling, replace(call, adapter=self._adapter))
         async with aclosing(_stream(self._handle, "generate", call.session_id, call.deadline, arguments)) as deltas:
             async for delta in deltas:
                 yield delta
@@ -115,7 +118,8 @@ async def _stream(
                 await anext(response)
         except TimeoutError:
             _check(deadline)
-            raise EngineUnavailable(f"The {handle.deployment_name} is not available.") from None
+            logger.warning("no replica of %s has accepted", handle.deployment_name)
+            raise EngineUnavailable(_UNAVAILABLE) from None
         while True:
             try:
                 async with asyncio.timeout(None if deadline == float("inf") else deadline - time.time()):
@@ -173,6 +177,10 @@ def _leaving() -> bool:
     return task is not None and task.cancelling() > 0
 
 
+_UNAVAILABLE = "An engine is not available."
+"""To a client: the engines' names are the operator's. The log tells which."""
+
+
 def _check(deadline: float) -> None:
     if deadline <= time.time():
         raise DeadlineExceeded("The turn's time is up.")
@@ -190,7 +198,7 @@ def _mapped(error: BaseException, deployment: str) -> PsycheChatError:
         return Overloaded(retry_after=1.0)
     logger.warning("%s failed: %s", deployment, type(cause).__name__)
     kind = ReplicaDied if _is_death(cause) else EngineUnavailable
-    return kind(f"The {deployment} is not available.")
+    return kind(_UNAVAILABLE)
 
 
 def _is_death(cause: BaseException) -> bool:

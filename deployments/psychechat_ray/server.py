@@ -93,8 +93,7 @@ def _parts(settings: Settings) -> list[Replicas]:
 
 
 def _models(settings: Settings) -> dict[str, ModelSettings]:
-    models = {"classifier": settings.classifier, "counselor": settings.counselor}
-    return models | ({"seeker": settings.seeker} if settings.seeker else {})
+    return {"classifier": settings.classifier, **settings.engines}
 
 
 def _wait_until_running(settings: Settings, console: Console, started: float) -> None:

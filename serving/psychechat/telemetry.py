@@ -139,17 +139,14 @@ class Metrics:
         self.stores = self._counter(
             "memory_stores", "Turns by what became of their emotion memory", result=("kept", "forgotten", "error")
         )
-        self.refusals = self._counter(
-            "refusals",
-            "Turns and texts refused for load",
-            lane=("classification", "generation"),
-            cause=("full", "late", "displaced"),
-        )
-        self.wait_seconds = self._histogram("wait_seconds", "Time in a queue for a permit", "lane")
+        self.refusals = self._counter("refusals", "Turns and texts refused for load", "lane", "engine", "cause")
+        self.wait_seconds = self._histogram("wait_seconds", "Time in a queue for a permit", "lane", "engine")
         self.permits = self._gauge(
-            "permits", "Permits by lane, held (tokens or sequences) and waited for (turns)", "lane", "state"
+            "permits", "Permits by lane, held (tokens or sequences) and waited for (turns)", "lane", "engine", "state"
         )
-        self.permits_bound = self._gauge("permits_bound", "The most that may be held and waited for", "lane", "state")
+        self.permits_bound = self._gauge(
+            "permits_bound", "The most that may be held and waited for", "lane", "engine", "state"
+        )
         self.tokens = self._counter(
             "tokens",
             "Tokens of a stage, of prompts or generated",

@@ -10,11 +10,11 @@ from psychechat_ray.cli import _settings, app
 def test_options_replace_what_the_configuration_says() -> None:
     settings = _settings("multi-gpu", host="127.0.0.1", port=9000, engine="scripted")
     assert (settings.host, settings.port) == ("127.0.0.1", 9000)
-    assert settings.seeker is not None
-    assert {settings.classifier.engine, settings.counselor.engine, settings.seeker.engine} == {"scripted"}
-    assert not settings.counselor.engine_args, "they are vLLM's"
-    assert _settings("demo-cpu", engine="vllm").counselor.engine_args
-    assert settings.counselor.replicas.num_replicas == 2
+    counselor, seeker = settings.engines["counselor"], settings.engines["seeker"]
+    assert {settings.classifier.engine, counselor.engine, seeker.engine} == {"scripted"}
+    assert not counselor.engine_args, "they are vLLM's"
+    assert _settings("demo-cpu", engine="vllm").engines["counselor"].engine_args
+    assert counselor.replicas.num_replicas == 2
 
 
 def test_one_command_has_them_all() -> None:

@@ -104,7 +104,11 @@ def test_clients_that_leave_free_the_engine(server: Server, plane: str, client: 
     would_take = leaving // 2 * (whole("psychechat-agent") + whole("psychechat-llm"))
     before = _counselor(plane)
     asyncio.run(_leave(server, leaving))
-    wait_until(lambda: 'psychechat_permits{lane="generation",state="held"} 0.0' in _metrics(server), 30, "turns go on")
+    wait_until(
+        lambda: 'psychechat_permits{engine="counselor",lane="generation",state="held"} 0.0' in _metrics(server),
+        30,
+        "turns go on",
+    )
     probe = whole("psychechat-llm")  # an engine that has nothing to do reports nothing
     after = _counselor(plane)
     assert after["num_requests_running"] == after["num_requests_waiting"] == 0

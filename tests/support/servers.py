@@ -98,7 +98,7 @@ def psychechat(port: int, log: Path, *options: str, env: Mapping[str, str] | Non
 def demo() -> dict[str, Any]:
     """Settings of the CPU demo. Who dies is soon missed."""
     settings: dict[str, Any] = load("demo-cpu").model_dump(mode="json", exclude_unset=True)
-    for part in (settings["ingress"], settings["classifier"]["replicas"], settings["counselor"]["replicas"]):
+    for part in (settings["ingress"], settings["classifier"]["replicas"], settings["engines"]["counselor"]["replicas"]):
         part["health_check_seconds"] = 1
     return settings
 

@@ -3,7 +3,7 @@
     pytestmark = virtual_time.mark  # instead of pytest.mark.asyncio: for a module, a class or one test
 
     async def test_a_place_is_waited_for_a_minute() -> None:
-        lane = Lane("generation", bounds, Metrics(), virtual_time.clock)
+        lane = Lane("generation", "counselor", bounds, Metrics(), virtual_time.clock)
         began = virtual_time.clock()
         ...
         assert virtual_time.clock() - began == 60

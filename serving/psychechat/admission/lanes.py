@@ -7,10 +7,12 @@ import asyncio
 import time
 from bisect import insort
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from enum import IntEnum
+from functools import partial
+from typing import Literal, get_args
 
 from psychechat.concurrency import Clock
 from psychechat.errors import Overloaded
@@ -20,6 +22,8 @@ from psychechat.telemetry import Metrics
 _BYTES_PER_TOKEN = 4
 """UTF-8 bytes per token; a little below what encoders average in English, a little above in Chinese."""
 
+
+RefusalCause = Literal["full", "late", "displaced"]
 
 Permit = ExitStack
 """Capacity held in a lane; released at the end of `with`, or earlier by `close`."""
@@ -51,26 +55,31 @@ class Bounds:
 
 
 class Admission:
-    """Both lanes of one ingress replica. `max_sequences`: how many its engines may run for it at once, now."""
+    """Lanes of one ingress replica: one for classification, and one for the generations of each counselor engine."""
 
     def __init__(
         self,
-        max_sequences: Callable[[], int],
+        engines: Iterable[str],
+        max_sequences: Callable[[str], int],
         policy: Callable[[], Policy],
         metrics: Metrics,
         clock: Clock = time.monotonic,
     ) -> None:
+        """`engines`: names of the counselor engines. `max_sequences`: of one of them, how many may run for this replica
+        at once, now.
+        """
+
         def door() -> Bounds:
             limits = policy().admission
             return Bounds(limits.tokens, limits.tokens, limits.waiting, limits.door_seconds, crisis_seconds=0.0)
 
-        def engine() -> Bounds:
-            limits, capacity = policy().admission, max_sequences()
+        def engine(name: str) -> Bounds:
+            limits, capacity = policy().admission, max_sequences(name)
             ordinary = limits.ordinary(capacity)
             return Bounds(capacity, ordinary, limits.waiting, limits.generation_seconds, limits.crisis_seconds)
 
-        self.classification = Lane("classification", door, metrics, clock)
-        self.generation = Lane("generation", engine, metrics, clock)
+        self.classification = Lane("classification", "classifier", door, metrics, clock)
+        self.generation = {name: Lane("generation", name, partial(engine, name), metrics, clock) for name in engines}
 
 
 def estimate_tokens(text: str) -> int:
@@ -94,17 +103,19 @@ class Lane:
     """
 
     def __init__(
-        self, name: str, bounds: Callable[[], Bounds], metrics: Metrics, clock: Clock = time.monotonic
+        self, name: str, engine: str, bounds: Callable[[], Bounds], metrics: Metrics, clock: Clock = time.monotonic
     ) -> None:
-        self._name, self._bounds, self._clock = name, bounds, clock
+        """`name` and `engine` are labels of its metrics."""
+        self._bounds, self._clock = bounds, clock
         self._held = self._held_by_ordinary = self._number = 0
         self._waiting: list[_Waiter] = []
         self._pace = _Pace(clock)
-        self._refusals, self._seconds = metrics.refusals, metrics.wait_seconds.labels(name)
-        metrics.permits.labels(name, "held").set_function(lambda: self._held)
-        metrics.permits.labels(name, "waiting").set_function(lambda: len(self._waiting))
-        metrics.permits_bound.labels(name, "held").set_function(lambda: bounds().capacity)
-        metrics.permits_bound.labels(name, "waiting").set_function(lambda: bounds().max_waiting)
+        self._refusals = {cause: metrics.refusals.labels(name, engine, cause) for cause in get_args(RefusalCause)}
+        self._seconds = metrics.wait_seconds.labels(name, engine)
+        metrics.permits.labels(name, engine, "held").set_function(lambda: self._held)
+        metrics.permits.labels(name, engine, "waiting").set_function(lambda: len(self._waiting))
+        metrics.permits_bound.labels(name, engine, "held").set_function(lambda: bounds().capacity)
+        metrics.permits_bound.labels(name, engine, "waiting").set_function(lambda: bounds().max_waiting)
 
     @property
     def busy(self) -> bool:
@@ -209,8 +220,8 @@ class Lane:
         elif not waiter.granted.cancelled() and waiter.granted.exception() is None:
             self._give_back(waiter)
 
-    def _refusal(self, cause: str, cost: int) -> Overloaded:
-        self._refusals.labels(self._name, cause).inc()
+    def _refusal(self, cause: RefusalCause, cost: int) -> Overloaded:
+        self._refusals[cause].inc()
         return Overloaded(self._pace.seconds(cost + sum(waiter.cost for waiter in self._waiting)))
 
 

@@ -89,7 +89,7 @@ class Quotas:
             del self._under_way[tenant]
 
     def _refusal(self, spent: "_Spent") -> Overloaded:
-        self._refusals.labels("key", spent.cause).inc()
+        self._refusals.labels("key", "", spent.cause).inc()
         return Overloaded(max(spent.seconds, _RETRY_SECONDS), f"This key's limit of {spent.limit} is reached.")
 
 

@@ -85,7 +85,7 @@ def show(
 def _print(console: Console, pack: Pack, stage: StageName) -> None:
     how = pack.stage(stage)
     traits = [
-        pack.role(stage),
+        pack.file.stages[stage].role,
         "thinks, then answers" if how.thinks else "answers",
         "in JSON" if how.schema else "in text",
     ]

@@ -29,6 +29,8 @@ class Call:
     """Unix time in seconds, because it is compared in several processes."""
     trace: Mapping[str, str] = field(default_factory=dict)
     """W3C trace context headers."""
+    adapter: str | None = None
+    """Of the engine's, which answers in the place of its model. Nothing that the pipeline sets."""
 
 
 @dataclass(frozen=True, slots=True)

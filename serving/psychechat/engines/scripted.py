@@ -88,13 +88,14 @@ class ScriptedGenerator:
     An entry that is an exception is raised. Text is streamed in words, each `seconds_per_word` after the one before,
     the first one `first_seconds` later still. As a real engine does, it falls behind no clock: words that are due
     together leave together. More than `max_num_seqs` at once wait, first come, first served. `prompts` keeps what was
-    asked, for tests; with `keep` off, a load test's server does not.
+    asked, for tests; with `keep` off, a load test's server does not. An adapter may have a table of its own.
     """
 
     def __init__(
         self,
         table: Mapping[StageName, Sequence[Answer]] | None = None,
         *,
+        adapters: Mapping[str, Mapping[StageName, Sequence[Answer]]] | None = None,
         seconds_per_word: float = 0.0,
         first_seconds: float = 0.0,
         keep: bool = True,
@@ -103,7 +104,8 @@ class ScriptedGenerator:
         cache_words: int = 1_000_000,
         clock: Clock = time.time,
     ) -> None:
-        self._table = {name: list(entries) for name, entries in (table or {}).items()}
+        self._table = _copy(table or {})
+        self._adapters = {adapter: _copy(its) for adapter, its in (adapters or {}).items()}
         self._seconds_per_word, self._first_seconds = seconds_per_word, first_seconds
         self._keep, self._clock = keep, clock
         self.context_length = context_length
@@ -119,7 +121,7 @@ class ScriptedGenerator:
     ) -> AsyncGenerator[Delta, None]:
         if self._keep:
             self.prompts.append((stage.name, messages, sampling, call))
-        text = self._next(stage.name, messages)
+        text = self._next(stage.name, messages, call.adapter)
         reasoning, _, content = text.rpartition(CLOSE)
         thoughts = reasoning.removeprefix("<think>").split(" ") if stage.thinks and reasoning else []
         words = content.split(" ")
@@ -182,14 +184,18 @@ class ScriptedGenerator:
     async def warm(self, stages: Sequence[Stage]) -> None:
         """Nothing to compile."""
 
-    def _next(self, name: StageName, messages: Sequence[Message]) -> str:
-        entries = self._table.get(name)
+    def _next(self, name: StageName, messages: Sequence[Message], adapter: str | None = None) -> str:
+        entries = self._adapters.get(adapter or "", self._table).get(name)
         if not entries:
             return _ANSWERS[language.detect(messages[0].content) or "en"][name]
         entry = entries.pop(0) if len(entries) > 1 else entries[0]
         if isinstance(entry, Exception):
             raise entry
         return entry(messages) if callable(entry) else entry
+
+
+def _copy(table: Mapping[StageName, Sequence[Answer]]) -> dict[StageName, list[Answer]]:
+    return {name: list(entries) for name, entries in table.items()}
 
 
 _NOTHING = Delta()

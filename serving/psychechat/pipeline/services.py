@@ -12,7 +12,8 @@ from psychechat.admission.quotas import Quotas
 from psychechat.concurrency import Clock
 from psychechat.conversation import Assessment
 from psychechat.emotion import Language
-from psychechat.engines.base import Classifier, Generator
+from psychechat.engines.base import Classifier
+from psychechat.engines.cast import Cast
 from psychechat.memory.base import Keys, Memory
 from psychechat.memory.crisis_lines import CrisisLines
 from psychechat.policy import Policy
@@ -30,8 +31,8 @@ class Pipeline:
     """Engines, packs, memory and the rest of what a turn uses. Only `policy` is ever replaced, as a whole."""
 
     classifier: Classifier
-    counselor: Generator
-    seeker: Generator
+    casts: Mapping[Language, Cast]
+    """Who generates, by the language of a turn's conversation."""
     packs: Mapping[Language, Pack]
     memory: Memory
     metrics: Metrics
@@ -46,8 +47,8 @@ class Pipeline:
     """Unix time in seconds, for deadlines, which engines on other machines compare."""
     monotonic: Clock = time.monotonic
     """Monotonic seconds, for durations."""
-    max_sequences: Callable[[], int] = lambda: 64
-    """Sequences that the engines may run at once for this pipeline; a function, since replicas come and go."""
+    max_sequences: Callable[[str], int] = lambda lane: 64
+    """Sequences that the engines may run at once for this pipeline, by lane; a function, since replicas come and go."""
     read_lines: LRUCache[str, Assessment] = field(default_factory=lambda: LRUCache(_READ_LINES))
     """The classifier's readings by a line's keyed hash: where memory is lost, each line is read again once."""
     weights: str = "none"
@@ -60,7 +61,8 @@ class Pipeline:
     """Cache of the fingerprint for the policy in use; hashing a policy per request is too slow."""
 
     def __post_init__(self) -> None:
-        self.admission = Admission(self.max_sequences, lambda: self.policy, self.metrics, self.monotonic)
+        lanes = dict.fromkeys(cast.lane for cast in self.casts.values())
+        self.admission = Admission(lanes, self.max_sequences, lambda: self.policy, self.metrics, self.monotonic)
         self.quotas = Quotas(lambda: self.policy, self.metrics, self.monotonic)
         self.crisis_lines = CrisisLines(self.memory_keys, self.monotonic)
 

@@ -9,8 +9,9 @@ from typing import Any, TypeVar
 from psychechat import tracing
 from psychechat.admission.lanes import Permit
 from psychechat.concurrency import together
-from psychechat.conversation import Draft, EmotionAnalysis, Reaction, Review, StageInputs
+from psychechat.conversation import Draft, EmotionAnalysis, Mode, Reaction, Review, StageInputs
 from psychechat.engines.base import Call, Delta, Generator, Message, Sampling, Stage, StageName, Usage
+from psychechat.engines.cast import Cast
 from psychechat.engines.stopping import StopStrings
 from psychechat.errors import ReplicaDied, StageFailed
 from psychechat.language import SCRIPTS, scripts
@@ -27,12 +28,17 @@ RETRY_TEMPERATURE = 0.7
 """Lowest temperature of every attempt after the first."""
 
 
+STAGES: Mapping[Mode, Sequence[StageName]] = {
+    "agent": (StageName.EMOTION, StageName.DRAFT, StageName.SIMULATION, StageName.REVIEW),
+    "llm": (StageName.REPLY,),
+}
+
+
 @dataclass(frozen=True)
 class StageContext:
-    """Engines, pack, limits and meters that the stages of one turn share."""
+    """Cast, pack, limits and meters that the stages of one turn share."""
 
-    counselor: Generator
-    seeker: Generator
+    cast: Cast
     pack: Pack
     limits: Limits
     call: Call
@@ -43,7 +49,7 @@ class StageContext:
     """Permit for n more sequences of this turn; None unless there is room and the queue is empty."""
 
     def generator(self, stage: StageName) -> Generator:
-        return self.seeker if self.pack.role(stage) == "seeker" else self.counselor
+        return self.cast.generators[self.pack.role(stage)]
 
     def stage(
         self, name: StageName, inputs: StageInputs, *, widened: bool = False, reaction: int | None = None
@@ -52,6 +58,15 @@ class StageContext:
         stage = self.pack.stage(name, widened=widened, reaction=reaction)
         spoken = "\n".join(line.text for line in inputs.conversation.utterances if line.speaker == "seeker")
         return stage if scripts(spoken) <= SCRIPTS[self.pack.language] else replace(stage, language=None)
+
+
+def stages_by_generator(cast: Cast, pack: Pack) -> list[tuple[Generator, list[StageName]]]:
+    """Each generator of a turn with the stages that it answers."""
+    found: dict[int, tuple[Generator, list[StageName]]] = {}
+    for stage in StageName:
+        generator = cast.generators[pack.role(stage)]
+        found.setdefault(id(generator), (generator, []))[1].append(stage)
+    return list(found.values())
 
 
 async def analyse_emotion(context: StageContext, inputs: StageInputs) -> EmotionAnalysis:

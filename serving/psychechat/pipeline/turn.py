@@ -13,7 +13,7 @@ from psychechat import tracing
 from psychechat.admission.lanes import Permit, Rank, estimate_tokens
 from psychechat.concurrency import together
 from psychechat.conversation import Assessment, Decision, Reply, ReplyDelta, ReplyModeration, StageInputs
-from psychechat.engines.base import Call
+from psychechat.engines.base import Call, Generator, StageName
 from psychechat.errors import DeadlineExceeded, EngineUnavailable, Overloaded, StageFailed
 from psychechat.logs import log_kind
 from psychechat.pipeline import accounting, router
@@ -22,11 +22,10 @@ from psychechat.pipeline.reply import cut_reply, fixed_reply, reply_in_mode
 from psychechat.pipeline.request import Outcome, TurnRequest
 from psychechat.pipeline.services import Pipeline
 from psychechat.pipeline.sinks import Emit, FirstWords, HeldBack, Written
-from psychechat.pipeline.stages import StageContext
+from psychechat.pipeline.stages import STAGES, StageContext, stages_by_generator
 from psychechat.pipeline.state import TurnState
 from psychechat.pipeline.turn_memory import line_reader, recall, remember
 from psychechat.pipeline.turn_meter import TurnMeter
-from psychechat.prompts import Pack
 from psychechat.safety.conversation_risk import LineReader
 from psychechat.safety.reply_moderation import moderate
 
@@ -82,6 +81,9 @@ class _Turn:
         self._deadline = pipeline.wall_clock() + self._seconds
         self._emit, self._held = emit, HeldBack()
         self._written = Written(self._held.emit if self._request.moderation == "block" else emit)
+        # The conversation's language is settled with the state: no stage of the turn is asked of other weights.
+        self._pack, self._cast = pipeline.packs[state.reading.language], pipeline.casts[state.reading.language]
+        self._lane = pipeline.admission.generation[self._cast.lane]
         self.moderation: tuple[ReplyModeration, ...] | None = None
 
     async def moderated(self) -> Reply:
@@ -162,19 +164,18 @@ class _Turn:
         if state.opens_at_once:
             self._open()
         state.recalled(*await recall(pipeline, self._request, self._meter))
-        pack = pipeline.packs[state.reading.language]
         inputs = StageInputs(self._request.conversation, state.reading)
         reader = line_reader(pipeline, state)
         with await self._classification_permit(reader.passages) as permit:
-            _, obstacle = await together(self._read(permit, reader), self._check_context(pack, inputs))
+            _, obstacles = await together(self._read(permit, reader), self._obstacles(inputs))
         decision = state.decision = self._route()
         if state.is_for_no_model:
             return fixed_reply(state, pipeline.metrics, "fixed")
-        if obstacle is not None:
+        if obstacle := next((obstacles[stage] for stage in STAGES[decision.mode] if stage in obstacles), None):
             raise obstacle
         with self._quota(decision), await self._generation_permit(decision):
             self._start_counting(decision)
-            context = self._stage_context(pack, decision)
+            context = self._stage_context(decision)
             return await reply_in_mode(state, decision, context, inputs, self._written, self._seconds)
 
     async def _classification_permit(self, passages: Sequence[str]) -> Permit:
@@ -214,13 +215,22 @@ class _Turn:
             return {}
         return dict(zip(passages, assessments, strict=True))
 
-    async def _check_context(self, pack: Pack, inputs: StageInputs) -> Exception | None:
-        """Error that keeps the turn's stages from running; returned, not raised, so that the turn is routed first."""
+    async def _obstacles(self, inputs: StageInputs) -> dict[StageName, Exception]:
+        """Errors that keep stages from running; told, not raised, so that the turn is routed first."""
+        asked = stages_by_generator(self._cast, self._pack)
+        found = await together(*(self._obstacle(generator, stages, inputs) for generator, stages in asked))
+        return {
+            stage: obstacle for (_, stages), obstacle in zip(asked, found, strict=True) if obstacle for stage in stages
+        }
+
+    async def _obstacle(
+        self, generator: Generator, stages: Sequence[StageName], inputs: StageInputs
+    ) -> Exception | None:
         try:
-            prompt, reserve = pack.longest(inputs), pack.reserve(self._limits.rounds)
+            prompt, reserve = self._pack.longest(inputs, stages), self._pack.reserve(self._limits.rounds, stages)
             seconds = self._limits.classify_seconds
             async with asyncio.timeout(min(_ALARMED_SECONDS, seconds) if self._state.opens_at_once else seconds):
-                await self._pipeline.counselor.check_fits(prompt, reserve)
+                await generator.check_fits(prompt, reserve)
         except TimeoutError:
             return EngineUnavailable("The counselor is not available.")
         except Exception as obstacle:
@@ -236,7 +246,7 @@ class _Turn:
             shift=reading.shift,
             held=self._state.held,
             rising=self._state.policy.risk.conversation == "on" and reading.conversation.is_rising,
-            busy=self._pipeline.admission.generation.busy,
+            busy=self._lane.busy,
             routing=self._state.policy.routing,
         )
 
@@ -250,7 +260,7 @@ class _Turn:
         severe = reading.severity is not None and reading.severity >= self._state.policy.routing.raised
         rank = Rank.CRISIS if decision.crisis else Rank.RAISED if severe or self._state.held else Rank.ORDINARY
         with self._meter.timed("queue"):
-            return await self._pipeline.admission.generation.acquire(
+            return await self._lane.acquire(
                 rank, self._request.choices, seconds=0.0 if reading.severity is None else None
             )
 
@@ -260,7 +270,7 @@ class _Turn:
             self._pipeline.quotas.count(self._request.tenant)
         self._admitted()
 
-    def _stage_context(self, pack: Pack, decision: Decision) -> StageContext:
+    def _stage_context(self, decision: Decision) -> StageContext:
         call = replace(self._call(), priority=_URGENT if decision.crisis else _NORMAL)
         judge = Judge(
             self._pipeline.classifier,
@@ -272,15 +282,14 @@ class _Turn:
             is_strict=self._state.is_sober,
         )
         return StageContext(
-            counselor=self._pipeline.counselor,
-            seeker=self._pipeline.seeker,
-            pack=pack,
+            cast=self._cast,
+            pack=self._pack,
             limits=self._limits,
             call=call,
             metrics=self._pipeline.metrics,
             meter=self._meter,
             judge=judge,
-            try_acquire=self._pipeline.admission.generation.try_acquire,
+            try_acquire=self._lane.try_acquire,
         )
 
     def _call(self) -> Call:

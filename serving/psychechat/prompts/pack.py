@@ -7,7 +7,7 @@ cache serves four stages of five. Other packs may lay their messages out as thei
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import groupby
@@ -20,6 +20,7 @@ from jinja2 import FileSystemLoader, StrictUndefined, TemplateError
 from jinja2.sandbox import SandboxedEnvironment
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, model_validator
 
+from psychechat.config.roles import Role
 from psychechat.conversation import Conversation, Draft, EmotionAnalysis, StageInputs, Utterance
 from psychechat.emotion import LABELS, MAX_LABELS, Label, Language
 from psychechat.engines.base import Message, Sampling, Stage, StageName
@@ -159,26 +160,32 @@ class Pack:
         stage = self.file.stages[name]
         return Sampling(stage.max_tokens, stage.temperature, frequency_penalty=stage.frequency_penalty)
 
-    def longest(self, inputs: StageInputs) -> list[Message]:
-        """Longest of the stages' prompts, without the stage results that are added to them later."""
+    def longest(self, inputs: StageInputs, stages: Iterable[StageName] = StageName) -> list[Message]:
+        """Longest of these stages' prompts, without the stage results that are added to them later."""
         bare = replace(inputs, analysis=EmotionAnalysis((), ""), draft=Draft("exploration", "", ""))
         values = self._values(bare) | {"found": LABELS[-MAX_LABELS:]}
-        prompts = [self._messages(name, bare, values) for name in StageName]
+        prompts = [self._messages(name, bare, values) for name in stages]
         return max(prompts, key=lambda messages: sum(len(message.content) for message in messages))
 
-    def reserve(self, rounds: int) -> int:
-        """Tokens that a turn may add to `longest`: its stages' results, and a draft with its bound doubled."""
+    def reserve(self, rounds: int, stages: Iterable[StageName] = StageName) -> int:
+        """Tokens that a turn may add to `longest` of these stages: its stages' results, and a draft with its bound
+        doubled.
+        """
         most = {name: stage.max_tokens for name, stage in self.file.stages.items()}
         suggestion = len(self.hurting_suggestion.encode())  # no tokenizer makes more tokens of it
         a_round = most[StageName.DRAFT] + most[StageName.SIMULATION] + most[StageName.REVIEW] + suggestion
-        return max(
-            most[StageName.EMOTION] + (rounds - 1) * a_round + 2 * most[StageName.DRAFT],
-            a_round,
-            most[StageName.REPLY],
-        )
+        added = {
+            StageName.EMOTION: most[StageName.EMOTION],
+            StageName.DRAFT: most[StageName.EMOTION] + (rounds - 1) * a_round + 2 * most[StageName.DRAFT],
+            StageName.SIMULATION: a_round,
+            StageName.REVIEW: a_round,
+            StageName.REPLY: most[StageName.REPLY],
+        }
+        return max(added[name] for name in stages)
 
-    def role(self, name: StageName) -> Literal["counselor", "seeker"]:
-        return self.file.stages[name].role
+    def role(self, name: StageName) -> Role:
+        """Whom the stage's answer is asked of."""
+        return "seeker" if self.file.stages[name].role == "seeker" else _OF_THE_COUNSELOR[name]
 
     def messages(self, name: StageName, inputs: StageInputs) -> list[Message]:
         """Prompt of the stage, to be rendered by the model's chat template."""
@@ -248,6 +255,16 @@ class Pack:
                 [{"uid": uid, "utterance": r.response} for uid, r in enumerate(inputs.reactions, 1)]
             ),
         }
+
+
+_OF_THE_COUNSELOR: Mapping[StageName, Role] = {
+    StageName.EMOTION: "emotion",
+    StageName.DRAFT: "counselor",
+    StageName.SIMULATION: "counselor",
+    StageName.REVIEW: "review",
+    StageName.REPLY: "reply",
+}
+"""Roles of the stages that a pack does not give to the seeker."""
 
 
 def load(pack: str | Path) -> Pack:

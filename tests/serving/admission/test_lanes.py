@@ -15,6 +15,7 @@ from tests.support import virtual_time
 
 pytestmark = virtual_time.mark
 
+COUNSELOR = "counselor"
 BOUNDS = {"capacity": 4, "ordinary": 3, "max_waiting": 2, "seconds": 0.1, "crisis_seconds": 0.1}
 
 
@@ -24,14 +25,14 @@ class Room:
     def __init__(self, **bounds: float) -> None:
         self.metrics = Metrics()
         limits = Bounds(**{**BOUNDS, **bounds})  # type: ignore[arg-type]
-        self.lane = Lane("generation", lambda: limits, self.metrics, virtual_time.clock)
+        self.lane = Lane("generation", "counselor", lambda: limits, self.metrics, virtual_time.clock)
 
     def permits(self, state: str) -> float:
-        labels = {"lane": "generation", "state": state}
+        labels = {"lane": "generation", "engine": COUNSELOR, "state": state}
         return self.metrics.registry.get_sample_value("psychechat_permits", labels) or 0
 
     def refused(self, cause: str) -> float:
-        labels = {"lane": "generation", "cause": cause}
+        labels = {"lane": "generation", "engine": COUNSELOR, "cause": cause}
         return self.metrics.registry.get_sample_value("psychechat_refusals_total", labels) or 0
 
     async def fill(self, ordinary: int, crisis: int = 0) -> ExitStack:
@@ -260,10 +261,12 @@ async def test_engines_that_come_let_waiters_in_and_those_that_go_take_nothing_b
     """Engines of ten sequences each, eight of them for other turns than crises."""
     engines, policy = 1, Policy()
     metrics = Metrics()
-    lane = Admission(lambda: 10 * engines, lambda: policy, metrics, virtual_time.clock).generation
+    lane = Admission([COUNSELOR], lambda _: 10 * engines, lambda: policy, metrics, virtual_time.clock).generation[
+        COUNSELOR
+    ]
 
     def held() -> float:
-        labels = {"lane": "generation", "state": "held"}
+        labels = {"lane": "generation", "engine": COUNSELOR, "state": "held"}
         return metrics.registry.get_sample_value("psychechat_permits", labels) or 0
 
     with ExitStack() as permits:
@@ -290,7 +293,7 @@ async def test_engines_that_come_let_waiters_in_and_those_that_go_take_nothing_b
 async def test_one_that_came_when_there_was_more_gets_all_there_is() -> None:
     """Else it waits for what never comes, and all others behind it."""
     engines = 2
-    lane = Admission(lambda: 10 * engines, Policy, Metrics(), virtual_time.clock).generation
+    lane = Admission([COUNSELOR], lambda _: 10 * engines, Policy, Metrics(), virtual_time.clock).generation[COUNSELOR]
     first = await lane.acquire(Rank.ORDINARY, 16)
     large = asyncio.create_task(lane.acquire(Rank.ORDINARY, 16))
     await asyncio.sleep(0)
@@ -304,13 +307,13 @@ async def test_one_that_came_when_there_was_more_gets_all_there_is() -> None:
 
 async def test_a_policy_changes_the_bounds_of_a_lane_in_use() -> None:
     policy = Policy()
-    admission = Admission(lambda: 10, lambda: policy, Metrics(), virtual_time.clock)
+    admission = Admission([COUNSELOR], lambda _: 10, lambda: policy, Metrics(), virtual_time.clock)
 
     async def free() -> int:
         with ExitStack() as held:
             for taken in range(99):
                 try:
-                    held.enter_context(await admission.generation.acquire(Rank.ORDINARY, seconds=0))
+                    held.enter_context(await admission.generation[COUNSELOR].acquire(Rank.ORDINARY, seconds=0))
                 except Overloaded:
                     return taken
         raise AssertionError

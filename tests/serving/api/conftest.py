@@ -19,6 +19,7 @@ from psychechat.api.app import create_app
 from psychechat.api.http.auth import Keyring
 from psychechat.config import MemorySettings
 from psychechat.emotion import Language
+from psychechat.engines.cast import everywhere
 from psychechat.engines.scripted import ScriptedClassifier, ScriptedGenerator
 from psychechat.memory.local import LocalMemory
 from psychechat.pipeline.services import Pipeline
@@ -50,13 +51,12 @@ class Served:
         Pipeline.__init__(
             self.pipeline,
             ScriptedClassifier(),
-            generator,
-            generator,
+            everywhere(generator),
             _packs(),
             LocalMemory(MemorySettings()),
             self._metrics,
             policy,
-            max_sequences=lambda: max_sequences,
+            max_sequences=lambda _: max_sequences,
             tracer=self._tracer,
         )
 
@@ -83,7 +83,9 @@ class Served:
 
     def held(self, lane: str) -> float:
         """Permits, now."""
-        return self._metrics.registry.get_sample_value("psychechat_permits", {"lane": lane, "state": "held"}) or 0.0
+        engine = {"classification": "classifier", "generation": "counselor"}[lane]
+        labels = {"lane": lane, "engine": engine, "state": "held"}
+        return self._metrics.registry.get_sample_value("psychechat_permits", labels) or 0.0
 
     async def _ready(self) -> Mapping[str, bool]:
         return self.engines

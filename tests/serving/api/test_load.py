@@ -68,7 +68,8 @@ def test_a_crisis_is_answered_at_once_by_what_is_kept_for_it(full: Served, strea
 def test_probes_and_metrics_wait_for_nobody(full: Served, path: str) -> None:
     def waits() -> list[float | None]:
         value = full.pipeline.metrics.registry.get_sample_value
-        return [value("psychechat_wait_seconds_count", {"lane": lane}) for lane in ("classification", "generation")]
+        lanes = (("classification", "classifier"), ("generation", "counselor"))
+        return [value("psychechat_wait_seconds_count", {"lane": lane, "engine": engine}) for lane, engine in lanes]
 
     before = waits()
     assert full.http.get(path).status_code == 200
@@ -78,8 +79,8 @@ def test_probes_and_metrics_wait_for_nobody(full: Served, path: str) -> None:
 def test_metrics_show_who_holds_and_who_was_refused(full: Served) -> None:
     full.http.post(URL, json=body())
     text = full.http.get("/metrics").text
-    assert 'psychechat_permits{lane="generation",state="held"} 3.0' in text
-    assert 'psychechat_refusals_total{cause="late",lane="generation"}' in text
+    assert 'psychechat_permits{engine="counselor",lane="generation",state="held"} 3.0' in text
+    assert 'psychechat_refusals_total{cause="late",engine="counselor",lane="generation"}' in text
 
 
 def test_a_key_beyond_its_quota_hears_which(serving: Serving) -> None:

@@ -12,6 +12,7 @@ from psychechat import prompts
 from psychechat.config import MemorySettings
 from psychechat.conversation import Assessment, Conversation, CrisisTurn, ReplyDelta, Utterance
 from psychechat.engines.base import Call, Classifier, Delta, Message, Sampling, Stage, StageName
+from psychechat.engines.cast import everywhere
 from psychechat.engines.scripted import Answer, ScriptedClassifier, ScriptedGenerator, assessment
 from psychechat.errors import DeadlineExceeded, EngineUnavailable, Overloaded, ReplicaDied
 from psychechat.memory.crisis_lines import SECONDS
@@ -69,13 +70,12 @@ class World:
         self.metrics = Metrics()
         self.pipeline = Pipeline(
             self.classifier,
-            self.generator,
-            self.generator,
+            everywhere(self.generator),
             {"en": prompts.load("en"), "zh": prompts.load("zh")},
             self.memory,
             self.metrics,
             Policy.model_validate(self.policy),
-            max_sequences=lambda: self.max_sequences,
+            max_sequences=lambda _: self.max_sequences,
             escalations=self,
             wall_clock=virtual_time.clock,
             monotonic=virtual_time.clock,
@@ -323,7 +323,7 @@ async def test_an_answer_in_json_is_held_to_the_object_that_was_asked_for() -> N
             return super().generate(messages, stage, sampling, call)
 
     world = World()
-    world.pipeline.counselor = Seen(clock=virtual_time.clock)
+    world.pipeline.casts = everywhere(Seen(clock=virtual_time.clock))
     for returns in ({"title": "text", "tags": "texts"}, None):
         task = Task("title", CALM, returns=returns)  # type: ignore[arg-type]
         await run_task(world.pipeline, TaskRequest(task, (Message("user", CALM),), "req-1"), world.said.append)

@@ -11,6 +11,7 @@ import pytest
 from psychechat import prompts
 from psychechat.config import EscalationSettings, MemorySettings
 from psychechat.conversation import Conversation, Utterance
+from psychechat.engines.cast import everywhere
 from psychechat.engines.scripted import ScriptedClassifier, ScriptedGenerator, assessment
 from psychechat.memory.base import Keys
 from psychechat.memory.local import LocalMemory
@@ -84,8 +85,7 @@ def opened(receiver: Receiver, *, conversation: str = "on") -> Client:
     webhook = WebhookEscalations(settings, metrics)
     pipeline = Pipeline(
         ScriptedClassifier(FEELINGS),
-        generator,
-        generator,
+        everywhere(generator),
         {"en": prompts.load("en"), "zh": prompts.load("zh")},
         LocalMemory(MemorySettings(), time.monotonic),
         metrics,

@@ -15,6 +15,7 @@ from psychechat.config import MemoryKeys
 from psychechat.conversation import Conversation, Reply, Utterance
 from psychechat.emotion import Emotion, Label
 from psychechat.engines.base import StageName
+from psychechat.engines.cast import everywhere
 from psychechat.engines.scripted import ScriptedClassifier, ScriptedGenerator, assessment
 from psychechat.errors import MemoryUnavailable
 from psychechat.memory.base import Keys
@@ -53,9 +54,10 @@ class Replica:
         return (await run_turn(self.pipeline, request, lambda _: None)).reply
 
     async def is_generating(self) -> None:
-        assert isinstance(self.pipeline.counselor, ScriptedGenerator)
+        generator = self.pipeline.casts["en"].generators["counselor"]
+        assert isinstance(generator, ScriptedGenerator)
         async with asyncio.timeout(5):
-            while not self.pipeline.counselor.running:
+            while not generator.running:
                 await asyncio.sleep(0.001)
 
     def count(self, name: str, result: str) -> float:
@@ -86,8 +88,7 @@ def _replica(memory: RedisMemory, locks: MemoryKeys) -> Replica:
     packs = {"en": prompts.load("en"), "zh": prompts.load("zh")}
     pipeline = Pipeline(
         ScriptedClassifier(FEELINGS),
-        generator,
-        generator,
+        everywhere(generator),
         packs,  # type: ignore[arg-type]
         memory,
         Metrics(),

@@ -24,6 +24,7 @@ from psychechat.conversation import (
 )
 from psychechat.emotion import Emotion, Group, Label
 from psychechat.engines.base import Call, Classifier, Delta, Message, Pair, Sampling, Stage, StageName, Usage
+from psychechat.engines.cast import everywhere
 from psychechat.engines.scripted import Answer, ScriptedClassifier, ScriptedGenerator, assessment
 from psychechat.errors import (
     ContextLengthExceeded,
@@ -147,13 +148,12 @@ class World:
         self.metrics = Metrics()
         self.pipeline = Pipeline(
             self.classifier,
-            self.generator,
-            self.generator,
+            everywhere(self.generator),
             {"en": prompts.load("en"), "zh": prompts.load("zh")},
             LocalMemory(MemorySettings()),
             self.metrics,
             Policy.model_validate({"limits": dict(self.limits), **self.policy}),
-            max_sequences=lambda: self.max_sequences,
+            max_sequences=lambda _: self.max_sequences,
             escalations=self,
             wall_clock=virtual_time.clock,
             monotonic=virtual_time.clock,
@@ -178,7 +178,8 @@ class World:
     @property
     def permits(self) -> float | None:
         """For generation, held now."""
-        return self.metrics.registry.get_sample_value("psychechat_permits", {"lane": "generation", "state": "held"})
+        labels = {"lane": "generation", "engine": "counselor", "state": "held"}
+        return self.metrics.registry.get_sample_value("psychechat_permits", labels)
 
     def count(self, name: str, **labels: str) -> float:
         """Of all series that have these labels."""
@@ -391,7 +392,7 @@ async def test_thinking_without_a_reply_is_no_reply() -> None:
 
 async def test_a_counselor_that_ends_within_its_thinking_is_asked_for_a_reply_without_it() -> None:
     world = World()
-    world.pipeline.counselor = _EndsInThought()
+    world.pipeline.casts = everywhere(_EndsInThought())
     outcome = await world.turn("hello there")
     assert world.text == outcome.reply.choices[0].text == "How are you?"
     assert world.count("stage_malformed", stage="reply") == 1
@@ -408,7 +409,7 @@ class _EndsInThought(Scripted):
 
 async def test_a_reply_that_thinks_again_is_no_reply() -> None:
     world = World()
-    world.pipeline.counselor = _Verbatim("again </think> and more")
+    world.pipeline.casts = everywhere(_Verbatim("again </think> and more"))
     assert (await world.turn("hello there")).reply.fallback
     assert "again" not in world.text
 
@@ -588,7 +589,7 @@ class DeadCounselor(Scripted):
 @pytest.mark.parametrize("requested", ["auto", "agent", "llm"])
 async def test_a_crisis_that_only_the_classifier_sees_is_answered_without_a_counselor(requested: Requested) -> None:
     world = World()
-    world.pipeline.counselor = DeadCounselor()
+    world.pipeline.casts = everywhere(DeadCounselor())
     outcome = await world.turn("All feels pointless", requested=requested)
     assert (outcome.reply.decision.reason, outcome.reply.fallback) == ("crisis", True)
     with pytest.raises(EngineUnavailable):
@@ -597,7 +598,7 @@ async def test_a_crisis_that_only_the_classifier_sees_is_answered_without_a_coun
 
 async def test_with_every_engine_dead_a_turn_of_unknown_risk_gets_the_safe_template() -> None:
     world = World(classifier=BrokenClassifier(EngineUnavailable("gone")))
-    world.pipeline.counselor = DeadCounselor()
+    world.pipeline.casts = everywhere(DeadCounselor())
     assert (await world.turn("hello there")).reply.fallback
 
 
@@ -678,7 +679,7 @@ async def test_what_is_no_crisis_is_not_told(text: str) -> None:
 
 async def test_a_crisis_is_told_with_every_engine_dead() -> None:
     world = World(classifier=BrokenClassifier(EngineUnavailable("gone")))
-    world.pipeline.counselor = DeadCounselor({name: [EngineUnavailable("gone")] for name in StageName})
+    world.pipeline.casts = everywhere(DeadCounselor({name: [EngineUnavailable("gone")] for name in StageName}))
     await world.turn(WANTS_TO_DIE)
     assert _told(world) == ("backstop", Severity.IDEATION, "safe_template")
 
@@ -717,7 +718,7 @@ class SlowCounselor(Scripted):
 
 async def test_a_crisis_that_the_router_never_heard_of_is_told() -> None:
     world = World(limits={"turn_seconds": 0.1})
-    world.pipeline.counselor = SlowCounselor()
+    world.pipeline.casts = everywhere(SlowCounselor())
     outcome = await world.turn("All feels pointless")
     assert (outcome.reply.decision.reason, outcome.reply.fallback) == ("crisis", True)
     assert _told(world) == ("classifier", Severity.IDEATION, "safe_template")
@@ -921,7 +922,7 @@ async def test_a_reply_without_thinking_has_no_thoughts() -> None:
 
 async def test_a_model_that_thinks_unasked_keeps_it_to_itself() -> None:
     world = World(policy={"show_reasoning": True})
-    world.pipeline.counselor = _ThinksAlways({StageName.REPLY: ["<think>secret plan</think>\n\nHello."]})
+    world.pipeline.casts = everywhere(_ThinksAlways({StageName.REPLY: ["<think>secret plan</think>\n\nHello."]}))
     outcome = await world.turn("hello there", requested="llm", think=False)
     assert outcome.usage.reasoning_tokens == 2
     assert world.text == "Hello."
@@ -1160,7 +1161,7 @@ BUSY = {"admission": {"generation_seconds": 0.05, "crisis_seconds": 0.05, "door_
 
 async def all_taken(world: World, rank: Rank = Rank.ORDINARY) -> ExitStack:
     """Every permit that this rank may hold."""
-    held, lane = ExitStack(), world.pipeline.admission.generation
+    held, lane = ExitStack(), world.pipeline.admission.generation["counselor"]
     bounds = lane._bounds()
     for _ in range(bounds.capacity if rank is Rank.CRISIS else bounds.ordinary):
         held.enter_context(await lane.acquire(rank))
@@ -1293,9 +1294,9 @@ async def test_a_turn_that_is_cancelled_while_it_waits_leaves_no_permit_behind()
         turn.cancel()
     await asyncio.gather(*turns, return_exceptions=True)
     held.close()
-    for lane in ("classification", "generation"):
+    for lane, engine in (("classification", "classifier"), ("generation", "counselor")):
         for state in ("held", "waiting"):
-            labels = {"lane": lane, "state": state}
+            labels = {"lane": lane, "engine": engine, "state": state}
             assert world.metrics.registry.get_sample_value("psychechat_permits", labels) == 0
 
 
@@ -1305,7 +1306,7 @@ async def test_a_counselor_that_hangs_before_the_turn_is_routed_costs_a_crisis_t
             await asyncio.sleep(3600)
 
     world = World()
-    world.pipeline.counselor = Hanging()
+    world.pipeline.casts = everywhere(Hanging())
     began = virtual_time.clock()
     outcome = await world.turn(WANTS_TO_DIE)
     assert outcome.reply.fallback
@@ -1374,7 +1375,8 @@ async def test_a_replica_that_dies_before_a_word_was_said_costs_no_turn(
     text: str, requested: Requested, words: int
 ) -> None:
     world = World()
-    world.pipeline.counselor = world.pipeline.seeker = generator = _Dying({StageName.REPLY: [TWO_SENTENCES]})
+    generator = _Dying({StageName.REPLY: [TWO_SENTENCES]})
+    world.pipeline.casts = everywhere(generator)
     generator.words = words
     outcome = await world.turn(text, requested=requested)
     assert not outcome.reply.fallback
@@ -1386,7 +1388,8 @@ async def test_a_replica_that_dies_before_a_word_was_said_costs_no_turn(
 
 async def test_what_was_said_before_a_replica_dies_is_not_taken_back() -> None:
     world = World()
-    world.pipeline.counselor = generator = _Dying({StageName.REPLY: [TWO_SENTENCES]})
+    generator = _Dying({StageName.REPLY: [TWO_SENTENCES]})
+    world.pipeline.casts = everywhere(generator)
     generator.words = 6
     with pytest.raises(EngineUnavailable):
         await world.turn("hello there", requested="llm")
@@ -1398,7 +1401,8 @@ async def test_where_one_replica_dies_after_the_other_the_turn_fails_and_a_crisi
     requested: Requested,
 ) -> None:
     world = World()
-    world.pipeline.counselor = world.pipeline.seeker = generator = _Dying()
+    generator = _Dying()
+    world.pipeline.casts = everywhere(generator)
     generator.deaths = 99
     with pytest.raises(EngineUnavailable):
         await world.turn("hello there", requested=requested)
@@ -1739,7 +1743,7 @@ async def test_a_crisis_that_nothing_can_overrule_opens_before_it_is_read() -> N
     task = asyncio.create_task(world.turn(WANTS_TO_DIE))
     await _until(lambda: bool(world.said))
     assert world.pipeline.metrics.registry.get_sample_value(
-        "psychechat_wait_seconds_count", {"lane": "classification"}
+        "psychechat_wait_seconds_count", {"lane": "classification", "engine": "classifier"}
     ) in (None, 0.0)
     await task
 
@@ -1754,7 +1758,7 @@ async def test_of_which_nothing_has_left_is_late_and_no_part_of_a_reply(more: di
 
 async def test_a_low_turn_whose_context_check_takes_too_long_is_late() -> None:
     world = World(limits={"turn_seconds": 2.0})
-    world.pipeline.counselor = SlowCounselor()
+    world.pipeline.casts = everywhere(SlowCounselor())
     with pytest.raises(DeadlineExceeded):
         await world.turn("hello there")
 
@@ -1783,7 +1787,7 @@ async def test_every_stage_is_in_the_packs_language_unless_the_seeker_writes_in_
     world = World()
     generator = _Listening(world.table)
     generator.languages = set()
-    world.pipeline = replace(world.pipeline, counselor=generator, seeker=generator)
+    world.pipeline = replace(world.pipeline, casts=everywhere(generator))
     await world.turn(text, requested=requested)
     assert generator.languages == {language}
 

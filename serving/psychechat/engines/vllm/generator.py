@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import vllm
@@ -24,7 +25,7 @@ from psychechat.conversation import TokenLogprob
 from psychechat.engines.base import Call, Delta, FinishReason, Load, Message, Sampling, Stage, Usage
 from psychechat.engines.stopping import StopStrings
 from psychechat.engines.thinking import CLOSE, ThinkingSplitter, begun
-from psychechat.engines.vllm import cpu, script_masks
+from psychechat.engines.vllm import cpu, lora, script_masks
 from psychechat.engines.vllm.cpu.niceness import lower_priority
 from psychechat.engines.vllm.encoding import Encoder
 from psychechat.engines.vllm.grammar import grammar
@@ -49,18 +50,26 @@ _FINISH: Mapping[str, FinishReason] = {"stop": "stop", "length": "length", "abor
 class VllmGenerator:
     """One engine in processes of its own. Building it blocks until the weights are loaded; any thread may do it.
 
-    `model` is a folder or a hub name. `engine_args` are vLLM's `AsyncEngineArgs`, on top of `DEFAULTS`. `on_ray`: this
-    is a process of Ray's, whose agent gets vLLM's metrics.
+    `model` is a folder or a hub name. `engine_args` are vLLM's `AsyncEngineArgs`, on top of `DEFAULTS`. `adapters`:
+    folders of LoRA adapters by name. `on_ray`: this is a process of Ray's, whose agent gets vLLM's metrics.
     Raises what vLLM raises if the engine cannot start.
     """
 
-    def __init__(self, model: str, *, engine_args: Mapping[str, Any] | None = None, on_ray: bool = False) -> None:
+    def __init__(
+        self,
+        model: str,
+        *,
+        engine_args: Mapping[str, Any] | None = None,
+        adapters: Mapping[str, Path] | None = None,
+        on_ray: bool = False,
+    ) -> None:
         on_cpu = current_platform.is_cpu()
         defaults = {**DEFAULTS, **cpu.engine_args(vllm.__version__)} if on_cpu else dict(DEFAULTS)
         self.limits = cpu.limits(vllm.__version__) if on_cpu else ()
         """Additions that are off, for `/ready` to tell."""
         self._gauges = Gauges()
-        args = AsyncEngineArgs(model=model, **(defaults | dict(engine_args or {})))
+        self._adapters = lora.requests(adapters or {})
+        args = AsyncEngineArgs(model=model, **(defaults | lora.engine_args(adapters or {}) | dict(engine_args or {})))
         config = args.create_engine_config(UsageContext.ENGINE_CONTEXT)
         # Only now is known which of vLLM's model runners will take them.
         config.model_config.logits_processors = [
@@ -107,6 +116,7 @@ class VllmGenerator:
                     self._parameters(stage, sampling),
                     # A turn may ask the same stage several times, also side by side.
                     f"{call.request_id}-{stage.name}-{next(self._numbers)}",
+                    lora_request=self._adapters[call.adapter] if call.adapter else None,
                     priority=call.priority,
                     trace_headers=dict(call.trace) if self._traces else None,
                     # Said for every call: without it the engine looks for the end of a thinking that never comes.
@@ -179,13 +189,20 @@ class VllmGenerator:
         return self._gauges.load() if self._under_way else Load()
 
     async def warm(self, stages: Sequence[Stage]) -> None:
-        """Compile the grammars of these stages, one token each, so that no seeker waits for it."""
+        """Load the adapters, and compile the grammars of these stages, one token each, so that no seeker waits for it.
+
+        Raises what vLLM raises if an adapter does not fit the model.
+        """
         started = time.monotonic()
+        for adapter in self._adapters.values():
+            await self._engine.add_lora(adapter)
         hello = [Message("user", "hello")]
         for number, stage in enumerate(stages):
             async for _ in self.generate(hello, stage, Sampling(1), Call(f"warm-{number}", "")):
                 pass
-        log.info("warmed %d stages in %.1f s", len(stages), time.monotonic() - started)
+        log.info(
+            "warmed %d adapters and %d stages in %.1f s", len(self._adapters), len(stages), time.monotonic() - started
+        )
 
     def shutdown(self) -> None:
         self._renderer.shutdown(wait=False, cancel_futures=True)

@@ -14,6 +14,7 @@ from psychechat import tracing
 from psychechat.admission.lanes import Rank
 from psychechat.conversation import Choice, Conversation, Decision, Reply, ReplyDelta, Utterance
 from psychechat.engines.base import Call, Delta, Sampling, Stage, StageName
+from psychechat.engines.cast import Cast
 from psychechat.errors import DeadlineExceeded, EngineUnavailable, Overloaded, ReplicaDied
 from psychechat.logs import log_kind
 from psychechat.pipeline.bulk_classify import BULK
@@ -90,13 +91,17 @@ class _Task:
         self._seconds = min(request.seconds, pipeline.policy.limits.turn_seconds)
         self._deadline = pipeline.wall_clock() + self._seconds
 
+    @property
+    def _cast(self) -> Cast:
+        return self._pipeline.casts[self._lines.gravest.language]
+
     async def answer(self) -> Choice:
         try:
             async with asyncio.timeout(self._seconds):
                 with self._pipeline.quotas.enter(self._request.tenant):
                     await self._classify()
                     with self._meter.timed("queue"):
-                        permit = await self._pipeline.admission.generation.acquire(Rank.BULK)
+                        permit = await self._pipeline.admission.generation[self._cast.lane].acquire(Rank.BULK)
                     with permit, self._meter.timed(_STAGE):
                         self._pipeline.quotas.count(self._request.tenant)
                         self._admitted()
@@ -134,7 +139,7 @@ class _Task:
         messages = [replace(message, content=inert(message.content)) for message in self._request.messages]
         stage = Stage(StageName.REPLY, thinks=False, schema=_schema(self._request.task.returns), tells_thinking=False)
         text, last = "", Delta()
-        stream = self._pipeline.counselor.generate(messages, stage, self._sampling(), self._call())
+        stream = self._cast.generators["counselor"].generate(messages, stage, self._sampling(), self._call())
         async with aclosing(stream) as deltas:
             async for delta in deltas:
                 text += delta.content

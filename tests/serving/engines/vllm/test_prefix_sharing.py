@@ -18,6 +18,7 @@ from psychechat.config import MemorySettings
 from psychechat.conversation import Conversation, Utterance
 from psychechat.emotion import Language
 from psychechat.engines.base import Call, Delta, Message, Sampling, Stage, Usage
+from psychechat.engines.cast import everywhere
 from psychechat.engines.scripted import ScriptedClassifier, ScriptedGenerator
 from psychechat.memory.local import LocalMemory
 from psychechat.pipeline.request import TurnRequest
@@ -95,8 +96,7 @@ async def test_a_turn_computes_what_is_new(
     generator = Counting(counselor)
     pipeline = Pipeline(
         ScriptedClassifier(),
-        generator,
-        generator,
+        everywhere(generator),
         {"en": prompts.load("en"), "zh": prompts.load("zh")},
         LocalMemory(MemorySettings()),
         Metrics(),

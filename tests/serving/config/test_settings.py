@@ -211,7 +211,7 @@ def test_a_crisis_needs_a_sequence_that_nobody_else_takes() -> None:
     settings = Settings.model_validate(
         {"counselor": {"max_num_seqs": 10, "replicas": {"num_replicas": 2}}, "seeker": {"max_num_seqs": 12}}
     )
-    assert settings.generations() == 12  # the smaller of the two engines' decides
+    assert settings.generations("counselor") == 12  # the smaller of the two engines' decides
     assert settings.policy.admission.ordinary(12) == 10
     assert Settings().policy.admission.ordinary(2) == 1
 
@@ -225,12 +225,18 @@ def test_permits_follow_the_replicas_that_run() -> None:
             "seeker": {"max_num_seqs": 40},
         }
     )
-    assert settings.generations() == settings.generations({"classifier": 7, "counselor": 2, "seeker": 1}) == 10
-    assert settings.generations({"counselor": 1}) == 5
-    assert settings.generations({"counselor": 0}) == 5  # Serve starts another
-    assert settings.generations({"counselor": 9}) == 20  # all that the one seeker takes
-    assert settings.generations({"counselor": 9, "seeker": 2, "ingress": 1}) == 80
-    assert settings.generations({"counselor": 1, "ingress": 50}) == 2  # one for a crisis, one for the others
+    assert (
+        settings.generations("counselor")
+        == settings.generations("counselor", {"classifier": 7, "counselor": 2, "seeker": 1})
+        == 10
+    )
+    assert settings.generations("counselor", {"counselor": 1}) == 5
+    assert settings.generations("counselor", {"counselor": 0}) == 5  # Serve starts another
+    assert settings.generations("counselor", {"counselor": 9}) == 20  # all that the one seeker takes
+    assert settings.generations("counselor", {"counselor": 9, "seeker": 2, "ingress": 1}) == 80
+    assert (
+        settings.generations("counselor", {"counselor": 1, "ingress": 50}) == 2
+    )  # one for a crisis, one for the others
 
 
 def test_bounds_take_the_place_of_a_number() -> None:
@@ -239,9 +245,10 @@ def test_bounds_take_the_place_of_a_number() -> None:
     ingress = {"autoscaling": {"max_replicas": 10}}
     given: dict[str, Any] = {"counselor": counselor, "ingress": ingress, "memory": {"backend": "redis"}}
     settings = Settings.model_validate(given)
-    assert (settings.counselor.replicas.least, settings.counselor.replicas.most) == (2, 6)
-    assert settings.generations() == 20
-    assert settings.generations({"counselor": 6, "ingress": 3}) == 20
+    counselor_replicas = settings.engines["counselor"].replicas
+    assert (counselor_replicas.least, counselor_replicas.most) == (2, 6)
+    assert settings.generations("counselor") == 20
+    assert settings.generations("counselor", {"counselor": 6, "ingress": 3}) == 20
     assert Settings.model_validate(settings.model_dump()) == settings
     with pytest.raises(ValidationError, match="two sequences"):
         Settings.model_validate(given | {"ingress": {"autoscaling": {"max_replicas": 11}}})

@@ -1,0 +1,42 @@
+"""Engines, and the models that they load."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, NonNegativeFloat, PositiveInt, model_validator
+
+from psychechat.config.replicas import EngineReplicas, Replicas
+from psychechat.policy import Branch
+
+DEMO = "demo"
+"""As a model's name: the small one that comes with the package."""
+
+PlainName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,47}$")]
+"""Of an engine, as which Ray, its metrics and a chart's values know it too, or of an adapter."""
+
+
+class ModelSettings(Branch):
+    engine: Literal["vllm", "scripted"] = "vllm"
+    model: str = DEMO
+    """`demo`, a folder, or a name on the Hugging Face hub."""
+    revision: str | None = None
+    engine_args: Mapping[str, Any] = {}
+    """Passed on to vLLM's `AsyncEngineArgs`."""
+    replicas: Replicas = Replicas()
+
+
+class GeneratorSettings(ModelSettings):
+    max_num_seqs: PositiveInt = 64
+    """Sequences that an engine works on at once. Admission counts with it, so it is not among `engine_args`."""
+    gather_seconds: NonNegativeFloat = 0.05
+    """The longest that words wait for others to leave with them, once a stream's first ones have left."""
+    adapters: Mapping[PlainName, Path] = {}
+    """Folders of LoRA adapters, by the names that roles have for them."""
+    replicas: EngineReplicas = EngineReplicas()
+
+    @model_validator(mode="after")
+    def _one_max_num_seqs(self) -> Self:
+        if "max_num_seqs" in self.engine_args:
+            raise ValueError("max_num_seqs stands beside engine_args, not in it")
+        return self
