@@ -151,21 +151,26 @@ TRAFFIC = dashboard(
     graph(
         "Waiting for a permit",
         "short",
-        ('sum by (lane) (ray_psychechat_permits{state="waiting"})', "{{lane}}"),
-        ('sum by (lane) (ray_psychechat_permits_bound{state="waiting"})', "{{lane}}, at most"),
+        ('sum by (lane, engine) (ray_psychechat_permits{state="waiting"})', "{{lane}} {{engine}}"),
+        ('sum by (lane, engine) (ray_psychechat_permits_bound{state="waiting"})', "{{lane}} {{engine}}, at most"),
     ),
     graph("Time in a queue", "s", *quantiles("wait_seconds", "lane"), about="Of the turns that had to wait."),
     graph(
         "Permits held",
         "percentunit",
         (
-            'sum by (lane) (ray_psychechat_permits{state="held"}) '
-            '/ sum by (lane) (ray_psychechat_permits_bound{state="held"})',
-            "{{lane}}",
+            'sum by (lane, engine) (ray_psychechat_permits{state="held"}) '
+            '/ sum by (lane, engine) (ray_psychechat_permits_bound{state="held"})',
+            "{{lane}} {{engine}}",
         ),
         most=1,
     ),
-    graph("Refused for load", "reqps", (rate("refusals_total", "lane, cause"), "{{lane}} {{cause}}"), stacked=True),
+    graph(
+        "Refused for load",
+        "reqps",
+        (rate("refusals_total", "lane, engine, cause"), "{{lane}} {{engine}} {{cause}}"),
+        stacked=True,
+    ),
     graph(
         "Requests by route and status", "reqps", (rate("http_requests_total", "route, status"), "{{route}} {{status}}")
     ),

@@ -86,6 +86,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- if and (not $values.secrets.apiKeys.existingSecret) (not (dig "auth" "keys" dict $values.app)) (not (dig "auth" "keys_file" "" $values.app)) -}}
 {{- fail "everyone who reaches the API could use it: name a secret with keys in secrets.apiKeys.existingSecret (`psychechat keys new NAME` prints a line), or set app.auth.keys" -}}
 {{- end -}}
+{{- if and (or $values.app.engines $values.app.roles) (or $values.app.counselor $values.app.seeker) -}}
+{{- fail "app.counselor and app.seeker are short for engines of these names: where there are app.engines or app.roles, write app.engines.counselor" -}}
+{{- end -}}
 {{- if eq $memory "redis" -}}
 {{- if not (or $values.secrets.redisUrl.existingSecret $values.redis.enabled (dig "memory" "url_file" "" $values.app)) -}}
 {{- fail "app.memory.backend is redis: name a secret with its URL in secrets.redisUrl.existingSecret, or set redis.enabled for a trial" -}}

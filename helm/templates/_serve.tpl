@@ -25,14 +25,20 @@
 {{- $args | toJson -}}
 {{- end -}}
 
+{{/* The names of the engines' deployments, also where they are written in short. As JSON. */}}
+{{- define "psychechat.engines" -}}
+{{- $short := ternary (list "counselor" "seeker") (list "counselor") (not (empty .Values.app.seeker)) -}}
+{{- .Values.app.engines | default dict | keys | sortAlpha | default $short | toJson -}}
+{{- end -}}
+
 {{- define "psychechat.serveConfig" -}}
 {{- $drain := include "psychechat.drain" . | fromJson -}}
 {{- $deployments := list -}}
-{{- range ternary (list "ingress" "classifier" "counselor" "seeker") (list "ingress" "classifier" "counselor") (not (empty .Values.app.seeker)) -}}
+{{- range concat (list "ingress" "classifier") (include "psychechat.engines" . | fromJsonArray) -}}
 {{- $deployment := dict
       "name" .
       "graceful_shutdown_timeout_s" $drain.graceful
-      "max_surge_percent" (get $.Values.serve.maxSurgePercent . | int) -}}
+      "max_surge_percent" (dig . 100 $.Values.serve.maxSurgePercent | int) -}}
 {{- if and (eq . "ingress") $.Values.app.policy -}}
 {{- $_ := set $deployment "user_config" $.Values.app.policy -}}
 {{- end -}}

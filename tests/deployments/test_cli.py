@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -66,3 +67,32 @@ def test_a_model_that_must_not_be_served_ends_it_and_says_what_to_do(tmp_path: P
     result = CliRunner().invoke(app, [*command, "--config", str(tmp_path / "settings.yaml")])
     assert result.exit_code == 1
     assert "psychechat.demo.smollm2.prepare" in result.output
+
+
+def test_a_check_shows_who_does_what_and_starts_nothing(tmp_path: Path) -> None:
+    engines = {"mild": {"engine": "scripted", "adapters": {"warm": "/nowhere"}}, "ming": {"model": "someone/ming"}}
+    settings = {"engines": engines, "roles": {"counselor": {"en": "mild", "zh": "ming"}, "review": "mild/warm"}}
+    (tmp_path / "settings.yaml").write_text(yaml.safe_dump(settings))
+    result = CliRunner().invoke(app, ["serve", "--check", "--config", str(tmp_path / "settings.yaml")])
+    assert result.exit_code == 0, result.output
+    rows = {words[0]: " ".join(words[1:]) for line in result.output.splitlines() if (words := line.split())}
+    assert rows["counselor"] == rows["reply"] == rows["seeker"] == "mild (scripted) ming (someone/ming)"
+    assert rows["review"] == "mild/warm (scripted) mild/warm (scripted)"
+
+
+@pytest.mark.parametrize(
+    ("settings", "complaint"),
+    [
+        (
+            {"engines": {"mild": {"adapters": {"warm": "/nowhere"}}}, "roles": {"reply": "mild/warm"}},
+            "/nowhere holds no",
+        ),
+        ({"packs": {"en": "/nowhere", "zh": "zh"}}, "no prompt pack at /nowhere"),
+        ({"roles": {"review": "judge"}}, "names the engine 'judge'"),
+    ],
+)
+def test_what_a_check_finds_ends_it_with_what_to_do(tmp_path: Path, settings: dict[str, Any], complaint: str) -> None:
+    (tmp_path / "settings.yaml").write_text(yaml.safe_dump(settings))
+    result = CliRunner().invoke(app, ["serve", "--check", "--config", str(tmp_path / "settings.yaml")])
+    assert result.exit_code == 1
+    assert complaint in result.output

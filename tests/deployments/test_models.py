@@ -1,13 +1,22 @@
 """Which models are served, and the version of their weights, a third of `system_fingerprint`."""
 
+<<<<<<< HEAD
 import json
+=======
+>>>>>>> 3635bd6 (tests, helm: engines by name)
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from psychechat.config import Settings, SettingsError
+<<<<<<< HEAD
 from psychechat_ray.models import generator_model, has_shipped_heads, prepare, weights_version
+=======
+from psychechat_ray.models import check_adapters, has_shipped_heads, weights_version
+
+TWO = {"mine": {"model": "someone/mine"}, "yours": {"model": "someone/yours"}}
+>>>>>>> 3635bd6 (tests, helm: engines by name)
 
 
 def version(**changes: Any) -> str:
@@ -22,8 +31,12 @@ def test_a_version_is_stable_and_follows_every_model() -> None:
         version(classifier={"model": "someone/classifier"}),
         version(seeker={"model": "someone/seeker"}),
         version(counselor={"engine": "scripted"}),
+        version(engines=TWO, roles={"counselor": {"en": "mine", "zh": "yours"}}),
+        version(engines=TWO, roles={"counselor": {"en": "yours", "zh": "mine"}}),
+        version(engines={"mine": {"adapters": {"warm": "/one"}}}, roles={"counselor": "mine/warm"}),
+        version(engines={"mine": {"adapters": {"warm": "/two"}}}, roles={"counselor": "mine/warm"}),
     ]
-    assert len({version(), *others}) == 6
+    assert len({version(), *others}) == 1 + len(others)
 
 
 @pytest.mark.parametrize(
@@ -34,6 +47,7 @@ def test_only_the_demos_heads_are_the_shipped_ones(classifier: dict[str, Any], s
     assert has_shipped_heads(Settings.model_validate({"classifier": classifier}).classifier) is shipped
 
 
+<<<<<<< HEAD
 @pytest.fixture
 def bare(tmp_path: Path) -> Path:
     """A folder with SmolLM2's shape, as one downloads or converts it: without a manifest."""
@@ -68,3 +82,15 @@ def test_a_download_of_another_name_is_looked_at_too(bare: Path, monkeypatch: py
     monkeypatch.setattr("huggingface_hub.snapshot_download", lambda name, revision: str(bare))
     with pytest.raises(SettingsError, match="without an adapter"):
         prepare(served_from("someone/copy"))
+=======
+def test_an_adapter_that_is_not_there_is_told_with_its_place(tmp_path: Path) -> None:
+    engine = {"model": "someone/mine", "adapters": {"warm": str(tmp_path)}}
+    given: dict[str, Any] = {"engines": {"mine": engine}, "roles": {"reply": "mine/warm"}}
+    with pytest.raises(SettingsError, match=f"The adapter warm is not there: {tmp_path} holds no adapter_config.json"):
+        check_adapters(Settings.model_validate(given))
+    (tmp_path / "adapter_config.json").write_text("{}")
+    check_adapters(Settings.model_validate(given))
+    # Scripted engines load nothing.
+    engine["adapters"], engine["engine"] = {"warm": "/nowhere"}, "scripted"
+    check_adapters(Settings.model_validate(given))
+>>>>>>> 3635bd6 (tests, helm: engines by name)

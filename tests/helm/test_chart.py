@@ -114,6 +114,8 @@ def test_prometheus_operator_takes_what_is_for_it(helm: Helm, values: Path | Non
     [
         "imgae.tag=x",
         "app.counsellor.model=x",
+        "app.engines.mild.modle=x",
+        "app.roles.judge=x",
         "app.policy.limits.turn_secs=5",
         "app.policy.risk.ideation=2",
         "app.ingress.num_cpus=many",
@@ -140,6 +142,7 @@ def test_what_is_mistyped_is_refused(each_helm: Helm, mistake: str) -> None:
         (["app.escalation.url=https://pager.example"], "secrets.escalation.existingSecret"),
         (["redis.enabled=true"], "redis.existingSecret"),
         (["gcsFaultTolerance.enabled=true"], "gcsFaultTolerance.redisAddress"),
+        (["app.counselor.max_num_seqs=8", "app.engines.mild.max_num_seqs=8"], "write app.engines.counselor"),
         (["tls.existingSecret=t", "rayCluster.tlsOptions.enabled=true"], "take one"),
         (["app.ingress.resources.elsewhere=1"], "could run nowhere"),
         (["workerGroups.engines.minReplicas=2"], "minReplicas"),

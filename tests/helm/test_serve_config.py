@@ -63,6 +63,19 @@ def test_a_deployment_that_is_named_exists(rendered: Rendered) -> None:
     assert {d["name"] for d in application["deployments"]} == {deployment.name for deployment in built.deployments}
 
 
+def test_every_engine_is_a_deployment_with_a_surge_of_its_own(helm: Helm) -> None:
+    rendered = helm.render(
+        'app.engines={"mild": {"max_num_seqs": 8}, "ming": {"max_num_seqs": 8}}',
+        'app.roles={"counselor": {"en": "mild", "zh": "ming"}}',
+        "serve.maxSurgePercent.ming=0",
+    )
+    surges = {d["name"]: d["max_surge_percent"] for d in rendered.application["deployments"]}
+    assert surges == {"ingress": 100, "classifier": 100, "mild": 100, "ming": 0}
+    assert settings(rendered).casting.lane("zh") == "ming"
+    built = build_app(build(rendered.application["args"]), name="psychechat")
+    assert {deployment.name for deployment in built.deployments} == set(surges)
+
+
 @pytest.mark.parametrize(("example", "config"), [("single-gpu", "single-gpu"), ("cpu-demo", "demo-cpu")])
 def test_an_example_serves_as_the_configuration_of_its_name(helm: Helm, example: str, config: str) -> None:
     """Other than where the engines' threads run, and what the operator's side of the chart says."""

@@ -201,7 +201,8 @@ def application(
     settings: Mapping[str, Any], *, user_config: Mapping[str, Any] | None = None, **of_each: Any
 ) -> dict[str, Any]:
     """Ours in a config of Serve's. `of_each`: what each deployment has beside what the settings say."""
-    deployments: list[dict[str, Any]] = [{"name": name, **of_each} for name in DEPLOYMENTS]
+    names = (*DEPLOYMENTS[:-1], *settings["engines"]) if "engines" in settings else DEPLOYMENTS
+    deployments: list[dict[str, Any]] = [{"name": name, **of_each} for name in names]
     if user_config is not None:
         deployments[0]["user_config"] = dict(user_config)
     return {

@@ -74,7 +74,7 @@ class EscalationSettings(Branch):
 def _with_short_forms(schema: dict[str, Any]) -> None:
     """JSON schema of what may be written, short forms among it."""
     [engine] = schema["properties"]["engines"]["patternProperties"].values()
-    schema["properties"].update(dict.fromkeys(_SHORT_FORMS, engine))
+    schema["properties"].update({name: {"anyOf": [engine, {"type": "null"}]} for name in _SHORT_FORMS})
 
 
 class Settings(Branch):

@@ -321,3 +321,19 @@ async def test_a_policy_changes_the_bounds_of_a_lane_in_use() -> None:
     before = await free()
     policy = Policy.model_validate({"admission": {"crisis_share": 0.5}})
     assert (before, await free()) == (8, 5)
+
+
+async def test_each_counselor_engine_has_a_lane_of_its_own() -> None:
+    metrics, sequences = Metrics(), {"mild": 10, "ming": 5}
+    admission = Admission(sequences, sequences.__getitem__, Policy, metrics, virtual_time.clock)
+
+    def value(name: str, engine: str, **labels: str) -> float | None:
+        return metrics.registry.get_sample_value(name, {"lane": "generation", "engine": engine, **labels})
+
+    with await admission.generation["ming"].acquire(Rank.ORDINARY, 4):
+        with pytest.raises(Overloaded):
+            await admission.generation["ming"].acquire(Rank.ORDINARY, seconds=0)
+        with await admission.generation["mild"].acquire(Rank.ORDINARY, 8, seconds=0):
+            assert [value("psychechat_permits", engine, state="held") for engine in sequences] == [8, 4]
+    assert [value("psychechat_permits_bound", engine, state="held") for engine in sequences] == [10, 5]
+    assert [value("psychechat_refusals_total", engine, cause="full") for engine in sequences] == [0, 1]

@@ -239,6 +239,38 @@ def test_permits_follow_the_replicas_that_run() -> None:
     )  # one for a crisis, one for the others
 
 
+def test_an_engine_that_two_lanes_need_is_divided_between_them() -> None:
+    settings = Settings.model_validate(
+        {
+            "engines": {"mild": {"max_num_seqs": 40}, "ming": {"max_num_seqs": 6}, "judge": {"max_num_seqs": 24}},
+            "roles": {"counselor": {"en": "mild", "zh": "ming"}, "review": "judge"},
+        }
+    )
+    assert settings.generations("mild") == 12  # of the judge's 24
+    assert settings.generations("ming") == 6
+    assert settings.generations("mild", {"judge": 3}) == 36
+    assert settings.generations("ming", {"ming": 3}) == 12
+    with pytest.raises(
+        ValidationError, match=r"two sequences of each engine \(judge and mild\) at least for the turns of"
+    ):
+        Settings.model_validate(
+            {**settings.model_dump(), "engines": {"mild": {}, "ming": {}, "judge": {"max_num_seqs": 3}}}
+        )
+
+
+def test_a_shared_engine_may_scale_on_what_both_lanes_let_it_have() -> None:
+    """The judge has 8 + 5 of its 20 at most: its two lanes' ordinary shares of 10 and of 6."""
+    scaling = {"max_num_seqs": 20, "replicas": {"autoscaling": {"max_replicas": 2, "target": 0.6}}}
+    given: dict[str, Any] = {
+        "engines": {"mild": {}, "ming": {"max_num_seqs": 6}, "judge": scaling},
+        "roles": {"counselor": {"en": "mild", "zh": "ming"}, "review": "judge"},
+    }
+    Settings.model_validate(given)
+    scaling["replicas"] = {"autoscaling": {"max_replicas": 2, "target": 0.7}}
+    with pytest.raises(ValidationError, match=r"judge\.replicas\.autoscaling\.target must be below 0\.65"):
+        Settings.model_validate(given)
+
+
 def test_bounds_take_the_place_of_a_number() -> None:
     """At the start there are the fewest engines. The most ingress replicas must find enough of those."""
     counselor = {"max_num_seqs": 10, "replicas": {"autoscaling": {"min_replicas": 2, "max_replicas": 6}}}

@@ -8,9 +8,9 @@ from typing import Any, NoReturn
 
 import pytest
 
-from psychechat import prompts
+from psychechat import language, prompts
 from psychechat.admission.lanes import Rank
-from psychechat.config import MemorySettings
+from psychechat.config import ROLES, MemorySettings, Role
 from psychechat.conversation import (
     Assessment,
     Conversation,
@@ -22,9 +22,9 @@ from psychechat.conversation import (
     Utterance,
     Verdict,
 )
-from psychechat.emotion import Emotion, Group, Label
-from psychechat.engines.base import Call, Classifier, Delta, Message, Pair, Sampling, Stage, StageName, Usage
-from psychechat.engines.cast import everywhere
+from psychechat.emotion import Emotion, Group, Label, Language
+from psychechat.engines.base import Call, Classifier, Delta, Generator, Message, Pair, Sampling, Stage, StageName, Usage
+from psychechat.engines.cast import Cast, everywhere
 from psychechat.engines.scripted import Answer, ScriptedClassifier, ScriptedGenerator, assessment
 from psychechat.errors import (
     ContextLengthExceeded,
@@ -1822,3 +1822,111 @@ async def test_a_turn_whose_time_is_up_in_the_other_mode_is_late_and_no_unknown_
     with pytest.raises(DeadlineExceeded):
         await world.turn("hello there", requested="llm", streamed=streamed)
     assert asyncio.current_task().cancelling() == 0  # type: ignore[union-attr]
+
+
+# ------------------------------------------------------------------------------------------- several engines
+
+
+@dataclass
+class Ensemble:
+    """Two counselors by language, and what else plays a role in either. Each keeps what it was asked."""
+
+    others: Mapping[Role, Generator] = field(default_factory=dict)
+    sequences: Mapping[str, int] = field(default_factory=lambda: {"mild": 64, "ming": 64})
+
+    def __post_init__(self) -> None:
+        self.mild, self.ming = Scripted(), Scripted()
+        casts: dict[Language, Cast] = {
+            "en": Cast(dict.fromkeys(ROLES, self.mild) | dict(self.others), "mild"),
+            "zh": Cast(dict.fromkeys(ROLES, self.ming) | dict(self.others), "ming"),
+        }
+        self.world = World(policy=BUSY)
+        # Made anew, with its lanes.
+        self.world.metrics = Metrics()
+        self.world.pipeline = replace(
+            self.world.pipeline,
+            casts=casts,
+            metrics=self.world.metrics,
+            max_sequences=lambda lane: self.sequences[lane],
+        )
+
+    async def asked(self, *texts: str, requested: Requested = "llm") -> list[str]:
+        """Names of the counselors that a turn was of."""
+        for generator in (self.mild, self.ming):
+            generator.prompts.clear()
+        await self.world.turn(*texts, requested=requested)
+        return [name for name, generator in (("mild", self.mild), ("ming", self.ming)) if generator.prompts]
+
+
+@pytest.mark.parametrize("requested", ["llm", "agent"])
+async def test_the_conversations_language_chooses_the_weights_with_the_pack(requested: Requested) -> None:
+    ensemble = Ensemble()
+    assert await ensemble.asked("I went for a long walk", requested=requested) == ["mild"]
+    assert await ensemble.asked("我昨天去散步了，走了很久", requested=requested) == ["ming"]
+    assert language.detect(ensemble.ming.prompts[0][1][0].content) == "zh"
+
+
+async def test_a_conversation_keeps_its_weights_until_a_whole_message_is_in_the_other_language() -> None:
+    ensemble = Ensemble()
+    said = ("I went for a long walk", "How was it?")
+    assert await ensemble.asked(*said, "很好") == ["mild"]
+    assert await ensemble.asked(*said, "我昨天和家人吵架了，心里很难过") == ["ming"]
+    assert await ensemble.asked(*said, "我昨天和家人吵架了，心里很难过", "发生了什么？", "ok") == ["ming"]
+
+
+async def test_each_role_is_asked_of_who_plays_it() -> None:
+    players = {role: Scripted() for role in ROLES}
+    ensemble = Ensemble(others=players)
+    assert await ensemble.asked("I went for a long walk", requested="agent") == []
+    assert await ensemble.asked("I went for a long walk", requested="llm") == []
+    stages = {role: {str(name) for name, *_ in generator.prompts} for role, generator in players.items()}
+    assert stages == {
+        "counselor": {"draft"},
+        "reply": {"reply"},
+        "emotion": {"emotion"},
+        "review": {"review"},
+        "seeker": {"simulation"},
+    }
+
+
+async def test_a_full_counselor_leaves_the_other_ones_turns_alone() -> None:
+    ensemble = Ensemble(sequences={"mild": 2, "ming": 2})
+    lane = ensemble.world.pipeline.admission.generation["mild"]
+    with await lane.acquire(Rank.ORDINARY):
+        with pytest.raises(Overloaded):
+            await ensemble.asked("I went for a long walk")
+        assert await ensemble.asked("我昨天去散步了，走了很久") == ["ming"]
+    assert ensemble.world.count("refusals", lane="generation", engine="mild", cause="late") == 1
+    assert ensemble.world.count("refusals", lane="generation", engine="ming") == 0
+
+
+@pytest.mark.parametrize("role", ["review", "seeker", "emotion"])
+async def test_who_does_not_fit_or_is_gone_is_missed_by_turns_that_ask_it(role: Role) -> None:
+    class Gone(Scripted):
+        async def check_fits(self, messages: Sequence[Message], reserve: int) -> None:
+            raise EngineUnavailable("gone")
+
+    for generator, error in ((Scripted(context_length=10), ContextLengthExceeded), (Gone(), EngineUnavailable)):
+        ensemble = Ensemble(others={role: generator})
+        assert await ensemble.asked("I went for a long walk", requested="llm") == ["mild"]
+        with pytest.raises(error):
+            await ensemble.asked("I went for a long walk", requested="agent")
+
+
+async def test_of_each_generator_it_is_asked_whether_its_own_stages_fit() -> None:
+    asked: dict[str, tuple[int, int]] = {}
+
+    class Measuring(Scripted):
+        name = ""
+
+        async def check_fits(self, messages: Sequence[Message], reserve: int) -> None:
+            asked[self.name] = sum(len(message.content) for message in messages), reserve
+
+    seeker, others = Measuring(), Measuring()
+    seeker.name, others.name = "seeker", "others"
+    ensemble = Ensemble(others=dict.fromkeys(ROLES, others) | {"seeker": seeker})
+    await ensemble.asked("I went for a long walk")
+    pack, rounds = ensemble.world.pipeline.packs["en"], ensemble.world.pipeline.policy.limits.rounds
+    assert asked["others"][1] == pack.reserve(rounds)
+    assert asked["seeker"][1] == pack.reserve(rounds, [StageName.SIMULATION]) < pack.reserve(rounds)
+    assert asked["seeker"][0] < asked["others"][0]  # the draft's prompt, say, is longer
