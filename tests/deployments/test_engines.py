@@ -1,4 +1,4 @@
-"""Two counselors by language, and an adapter in one role, over a real Ray: who answers, and what is missed when one hangs."""
+"""Two counselors by language, and an adapter in one role, over a real Ray: who answers, and who is missed by whom."""
 
 import signal
 from collections.abc import Iterator
@@ -95,7 +95,7 @@ def test_an_engine_that_hangs_is_named_and_missed_by_its_language_alone(server: 
         assert "ming" not in missed.text
         crisis = ask(server, "我想死，不想活了")
         assert crisis.json()["psychechat"]["review"]["fallback"] is True
-        assert "mild" not in reply(crisis)
+        assert "findahelpline.com" in reply(crisis) or crisis.json()["psychechat"]["resources"]
     wait_until(lambda: ready(server)[0] == 200, 60, "it never came back")
     assert reply(ask(server, IN_CHINESE)) == CHINESE
 

@@ -1,22 +1,15 @@
 """Which models are served, and the version of their weights, a third of `system_fingerprint`."""
 
-<<<<<<< HEAD
 import json
-=======
->>>>>>> 3635bd6 (tests, helm: engines by name)
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from psychechat.config import Settings, SettingsError
-<<<<<<< HEAD
-from psychechat_ray.models import generator_model, has_shipped_heads, prepare, weights_version
-=======
-from psychechat_ray.models import check_adapters, has_shipped_heads, weights_version
+from psychechat.config import GeneratorSettings, Settings, SettingsError
+from psychechat_ray.models import check_adapters, generator_model, has_shipped_heads, prepare, weights_version
 
 TWO = {"mine": {"model": "someone/mine"}, "yours": {"model": "someone/yours"}}
->>>>>>> 3635bd6 (tests, helm: engines by name)
 
 
 def version(**changes: Any) -> str:
@@ -47,7 +40,6 @@ def test_only_the_demos_heads_are_the_shipped_ones(classifier: dict[str, Any], s
     assert has_shipped_heads(Settings.model_validate({"classifier": classifier}).classifier) is shipped
 
 
-<<<<<<< HEAD
 @pytest.fixture
 def bare(tmp_path: Path) -> Path:
     """A folder with SmolLM2's shape, as one downloads or converts it: without a manifest."""
@@ -62,13 +54,17 @@ def served_from(model: str) -> Settings:
     return Settings.model_validate({"classifier": {"engine": "scripted"}, "counselor": {"model": model}})
 
 
+def the_counselor(settings: Settings) -> GeneratorSettings:
+    return settings.engines[settings.casting.lane("en")]
+
+
 def test_the_bare_smollm2_is_not_served(bare: Path) -> None:
     """Neither a folder nor its name on the hub, where the engine would fetch it itself."""
     for model in (str(bare), "HuggingFaceTB/SmolLM2-135M-Instruct"):
         with pytest.raises(SettingsError, match="without an adapter that makes it a counselor"):
-            generator_model(served_from(model).counselor)
-    assert generator_model(served_from("someone/counselor").counselor) == "someone/counselor"
-    assert Path(generator_model(Settings().counselor)).name == "counselor"
+            generator_model(the_counselor(served_from(model)))
+    assert generator_model(the_counselor(served_from("someone/counselor"))) == "someone/counselor"
+    assert Path(generator_model(the_counselor(Settings()))).name == "counselor"
 
 
 @pytest.mark.parametrize("role", ["counselor", "seeker"])
@@ -82,7 +78,8 @@ def test_a_download_of_another_name_is_looked_at_too(bare: Path, monkeypatch: py
     monkeypatch.setattr("huggingface_hub.snapshot_download", lambda name, revision: str(bare))
     with pytest.raises(SettingsError, match="without an adapter"):
         prepare(served_from("someone/copy"))
-=======
+
+
 def test_an_adapter_that_is_not_there_is_told_with_its_place(tmp_path: Path) -> None:
     engine = {"model": "someone/mine", "adapters": {"warm": str(tmp_path)}}
     given: dict[str, Any] = {"engines": {"mine": engine}, "roles": {"reply": "mine/warm"}}
@@ -93,4 +90,3 @@ def test_an_adapter_that_is_not_there_is_told_with_its_place(tmp_path: Path) -> 
     # Scripted engines load nothing.
     engine["adapters"], engine["engine"] = {"warm": "/nowhere"}, "scripted"
     check_adapters(Settings.model_validate(given))
->>>>>>> 3635bd6 (tests, helm: engines by name)
