@@ -12,7 +12,7 @@ from transformers import BertModel
 
 from models.adapter import Adapted
 from models.data import GROUPS, HURTING, KIND, MASKED, Example
-from models.train_classifier import Rows, readings, train
+from models.train_classifier import Cycle, Rows, readings, train
 from psychechat.demo.encoder import _merge
 from psychechat.engines.vllm.windows import Windows
 from tests.models import tiny
@@ -21,6 +21,10 @@ FROZEN = 1
 UNKNOWN = (MASKED,) * len(GROUPS)
 TEXTS = [f"{'bad' if i % 2 else 'good'} {' '.join(f'w{j}' for j in range(2 + i % 5))}" for i in range(24)]
 """The first word says which severity a text has."""
+
+
+def once(epochs: int) -> Cycle:
+    return Cycle(epochs, peak=1.0, risk=1.0, draft=0.5, visits={})
 
 
 @pytest.fixture
@@ -34,7 +38,7 @@ def windows(encoder: Path) -> Windows:
 
 def rows(encoder: Path) -> Rows:
     examples = [Example(text, "made up", "train", UNKNOWN, risk=2 * text.startswith("bad")) for text in TEXTS]
-    return Rows(examples, windows(encoder))
+    return Rows(examples, windows(encoder), once(12))
 
 
 def built(encoder: Path, learned: Rows) -> Adapted:
@@ -49,7 +53,7 @@ def test_merged_it_gives_what_it_gave(encoder: Path, tmp_path: Path) -> None:
     """Adapted layers and folded heads against the merged encoder with plain heads, in float32."""
     learned = rows(encoder)
     model = built(encoder, learned)
-    train(model, learned, tmp_path / "run.pt", 0, range(12), Console(quiet=True))
+    train(model, learned, tmp_path / "run.pt", 0, once(12), Console(quiet=True))
     with torch.inference_mode():
         risk = model([item.ids for item in learned.items], [item.spans for item in learned.items]).risk
     assert torch.equal(risk.argmax(1), learned.targets.risk)
@@ -75,11 +79,11 @@ def test_a_hurting_draft_is_learned_with_what_it_answers(encoder: Path, tmp_path
         Example("dark noon", "made up", "train", UNKNOWN, draft=text, hurts=HURTING if "bad" in text else KIND)
         for text in TEXTS
     ]
-    learned = Rows(examples, windows(encoder))
+    learned = Rows(examples, windows(encoder), once(12))
     item = learned.items[0]
     assert [tiny.WORDS[i] for i in item.ids[item.spans[0][0] : item.spans[0][1] + 1]] == TEXTS[0].split()
     model = built(encoder, learned)
-    train(model, learned, tmp_path / "run.pt", 0, range(12), Console(quiet=True))
+    train(model, learned, tmp_path / "run.pt", 0, once(12), Console(quiet=True))
     with torch.inference_mode():
         draft = model([item.ids for item in learned.items], [item.spans for item in learned.items]).draft
         said = windows(encoder).pair("good noon", TEXTS[0])
@@ -114,7 +118,7 @@ def test_an_interrupted_run_ends_where_a_whole_one_does(
     whole = built(encoder, learned)
     whole.dropout.p = 0.0  # it and which tokens are kept are all that chance decides while a run is under way
     monkeypatch.setattr("models.train_classifier.TOKENS_KEPT", 1.0)
-    train(whole, learned, tmp_path / "whole.pt", 0, range(2), quiet)
+    train(whole, learned, tmp_path / "whole.pt", 0, once(2), quiet)
 
     calls = 0
     loss = Rows.loss
@@ -133,8 +137,8 @@ def test_an_interrupted_run_ends_where_a_whole_one_does(
             if stop:
                 patch.setattr(Rows, "loss", until_stopped)
                 with pytest.raises(KeyboardInterrupt):
-                    train(resumed, learned, tmp_path / "run.pt", 0, range(2), quiet)
+                    train(resumed, learned, tmp_path / "run.pt", 0, once(2), quiet)
             else:
-                train(resumed, learned, tmp_path / "run.pt", 0, range(2), quiet)
+                train(resumed, learned, tmp_path / "run.pt", 0, once(2), quiet)
     for name, tensor in whole.trained().items():
         assert torch.allclose(tensor, resumed.trained()[name], atol=1e-6), name

@@ -17,10 +17,10 @@ from psychechat.errors import (
     StageFailed,
 )
 from psychechat.logs import log_kind
+from psychechat.pipeline.request import TurnMeter
 from psychechat.pipeline.services import Pipeline
 from psychechat.pipeline.state import TurnState
 from psychechat.pipeline.turn_memory import names
-from psychechat.pipeline.turn_meter import TurnMeter
 from psychechat.risk import CRISIS
 from psychechat.safety.conversation_risk import seeker_lines
 from psychechat.safety.escalation import answered

@@ -15,7 +15,7 @@ from psychechat.conversation import Mode
 from psychechat.engines.base import Call, Classifier, Pair
 from psychechat.errors import EngineUnavailable
 from psychechat.logs import log_kind
-from psychechat.pipeline.turn_meter import TurnMeter
+from psychechat.pipeline.request import TurnMeter
 from psychechat.policy import Policy
 from psychechat.telemetry import Metrics
 

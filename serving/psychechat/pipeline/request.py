@@ -1,15 +1,21 @@
-"""Input and output of a turn."""
+"""Input and output of a turn, and what it costs."""
 
-from collections.abc import Mapping
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from math import inf
 from typing import Any
 
+from psychechat import tracing
+from psychechat.concurrency import Clock
 from psychechat.conversation import Conversation, Reply, ReplyModeration, TaskKind
 from psychechat.engines.base import Usage
 from psychechat.pipeline.router import Requested
 from psychechat.risk import Severity
 from psychechat.safety.reply_moderation import Judging
+from psychechat.tracing import Tracer
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,3 +55,30 @@ class Outcome:
     """One per choice, judged before a flagged one was replaced; None if not asked for, or if the classifier failed."""
     task: TaskKind | None = None
     """Of a background task, which is no turn."""
+
+
+@dataclass
+class TurnMeter:
+    """Filled in by the turn's stages. The reply's timings, the metrics and the spans are read from it."""
+
+    tracer: Tracer = tracing.OFF
+    clock: Clock = time.monotonic
+    usage: Usage = field(default_factory=Usage)
+    seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+    """Per stage; several runs of a stage add up."""
+
+    def __post_init__(self) -> None:
+        self._started = self.clock()
+
+    @property
+    def elapsed(self) -> float:
+        return self.clock() - self._started
+
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        start = self.clock()
+        try:
+            with tracing.span(self.tracer, stage):
+                yield
+        finally:
+            self.seconds[stage] += self.clock() - start

@@ -16,7 +16,7 @@ from psychechat.engines.stopping import StopStrings
 from psychechat.errors import ReplicaDied, StageFailed
 from psychechat.language import SCRIPTS, scripts
 from psychechat.pipeline.judge import Judge
-from psychechat.pipeline.turn_meter import TurnMeter
+from psychechat.pipeline.request import TurnMeter
 from psychechat.policy import Limits
 from psychechat.prompts import answers
 from psychechat.prompts.pack import Pack

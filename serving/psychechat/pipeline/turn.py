@@ -19,13 +19,12 @@ from psychechat.logs import log_kind
 from psychechat.pipeline import accounting, router
 from psychechat.pipeline.judge import Judge
 from psychechat.pipeline.reply import cut_reply, fixed_reply, reply_in_mode
-from psychechat.pipeline.request import Outcome, TurnRequest
+from psychechat.pipeline.request import Outcome, TurnMeter, TurnRequest
 from psychechat.pipeline.services import Pipeline
 from psychechat.pipeline.sinks import Emit, FirstWords, HeldBack, Written
 from psychechat.pipeline.stages import STAGES, StageContext, stages_by_generator
 from psychechat.pipeline.state import TurnState
 from psychechat.pipeline.turn_memory import line_reader, recall, remember
-from psychechat.pipeline.turn_meter import TurnMeter
 from psychechat.safety.conversation_risk import LineReader
 from psychechat.safety.reply_moderation import moderate
 

@@ -12,10 +12,9 @@ from psychechat.conversation import EmotionMemory, Reply
 from psychechat.errors import MemoryUnavailable
 from psychechat.logs import log_kind
 from psychechat.memory.base import Unreadable
-from psychechat.pipeline.request import TurnRequest
+from psychechat.pipeline.request import TurnMeter, TurnRequest
 from psychechat.pipeline.services import Pipeline
 from psychechat.pipeline.state import TurnState
-from psychechat.pipeline.turn_meter import TurnMeter
 from psychechat.safety.conversation_risk import LineReader, Names, seeker_lines
 
 logger = logging.getLogger(__name__)

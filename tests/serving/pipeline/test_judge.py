@@ -14,8 +14,8 @@ from psychechat.engines.scripted import ScriptedClassifier
 from psychechat.errors import EngineUnavailable
 from psychechat.help import fixed_words
 from psychechat.pipeline.judge import Judge
+from psychechat.pipeline.request import TurnMeter
 from psychechat.pipeline.sinks import GuardedReply, ReplyOutput
-from psychechat.pipeline.turn_meter import TurnMeter
 from psychechat.policy import Policy
 from psychechat.prompts import answers
 from psychechat.safety.output_guard import ReplyContext

@@ -12,11 +12,10 @@ from psychechat.engines.base import Call
 from psychechat.errors import Overloaded
 from psychechat.logs import log_kind
 from psychechat.pipeline.bulk_classify import BULK, classify_all
-from psychechat.pipeline.request import TurnRequest
+from psychechat.pipeline.request import TurnMeter, TurnRequest
 from psychechat.pipeline.services import Pipeline
 from psychechat.pipeline.state import TurnState
 from psychechat.pipeline.turn_memory import line_reader, recall
-from psychechat.pipeline.turn_meter import TurnMeter
 from psychechat.risk import Severity
 from psychechat.telemetry import SecondLook
 

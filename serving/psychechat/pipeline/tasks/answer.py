@@ -18,13 +18,12 @@ from psychechat.engines.cast import Cast
 from psychechat.errors import DeadlineExceeded, EngineUnavailable, Overloaded, ReplicaDied
 from psychechat.logs import log_kind
 from psychechat.pipeline.bulk_classify import BULK
-from psychechat.pipeline.request import Outcome
+from psychechat.pipeline.request import Outcome, TurnMeter
 from psychechat.pipeline.services import Pipeline
 from psychechat.pipeline.sinks import Emit
 from psychechat.pipeline.tasks.check import finding
 from psychechat.pipeline.tasks.reading import QuotedLines
 from psychechat.pipeline.tasks.request import TaskRequest
-from psychechat.pipeline.turn_meter import TurnMeter
 from psychechat.prompts.pack import inert
 from psychechat.safety.output_guard import ReplyContext
 from psychechat.tasks.template import Returns
