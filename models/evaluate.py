@@ -41,10 +41,10 @@ from models.scores import (
 )
 from models.train_classifier import PREFIX, RUNS
 from psychechat.demo.encoder import prepare
+from psychechat.demo.thresholds import HURTING_AT
 from psychechat.engines.vllm.windows import Windows
 from psychechat.policy import Policy
 from psychechat.risk import CRISIS
-from psychechat.safety.heads import HURTING_AT
 
 RESULTS = Path(__file__).with_name("results")
 RISK_SETS = (*CHOSEN_ON, "composed/en", "composed/zh", "own/en", "own/zh", "counsel_chat", "smilechat")

@@ -15,6 +15,7 @@ from models.data import load
 from models.readings import assessments
 from psychechat.config import Settings
 from psychechat.demo.encoder import prepare
+from psychechat.demo.thresholds import VETO_BELOW
 from psychechat.policy import Policy
 from psychechat.risk import CRISIS
 from psychechat.safety import crisis, overruling
@@ -86,7 +87,7 @@ def _row(source: str, called: Sequence[tuple[Text, bool, bool]]) -> Row:
     )
 
 
-def main(below: float = overruling.BELOW, seed: int = 0, singles: Path | None = None) -> None:
+def main(below: float = VETO_BELOW, seed: int = 0, singles: Path | None = None) -> None:
     folder = prepare(Settings().cache.expanduser())
     for row in rows(folder, list(texts(seed, singles)), below):
         typer.echo(row)

@@ -15,6 +15,7 @@ from psychechat import prompts
 from psychechat.api.app import create_app
 from psychechat.api.http.auth import Keyring
 from psychechat.config import Auth, Casting, Settings
+from psychechat.demo import thresholds
 from psychechat.emotion import Language
 from psychechat.engines.cast import Cast
 from psychechat.help import languages, resources
@@ -22,7 +23,7 @@ from psychechat.memory.backends import change_keys, open_memory
 from psychechat.memory.base import Keys
 from psychechat.pipeline.services import Pipeline
 from psychechat.policy import Policy
-from psychechat.safety import crisis, heads, phrases
+from psychechat.safety import crisis, phrases
 from psychechat.safety.output_guard import Guard
 from psychechat.safety.replies import broken_text, contacts, crisis_reply
 from psychechat.safety.webhook import WebhookEscalations
@@ -80,7 +81,7 @@ class Ingress:
         if told := resources.notice(settings.policy.crisis.resources, date.today()):
             logger.warning(told)
         self._shipped_heads = has_shipped_heads(settings.classifier)
-        if told := heads.notice(settings.policy, shipped=self._shipped_heads):
+        if told := thresholds.notice(settings.policy, shipped=self._shipped_heads):
             logger.warning(told)
         freeze_heap()
 
@@ -89,7 +90,7 @@ class Ingress:
 
         Serve calls this at the start and on every change of `user_config`, without a restart.
         """
-        policy = heads.for_heads(Policy.model_validate(user_config), shipped=self._shipped_heads)
+        policy = thresholds.for_heads(Policy.model_validate(user_config), shipped=self._shipped_heads)
         keys = _keys(self._auth)
         change_keys(self._pipeline.memory, self._memory)
         # Phrases are compiled now, so that no turn waits for them.

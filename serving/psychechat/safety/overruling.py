@@ -16,8 +16,6 @@ from psychechat.safety.phrases import Hit
 
 MOST = 4
 """Phrases that are asked about. A message with more of them is a crisis."""
-BELOW = 0.05
-"""P(ideation or worse) below which the shipped heads overrule, where the policy names none: see `heads`."""
 
 _NEVER: Sequence[Kind | None] = ("under_way", "plan_or_means")
 

@@ -5,8 +5,9 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 
 from psychechat.policy import Policy
-from psychechat.safety import overruling
 
+VETO_BELOW = 0.05
+"""P(ideation or worse) below which the shipped risk head overrules a listed phrase."""
 HURTING_AT = 0.5
 """P(hurting) from which on the shipped third head refuses a draft."""
 
@@ -17,7 +18,7 @@ def for_heads(policy: Policy, *, shipped: bool) -> Policy:
     """The policy for these heads: what nobody has set is set."""
     risk, review = policy.risk, policy.review
     if risk.veto_below is None:
-        risk = risk.model_copy(update={"veto_below": overruling.BELOW if shipped else 0.0})
+        risk = risk.model_copy(update={"veto_below": VETO_BELOW if shipped else 0.0})
     if review.hurting_at is None:
         known = shipped and has_third(SHIPPED)
         review = review.model_copy(update={"hurting_at": HURTING_AT if known else 1.0})
