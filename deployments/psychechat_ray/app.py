@@ -41,7 +41,7 @@ def assemble(settings: Settings) -> Application:
     def generator(name: str, engine: GeneratorSettings) -> Application:
         return deployment(
             Generator, name, engine.replicas, turn_seconds, by_fullness(engine), request_router_config=BY_SESSION
-        ).bind(engine, list(_stages(settings, name)))
+        ).bind(engine, list(_stages(settings, name)), settings.cache)
 
     engines = {name: generator(name, engine) for name, engine in settings.engines.items()}
     return deployment(

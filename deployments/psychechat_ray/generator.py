@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ray import serve
@@ -29,11 +30,13 @@ class Generator:
     _streams = 0
     """Under way."""
 
-    async def __init__(self, settings: GeneratorSettings, stages: Sequence[Stage]) -> None:  # type: ignore[misc]  # Serve awaits it
+    async def __init__(  # type: ignore[misc]  # Serve awaits it
+        self, settings: GeneratorSettings, stages: Sequence[Stage], cache: Path
+    ) -> None:
         self._tracer = start_telemetry()
         self._gather_seconds = settings.gather_seconds
         # In a thread, so that the replica can be stopped while its engine loads.
-        self._engine = await asyncio.to_thread(_engine, settings)
+        self._engine = await asyncio.to_thread(_engine, settings, cache)
         await self._engine.warm(stages)
         freeze_heap()
 
@@ -85,7 +88,7 @@ _MESSAGE_SECONDS = 0.001
 """About what a message costs its sender and its reader together."""
 
 
-def _engine(settings: GeneratorSettings) -> "VllmGenerator | ScriptedGenerator":
+def _engine(settings: GeneratorSettings, cache: Path) -> "VllmGenerator | ScriptedGenerator":
     if settings.engine == "scripted":
         return ScriptedGenerator(**{"max_num_seqs": settings.max_num_seqs, **settings.engine_args})
     from psychechat.engines.vllm.generator import VllmGenerator  # vLLM takes its time, and is not always there
@@ -99,7 +102,7 @@ def _engine(settings: GeneratorSettings) -> "VllmGenerator | ScriptedGenerator":
         **({"revision": settings.revision} if settings.revision else {}),
     }
     return VllmGenerator(
-        generator_model(settings),
+        generator_model(settings, cache),
         engine_args={**given, **settings.engine_args},
         adapters=adapter_folders(settings),
         on_ray=True,

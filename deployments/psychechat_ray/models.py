@@ -4,14 +4,24 @@ from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
-from psychechat.config import DEMO, GeneratorSettings, ModelSettings, Settings, SettingsError
+from psychechat.config import DEMO, DEMO_ENGLISH, GeneratorSettings, ModelSettings, Settings, SettingsError
 from psychechat.versions import short_hash
 
 
-def generator_model(settings: ModelSettings) -> str:
-    """A folder, or the hub name, which vLLM downloads itself. Raises SettingsError for one that must not be served."""
+def generator_model(settings: ModelSettings, cache: Path) -> str:
+    """A folder, written now if it is ours and not there yet, or the hub name, which vLLM downloads itself.
+
+    Raises SettingsError for one that must not be served, and FileNotFoundError if the package that carries ours is not
+    installed.
+    """
     if settings.model == DEMO:
         return str(files("psychechat") / "demo" / "counselor")
+    if settings.model == DEMO_ENGLISH:
+        from psychechat.demo import smollm2
+
+        folder = smollm2.prepare(cache.expanduser())
+        _refuse_bare_smollm2(folder)
+        return str(folder)
     _refuse_bare_smollm2(settings.model)
     return settings.model
 
@@ -59,8 +69,8 @@ def prepare(settings: Settings) -> dict[str, Path]:
         folders["classifier"] = classifier_model(settings.classifier, settings.cache)
     for name, engine in settings.engines.items():
         if engine.engine == "vllm":
-            model = generator_model(engine)
-            folders[name] = Path(model) if engine.model == DEMO else _local(engine)
+            model = generator_model(engine, settings.cache)
+            folders[name] = Path(model) if engine.model in (DEMO, DEMO_ENGLISH) else _local(engine)
             _refuse_bare_smollm2(folders[name])  # on the hub it has other names, too
     return folders
 
@@ -78,7 +88,7 @@ def weights_version(settings: Settings) -> str:
 
 
 def _names(model: ModelSettings) -> list[str]:
-    content = _demo_version() if model.model == DEMO and model.engine == "vllm" else ""
+    content = _demo_version() if model.model in (DEMO, DEMO_ENGLISH) and model.engine == "vllm" else ""
     return [model.engine, model.model, model.revision or "", content]
 
 

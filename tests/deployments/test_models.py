@@ -62,9 +62,9 @@ def test_the_bare_smollm2_is_not_served(bare: Path) -> None:
     """Neither a folder nor its name on the hub, where the engine would fetch it itself."""
     for model in (str(bare), "HuggingFaceTB/SmolLM2-135M-Instruct"):
         with pytest.raises(SettingsError, match="without an adapter that makes it a counselor"):
-            generator_model(the_counselor(served_from(model)))
-    assert generator_model(the_counselor(served_from("someone/counselor"))) == "someone/counselor"
-    assert Path(generator_model(the_counselor(Settings()))).name == "counselor"
+            generator_model(the_counselor(served_from(model)), bare)
+    assert generator_model(the_counselor(served_from("someone/counselor")), bare) == "someone/counselor"
+    assert Path(generator_model(the_counselor(Settings()), bare)).name == "counselor"
 
 
 @pytest.mark.parametrize("role", ["counselor", "seeker"])

@@ -7,13 +7,14 @@ replaces every replica.
 from psychechat.config.auth import ApiKey, Auth
 from psychechat.config.errors import SettingsError
 from psychechat.config.memory import MemoryKeys, MemorySettings
-from psychechat.config.models import DEMO, GeneratorSettings, ModelSettings
+from psychechat.config.models import DEMO, DEMO_ENGLISH, GeneratorSettings, ModelSettings
 from psychechat.config.replicas import Autoscaling, EngineAutoscaling, EngineReplicas, Replicas
 from psychechat.config.roles import ROLES, Casting, Part, Role, Roles
 from psychechat.config.settings import LOOPBACK, EscalationSettings, Settings
 
 __all__ = [
     "DEMO",
+    "DEMO_ENGLISH",
     "LOOPBACK",
     "ROLES",
     "ApiKey",

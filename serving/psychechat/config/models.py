@@ -11,6 +11,8 @@ from psychechat.policy import Branch
 
 DEMO = "demo"
 """As a model's name: the small one that comes with the package."""
+DEMO_ENGLISH = "demo-smollm2"
+"""As a generator's: SmolLM2-135M with the adapter that comes with the package, written to the cache. English only."""
 
 PlainName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,47}$")]
 """Of an engine, as which Ray, its metrics and a chart's values know it too, or of an adapter."""
@@ -19,7 +21,7 @@ PlainName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,47}$")]
 class ModelSettings(Branch):
     engine: Literal["vllm", "scripted"] = "vllm"
     model: str = DEMO
-    """`demo`, a folder, or a name on the Hugging Face hub."""
+    """`demo`, for what generates also `demo-smollm2`, a folder, or a name on the Hugging Face hub."""
     revision: str | None = None
     engine_args: Mapping[str, Any] = {}
     """Passed on to vLLM's `AsyncEngineArgs`."""
