@@ -37,14 +37,14 @@ class Branch(Entry):
 class EmotionThresholds(Branch):
     """An emotion group is present from this probability on. The defaults are the demo heads', as those of risk are."""
 
-    joy: Probability = 0.28
-    trust: Probability = 0.28
-    fear: Probability = 0.28
-    surprise: Probability = 0.28
-    sadness: Probability = 0.28
-    disgust: Probability = 0.28
-    anger: Probability = 0.28
-    anticipation: Probability = 0.28
+    joy: Probability = 0.22
+    trust: Probability = 0.26
+    fear: Probability = 0.22
+    surprise: Probability = 0.2
+    sadness: Probability = 0.36
+    disgust: Probability = 0.24
+    anger: Probability = 0.3
+    anticipation: Probability = 0.38
 
     @property
     def by_group(self) -> Mapping[Group, float]:
@@ -58,9 +58,9 @@ class RiskThresholds(Branch):
     """
 
     indicator: Probability = 0.65
-    ideation: Probability = 0.32
-    behavior: Probability = 0.35
-    attempt: Probability = 0.4
+    ideation: Probability = 0.2
+    behavior: Probability = 0.45
+    attempt: Probability = 0.65
     veto_below: Probability | None = None
     """A listed phrase is overruled, and no crisis, if P(ideation or worse) is below this for the sentence that holds it
     and for it with its neighbours. 0: never. Null: 0.05 with the demo heads, never with others."""
@@ -92,7 +92,7 @@ class ReviewRules(Branch):
     """What the review of a draft asks besides the model that reviews it, and of LLM Mode's sentences too."""
 
     hurting_at: Probability | None = None
-    """From this P(hurting) on the classifier's third head refuses what a model wrote. 1: never. Null: 0.5 with the demo
+    """From this P(hurting) on the classifier's third head refuses what a model wrote. 1: never. Null: 0.6 with the demo
     heads, never with others. Heads without a third refuse nothing."""
 
     @property
