@@ -132,8 +132,9 @@ def emotion_by_set(found: Predictions, threshold: Presence) -> dict[str, Any]:
 def risk_by_set(found: Predictions, policy: Policy) -> dict[str, Any]:
     """Every set; PsySUICIDE also by where its texts come from, which its labels go with: see the set's README."""
     parts = {source: found.of(source).with_risk() for source in RISK_SETS}
-    for place in sorted({tag for example in found.examples for tag in example.tags}):
-        rows = [i for i, example in enumerate(found.examples) if place in example.tags]
+    suicide = [i for i, example in enumerate(found.examples) if example.source == "psysuicide"]
+    for place in sorted({tag for i in suicide for tag in found.examples[i].tags}):
+        rows = [i for i in suicide if place in found.examples[i].tags]
         parts[f"psysuicide, {place}"] = found.where(rows)
     return {name: risk_scores(p.risk, p.targets.risk, policy.risk.by_severity) for name, p in parts.items()}
 

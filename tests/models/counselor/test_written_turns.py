@@ -27,10 +27,10 @@ def render() -> Renderer:
 def test_the_loss_never_falls_on_a_hurting_draft(render: Renderer) -> None:
     read = 0
     for exchange in [exchange for exchange in written.exchanges() if exchange.twin][::7]:
-        for example in of_exchange(render, exchange, random.Random(0)):
+        for example in of_exchange(render, exchange, random.Random(exchange.reply)):
             assert exchange.twin not in example.answer
             read += any(exchange.twin in chunk for chunk in example.chunks)
-    assert read > 30
+    assert read > 20
 
 
 def test_a_turn_is_what_was_written() -> None:
