@@ -1,6 +1,7 @@
 """The classifier on a real engine, against plain transformers and the reference heads."""
 
 import asyncio
+import json
 import logging
 import time
 from collections.abc import Callable, Iterator
@@ -17,7 +18,7 @@ from psychechat.conversation import Assessment
 from psychechat.demo.encoder import HEADS, prepare
 from psychechat.emotion import Group
 from psychechat.engines.base import Call
-from psychechat.engines.vllm.windows import WIDTHS, Windows, assess
+from psychechat.engines.vllm.windows import Windows, assess
 from psychechat.errors import DeadlineExceeded, EngineUnavailable
 from psychechat.policy import Policy
 from psychechat.risk import CRISIS, Severity
@@ -76,6 +77,7 @@ class Plain:
         self.windows = Windows.of(folder, 512)
         self.model = BertModel.from_pretrained(folder, add_pooling_layer=False, dtype=torch.float32)
         self.heads = load_file(HEADS)
+        self.groups = json.loads((folder / "config.json").read_text())["psychechat"]["groups"]
 
     @torch.inference_mode()
     def __call__(self, text: str) -> Assessment:
@@ -85,9 +87,8 @@ class Plain:
             rows = []
             for first, last in ((0, len(window.ids) - 1), *window.sentences):
                 ends = torch.tensor([first]), torch.tensor([last])
-                row = fused_heads(
-                    hidden, *ends, self.heads["weight"], self.heads["bias"], WIDTHS, "mean", max_len=last - first + 1
-                )
+                heads = self.heads["weight"], self.heads["bias"], self.groups
+                row = fused_heads(hidden, *ends, *heads, "mean", max_len=last - first + 1)
                 rows.append(row[0].tolist())
             windows.append(rows)
         return assess(windows)
@@ -124,7 +125,7 @@ async def test_long_texts_are_windowed(classifier: "VllmClassifier", expected: P
 
 
 async def test_everyday_sentences_do_not_hide_another(classifier: "VllmClassifier") -> None:
-    """The whole message's mean says little of the one; its emotions are the whole's all the same."""
+    """Read by itself it says at least as much as the same words in one sentence with the others."""
     grave = "I want to be dead."
     before = "We baked bread this morning and it came out well. It rained all afternoon, so we watched a film."
     after = "My sister has a new job. The bus was late again, so I walked. The neighbours have a new dog."
@@ -132,8 +133,9 @@ async def test_everyday_sentences_do_not_hide_another(classifier: "VllmClassifie
     found, alone = await classifier.classify([text, grave], CALL)
     (whole,) = await classifier.classify([text.replace(". ", ", ")], CALL)  # the same words, as one sentence
     thresholds = Policy().risk.by_severity
-    assert alone.severity(thresholds) >= CRISIS > whole.severity(thresholds)
+    assert alone.severity(thresholds) >= CRISIS
     assert found.severity(thresholds) >= CRISIS
+    assert found.at_least(CRISIS) >= whole.at_least(CRISIS)
 
 
 async def test_a_crowd_gets_what_each_would_alone_and_in_order(classifier: "VllmClassifier") -> None:
