@@ -87,8 +87,8 @@ class Plain:
             rows = []
             for first, last in ((0, len(window.ids) - 1), *window.sentences):
                 ends = torch.tensor([first]), torch.tensor([last])
-                heads = self.heads["weight"], self.heads["bias"], self.groups
-                row = fused_heads(hidden, *ends, *heads, "mean", max_len=last - first + 1)
+                weight, bias = self.heads["weight"], self.heads["bias"]
+                row = fused_heads(hidden, *ends, weight, bias, self.groups, "mean", max_len=last - first + 1)
                 rows.append(row[0].tolist())
             windows.append(rows)
         return assess(windows)
