@@ -12,6 +12,7 @@ from functools import cache
 from typing import Literal
 
 from models import written
+from models.counselor import situations
 from models.counselor.corpus.story import TurnRecord
 from models.counselor.situations import Labelled
 from models.counselor.written_turns import analysis_of, thinking_of
@@ -53,6 +54,11 @@ class Bank:
 
     situations: Mapping[str, Situation]
     lines: Mapping[str, Sequence[Labelled]]
+
+    @classmethod
+    def read(cls, split: written.Split) -> "Bank":
+        """With the lines that `models.counselor.situations` labelled. Raises FileNotFoundError before it was run."""
+        return cls.of([line for line in situations.read() if written.split_of(line.text) == split])
 
     @classmethod
     def of(cls, labelled: Sequence[Labelled]) -> "Bank":

@@ -9,11 +9,12 @@ from functools import lru_cache
 from transformers.tokenization_utils_tokenizers import TokenizersBackend
 
 from models.counselor import natural, written_turns
+from models.counselor.bank_turns import Bank
 from models.counselor.corpus import lexicon
 from models.counselor.corpus.generate import conversation, first_message
 from models.counselor.corpus.story import Message as Said
 from models.counselor.corpus.story import Story, TurnRecord
-from models.written import Exchange
+from models.written import Exchange, Split, exchanges
 from psychechat import prompts
 from psychechat.conversation import Conversation, StageInputs, Utterance
 from psychechat.emotion import LABELS, Label, Language
@@ -159,6 +160,39 @@ def long(render: Renderer, language: Language, rng: random.Random, seed: int, nu
         if story > stories - 2 or story == stories // 2:
             yield from of_turn(render, language, replace(last, conversation=whole), rng)
         past = (*whole.utterances, Utterance("counselor", last.reply))
+
+
+@dataclass(frozen=True)
+class BankMix:
+    """Shares of the kinds of conversation, the rest is the bank's; and of Chinese."""
+
+    exchanges: float = 0.07
+    """Written whole, with reactions and verdicts of their own; Chinese ones."""
+    long: float = 0.04
+    chinese: float = 0.65
+
+
+def bank_stream(
+    render: Renderer, seed: int, bank: Bank, mix: BankMix = BankMix(), split: Split = "train", skip: int = 0
+) -> Iterator[list[Example]]:
+    """As `stream`, of the bank: any line of a situation, and one of its replies."""
+    told = [exchange for exchange in exchanges() if exchange.language == "zh" and exchange.split == split]
+    for count in itertools.count(skip):
+        rng = random.Random(f"{seed}-{split}-{count}")
+        draw = rng.random()
+        language: Language = "zh" if rng.random() < mix.chinese else "en"
+        if draw < mix.exchanges:
+            yield list(of_exchange(render, rng.choice(told), rng))
+        elif draw < mix.exchanges + mix.long:
+            past: tuple[Utterance, ...] = ()
+            for _ in range(rng.choice((4, 8, 14))):
+                *_, last = bank.conversation(rng, language)
+                whole = Conversation((*past, *last.conversation.utterances))
+                past = (*whole.utterances, Utterance("counselor", last.reply))
+            yield list(of_turn(render, language, replace(last, conversation=whole), rng))
+        else:
+            turns = bank.conversation(rng, language)
+            yield [example for turn in turns for example in of_turn(render, language, turn, rng)]
 
 
 def _first_message(language: Language, rng: random.Random, split: natural.Split) -> Said:

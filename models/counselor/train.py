@@ -25,9 +25,11 @@ from transformers import AutoTokenizer, Qwen3ForCausalLM
 from transformers.tokenization_utils_tokenizers import TokenizersBackend
 
 from models.counselor import architecture, bf16_products, card, natural, packing, tokenizer
+from models.counselor.bank_turns import Bank
 from models.counselor.corpus import lexicon
-from models.counselor.examples import Encoder, Example, Mix, Renderer, stream
+from models.counselor.examples import Encoder, Example, Mix, Renderer, bank_stream, stream
 from models.counselor.packing import Row
+from models.written import Split
 
 ROW = 400
 """A row is closed once it has this many tokens. Many small steps: it is steps that reading is learned by."""
@@ -70,6 +72,9 @@ def main() -> None:
     parser.add_argument("--steps", type=int, help="stop after this many steps instead")
     parser.add_argument("--run", type=Path, default=architecture.RUNS / "nano", help="folder for checkpoints and log")
     parser.add_argument("--to", type=Path, default=architecture.WEIGHTS, help="folder for the exported model")
+    parser.add_argument(
+        "--bank", action="store_true", help="go on from the weights that ship, to learn the bank's replies"
+    )
     parser.add_argument("--export", action="store_true", help="export the last checkpoint and stop")
     options = parser.parse_args()
     if not natural.available():
@@ -80,7 +85,7 @@ def main() -> None:
         )
     torch.set_num_threads(options.threads)
     _keep_memory()
-    trainer = Trainer(options.run, options.seed)
+    trainer = Trainer(options.run, options.seed, bank=options.bank)
     if not options.export:
         trainer.run(options.minutes * 60, options.steps)
     architecture.export(trainer.model, trainer.tokenizer, options.to)
@@ -92,12 +97,14 @@ def main() -> None:
 class Trainer:
     """The state of a run lives in its folder: tokenizer, newest checkpoint, log."""
 
-    def __init__(self, folder: Path, seed: int) -> None:
+    def __init__(self, folder: Path, seed: int, *, bank: bool = False) -> None:
+        """`bank`: from the exported weights on, with their tokenizer, on the bank's conversations."""
         self.folder, self.seed = folder, seed
+        self.banks: dict[Split, Bank] = {split: Bank.read(split) for split in ("train", "dev")} if bank else {}
         folder.mkdir(parents=True, exist_ok=True)
         self.tokenizer = self._tokenizer()
         self.encode, self.render = Encoder(self.tokenizer), Renderer(self.tokenizer)
-        self.model = architecture.initial(self.tokenizer, seed)
+        self.model = load(architecture.WEIGHTS)[0].train() if bank else architecture.initial(self.tokenizer, seed)
         if bf16_products.supported():
             bf16_products.use(self.model)
         else:
@@ -179,6 +186,8 @@ class Trainer:
                 held = []
 
     def _examples(self, budget: float) -> Iterator[list[Example]]:
+        if self.banks:
+            yield from bank_stream(self.render, self.seed, self.banks["train"], skip=self.conversations)
         used, start = self.conversations, 0.0
         for cycle in CYCLES:
             end = start + cycle.share * budget
@@ -194,7 +203,7 @@ class Trainer:
         """Loss on conversations of the dev parts and another seed; then a checkpoint."""
         sums: defaultdict[str, list[float]] = defaultdict(list)
         with torch.no_grad():
-            for examples in itertools.islice(stream(self.render, DEV_SEED, DEV_MIX, "dev"), 48):
+            for examples in itertools.islice(self._dev(), 48):
                 row = packing.pack(examples, self.encode)
                 values = cross_entropy(packing.logits(self.model, row), torch.tensor(row.targets), reduction="none")
                 for kind, value in zip(row.kinds, values.tolist(), strict=True):
@@ -202,6 +211,11 @@ class Trainer:
         self.dev = {kind: round(math.fsum(values) / len(values), 4) for kind, values in sorted(sums.items())}
         self._log(step=self.step, dev=self.dev)
         self._save()
+
+    def _dev(self) -> Iterator[list[Example]]:
+        if self.banks:
+            return bank_stream(self.render, DEV_SEED, self.banks["dev"], split="dev")
+        return stream(self.render, DEV_SEED, DEV_MIX, "dev")
 
     # Files.
 
@@ -231,7 +245,9 @@ class Trainer:
 
     def _tokenizer(self) -> TokenizersBackend:
         folder = self.folder / "tokenizer"
-        if not folder.exists():
+        if self.banks:
+            folder = architecture.WEIGHTS
+        elif not folder.exists():
             print("training the tokenizer", flush=True)
             tokenizer.train(tokenizer.texts()).save_pretrained(folder)
         loaded = AutoTokenizer.from_pretrained(folder)
