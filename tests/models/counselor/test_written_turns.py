@@ -10,7 +10,7 @@ from transformers.tokenization_utils_tokenizers import TokenizersBackend
 from models import written
 from models.counselor import architecture
 from models.counselor.bank_turns import Bank
-from models.counselor.examples import Renderer, bank_stream, of_exchange, of_turn
+from models.counselor.examples import BankMix, Renderer, bank_stream, of_exchange, of_turn
 from models.counselor.situations import Labelled
 from models.counselor.written_turns import record
 from psychechat.emotion import Language
@@ -99,7 +99,7 @@ def test_a_joyful_reply_to_what_is_sad_is_a_draft_that_was_refused() -> None:
 
 
 def test_a_stream_of_the_bank_goes_on_where_it_stopped(render: Renderer) -> None:
-    lines = bank()
-    whole = list(itertools.islice(bank_stream(render, 0, lines), 8))
-    assert whole[5:] == list(itertools.islice(bank_stream(render, 0, lines, skip=5), 3))
-    assert whole[0] != next(bank_stream(render, 1, lines))
+    lines, chinese = bank(), BankMix(chinese=1.0)
+    whole = list(itertools.islice(bank_stream(render, 0, lines, chinese), 8))
+    assert whole[5:] == list(itertools.islice(bank_stream(render, 0, lines, chinese, skip=5), 3))
+    assert whole[0] != next(bank_stream(render, 1, lines, chinese))
