@@ -69,7 +69,8 @@ class VllmGenerator:
         """Additions that are off, for `/ready` to tell."""
         self._gauges = Gauges()
         self._adapters = lora.requests(adapters or {})
-        args = AsyncEngineArgs(model=model, **(defaults | lora.engine_args(adapters or {}) | dict(engine_args or {})))
+        of_adapters = lora.engine_args(adapters or {}, on_cpu=on_cpu)
+        args = AsyncEngineArgs(model=model, **(defaults | dict(engine_args or {}) | of_adapters))
         config = args.create_engine_config(UsageContext.ENGINE_CONTEXT)
         # Only now is known which of vLLM's model runners will take them.
         config.model_config.logits_processors = [

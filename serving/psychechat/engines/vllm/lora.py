@@ -9,7 +9,7 @@ from vllm.config.lora import MaxLoRARanks
 from vllm.lora.request import LoRARequest
 
 
-def engine_args(adapters: Mapping[str, Path]) -> dict[str, Any]:
+def engine_args(adapters: Mapping[str, Path], *, on_cpu: bool) -> dict[str, Any]:
     """Arguments of an engine whose requests may each ask for another of these adapters, all of them in one batch.
 
     Raises OSError, KeyError or ValueError for a folder without an adapter's configuration.
@@ -19,7 +19,8 @@ def engine_args(adapters: Mapping[str, Path]) -> dict[str, Any]:
     rank = max(map(_rank, adapters.values()))
     # vLLM takes some ranks only. One that is beyond all of them it refuses itself.
     most = next((known for known in sorted(get_args(MaxLoRARanks)) if known >= rank), rank)
-    return {"enable_lora": True, "max_loras": len(adapters), "max_lora_rank": most}
+    # In a batch with others, vLLM's CPU kernels give who has no adapter the last place's: that one stays empty.
+    return {"enable_lora": True, "max_loras": len(adapters) + on_cpu, "max_lora_rank": most}
 
 
 def requests(adapters: Mapping[str, Path]) -> dict[str, LoRARequest]:

@@ -38,19 +38,18 @@ MOOD = {
 }
 
 
-def adapter(folder: Path, seed: int, rank: int = 4, columns: int | None = None) -> Path:
-    """`columns`: of the layers' inputs, where they shall not be the model's."""
+def adapter(folder: Path, seed: int, rank: int = 4, query: str = "q_proj") -> Path:
+    """`query`: as the layer is called, in other models otherwise."""
     generator = torch.Generator().manual_seed(seed)
     parts: dict[str, torch.Tensor] = {}
     for name, weight in load_file(MODEL / "model.safetensors").items():
         if name.endswith(("q_proj.weight", "v_proj.weight", "down_proj.weight")):
-            layer = "base_model.model." + name.removesuffix(".weight")
-            wide = columns or weight.shape[1]
-            parts[f"{layer}.lora_A.weight"] = 0.1 * torch.randn(rank, wide, generator=generator)
+            layer = "base_model.model." + name.removesuffix(".weight").replace("q_proj", query)
+            parts[f"{layer}.lora_A.weight"] = 0.1 * torch.randn(rank, weight.shape[1], generator=generator)
             parts[f"{layer}.lora_B.weight"] = 0.1 * torch.randn(weight.shape[0], rank, generator=generator)
     folder.mkdir()
     save_file(parts, folder / "adapter_model.safetensors")
-    config = {"peft_type": "LORA", "r": rank, "lora_alpha": rank, "target_modules": ["q_proj", "v_proj", "down_proj"]}
+    config = {"peft_type": "LORA", "r": rank, "lora_alpha": rank, "target_modules": [query, "v_proj", "down_proj"]}
     (folder / "adapter_config.json").write_text(json.dumps(config))
     return folder
 
@@ -77,7 +76,9 @@ async def write(engine: "VllmGenerator", adapter: str | None, stage: Stage = Sta
 
 
 async def test_each_request_has_the_adapter_that_its_call_names(engine: "VllmGenerator") -> None:
-    """Also in one batch, and behind one prefix: the cache of one adapter is no other's."""
+    """Also behind one prefix, the cache of one adapter being no other's, and in one batch, where vLLM's CPU kernels would
+    give who has none the last one's.
+    """
     alone = [await write(engine, adapter) for adapter in (None, "one", "two")]
     assert len(set(alone)) == 3
     together = await asyncio.gather(*(write(engine, adapter) for adapter in (None, "one", "two")))
@@ -93,24 +94,26 @@ async def test_an_adapter_of_another_model_ends_the_start(
 ) -> None:
     from psychechat.engines.vllm import lora
 
-    foreign = lora.requests({"one": tmp_path, "two": tmp_path, "foreign": adapter(tmp_path / "foreign", 3, columns=7)})
-    monkeypatch.setattr(engine, "_adapters", {"foreign": foreign["foreign"]})
-    with output_to(tmp_path / "engine.log"), pytest.raises(Exception, match=r"lora|LoRA|size|shape"):
+    folder = adapter(tmp_path / "foreign", 3, query="query_key_value")
+    numbered = lora.requests({"one": tmp_path, "two": tmp_path, "foreign": folder})
+    monkeypatch.setattr(engine, "_adapters", {"foreign": numbered["foreign"]})
+    with output_to(tmp_path / "engine.log"), pytest.raises(Exception, match="query_key_value"):
         await engine.warm([])
     monkeypatch.undo()
     assert await write(engine, "one")
 
 
-def test_there_is_room_for_the_largest_rank_in_vllms_steps(tmp_path: Path) -> None:
+async def test_there_is_room_for_the_largest_rank_in_vllms_steps(tmp_path: Path) -> None:
     from psychechat.engines.vllm import lora
 
-    assert lora.engine_args({}) == {}
+    assert lora.engine_args({}, on_cpu=True) == {}
     ranks = {"small": {"r": 4}, "large": {"r": 24}, "mixed": {"r": 8, "rank_pattern": {"q_proj": 100}}}
     folders = {}
     for name, config in ranks.items():
         folders[name] = tmp_path / name
         folders[name].mkdir()
         (folders[name] / "adapter_config.json").write_text(json.dumps(config))
-    most = {name: lora.engine_args({name: folder})["max_lora_rank"] for name, folder in folders.items()}
+    most = {name: lora.engine_args({name: folder}, on_cpu=False)["max_lora_rank"] for name, folder in folders.items()}
     assert most == {"small": 8, "large": 32, "mixed": 128}
-    assert lora.engine_args(folders) == {"enable_lora": True, "max_loras": 3, "max_lora_rank": 128}
+    assert lora.engine_args(folders, on_cpu=False) == {"enable_lora": True, "max_loras": 3, "max_lora_rank": 128}
+    assert lora.engine_args(folders, on_cpu=True)["max_loras"] == 4  # the last place is for who has none
