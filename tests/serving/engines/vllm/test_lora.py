@@ -76,8 +76,8 @@ async def write(engine: "VllmGenerator", adapter: str | None, stage: Stage = Sta
 
 
 async def test_each_request_has_the_adapter_that_its_call_names(engine: "VllmGenerator") -> None:
-    """Also behind one prefix, the cache of one adapter being no other's, and in one batch, where vLLM's CPU kernels would
-    give who has none the last one's.
+    """Also behind one prefix, the cache of one adapter being no other's, and in one batch, where vLLM's CPU kernels
+    would give who has none the last one's.
     """
     alone = [await write(engine, adapter) for adapter in (None, "one", "two")]
     assert len(set(alone)) == 3
