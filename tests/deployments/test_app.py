@@ -13,7 +13,7 @@ CONFIGS = sorted(file.stem for file in FOLDER.glob("*.yaml"))
 
 
 def test_the_configurations_come_with_the_package() -> None:
-    assert CONFIGS == ["demo-cpu", "multi-gpu", "single-gpu"]
+    assert CONFIGS == ["demo-cpu", "demo-smollm2", "multi-gpu", "single-gpu"]
 
 
 @pytest.mark.parametrize("config", CONFIGS)
@@ -30,7 +30,7 @@ def test_a_file_of_ones_own_is_read(tmp_path: Path) -> None:
 
 
 def test_an_unknown_configuration_names_the_known_ones() -> None:
-    with pytest.raises(FileNotFoundError, match="demo-cpu, multi-gpu, single-gpu"):
+    with pytest.raises(FileNotFoundError, match="demo-cpu, demo-smollm2, multi-gpu, single-gpu"):
         build({"config": "demo"})
 
 

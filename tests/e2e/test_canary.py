@@ -281,8 +281,8 @@ _PORTS = {"RAY_SERVE_HAPROXY_METRICS_PORT": free_from(19101), "RAY_SERVE_HAPROXY
 def _loud(folder: Path, syslog: str, receiver: str, collector: Collector) -> Iterator[Server]:
     """A server that logs as much as it can and writes everything under the folder."""
     settings = servers.demo()
-    for role in ("classifier", "counselor"):
-        settings[role]["engine_args"]["enable_log_requests"] = True
+    for engine in (settings["classifier"], settings["engines"]["counselor"]):
+        engine["engine_args"]["enable_log_requests"] = True
     settings["escalation"] = {"url": receiver}
     # It logs so much that a message may wait long for its reading; all of them shall be read.
     settings.setdefault("policy", {})["admission"] = {"door_seconds": 60.0, "generation_seconds": 60.0}

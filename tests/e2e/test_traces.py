@@ -35,7 +35,7 @@ def test_a_turn_is_one_trace_across_ray_and_vllm(client: openai.OpenAI, collecto
     [root] = [span for span in spans if span.parent == CALLER]
     assert (root.service, root.name) == ("psychechat-ingress", "/v1/chat/completions")
     stages = {span.name: span for span in spans if span.parent == root.id}
-    assert set(stages) == {"queue", "classify", *AGENT}
+    assert set(stages) == {"queue", "classify", "judge", *AGENT}
 
     [reading] = [span for span in spans if span.parent == stages["classify"].id]
     assert (reading.service, reading.name) == ("psychechat-classifier", "classify")
