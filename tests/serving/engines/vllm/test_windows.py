@@ -28,7 +28,7 @@ MAX_LEN = 100
 START, END, PREFIX = 0, 1, 2
 
 
-def of_length(max_len: int) -> Windows:
+def of_length(max_len: int, window: int | None = None) -> Windows:
     """Every word w0 to w999 is a token, with the id of its number plus 10."""
     words = {"<s>": START, "</s>": END, "query:": PREFIX, "a": 3, "<unk>": 4} | {f"w{i}": i + 10 for i in range(1000)}
     tokenizer = Tokenizer(models.WordLevel(words, unk_token="<unk>"))
@@ -36,7 +36,7 @@ def of_length(max_len: int) -> Windows:
     tokenizer.post_processor = processors.TemplateProcessing(
         single="<s> $A </s>", special_tokens=[("<s>", START), ("</s>", END)]
     )
-    return Windows(tokenizer, "query: ", max_len)
+    return Windows(tokenizer, "query: ", max_len, window=window)
 
 
 @pytest.fixture(scope="module")
@@ -228,3 +228,11 @@ def test_a_folder_has_two_heads_or_three() -> None:
             has_third_head(wrong, "mean")
     with pytest.raises(ValueError, match="mean of a draft's tokens"):
         has_third_head(DRAFT_WIDTHS, "last")
+
+
+def test_a_texts_windows_may_be_shorter_than_a_pair() -> None:
+    """What heads learned from was short; a draft behind what it answers still fits whole."""
+    long, short = of_length(300), of_length(300, window=100)
+    assert {len(window) for window in short.cut(words(250))} == {100}
+    assert short.pair(words(20), words(150)) == long.pair(words(20), words(150))
+    assert short.cut(words(30)) == long.cut(words(30))
