@@ -143,7 +143,7 @@ def test_no_word_of_the_seeker_is_in_anything_written() -> None:
                     assert limit.split()[4] == "0", f"{_read(process / 'cmdline')} may dump its memory, words and all"
     files = {file: file.read_bytes() for file in folder.rglob("*") if file.is_file()}  # also of its stopping
     assert len(said) > len(BAD) + len(HEADERS)
-    assert len(receiver.deliveries) >= 7  # each turn in a crisis, for none goes on from another, and a second try
+    assert len(receiver.deliveries) >= 5  # each turn in a crisis, for none goes on from another, and a second try
     assert len(files) > 20  # the server's own output, Ray's and the replicas'
     loud = b"".join(files.values())
     for sign in (b'"request_id":"', b"DEBUG", b"asyncio", b"RuntimeError", b"vllm", b"Fatal Python error"):

@@ -75,8 +75,8 @@ def test_many_at_once_are_all_answered_whole(client: openai.OpenAI) -> None:
     assert ended.count("stop") >= 12
 
 
-async def _leave(server: Server, many: int) -> None:
-    """So many turns at once, each of which the client leaves before a reply can be there."""
+async def _leave(server: Server, many: int) -> int:
+    """So many turns at once, which their clients leave. How many of them had no reply yet."""
     async with asking(server.url) as client:
 
         async def answer(index: int) -> bytes:
@@ -85,11 +85,14 @@ async def _leave(server: Server, many: int) -> None:
             async with client.post("/v1/chat/completions", json=body) as response:
                 return await response.read()
 
-        async def one(index: int) -> None:
-            with pytest.raises(TimeoutError):
-                await asyncio.wait_for(answer(index), 0.8)
+        async def left(index: int) -> bool:
+            try:
+                await asyncio.wait_for(answer(index), 0.6)
+            except TimeoutError:
+                return True
+            return False
 
-        await asyncio.gather(*(one(index) for index in range(many)))
+        return sum(await asyncio.gather(*(left(index) for index in range(many))))
 
 
 def test_clients_that_leave_free_the_engine(server: Server, plane: str, client: openai.OpenAI) -> None:
@@ -100,10 +103,10 @@ def test_clients_that_leave_free_the_engine(server: Server, plane: str, client: 
         assert reply.usage
         return reply.usage.completion_tokens
 
-    leaving = 16
+    leaving = 32
     would_take = leaving // 2 * (whole("psychechat-agent") + whole("psychechat-llm"))
     before = _counselor(plane)
-    asyncio.run(_leave(server, leaving))
+    assert asyncio.run(_leave(server, leaving)) > 0.8 * leaving
     wait_until(
         lambda: 'psychechat_permits{engine="counselor",lane="generation",state="held"} 0.0' in _metrics(server),
         30,
