@@ -74,8 +74,7 @@ def thresholds(found: Predictions) -> tuple[dict[Group, float], dict[Severity, f
 
 
 def draft_scores(heads: Heads, vectors: Vectors, examples: Sequence[Example], threshold: float) -> dict[str, float]:
-    hurting = heads.logits(vectors.rows).draft.softmax(-1)[:, HURTING]
-    hurts = torch.tensor([example.hurts == HURTING for example in examples])
+    hurting, hurts = _hurting(heads, vectors, examples)
     pairs = hurting[hurts].unsqueeze(1) - hurting[~hurts].unsqueeze(0)
     return {
         "kind": int((~hurts).sum()),
@@ -86,14 +85,19 @@ def draft_scores(heads: Heads, vectors: Vectors, examples: Sequence[Example], th
     }
 
 
+def _hurting(heads: Heads, vectors: Vectors, examples: Sequence[Example]) -> tuple[Tensor, Tensor]:
+    """P(hurting) of each draft, and whether it hurts, both [drafts]."""
+    probability = heads.logits(vectors.rows).draft.softmax(-1)[:, HURTING]
+    return probability, torch.tensor([example.hurts == HURTING for example in examples])
+
+
 def draft_threshold(heads: Heads, vectors: Vectors, examples: Sequence[Example]) -> float:
     """P(hurting) from which on a draft is refused: the best balance of both kinds that refuses few kind ones.
 
     Of written drafts only: what people judged in `dialogue_safety` is another matter, and noisier.
     """
-    hurting = heads.logits(vectors.rows).draft.softmax(-1)[:, HURTING]
+    hurting, hurts = _hurting(heads, vectors, examples)
     own = torch.tensor([example.source.startswith("drafts") for example in examples])
-    hurts = torch.tensor([example.hurts == HURTING for example in examples])
     kind, bad = hurting[own & ~hurts], hurting[own & hurts]
     candidates = [t for t in (i / 100 for i in range(10, 96)) if float((kind >= t).float().mean()) <= REFUSED] or [0.95]
     return max(candidates, key=lambda t: float((bad >= t).float().mean() + (kind < t).float().mean()))

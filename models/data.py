@@ -17,6 +17,7 @@ from models.sentences import sentences
 from models.written import Split
 from psychechat.emotion import Group, Label
 from psychechat.risk import CRISIS
+from psychechat.safety.risk_questions import Answered
 
 ROOT = Path(__file__).resolve().parents[2] / "shared" / "data"
 GROUPS = tuple(Group)
@@ -205,19 +206,16 @@ def _own(seed: int) -> Iterator[Example]:
 def _lines() -> Iterator[Example]:
     """Seekers' lines that were written to be told apart. An answer is read with its question, as the server does."""
     for line in written.lines():
-        text, at = line.text, line.marked
-        if line.question:
-            text = f"{line.question} {text}"
         yield Example(
-            text,
+            Answered(line.question, line.text).together if line.question else line.text,
             f"lines/{line.language}",
             line.split,
             risk=line.severity,
             risk_weight=5.0,
             tags=(line.kind,),
             core=line.text,
-            marked=at,
-            by_sentence=at is not None or (line.severity == 0 and not line.question),
+            marked=line.marked,
+            by_sentence=line.marked is not None or (line.severity == 0 and not line.question),
         )
 
 

@@ -22,14 +22,13 @@ _BATCH = 32
 
 @dataclass(frozen=True, slots=True)
 class Vectors:
-    """What was read of some texts: `rows` [readings, H], `owner` [readings] (the text's number), `whole` [readings].
+    """What was read of some texts: `rows` [readings, H], and `owner` [readings], the text's number.
 
     Of each text the whole windows come before their sentences.
     """
 
     rows: Tensor
     owner: Tensor
-    whole: Tensor
 
     @property
     def first(self) -> Tensor:
@@ -43,12 +42,12 @@ class Vectors:
         number = torch.full((int(self.owner.max()) + 1,), -1)
         number[list(texts)] = torch.arange(len(texts))
         kept = number[self.owner] >= 0
-        return Vectors(self.rows[kept], number[self.owner[kept]], self.whole[kept])
+        return Vectors(self.rows[kept], number[self.owner[kept]])
 
     @classmethod
     def plain(cls, rows: Tensor) -> "Vectors":
         """One reading a text."""
-        return cls(rows, torch.arange(len(rows)), torch.ones(len(rows), dtype=torch.bool))
+        return cls(rows, torch.arange(len(rows)))
 
 
 def read(folder: Path, examples: Sequence[Example]) -> Vectors:
@@ -70,7 +69,7 @@ def read(folder: Path, examples: Sequence[Example]) -> Vectors:
             whole += [True] + [False] * (len(spans) - 1)
     order = torch.tensor(owner) * 2 + ~torch.tensor(whole)
     sorted_ = order.argsort(stable=True)
-    return Vectors(torch.stack(rows)[sorted_], torch.tensor(owner)[sorted_], torch.tensor(whole)[sorted_])
+    return Vectors(torch.stack(rows)[sorted_], torch.tensor(owner)[sorted_])
 
 
 def assessments(folder: Path, texts: Sequence[str]) -> list[Assessment]:
