@@ -57,11 +57,9 @@ def read(folder: Path, examples: Sequence[Example]) -> Vectors:
         [windows.pair(example.text, example.draft)] if example.draft else windows.with_sentences(example.text)
         for example in examples
     ]
-    flat = [(number, window) for number, own in enumerate(cut) for window in own]
-    flat.sort(key=lambda item: len(item[1].ids))  # equal lengths together: little padding
     rows, owner, whole = [], [], []
-    batches = [flat[first : first + _BATCH] for first in range(0, len(flat), _BATCH)]
-    for batch in track(batches, description=f"Reading {len(examples):,} texts", console=Console(stderr=True)):
+    told = f"Reading {len(examples):,} texts"
+    for batch in track(_batches(cut), description=told, console=Console(stderr=True)):
         for (number, window), hidden in zip(batch, _hidden(model, [window for _, window in batch]), strict=True):
             spans = window.sentences if examples[number].draft else ((0, len(window.ids) - 1), *window.sentences)
             rows += [hidden[first : last + 1].mean(0) for first, last in spans]
@@ -76,14 +74,18 @@ def assessments(folder: Path, texts: Sequence[str]) -> list[Assessment]:
     """Of a model folder with mean pooling. Its first call loads the encoder."""
     heads, model, windows = load_heads(folder / "model.safetensors"), backbone(folder), Windows.of(folder, MAX_LEN)
     cut = [windows.with_sentences(text) for text in texts]
-    flat = [(number, window) for number, own in enumerate(cut) for window in own]
-    flat.sort(key=lambda item: len(item[1].ids))
     found: list[list[list[list[float]]]] = [[] for _ in texts]
-    for first in range(0, len(flat), _BATCH):
-        batch = flat[first : first + _BATCH]
+    for batch in _batches(cut):
         for (number, window), hidden in zip(batch, _hidden(model, [window for _, window in batch]), strict=True):
             found[number].append(_rows(heads, window, hidden))
     return [assess(rows) for rows in found]
+
+
+def _batches(cut: Sequence[Sequence[Window]]) -> list[list[tuple[int, Window]]]:
+    """Every window with its text's number. Windows of like length are together: little padding."""
+    flat = [(number, window) for number, own in enumerate(cut) for window in own]
+    flat.sort(key=lambda item: len(item[1].ids))
+    return [flat[first : first + _BATCH] for first in range(0, len(flat), _BATCH)]
 
 
 @torch.inference_mode()

