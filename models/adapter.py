@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers import BertModel
@@ -31,18 +32,23 @@ class LowRank(nn.Module):
         return high
 
 
+DTYPE = torch.bfloat16 if torch.cpu._is_avx512_bf16_supported() else torch.float32
+
 Span = tuple[int, int]
 """First token and last one of what is read of a row."""
 
 
 class Adapted(nn.Module):
-    """The encoder in bfloat16, each linear of its layers from `first` on adapted; mean pooling and heads in float32."""
+    """The encoder, each linear of its layers from `first` on adapted; mean pooling and heads in float32.
+
+    The encoder is in bfloat16 where the CPU multiplies that, which elsewhere takes ten times as long as float32.
+    """
 
     def __init__(self, encoder: Path, first: int, rank: int, dropout: float = 0.1) -> None:
         super().__init__()
         # On a CPU the fused attention's backward pass is the slowest part of a step; the plain one is not.
         self.encoder = BertModel.from_pretrained(
-            encoder, add_pooling_layer=False, dtype=torch.bfloat16, attn_implementation="eager"
+            encoder, add_pooling_layer=False, dtype=DTYPE, attn_implementation="eager"
         )
         self.encoder.requires_grad_(False)
         self.encoder.train(False)
@@ -77,7 +83,7 @@ class Adapted(nn.Module):
                 for first, last in own:
                     if not mask[row, first : last + 1].any():
                         mask[row, first] = 1
-        away = (1 - mask[:, None, None, :]).to(torch.bfloat16) * torch.finfo(torch.bfloat16).min
+        away = (1 - mask[:, None, None, :]).to(DTYPE) * torch.finfo(DTYPE).min
         hidden = self.encoder.embeddings(input_ids=ids)
         for layer in self.encoder.encoder.layer:
             hidden = layer(hidden, attention_mask=away)
@@ -106,6 +112,17 @@ class Adapted(nn.Module):
         pooled = torch.cat([self.pooled(batch, [[(0, len(row) - 1)] for row in batch]) for batch in batches])
         self.mean.copy_(pooled.mean(0))
         self.spread.copy_(pooled.std(0))
+
+    def resume(self, file: Path, rows: Sequence[Sequence[int]]) -> None:
+        """Goes on from trained heads and their adapter. `rows`: as those of `standardise`."""
+        tensors = load_file(file)
+        for name, module in self.encoder.named_modules():
+            if isinstance(module, LowRank):
+                module.down.data.copy_(tensors[f"{name}.down"])
+                module.up.data.copy_(tensors[f"{name}.up"])
+        self.standardise(rows)
+        self.heads.weight.data.copy_(tensors["weight"] * self.spread)
+        self.heads.bias.data.copy_(tensors["bias"] + tensors["weight"] @ self.mean)
 
     def trained(self) -> dict[str, Tensor]:
         """The parameters that are trained, by name."""

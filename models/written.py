@@ -36,11 +36,19 @@ def split_of(text: str) -> Split:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
-    """A seeker's line with its severity. `question`: the counselor's, which a short answer is read with."""
-
+class _SeekerLine:
     text: str
     language: Language
+
+    @property
+    def split(self) -> Split:
+        return split_of(self.text)
+
+
+@dataclass(frozen=True, slots=True)
+class Line(_SeekerLine):
+    """A seeker's line with its severity. `question`: the counselor's, which a short answer is read with."""
+
     severity: Severity
     kind: str
     question: str = ""
@@ -48,10 +56,6 @@ class Line:
     """First character, and the one after the last, of the one sentence that the severity is of; the rest is everyday
     talk. None: the severity is the whole line's."""
     writer: str = ""
-
-    @property
-    def split(self) -> Split:
-        return split_of(self.text)
 
 
 @cache
@@ -170,6 +174,32 @@ class Situation(_Written):
 def situations(folder: Path = DATA) -> tuple[Situation, ...]:
     """All of `bank/WRITER.jsonl`."""
     return tuple(_records(folder / "bank", Situation))
+
+
+@dataclass(frozen=True, slots=True)
+class SituationLine(_SeekerLine):
+    """What a seeker of this situation says."""
+
+    situation: str
+
+
+@cache
+def situation_lines(folder: Path = DATA) -> tuple[SituationLine, ...]:
+    """The lines of all situations, and those of `bank/WRITER.tsv`: situation, language and text.
+
+    Raises ValueError with file and number of a malformed line, without its text.
+    """
+    known = situations(folder)
+    lines = [SituationLine(text, "zh", x.situation) for x in known for text in x.seeker_zh]
+    names = {x.situation for x in known}
+    for file in sorted((folder / "bank").glob("*.tsv")):
+        for number, row in enumerate(file.read_text("utf-8").splitlines(), start=1):
+            match row.split("\t"):
+                case [situation, ("en" | "zh") as language, text] if situation in names:
+                    lines.append(SituationLine(text, language, situation))
+                case _:
+                    raise ValueError(f"{file.name}, line {number}: not a situation, en or zh, and text")
+    return tuple(lines)
 
 
 Record = TypeVar("Record", Exchange, Situation)

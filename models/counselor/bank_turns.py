@@ -13,8 +13,8 @@ from typing import Literal
 
 from models import written
 from models.counselor import situations
-from models.counselor.corpus.story import TurnRecord
-from models.counselor.situations import Labelled
+from models.counselor.situations import OPEN, Labelled
+from models.counselor.turn_record import TurnRecord
 from models.counselor.written_turns import analysis_of, thinking_of
 from models.written import DATA, Situation
 from psychechat.conversation import (
@@ -34,6 +34,8 @@ from psychechat.risk import CRISIS
 Part = Literal["reaction", "verdict", "twin", "mend", "why", "plan", "good"]
 TYPES: tuple[ReactionType, ...] = ("normal", "silent", "sentimental", "hostile")
 TURNS = (1, 1, 1, 2, 2, 3)
+UNKNOWN = 0.12
+"""Of the conversations: about what no situation is known of."""
 JOYFUL = 0.4
 """Of the hurting drafts for what is sad: a reply that is right for good news."""
 FOLLOWING = ("thanks_and_goodbye", "one_word_or_dots", "small_talk")
@@ -56,9 +58,16 @@ class Bank:
     lines: Mapping[str, Sequence[Labelled]]
 
     @classmethod
-    def read(cls, split: written.Split) -> "Bank":
-        """With the lines that `models.counselor.situations` labelled. Raises FileNotFoundError before it was run."""
-        return cls.of([line for line in situations.read() if written.split_of(line.text) == split])
+    def read(cls) -> "Bank":
+        """To learn from, with all that `models.counselor.situations` labelled. Raises FileNotFoundError before that."""
+        return cls.of([line for line in situations.read() if written.split_of(line.text) == "train"])
+
+    @classmethod
+    def unlabelled(cls, split: written.Split) -> "Bank":
+        """With its own lines alone, of which no classifier has said how they feel."""
+        risks = {situation.situation: situation.risk for situation in written.situations()}
+        told = [line for line in written.situation_lines() if line.split == split]
+        return cls.of([Labelled(x.text, x.language, x.situation, (), risks[x.situation]) for x in told])
 
     @classmethod
     def of(cls, labelled: Sequence[Labelled]) -> "Bank":
@@ -69,7 +78,8 @@ class Bank:
 
     def conversation(self, rng: random.Random, language: Language) -> list[TurnRecord]:
         """Turns that stay in one situation, or end in thanks."""
-        name = rng.choice([name for name, lines in self.lines.items() if any(x.language == language for x in lines)])
+        named = [name for name, lines in self.lines.items() if any(x.language == language for x in lines)]
+        name = OPEN if OPEN in named and rng.random() < UNKNOWN else rng.choice(named)
         turns: list[TurnRecord] = []
         said: list[Utterance] = []
         memory: EmotionMemory | None = None

@@ -4,7 +4,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+from models import written
 from models.counselor import architecture
+
+DEV, MESSAGES, DRAFTS = "dev prompts", "greedy", "drafts under review"
+"""Parts of the report that `evaluate` writes."""
 
 _HEAD = """---
 license: apache-2.0
@@ -16,18 +20,20 @@ pipeline_tag: text-generation
 
 A Qwen3-architecture model of {millions} million parameters, trained from nothing on one CPU core for this project. It
 exists so that the server can be tried offline and tested end to end: it answers every stage of a counselling turn in
-the stage's format, in English or Chinese, with short, plain sentences about what the seeker named.
+the stage's format, in English or Chinese, with short, plain sentences that are right without any detail.
 
-**A demonstration, not for care.** It repeats patterns it was taught; it understands nothing, knows nobody, and must not
-be offered to anyone in need. It assesses and diagnoses nothing. What it writes about risk was taught by rule: take it
-seriously, ask about safety, point to people nearby. It was never shown methods or phone numbers.
+**A demonstration, not for care.** It repeats what it was taught; it understands nothing, knows nobody, and must not
+be offered to anyone in need. It assesses and diagnoses nothing. What it was taught to write about risk takes it
+seriously, asks about it or points to people nearby, and names no number.
 
 ## What it was trained on
+"""
 
-1. Mostly synthetic dialogues and stage records, written for this project by a seeded generator
-   (`models/counselor/corpus`): {topics} topics and {scenes} scenes a language, all 24 emotion labels, risk, kind drafts
-   that pass review and bad ones that fail it, conversations of up to some 4,000 tokens. Apache-2.0.
-2. First messages of public sets, each with answers by that generator; and what people said in them, as drafts to judge:
+_FIRST = """
+**First, the stages' formats**, from templates: synthetic dialogues by a seeded generator, and its answers to first
+messages of public sets, whose other words were drafts to judge. So it learned to say the same to everybody, and the
+generator was removed ([decision 0034](../../../../docs/decisions/0034-data-is-written.md)); it is in the repository's
+history at 6ef92e2, with the weights of then (3,771 steps, 95 minutes).
 
 | Set | Used for | Licence | Attribution |
 |---|---|---|---|
@@ -36,23 +42,35 @@ seriously, ask about safety, point to people nearby. It was never shown methods 
 | GoEmotions | openings, drafts, emotion labels (en) | CC BY 4.0 | Demszky et al., ACL 2020 |
 | BRIGHTER | openings (en), drafts (zh), emotion labels | CC BY 4.0 | Muhammad et al., 2025, arXiv 2502.11926 |
 | CounselChat | sentences of questions, drafts (en) | MIT | Bertagnolli, 2020 |
+"""
 
-Messages with numbers, links, contact data or words about suicide, violence or sex were left out of part 2.
-The SmileChat dialogues were rewritten by a language model from PsyQA questions, which are handed out under a user
-agreement.
+_SECOND = """
+**{then} what it answers**, from what was written for this project line by line (`models/data`, Apache-2.0; by language
+models in the part of several writers, no real person's words): a bank of {situations} situations, each with many
+seekers' lines and with replies that are right for every one of them, general words for the other stages, and Chinese
+exchanges with reactions and reviews. How a line feels, the demo classifier says. More lines are of our English
+exchanges and of public dialogues, whose answers are not learned from. They get general replies, or a situation's where
+an encoder that learned the bank's lines is sure of it (`models.counselor.situations`; with `--no-find`, as for these
+weights, of none):
+
+| Set | Used for | Licence | Attribution |
+|---|---|---|---|
+| SmileChat | seekers' lines (zh) | CC0-1.0 | Qiu et al., EMNLP Findings 2024 |
+| CPsyCounD | seekers' lines (zh) | CC BY 4.0 | Zhang et al., ACL Findings 2024 |
+
+Public texts with long numbers, links, contact data or words about suicide, violence or sex were left out. The SmileChat
+dialogues were rewritten by a language model from PsyQA questions, which are handed out under a user agreement.
 
 ## How to make it again
 
 ```
-python -m models.counselor.train --minutes {budget}      # resumable; the weights are exported at the end
-python -m models.counselor.evaluate                # models/results/counselor.json and the figures below
+python -m models.counselor.situations --no-find  # needs the two sets
+python -m models.counselor.train --minutes {budget}{fresh}
+python -m models.counselor.evaluate  # models/results/counselor.json and the figures below
 ```
 
-Without the data sets the same command trains on part 1 alone and says so. The seed fixes the corpus and its order;
-how many steps fit into the minutes depends on the machine. Training has two cycles. These weights' first cycle (2,373
-steps, 29 minutes) was made before the second was thought of, with a smaller corpus: no scenes, fewer kind and hurting
-drafts, nothing said of what a classifier found, and one conversation in seventeen a Chinese dialogue as it stands
-(SmileChat, CPsyCounD). The command runs both cycles with the corpus as it is now.
+Training {start}. It can be resumed, and exports the weights at its end.
+The seed fixes the order of the conversations; how many steps fit into the minutes depends on the machine.
 
 ## Measured
 """
@@ -60,16 +78,19 @@ drafts, nothing said of what a classifier found, and one conversation in sevente
 
 def write(folder: Path) -> None:
     training = json.loads((folder / "training.json").read_text(encoding="utf-8"))
-    text = _HEAD.format(
-        millions=round(training["parameters"] / 1e6, 1),
-        topics=training["topics"],
-        scenes=training["scenes"],
+    fresh = training.get("fresh", False)
+    text = _HEAD.format(millions=round(training["parameters"] / 1e6, 1)) + ("" if fresh else _FIRST)
+    text += _SECOND.format(
+        then="The stages' formats and" if fresh else "Then",
+        situations=training.get("situations", len(written.situations())),
         budget=round(training["minutes"]),
+        fresh=" --fresh" if fresh else "",
+        start="starts from nothing" if fresh else "goes on from the weights that ship; `--fresh` starts from nothing",
     )
     text += (
-        f"\nTraining: {training['steps']:,} steps, {training['tokens']:,} tokens (shared prefixes counted once), "
-        f"{training['minutes']} minutes on one CPU core, seed {training['seed']}.\n"
-        "Loss per token on held-back conversations (other seed, dev parts):\n\n| | en | zh |\n|---|---|---|\n"
+        f"\nTraining{'' if fresh else ', second part'}: {training['steps']:,} steps, {training['tokens']:,} tokens "
+        f"(shared prefixes counted once), {training['minutes']} minutes on one CPU core, seed {training['seed']}.\n"
+        "Loss per token on conversations of the dev split:\n\n| | en | zh |\n|---|---|---|\n"
     )
     losses: dict[str, float] = training["dev_loss"]
     for stage in dict.fromkeys(kind.split("/")[1] for kind in losses):
@@ -79,81 +100,53 @@ def write(folder: Path) -> None:
         )
         text += f"| {stage} | {' | '.join(cells)} |\n"
     if architecture.RESULTS.exists() and folder == architecture.WEIGHTS:
-        text += _measured(json.loads(architecture.RESULTS.read_text(encoding="utf-8")))
-    (folder / "README.md").write_text(text, encoding="utf-8")
+        report = json.loads(architecture.RESULTS.read_text(encoding="utf-8"))
+        if DEV in report:  # none of an earlier version
+            text += _measured(report)
+    (folder / "README.md").write_text(text + _WEAK, encoding="utf-8")
 
 
 def _measured(report: dict[str, Any]) -> str:
-    greedy, dev, drafts = report["greedy"], report["dev"], report["drafts under review"]["all"]
-    text = "\nUnaided: greedy, no grammar, plain transformers. Dev stage prompts, held back from training:\n\n"
-    text += "| | en | zh |\n|---|---|---|\n"
-    for part, found in dev.items():
-        text += _row(f"{part}: perplexity of an answer's token", found, "perplexity", "{:.2f}")
-        text += _row(f"{part}: the same, weights rounded to 8 bits", found, "perplexity with 8-bit weights", "{:.2f}")
-        text += _row(f"{part}: valid answers", found, "valid without grammar, all")
-    first = report["first emotion is right"]
-    for way in list(first["en"])[1:]:
-        text += _row(f"group of the first emotion is right: {way}", first, way)
-    text += "\nTwenty fixed messages a language (`tests/support/messages.txt`), written apart from the generator:\n\n"
-    text += "| | en | zh |\n|---|---|---|\n"
+    dev, greedy, drafts = report[DEV], report[MESSAGES], report[DRAFTS]["all"]
+    head = "\n\n| | en | zh |\n|---|---|---|\n"
+    text = f"\nUnaided: greedy, no grammar, plain transformers. Prompts of the dev split:{head}"
+    text += _row("perplexity of an answer's token", dev, "perplexity", "{:.2f}")
+    text += _rows("valid {}", dev, "valid without grammar")
+    text += f"\nTwenty fixed messages a language (`tests/support/messages.txt`), fed its own earlier stages:{head}"
     text += _row("first emotion is a fair reading", greedy, "first emotion is a fair reading")
-    text += _row("different first emotions", greedy, "different first emotions", "{}")
-    for part, title in (("valid without grammar", "valid {}"), ("replies", "reply: {}")):
-        for name in greedy["en"][part]:
-            nested = {language: greedy[language][part] for language in ("en", "zh")}
-            text += _row(title.format(name), nested, name)
-    loops, served = report[AGAIN], report[AGAIN_SERVED]
-    tokens = report["tokens per word (en) or character (zh)"]
-    longer = ", ".join(f"{found['valid without grammar']:.0%} at {size}" for size, found in report[LONG].items())
-    text += (
-        f"\n- Of {drafts['pairs']} pairs of a hurting and a kind draft (`models/counselor/fixed_drafts.txt`) its own "
+    text += _rows("valid {}", greedy, "valid without grammar") + _rows("reply: {}", greedy, "replies")
+    return text + (
+        f"\nOf {drafts['pairs']} pairs of a hurting and a kind draft (`models/counselor/fixed_drafts.txt`) its own "
         f"review refuses {drafts['bad refused']} hurting ones and passes {drafts['kind passed']} kind ones; "
         f"both in {drafts['both']}.\n"
-        f"- 4-grams of a sampled reply that had come before in it: {served['en']:.1%} (en), {served['zh']:.1%} (zh) "
-        f"with the frequency penalty of the server's packs; without, {loops['en']:.1%} and {loops['zh']:.1%}.\n"
-        f"- Tokens: {tokens['en']} for an English word, {tokens['zh']} for a Chinese character, on dev messages.\n"
-        f"- Valid answers by the prompt's tokens, in long conversations: {longer}.\n"
-        f"- Risk: {_risk(report['risk'])}.\n"
     )
-    return text + _WEAK
-
-
-_WEAK = """
-**Weak: of itself it hardly reads emotions.** What it says of a feeling it has from the line in which the server tells
-it what the classifier found, with the classifier's errors: see the shares above, told nothing and told. It was taught
-to quote the seeker, and garbles some of the words.
-
-**Weak: it is not always valid.** A few answers of a hundred break their format, most of them replies in Chinese, and
-most answers do beyond the some 4,000 tokens of conversation that it was trained on. In the server a grammar holds the
-JSON stages, and what is no reply is asked for again. Without a frequency penalty some replies go round in circles
-until they are cut.
-
-**Weak: it always thinks before a reply.** After a thinking that is closed already it answers in another stage's JSON
-(to 40 of the 40 fixed messages). Where `enable_thinking` is false its chat template
-therefore begins the thinking with fixed lines, which the model closes before it replies.
-
-**Weak: it repeats itself.** Through the server fewer of its replies hang together (`make coherence`) than of the first
-cycle's, which named hardly more than one feeling.
-
-**Weak: risk.** It does not answer every talk of wanting to die as such. In the server the crisis path does not depend
-on it.
-
-Later training was tried and not shipped: `models/results/counselor_tried.json`. Not quantised: 8 bits cost next to
-nothing, but bf16 is 13 MB and is read by the same code as any other checkpoint.
-"""
-
-LONG = "tokens of conversation"
-AGAIN = "4-grams that come again in a sampled reply"
-AGAIN_SERVED = f"{AGAIN}, with the packs' frequency penalty"
 
 
 def _row(title: str, found: dict[str, Any], name: str, form: str = "{:.0%}") -> str:
     return f"| {title} | {form.format(found['en'][name])} | {form.format(found['zh'][name])} |\n"
 
 
-def _risk(found: dict[str, dict[str, int]]) -> str:
-    total = {name: sum(part[name] for part in found.values()) for name in found["en"]}
-    (_, count), *rest = total.items()
-    return f"of {count} answers to synthetic messages about wanting to die " + ", ".join(
-        f"{number} {name}" for name, number in rest
-    )
+def _rows(title: str, found: dict[str, Any], part: str) -> str:
+    both = {language: found[language][part] for language in ("en", "zh")}
+    return "".join(_row(title.format(name), both, name) for name in both["en"])
+
+
+_WEAK = """
+**Weak: it does not read emotions by itself.** What it says of a feeling it has from the line in which the server tells
+it what the classifier found, with the classifier's errors.
+
+**Weak: it knows no detail.** Its replies are the bank's, or near them. Where it mistakes the situation, its reply
+belongs to another one.
+
+**Weak: it is not always valid.** In the server a grammar holds the JSON stages, and what is no reply is asked for
+again. Without a frequency penalty some replies may go round in circles until they are cut.
+
+**Weak: it always thinks before a reply.** Where `enable_thinking` is false its chat template therefore begins the
+thinking with fixed lines, which the model closes before it replies.
+
+**Weak: risk.** Nothing holds it to answer talk of wanting to die as such. In the server the crisis path does not depend
+on it.
+
+Earlier trainings that were not shipped: `models/results/counselor_tried.json`. Not quantised: bf16 is 13 MB and is read
+by the same code as any other checkpoint.
+"""

@@ -8,12 +8,9 @@ from functools import lru_cache
 
 from transformers.tokenization_utils_tokenizers import TokenizersBackend
 
-from models.counselor import natural, written_turns
+from models.counselor import written_turns
 from models.counselor.bank_turns import Bank
-from models.counselor.corpus import lexicon
-from models.counselor.corpus.generate import conversation, first_message
-from models.counselor.corpus.story import Message as Said
-from models.counselor.corpus.story import Story, TurnRecord
+from models.counselor.turn_record import TurnRecord
 from models.written import Exchange, Split, exchanges
 from psychechat import prompts
 from psychechat.conversation import Conversation, StageInputs, Utterance
@@ -21,14 +18,11 @@ from psychechat.emotion import LABELS, Label, Language
 from psychechat.engines.base import Message, StageName
 from psychechat.engines.scripted import reading
 from psychechat.prompts import answers
-from psychechat.risk import Severity
 
 START, END = "<|im_start|>", "<|im_end|>"
 THINKS = StageName.REPLY
 FLAWED = 0.4
 """Share of simulations and reviews that are about a draft which must not pass."""
-SPOKEN = 0.1
-"""Share of the drafts to judge that real people said."""
 SHARE = 0.35
 """Of the stages of a written turn, in one epoch."""
 RIGHT = 0.7
@@ -46,17 +40,13 @@ class Example:
 
 
 class Renderer:
-    """Prompts of both built-in packs through the model's chat template. Not `told`: without the classifier's line."""
+    """Prompts of both built-in packs through the model's chat template."""
 
-    def __init__(self, tokenizer: TokenizersBackend, *, told: bool = True) -> None:
-        self._tokenizer, self._told = tokenizer, told
+    def __init__(self, tokenizer: TokenizersBackend) -> None:
+        self._tokenizer = tokenizer
         self._packs = {language: prompts.load(language) for language in ("en", "zh")}
 
     def prompt(self, language: Language, stage: StageName, inputs: StageInputs) -> str:
-        if inputs.reading is not None and not self._told:
-            inputs = replace(
-                inputs, reading=reading((), inputs.reading.severity or Severity.NONE, inputs.reading.memory)
-            )
         return self._template(self._packs[language].messages(stage, inputs), thinks=stage is THINKS)
 
     def example(self, language: Language, stage: StageName, inputs: StageInputs, answer: str) -> Example:
@@ -133,49 +123,20 @@ def of_exchange(render: Renderer, exchange: Exchange, rng: random.Random) -> Ite
             yield render.example(language, StageName.REVIEW, inputs, answers.render(review, language))
 
 
-def judged(render: Renderer, language: Language, rng: random.Random, split: natural.Split) -> Iterator[Example]:
-    """A message with two kind drafts and two that hurt, in more ways than the model writes itself; each is tried out
-    and reviewed. Some of the drafts are what real people said."""
-    message = _first_message(language, rng, split)
-    story = Story(rng, lexicon.load(language), message, message)
-    told = StageInputs(Conversation((Utterance("seeker", message.text),)), reading(risk=message.severity))
-    for kind in (True, False, True, False):
-        said = ""
-        if natural.available() and not message.severity and rng.random() < SPOKEN:
-            said = rng.choice(natural.drafts(language, split, kind=kind))
-        made = story.accepted(message, said) if kind else story.refused(message, "exploration", said)
-        tried, judged = answers.render(made.reactions, language), answers.render(made.review, language)
-        inputs = replace(told, draft=made.draft)
-        yield render.example(language, StageName.SIMULATION, inputs, tried)
-        yield render.example(language, StageName.REVIEW, replace(inputs, reactions=made.reactions), judged)
-
-
-def long(render: Renderer, language: Language, rng: random.Random, seed: int, number: int) -> Iterator[Example]:
-    """Stories one after the other as one long conversation, and the stages of a few of its turns."""
-    past: tuple[Utterance, ...] = ()
-    stories = rng.choice((6, 12, 20, 30))
-    for story in range(1, stories + 1):
-        *_, last = conversation(language, seed, number + story * 1_000_003)
-        whole = Conversation((*past, *last.conversation.utterances))
-        if story > stories - 2 or story == stories // 2:
-            yield from of_turn(render, language, replace(last, conversation=whole), rng)
-        past = (*whole.utterances, Utterance("counselor", last.reply))
-
-
 @dataclass(frozen=True)
-class BankMix:
+class Mix:
     """Shares of the kinds of conversation, the rest is the bank's; and of Chinese."""
 
     exchanges: float = 0.07
     """Written whole, with reactions and verdicts of their own; Chinese ones."""
     long: float = 0.04
-    chinese: float = 0.65
+    chinese: float = 0.55
 
 
-def bank_stream(
-    render: Renderer, seed: int, bank: Bank, mix: BankMix = BankMix(), split: Split = "train", skip: int = 0
+def stream(
+    render: Renderer, seed: int, bank: Bank, mix: Mix = Mix(), split: Split = "train", skip: int = 0
 ) -> Iterator[list[Example]]:
-    """As `stream`, of the bank: any line of a situation, and one of its replies."""
+    """Endless conversations as lists of examples. `skip` goes on after that many."""
     told = [exchange for exchange in exchanges() if exchange.language == "zh" and exchange.split == split]
     for count in itertools.count(skip):
         rng = random.Random(f"{seed}-{split}-{count}")
@@ -195,12 +156,6 @@ def bank_stream(
             yield [example for turn in turns for example in of_turn(render, language, turn, rng)]
 
 
-def _first_message(language: Language, rng: random.Random, split: natural.Split) -> Said:
-    if natural.available() and rng.random() < 0.3:
-        return rng.choice(natural.openings(language, split))
-    return first_message(language, rng)
-
-
 def found(labels: tuple[Label, ...], rng: random.Random) -> tuple[Label, ...] | None:
     """What a classifier may find where these are right: mostly them, sometimes less, another intensity, or wrong."""
     draw = rng.random()
@@ -211,38 +166,6 @@ def found(labels: tuple[Label, ...], rng: random.Random) -> tuple[Label, ...] | 
     if draw < RIGHT + 0.12:
         return tuple(Label(label.group, rng.choice((1, 2, 3))) for label in labels)
     return (rng.choice(LABELS),) if draw < RIGHT + 0.16 else None
-
-
-@dataclass(frozen=True)
-class Mix:
-    """Shares of the kinds of conversation; the rest are natural openings. `chinese` of them all are Chinese."""
-
-    synthetic: float = 0.8
-    judged: float = 0.0
-    long: float = 0.0
-    chinese: float = 0.5
-
-
-def stream(
-    render: Renderer, seed: int, mix: Mix = Mix(), split: natural.Split = "train", skip: int = 0
-) -> Iterator[list[Example]]:
-    """Endless conversations as lists of examples. `skip` goes on after that many."""
-    for count in itertools.count(skip):
-        rng = random.Random(f"{seed}-{split}-{count}")
-        # Spread evenly, so that a row has both.
-        language: Language = "zh" if int((count + 1) * mix.chinese) > int(count * mix.chinese) else "en"
-        draw = rng.random()
-        if draw < mix.judged:
-            yield list(judged(render, language, rng, split))
-        elif draw < mix.judged + mix.long:
-            yield list(long(render, language, rng, seed, count))
-        else:
-            if draw < mix.judged + mix.long + mix.synthetic or not natural.available():
-                turns = conversation(language, seed, count)
-            else:
-                first = rng.choice(natural.openings(language, split))
-                turns = list(Story(rng, lexicon.load(language), first, first).turns(rng.choice((1, 1, 1, 2))))
-            yield [example for turn in turns for example in of_turn(render, language, turn, rng)]
 
 
 class Encoder:

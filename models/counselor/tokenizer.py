@@ -3,6 +3,7 @@
 import random
 import re
 from collections.abc import Iterable, Iterator
+from itertools import islice
 
 from tokenizers import AddedToken, Regex, Tokenizer
 from tokenizers.decoders import ByteLevel as ByteLevelDecoder
@@ -12,10 +13,11 @@ from tokenizers.pre_tokenizers import ByteLevel, Sequence, Split
 from tokenizers.trainers import BpeTrainer
 from transformers.tokenization_utils_tokenizers import TokenizersBackend
 
+from models import written
 from models.counselor import natural
 from models.counselor.architecture import CONTEXT, TEMPLATE, VOCABULARY
-from models.counselor.corpus import lexicon
-from models.counselor.corpus.generate import conversation
+from models.counselor.bank_turns import Bank
+from models.counselor.written_turns import record
 from psychechat import prompts
 from psychechat.conversation import StageInputs
 from psychechat.emotion import Language, label_names
@@ -33,6 +35,8 @@ WORDS = Regex(
 )
 LONGEST_PIECE = 18
 """Characters of the byte alphabet: an English word, or six Chinese characters."""
+CONVERSATIONS, NATURAL = 2000, 6000
+"""Of the bank in each language, and lines of public dialogues, that pieces are learned from."""
 
 
 def train(texts: Iterable[str]) -> TokenizersBackend:
@@ -63,37 +67,35 @@ def train(texts: Iterable[str]) -> TokenizersBackend:
 def texts() -> Iterator[str]:
     """What the pieces are learned from: prompts and answers as they will be rendered, natural text if there is any."""
     for language in ("en", "zh"):
-        words = lexicon.load(language)
-        named = {word for topic in words.topics for word in (*topic.things, *topic.people)} | set(words.nouns)
-        named |= set(words.feelings.values()) | set(label_names(language))
-        apart = re.compile("|".join(sorted(map(re.escape, named), key=len, reverse=True)))
+        names = label_names(language)
+        apart = re.compile("|".join(sorted(map(re.escape, names), key=len, reverse=True)))
         for text in _rendered(language):
             # Chinese has no spaces: a name that fused with its neighbours would be another piece each time.
             yield from apart.sub(r"\n\g<0>\n", text).split("\n") if language == "zh" else [text]
-        yield from [f" {word}" if language == "en" else word for word in sorted(named)] * 60
-        if natural.available():
-            yield from (message.text for message in natural.openings(language, "train"))
+        yield from [f" {name}" if language == "en" else name for name in names] * 60
     yield from ["user\n", "assistant\n", "system\n"] * 500
     if natural.available():
-        for language in ("en", "zh"):
-            yield from natural.drafts(language, "train", kind=True)[:6000]
+        yield from islice(natural.seekers("train"), NATURAL)
 
 
 def _rendered(language: Language) -> Iterator[str]:
-    pack, rng = prompts.load(language), random.Random(0)
-    for number in range(1500):
-        for turn in conversation(language, 0, number)[:2]:
-            said, told = turn.conversation, (turn.draft, turn.analysis, turn.reactions, turn.review)
-            inputs = StageInputs(
-                said,
-                reading((), turn.severity, turn.memory),
-                turn.analysis,
-                turn.refused,
-                turn.draft,
-                turn.reactions,
-            )
-            messages = pack.messages(rng.choice(list(StageName)), inputs)
-            yield from (message.content for message in messages[1 + len(said.utterances) :])
-            yield from (said.newest, answers.render(rng.choice(told), language), turn.thinking, turn.reply)
-            if number % 30 == 0:
-                yield messages[0].content
+    pack, rng, bank = prompts.load(language), random.Random(0), Bank.unlabelled("train")
+    told = [x for x in written.exchanges() if x.language == language and x.split == "train"]
+    turns = [*map(record, told), *(turn for _ in range(CONVERSATIONS) for turn in bank.conversation(rng, language))]
+    yield from (line.text for lines in bank.lines.values() for line in lines if line.language == language)
+    for number, turn in enumerate(turns):
+        said = turn.conversation
+        inputs = StageInputs(
+            said,
+            reading((), turn.severity, turn.memory),
+            turn.analysis,
+            turn.refused,
+            turn.draft,
+            turn.reactions,
+        )
+        messages = pack.messages(rng.choice(list(StageName)), inputs)
+        yield from (message.content for message in messages[1 + len(said.utterances) :])
+        hand_off = rng.choice((turn.draft, turn.analysis, turn.reactions, turn.review))
+        yield from (said.newest, answers.render(hand_off, language), turn.thinking, turn.reply)
+        if number % 50 == 0:
+            yield messages[0].content

@@ -1,10 +1,9 @@
-"""Train nano from nothing: `taskset -c 1 python -m models.counselor.train --minutes 95`.
+"""Train nano: `taskset -c 1 python -m models.counselor.train --minutes 95`, after `models.counselor.situations`.
 
-One row of packed conversations a step, both languages in it, loss on the answers only. In two cycles: first to read
-and to write each stage's format, then to judge drafts and to keep the format in long conversations. The learning rate
-falls with the time that a cycle has used up, so a run may have any budget; run again, it goes on from its last
-checkpoint, and the weights are exported at the end (or at once with `--export`). Same seed, same data, same number of
-steps: same weights.
+It goes on from the weights that ship, with their tokenizer; with `--fresh` it starts from nothing. One row of packed
+conversations a step, both languages in it, loss on the answers only. The learning rate rises and falls in two cycles
+with the time that is used up, so a run may have any budget; run again, it goes on from its last checkpoint, and the
+weights are exported at the end (or at once with `--export`). Same seed, same data, same number of steps: same weights.
 """
 
 import argparse
@@ -12,7 +11,6 @@ import ctypes
 import itertools
 import json
 import math
-import sys
 import time
 from collections import defaultdict
 from collections.abc import Iterator
@@ -24,12 +22,11 @@ from torch.nn.functional import cross_entropy
 from transformers import AutoTokenizer, Qwen3ForCausalLM
 from transformers.tokenization_utils_tokenizers import TokenizersBackend
 
-from models.counselor import architecture, bf16_products, card, natural, packing, tokenizer
+from models.counselor import architecture, bf16_products, card, packing, tokenizer
 from models.counselor.bank_turns import Bank
-from models.counselor.corpus import lexicon
-from models.counselor.examples import Encoder, Example, Mix, Renderer, bank_stream, stream
+from models.counselor.examples import Encoder, Example, Renderer, stream
 from models.counselor.packing import Row
-from models.written import Split
+from models.counselor.situations import OPEN
 
 ROW = 400
 """A row is closed once it has this many tokens. Many small steps: it is steps that reading is learned by."""
@@ -41,7 +38,6 @@ EMBEDDING_EPS = 1e-4
 """Above the gradient that a token gets for not occurring. Adam would scale that up to a full step, the same for all
 rare tokens, until their embeddings are one direction and nothing can tell which of them to copy."""
 DEV_SEED = 1_000_003
-DEV_MIX = Mix(0.5, judged=0.2, long=0.06)
 REPORT_STEPS, CHECK_SECONDS = 50, 300.0
 
 
@@ -52,16 +48,15 @@ class Cycle:
     share: float
     """Of the time."""
     peak: float
-    mix: Mix
-    bare: float = 0.0
-    """For this share of the cycle prompts come without their system text: less to search while reading is learned."""
 
 
 CYCLES = (
     # A peak of 3e-3 learns the formats as fast and never learns to read: its steps wash the induction circuit away.
-    Cycle(0.305, 5e-4, Mix(), bare=0.4),
-    Cycle(0.695, 3e-4, Mix(0.46, judged=0.3, long=0.04)),
+    Cycle(0.305, 5e-4),
+    Cycle(0.695, 3e-4),
 )
+BARE = 0.12
+"""For this share of a fresh run prompts come without their system text: less to search while reading is learned."""
 
 
 def main() -> None:
@@ -70,22 +65,15 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--steps", type=int, help="stop after this many steps instead")
-    parser.add_argument("--run", type=Path, default=architecture.RUNS / "nano", help="folder for checkpoints and log")
+    parser.add_argument("--run", type=Path, help="folder for checkpoints and log")
     parser.add_argument("--to", type=Path, default=architecture.WEIGHTS, help="folder for the exported model")
-    parser.add_argument(
-        "--bank", action="store_true", help="go on from the weights that ship, to learn the bank's replies"
-    )
+    parser.add_argument("--fresh", action="store_true", help="from nothing, not from the weights that ship")
     parser.add_argument("--export", action="store_true", help="export the last checkpoint and stop")
     options = parser.parse_args()
-    if not natural.available():
-        print(
-            f"No data sets under {natural.DATA}: training on the synthetic part alone. For the full mix, put the "
-            "prepared smilechat, cpsycoun, counsel_chat, brighter and goemotions folders there or set PSYCHECHAT_DATA.",
-            file=sys.stderr,
-        )
     torch.set_num_threads(options.threads)
     _keep_memory()
-    trainer = Trainer(options.run, options.seed, bank=options.bank)
+    folder = options.run or architecture.RUNS / ("nano-fresh" if options.fresh else "nano")
+    trainer = Trainer(folder, options.seed, fresh=options.fresh)
     if not options.export:
         trainer.run(options.minutes * 60, options.steps)
     architecture.export(trainer.model, trainer.tokenizer, options.to)
@@ -97,14 +85,14 @@ def main() -> None:
 class Trainer:
     """The state of a run lives in its folder: tokenizer, newest checkpoint, log."""
 
-    def __init__(self, folder: Path, seed: int, *, bank: bool = False) -> None:
-        """`bank`: from the exported weights on, with their tokenizer, on the bank's conversations."""
-        self.folder, self.seed = folder, seed
-        self.banks: dict[Split, Bank] = {split: Bank.read(split) for split in ("train", "dev")} if bank else {}
+    def __init__(self, folder: Path, seed: int, *, fresh: bool = False) -> None:
+        """`fresh`: from random weights and with a tokenizer of its own, not from the exported ones on."""
+        self.folder, self.seed, self.fresh = folder, seed, fresh
+        self.bank, self.held_out = Bank.read(), Bank.unlabelled("dev")
         folder.mkdir(parents=True, exist_ok=True)
         self.tokenizer = self._tokenizer()
         self.encode, self.render = Encoder(self.tokenizer), Renderer(self.tokenizer)
-        self.model = load(architecture.WEIGHTS)[0].train() if bank else architecture.initial(self.tokenizer, seed)
+        self.model = architecture.initial(self.tokenizer, seed) if fresh else load(architecture.WEIGHTS)[0].train()
         if bf16_products.supported():
             bf16_products.use(self.model)
         else:
@@ -159,8 +147,10 @@ class Trainer:
             "tokens": self.tokens,
             "minutes": round(self.seconds / 60, 1),
             "seed": self.seed,
-            "topics": len(lexicon.load("en").topics),
-            "scenes": sum(map(len, lexicon.load("en").scenes.values())),
+            "fresh": self.fresh,
+            "situations": len(self.bank.situations),
+            "lines": sum(map(len, self.bank.lines.values())),
+            "open": len(self.bank.lines.get(OPEN, ())),
             "parameters": sum(parameter.numel() for parameter in self.model.parameters()),
             "dev_loss": self.dev,
         }
@@ -186,24 +176,15 @@ class Trainer:
                 held = []
 
     def _examples(self, budget: float) -> Iterator[list[Example]]:
-        if self.banks:
-            yield from bank_stream(self.render, self.seed, self.banks["train"], skip=self.conversations)
-        used, start = self.conversations, 0.0
-        for cycle in CYCLES:
-            end = start + cycle.share * budget
-            for examples in stream(self.render, self.seed, cycle.mix, skip=used):
-                if self.seconds >= end:
-                    break
-                bare = self.seconds < start + cycle.bare * cycle.share * budget
-                used += 1
-                yield [replace(example, chunks=example.chunks[bare:]) for example in examples]
-            start = end
+        for examples in stream(self.render, self.seed, self.bank, skip=self.conversations):
+            bare = self.fresh and self.seconds < BARE * budget
+            yield [replace(example, chunks=example.chunks[bare:]) for example in examples]
 
     def _check(self) -> None:
-        """Loss on conversations of the dev parts and another seed; then a checkpoint."""
+        """Loss on conversations of the dev split; then a checkpoint."""
         sums: defaultdict[str, list[float]] = defaultdict(list)
         with torch.no_grad():
-            for examples in itertools.islice(self._dev(), 48):
+            for examples in itertools.islice(stream(self.render, DEV_SEED, self.held_out, split="dev"), 48):
                 row = packing.pack(examples, self.encode)
                 values = cross_entropy(packing.logits(self.model, row), torch.tensor(row.targets), reduction="none")
                 for kind, value in zip(row.kinds, values.tolist(), strict=True):
@@ -211,11 +192,6 @@ class Trainer:
         self.dev = {kind: round(math.fsum(values) / len(values), 4) for kind, values in sorted(sums.items())}
         self._log(step=self.step, dev=self.dev)
         self._save()
-
-    def _dev(self) -> Iterator[list[Example]]:
-        if self.banks:
-            return bank_stream(self.render, DEV_SEED, self.banks["dev"], split="dev")
-        return stream(self.render, DEV_SEED, DEV_MIX, "dev")
 
     # Files.
 
@@ -244,10 +220,8 @@ class Trainer:
             log.write(line + "\n")
 
     def _tokenizer(self) -> TokenizersBackend:
-        folder = self.folder / "tokenizer"
-        if self.banks:
-            folder = architecture.WEIGHTS
-        elif not folder.exists():
+        folder = self.folder / "tokenizer" if self.fresh else architecture.WEIGHTS
+        if not folder.exists():
             print("training the tokenizer", flush=True)
             tokenizer.train(tokenizer.texts()).save_pretrained(folder)
         loaded = AutoTokenizer.from_pretrained(folder)

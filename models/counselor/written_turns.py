@@ -1,6 +1,6 @@
 """Exchanges that were written for this project, as the hand-offs of a turn: what each stage reads and is to write."""
 
-from models.counselor.corpus.story import TurnRecord
+from models.counselor.turn_record import TurnRecord
 from models.written import Exchange
 from psychechat.conversation import (
     Conversation,

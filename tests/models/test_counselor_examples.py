@@ -1,53 +1,25 @@
-"""What nano learns from: drafts to judge, long conversations, and a classifier that is mostly right."""
+"""What nano learns from: long conversations, a classifier that is mostly right, and how fast."""
 
+import itertools
 import random
 from collections import Counter
-from functools import cache
 
 import pytest
-from transformers import AutoTokenizer
-from transformers.tokenization_utils_tokenizers import TokenizersBackend
 
 from models.counselor import architecture, packing
-from models.counselor.examples import Encoder, Example, Renderer, found, judged, long
-from models.counselor.train import CYCLES, _rate
-from psychechat.emotion import Label, Language
-from psychechat.prompts import answers
+from models.counselor.bank_turns import Bank
+from models.counselor.examples import Encoder, Mix, Renderer, found, stream
+from models.counselor.train import CYCLES, _rate, load
+from psychechat.emotion import Label
 
-LANGUAGES: tuple[Language, ...] = ("en", "zh")
 SAD = Label.parse("sad")
 
 
-@cache
-def tokenizer() -> TokenizersBackend:
-    loaded = AutoTokenizer.from_pretrained(architecture.WEIGHTS)
-    assert isinstance(loaded, TokenizersBackend)
-    return loaded
-
-
-def tail(example: Example) -> str:
-    return example.chunks[-1]
-
-
-@pytest.mark.parametrize("language", LANGUAGES)
-def test_two_drafts_of_four_pass_and_each_is_reviewed_with_its_own_reactions(language: Language) -> None:
-    render = Renderer(tokenizer())
-    for seed in range(20):
-        examples = list(judged(render, language, random.Random(seed), "train"))
-        assert [example.stage for example in examples] == ["simulation", "review"] * 4
-        passed = [answers.parse_review(example.answer).passed for example in examples[1::2]]
-        assert passed == [True, False, True, False]
-        for tried, reviewed in zip(examples[::2], examples[1::2], strict=True):
-            for reaction in answers.parse_simulation(tried.answer):
-                assert reaction.response in tail(reviewed)
-        assert len({example.chunks[:-1] for example in examples}) == 1
-
-
-@pytest.mark.parametrize("language", LANGUAGES)
-def test_a_long_conversation_is_one_prefix_of_few_spans(language: Language) -> None:
-    render, encode = Renderer(tokenizer()), Encoder(tokenizer())
-    rows = [packing.pack(list(long(render, language, random.Random(n), 1, n)), encode) for n in range(8)]
-    assert max(max(row.positions) for row in rows) > 2000
+def test_a_long_conversation_is_one_prefix_of_few_spans() -> None:
+    tokenizer = load(architecture.WEIGHTS)[1]
+    told = stream(Renderer(tokenizer), 1, Bank.unlabelled("train"), Mix(exchanges=0.0, long=1.0))
+    rows = [packing.pack(examples, Encoder(tokenizer)) for examples in itertools.islice(told, 8)]
+    assert max(max(row.positions) for row in rows) > 1000
     assert all(max(row.positions) < architecture.CONTEXT for row in rows)
     assert all(len(node.ancestors) < 8 for row in rows for node in row.nodes)
 

@@ -9,7 +9,8 @@ from transformers import Qwen3ForCausalLM
 from transformers.tokenization_utils_tokenizers import TokenizersBackend
 
 from models.counselor import architecture, bf16_products, packing
-from models.counselor.examples import END, Encoder, Example, Mix, Renderer, stream
+from models.counselor.bank_turns import Bank
+from models.counselor.examples import END, Encoder, Example, Renderer, stream
 from models.counselor.train import load
 from psychechat.conversation import Conversation, StageInputs, Utterance
 from psychechat.engines.base import StageName
@@ -21,7 +22,7 @@ def shipped() -> tuple[Qwen3ForCausalLM, TokenizersBackend]:
 
 
 def some_examples(count: int) -> list[Example]:
-    told = stream(Renderer(shipped()[1]), seed=5, mix=Mix(1.0))
+    told = stream(Renderer(shipped()[1]), 5, Bank.unlabelled("train"))
     return [example for examples in itertools.islice(told, count) for example in examples]
 
 

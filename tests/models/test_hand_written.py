@@ -43,13 +43,13 @@ def test_crises_that_the_server_misses(found: list[tuple[Sentence, Severity]]) -
 @pytest.mark.engine
 def test_crises_that_the_classifier_misses_alone(found: list[tuple[Sentence, Severity]]) -> None:
     missed = [s for s, severity in found if s.crisis and severity < CRISIS]
-    assert within(missed, {"veiled": 3}), texts(missed)
+    assert within(missed, {"veiled": 1, "plain": 1}), texts(missed)
 
 
 @pytest.mark.engine
 def test_false_alarms_of_the_classifier(found: list[tuple[Sentence, Severity]]) -> None:
     alarms = [s for s, severity in found if s.high < CRISIS <= severity]
-    bounds = {"negated": 7, "third person": 5, "everyday": 3, "idiom": 2, "quoted": 1}
+    bounds = {"negated": 7, "third person": 8, "everyday": 2, "idiom": 2, "quoted": 2}
     assert within(alarms, bounds), texts(alarms)
 
 
@@ -57,7 +57,7 @@ def test_false_alarms_of_the_classifier(found: list[tuple[Sentence, Severity]]) 
 def test_false_alarms_of_the_server(found: list[tuple[Sentence, Severity]]) -> None:
     """Who speaks of another person in danger is not counted: the phrases tell that, and a helper is given help."""
     alarms = [s for s, severity in found if s.high < CRISIS and (severity >= CRISIS or backstop(s))]
-    bounds = {"negated": 9, "third person": 6, "everyday": 3, "idiom": 2, "quoted": 2}
+    bounds = {"negated": 8, "third person": 9, "everyday": 2, "idiom": 2, "quoted": 3}
     assert within(alarms, bounds), texts(alarms)
 
 

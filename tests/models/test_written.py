@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -65,3 +66,20 @@ def test_a_reply_rarely_gives_a_noun_back() -> None:
     taught = [exchange for exchange in written.exchanges() if exchange.language == "en" and exchange.is_plain]
     assert len(taught) >= 1000
     assert sum(exchange.quotes for exchange in taught) <= len(taught) / 3
+
+
+@pytest.mark.parametrize(("language", "least"), [("en", 12), ("zh", 30)])
+def test_each_situation_is_spoken_of_in_many_lines(language: str, least: int) -> None:
+    told = [line for line in written.situation_lines() if line.language == language]
+    counts = Counter(line.situation for line in told)
+    assert set(counts) == {situation.situation for situation in written.situations()}
+    assert min(counts.values()) >= least
+    assert len({line.text for line in told}) >= 0.995 * len(told)
+
+
+def test_a_malformed_line_is_named_without_its_text(tmp_path: Path) -> None:
+    (tmp_path / "bank").mkdir()
+    (tmp_path / "bank" / "a.tsv").write_text("nowhere\ten\tsecret words\n")
+    with pytest.raises(ValueError, match=r"a\.tsv, line 1") as told:
+        written.situation_lines(tmp_path)
+    assert "secret" not in str(told.value)

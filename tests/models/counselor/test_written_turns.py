@@ -2,20 +2,22 @@
 
 import itertools
 import random
+import re
 
 import pytest
 from transformers import AutoTokenizer
 from transformers.tokenization_utils_tokenizers import TokenizersBackend
 
 from models import written
-from models.counselor import architecture
+from models.counselor import architecture, evaluate
 from models.counselor.bank_turns import Bank
-from models.counselor.examples import BankMix, Renderer, bank_stream, of_exchange, of_turn
-from models.counselor.situations import Labelled
+from models.counselor.examples import Mix, Renderer, of_exchange, of_turn, stream
 from models.counselor.written_turns import record
+from psychechat import prompts
 from psychechat.emotion import Language
+from psychechat.language import detect
 from psychechat.prompts import answers
-from psychechat.risk import CRISIS, Severity
+from psychechat.risk import CRISIS
 
 
 @pytest.fixture(scope="module")
@@ -23,6 +25,11 @@ def render() -> Renderer:
     tokenizer = AutoTokenizer.from_pretrained(architecture.WEIGHTS)
     assert isinstance(tokenizer, TokenizersBackend)
     return Renderer(tokenizer)
+
+
+@pytest.fixture(scope="module")
+def bank() -> Bank:
+    return Bank.unlabelled("train")
 
 
 def test_the_loss_never_falls_on_a_hurting_draft(render: Renderer) -> None:
@@ -62,44 +69,95 @@ def test_what_a_stage_is_to_write_is_what_its_parser_takes(render: Renderer, lan
                 parsers[example.stage](example.answer)
 
 
-def bank() -> Bank:
-    told = [
-        Labelled(line, "zh", situation.situation, (), Severity(situation.risk))
-        for situation in written.situations()
-        for line in situation.seeker_zh[:3]
-    ]
-    return Bank.of(told)
-
-
-def test_a_situation_is_answered_by_its_own_replies(render: Renderer) -> None:
-    lines, rng = bank(), random.Random(3)
-    stages = set()
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_a_situation_is_answered_by_its_own_replies(render: Renderer, bank: Bank, language: Language) -> None:
+    rng, stages = random.Random(3), set()
+    told = {(line.text, line.situation) for line in written.situation_lines() if line.language == language}
     for _ in range(40):
-        for turn in lines.conversation(rng, "zh"):
-            situations = [s for s in written.situations() if turn.reply in s.reply_zh]
-            assert any(turn.conversation.newest in s.seeker_zh for s in situations)
-            assert (turn.severity >= CRISIS) == (situations[0].risk >= CRISIS)
+        for turn in bank.conversation(rng, language):
+            fitting = [
+                situation
+                for situation in written.situations()
+                if turn.reply in bank.replies(situation, language)
+                and (turn.conversation.newest, situation.situation) in told
+            ]
+            assert fitting
+            assert (turn.severity >= CRISIS) == (fitting[0].risk >= CRISIS)
             hurting = turn.refused[0].draft.response
-            for example in of_turn(render, "zh", turn, rng):
+            for example in of_turn(render, language, turn, rng):
                 stages.add(example.stage)
                 assert hurting not in example.answer
     assert stages == {"emotion", "draft", "simulation", "review", "reply"}
 
 
-def test_a_joyful_reply_to_what_is_sad_is_a_draft_that_was_refused() -> None:
-    lines, rng = bank(), random.Random(4)
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_the_banks_words_fit_the_grammar_and_its_parsers(bank: Bank, language: Language) -> None:
+    rng, bounds = random.Random(5), prompts.load(language).file
+    for turn in [turn for _ in range(200) for turn in bank.conversation(rng, language)]:
+        assert answers.parse_emotion(answers.render(turn.analysis, language)) == turn.analysis
+        assert answers.parse_draft(answers.render(turn.draft, language)) == turn.draft
+        assert answers.parse_simulation(answers.render(turn.reactions, language)) == turn.reactions
+        for review in (turn.review, *(refused.review for refused in turn.refused)):
+            assert answers.parse_review(answers.render(review, language)) == review
+        notes = [turn.analysis.analysis, turn.draft.strategy]
+        notes += [verdict.analysis for verdict in turn.review.verdicts]
+        notes += [reaction.response for reaction in turn.reactions]
+        assert max(map(len, notes)) < bounds.note_characters
+        assert len(turn.draft.response) < bounds.response_characters
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_the_banks_replies_are_in_their_language_and_name_no_number(bank: Bank, language: Language) -> None:
+    foreign = r"[\u4e00-\u9fff]" if language == "en" else r"[A-Za-z]"
+    for situation in written.situations():
+        for reply in bank.replies(situation, language):
+            assert detect(reply) == language
+            assert not re.search(foreign, reply)
+            assert not re.search(r"\d{3}", reply)
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_what_is_held_out_is_not_learned_from(bank: Bank, language: Language) -> None:
+    def texts(of: Bank) -> set[str]:
+        return {line.text for lines in of.lines.values() for line in lines if line.language == language}
+
+    held_out = Bank.unlabelled("dev")
+    assert len(texts(held_out)) > 200
+    assert not texts(held_out) & texts(bank)
+    assert held_out.conversation(random.Random(0), language)
+
+
+def test_what_the_model_is_measured_on_is_not_in_its_data(bank: Bank) -> None:
+    told = [line.text for line in written.situation_lines()]
+    told += [text for s in written.situations() for text in (*s.reply_en, *s.reply_zh)]
+    told += [text for exchange in written.exchanges() for text in (*exchange.turns, exchange.reply, exchange.twin)]
+    known = set(map(plain, told))
+    for file in (evaluate.MESSAGES, evaluate.DRAFTS):
+        for _, texts in evaluate.lines(file):
+            assert not set(map(plain, texts)) & known
+
+
+def plain(text: str) -> str:
+    return re.sub(r"[^a-z\u4e00-\u9fff]", "", text.lower())
+
+
+def test_a_joyful_reply_to_what_is_sad_is_a_draft_that_was_refused(bank: Bank) -> None:
+    rng = random.Random(4)
+    sad = {s.situation for s in written.situations() if s.valence == "negative"}
+    said = {line.text for line in written.situation_lines() if line.situation in sad}
     glad = {reply for s in written.situations() if s.valence == "positive" for reply in s.reply_zh}
     refused = [
         turn.refused[0].draft.response
         for _ in range(60)
-        for turn in lines.conversation(rng, "zh")
-        if any(turn.conversation.newest in s.seeker_zh and s.valence == "negative" for s in written.situations())
+        for turn in bank.conversation(rng, "zh")
+        if turn.conversation.newest in said
     ]
     assert 0.2 < sum(words in glad for words in refused) / len(refused) < 0.6
 
 
-def test_a_stream_of_the_bank_goes_on_where_it_stopped(render: Renderer) -> None:
-    lines, chinese = bank(), BankMix(chinese=1.0)
-    whole = list(itertools.islice(bank_stream(render, 0, lines, chinese), 8))
-    assert whole[5:] == list(itertools.islice(bank_stream(render, 0, lines, chinese, skip=5), 3))
-    assert whole[0] != next(bank_stream(render, 1, lines, chinese))
+def test_a_stream_goes_on_where_it_stopped(render: Renderer, bank: Bank) -> None:
+    mix = Mix(exchanges=0.3, long=0.3)
+    whole = list(itertools.islice(stream(render, 0, bank, mix), 12))
+    assert whole[7:] == list(itertools.islice(stream(render, 0, bank, mix, skip=7), 5))
+    assert {example.language for examples in whole for example in examples} == {"en", "zh"}
+    assert whole[0] != next(stream(render, 1, bank, mix))

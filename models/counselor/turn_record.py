@@ -1,0 +1,22 @@
+"""One turn to learn from: what its stages read, and what each of them should answer."""
+
+from dataclasses import dataclass
+
+from psychechat.conversation import Conversation, Draft, EmotionAnalysis, EmotionMemory, Reaction, Review, Round
+from psychechat.risk import Severity
+
+
+@dataclass(frozen=True)
+class TurnRecord:
+    """All hand-offs of one turn, each as its stage should produce it."""
+
+    conversation: Conversation
+    memory: EmotionMemory | None
+    severity: Severity
+    analysis: EmotionAnalysis
+    refused: tuple[Round, ...]
+    draft: Draft
+    reactions: tuple[Reaction, ...]
+    review: Review
+    thinking: str
+    reply: str
