@@ -14,6 +14,11 @@ from psychechat.emotion import Language
 
 FinishReason = Literal["stop", "length", "abort"]
 
+BYTES_A_TOKEN = 16
+"""More of UTF-8 than a token stands for in what people write, where it is three or four as a rule. A prompt that would
+need more to fit is refused unread.
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Call:
@@ -26,7 +31,8 @@ class Call:
     priority: int = 0
     """Lower goes first, as in vLLM's priority scheduling."""
     deadline: float = float("inf")
-    """Unix time in seconds, because it is compared in several processes."""
+    """By this process's `time.monotonic`, which no change of the time of day moves. Another process counts from another
+    moment: it is sent the seconds that are left (`psychechat_ray.sent_call`)."""
     trace: Mapping[str, str] = field(default_factory=dict)
     """W3C trace context headers."""
     adapter: str | None = None
@@ -72,8 +78,14 @@ class Sampling:
     max_tokens: int
     temperature: float = 0.0
     top_p: float = 1.0
+    top_k: int = 0
+    """Of how many tokens one is drawn; 0: of all."""
+    min_p: float = 0.0
+    """No token is drawn that has less than this share of the likeliest one's probability."""
     presence_penalty: float = 0.0
     frequency_penalty: float = 0.0
+    repetition_penalty: float = 1.0
+    """Above 1 what stands in the prompt or was written already is less likely."""
     stop: tuple[str, ...] = ()
     """Stop strings: they end the reply and are not part of it. In the thinking they are ignored."""
     seed: int | None = None
@@ -133,8 +145,10 @@ class Generator(Protocol):
         """
         ...
 
-    async def check_fits(self, messages: Sequence[Message], reserve: int) -> None:
-        """Raises ContextLengthExceeded if the rendered prompt and `reserve` tokens more exceed the context."""
+    async def check_fits(self, messages: Sequence[Message], reserve: int, call: Call) -> None:
+        """Raises ContextLengthExceeded if the rendered prompt and `reserve` tokens more exceed the context, also for a
+        prompt of so many bytes that this is all but certain.
+        """
         ...
 
 

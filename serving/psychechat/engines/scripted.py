@@ -102,7 +102,7 @@ class ScriptedGenerator:
         context_length: int = 32_768,
         max_num_seqs: int = 1_000_000,
         cache_words: int = 1_000_000,
-        clock: Clock = time.time,
+        clock: Clock = time.monotonic,
     ) -> None:
         self._table = _copy(table or {})
         self._adapters = {adapter: _copy(its) for adapter, its in (adapters or {}).items()}
@@ -170,7 +170,7 @@ class ScriptedGenerator:
             self._cached -= asked + count
             self._places.release()
 
-    async def check_fits(self, messages: Sequence[Message], reserve: int) -> None:
+    async def check_fits(self, messages: Sequence[Message], reserve: int, call: Call) -> None:
         tokens = sum(len(message.content) for message in messages) + reserve
         if tokens > self.context_length:
             raise ContextLengthExceeded(tokens, self.context_length)

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from psychechat.engines.base import Call, Pair
 from psychechat.engines.vllm.cpu.niceness import lower_priority
 from psychechat.engines.vllm.model import pooler_config, spans_of
 from psychechat.engines.vllm.stats import stat_loggers
+from psychechat.engines.vllm.urgent_first import Pieces, UrgentFirst
 from psychechat.engines.vllm.windows import Row, Window, Windows, assess, has_third_head, hurting
 from psychechat.errors import DeadlineExceeded, EngineUnavailable
 
@@ -53,6 +54,7 @@ class VllmClassifier:
         self._windows = Windows.of(model, max_model_len)
         heads = json.loads((model / "config.json").read_text())["psychechat"]
         self._judges = has_third_head(heads["groups"], heads["pooling"])
+        self._cutter = UrgentFirst("windows")
         self._calls = count()
         cpu = current_platform.is_cpu()
         settings = {
@@ -86,14 +88,14 @@ class VllmClassifier:
         Cancelling aborts them there. Raises DeadlineExceeded once `call.deadline` has passed and EngineUnavailable
         if the engine is gone.
         """
-        texts = await self._read(lambda: [self._windows.with_sentences(text) for text in utterances], call)
+        texts = await self._read((self._windows.with_sentences(text) for text in utterances), call)
         return [assess(windows) for windows in texts]
 
     async def judge(self, pairs: Sequence[Pair], call: Call) -> list[float] | None:
         """P(the draft hurts the seeker) a pair, in order; None if the folder has no third head. As `classify` else."""
         if not self._judges:
             return None
-        texts = await self._read(lambda: [[self._windows.pair(pair.seeker, pair.draft)] for pair in pairs], call)
+        texts = await self._read(([self._windows.pair(pair.seeker, pair.draft)] for pair in pairs), call)
         return [hurting(rows) for (rows,) in texts]
 
     async def check_health(self) -> None:
@@ -104,16 +106,25 @@ class VllmClassifier:
             raise EngineUnavailable("The classifier's engine is gone.") from None
 
     def shutdown(self) -> None:
+        self._cutter.close()
         self._engine.shutdown()
 
-    async def _read(self, cut: Callable[[], list[list[Window]]], call: Call) -> list[list[Rows]]:
-        """Rows of each text's windows. `cut` makes these, in a thread."""
-        left = call.deadline - time.time()
+    async def _read(self, cut: Iterator[list[Window]], call: Call) -> list[list[Rows]]:
+        """Rows of each text's windows. `cut` makes these, a text at a time, in a thread."""
+
+        def pieces() -> Pieces[list[list[Window]]]:
+            texts = []
+            for windows in cut:
+                texts.append(windows)
+                yield
+            return texts
+
+        left = call.deadline - time.monotonic()
         if left <= 0:
             raise DeadlineExceeded("The turn's time was up before its classification.")
         try:
             async with asyncio.timeout(None if left == float("inf") else left):
-                return await self._rows(await asyncio.to_thread(cut), call)
+                return await self._rows(await self._cutter.run(pieces(), call.priority), call)
         except TimeoutError:
             raise DeadlineExceeded("The turn's time was up during its classification.") from None
 

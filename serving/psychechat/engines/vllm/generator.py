@@ -5,7 +5,6 @@ import itertools
 import logging
 import time
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -26,11 +25,13 @@ from psychechat.engines.base import Call, Delta, FinishReason, Load, Message, Sa
 from psychechat.engines.stopping import StopStrings
 from psychechat.engines.thinking import CLOSE, ThinkingSplitter, begun
 from psychechat.engines.vllm import cpu, lora, script_masks
+from psychechat.engines.vllm.cpu import min_p
 from psychechat.engines.vllm.cpu.niceness import lower_priority
-from psychechat.engines.vllm.encoding import Encoder
+from psychechat.engines.vllm.encoding import Encoder, TooLong
 from psychechat.engines.vllm.grammar import grammar
 from psychechat.engines.vllm.logprobs import Scores
 from psychechat.engines.vllm.stats import Gauges, stat_loggers
+from psychechat.engines.vllm.urgent_first import Pieces, UrgentFirst
 from psychechat.errors import ContextLengthExceeded, DeadlineExceeded, EngineUnavailable, InvalidRequest, Overloaded
 
 log = logging.getLogger(__name__)
@@ -88,13 +89,15 @@ class VllmGenerator:
         self._under_way = 0
         # A seeded request whose prefill is chunked stops a CPU engine for everyone.
         self._takes_seeds = not on_cpu
+        # Beside any proposer vLLM refuses a request with `min_p`; beside ours the worker takes it.
+        self._takes_min_p = config.speculative_config is None
         self._traces = self._engine.observability_config.otlp_traces_endpoint is not None
         self._tokenizer: Any = self._engine.renderer.get_tokenizer()
         self._close = self._tokenizer.get_vocab().get(CLOSE)
         self._scores = Scores(self._tokenizer)
         self._encoder = Encoder(self._tokenizer)
         # One thread: a Hugging Face tokenizer is not safe to share between several.
-        self._renderer = ThreadPoolExecutor(1, "render")
+        self._renderer = UrgentFirst("render")
         self._numbers = itertools.count()
 
     @property
@@ -106,9 +109,7 @@ class VllmGenerator:
         self, messages: Sequence[Message], stage: Stage, sampling: Sampling, call: Call
     ) -> AsyncGenerator[Delta, None]:
         with _deadline_checked(call):
-            text, prompt = await self._render(messages, stage.thinks, call.tenant_salt)
-            if len(prompt) >= self.context_length:
-                raise ContextLengthExceeded(len(prompt) + sampling.max_tokens, self.context_length)
+            text, prompt = await self._render(messages, call, thinks=stage.thinks, reserve=1)
             # A template may decide it, whatever was asked: some close the thinking, some always open it.
             thinking = begun(text, messages[-1].content, stage.thinks)
             with _errors_mapped():
@@ -146,7 +147,7 @@ class VllmGenerator:
         completion_tokens = reasoning_tokens = 0
         scores: tuple[TokenLogprob, ...] = ()
         while True:
-            async with asyncio.timeout(deadline - time.time() if deadline != float("inf") else None):
+            async with asyncio.timeout(deadline - time.monotonic() if deadline != float("inf") else None):
                 output = await anext(outputs)
             completion = output.outputs[0]
             tokens = completion.token_ids
@@ -174,11 +175,10 @@ class VllmGenerator:
             yield Delta(content + stops.finish(), reasoning, finish, usage, scores)
             return
 
-    async def check_fits(self, messages: Sequence[Message], reserve: int) -> None:
-        # With the thinking closed, the longer of the two renderings.
-        _, prompt = await self._render(messages, thinks=False, tenant=None)
-        if len(prompt) + reserve > self.context_length:
-            raise ContextLengthExceeded(len(prompt) + reserve, self.context_length)
+    async def check_fits(self, messages: Sequence[Message], reserve: int, call: Call) -> None:
+        # With the thinking closed, the longer of the two renderings. What is tokenised now is so for the stages, too.
+        with _deadline_checked(call):
+            await self._render(messages, call, thinks=False, reserve=reserve)
 
     async def check_health(self) -> None:
         """Raises EngineUnavailable if the engine's processes are gone."""
@@ -206,22 +206,31 @@ class VllmGenerator:
         )
 
     def shutdown(self) -> None:
-        self._renderer.shutdown(wait=False, cancel_futures=True)
+        self._renderer.close()
         self._engine.shutdown()
 
-    async def _render(self, messages: Sequence[Message], thinks: bool, tenant: str | None) -> tuple[str, list[int]]:
-        """The prompt as the model's chat template writes it, as text and as token ids."""
+    async def _render(
+        self, messages: Sequence[Message], call: Call, *, thinks: bool, reserve: int
+    ) -> tuple[str, list[int]]:
+        """The prompt as the model's chat template writes it, as text and as token ids.
 
-        def render() -> tuple[str, list[int]]:
+        Raises ContextLengthExceeded where it leaves less than `reserve` tokens of the context.
+        """
+
+        def render() -> Pieces[tuple[str, list[int]]]:
             text: str = self._tokenizer.apply_chat_template(
                 [{"role": message.role, "content": message.content} for message in messages],
                 tokenize=False,
                 add_generation_prompt=True,
                 enable_thinking=thinks,
             )
-            return text, self._encoder.encode(text, tenant)
+            yield
+            return text, (yield from self._encoder.encode(text, call.tenant_salt, self.context_length - reserve))
 
-        return await asyncio.get_running_loop().run_in_executor(self._renderer, render)
+        try:
+            return await self._renderer.run(render(), call.priority)
+        except TooLong as error:
+            raise ContextLengthExceeded(error.tokens + reserve, self.context_length) from None
 
     def _parameters(self, stage: Stage, sampling: Sampling) -> SamplingParams:
         outputs = StructuredOutputsParams(grammar=grammar(stage.schema)) if stage.schema is not None else None
@@ -229,12 +238,15 @@ class VllmGenerator:
             max_tokens=sampling.max_tokens,
             temperature=sampling.temperature,
             top_p=sampling.top_p,
+            top_k=sampling.top_k,
+            min_p=sampling.min_p if self._takes_min_p else 0.0,
             presence_penalty=sampling.presence_penalty,
             frequency_penalty=sampling.frequency_penalty,
+            repetition_penalty=sampling.repetition_penalty,
             seed=sampling.seed if self._takes_seeds else None,
             logprobs=sampling.logprobs,
             structured_outputs=outputs,
-            extra_args=script_masks.arguments(stage.language),
+            extra_args={**script_masks.arguments(stage.language), **min_p.arguments(sampling.min_p)} or None,
             # Nobody can read half a JSON: one delta spares every process on its way the cost of the others.
             output_kind=RequestOutputKind.DELTA if outputs is None else RequestOutputKind.FINAL_ONLY,
         )
@@ -242,7 +254,7 @@ class VllmGenerator:
 
 @contextmanager
 def _deadline_checked(call: Call) -> Iterator[None]:
-    if call.deadline <= time.time():
+    if call.deadline <= time.monotonic():
         raise DeadlineExceeded("The turn's time is up.")
     try:
         yield

@@ -29,7 +29,7 @@ from xgrammar import TokenizerInfo
 
 from psychechat.emotion import Language
 from psychechat.engines.thinking import CLOSE, OPEN
-from psychechat.engines.vllm.cpu import ADDITIONS, is_on
+from psychechat.engines.vllm.cpu import is_on, proposes_what_is_forced
 from psychechat.engines.vllm.writable import ANYTHING, LONGEST, Table, table
 from psychechat.language import SCRIPTS
 
@@ -49,9 +49,9 @@ _ROWS_KEPT = 64
 """States whose rows of the vocabulary's size are kept: few are met again and again."""
 
 
-def arguments(language: Language | None) -> dict[str, Any] | None:
+def arguments(language: Language | None) -> dict[str, Any]:
     """`SamplingParams.extra_args` of a text in this language."""
-    return None if language is None else {_ARGUMENT: language}
+    return {} if language is None else {_ARGUMENT: language}
 
 
 def processors(config: "VllmConfig") -> list[str]:
@@ -62,22 +62,17 @@ def processors(config: "VllmConfig") -> list[str]:
         return [f"{__name__}:{RunnerTwoMasks.__name__}"]
     if config.speculative_config is None:
         return [f"{__name__}:{RunnerOneMasks.__name__}"]
-    if not _proposes_what_is_forced(config):
+    if not proposes_what_is_forced(config):
         log.warning("the first model runner masks no scripts beside this speculative_config")
     return []
 
 
 def install(model_runner: Any, config: "VllmConfig") -> None:
     """In a worker's process, before any request: what `processors` could not say."""
-    if is_on("script_masks", config) and _proposes_what_is_forced(config) and not config.use_v2_model_runner:
+    if is_on("script_masks", config) and proposes_what_is_forced(config) and not config.use_v2_model_runner:
         batch = model_runner.input_batch
         batch.logitsprocs.non_argmax_invariant.append(RunnerOneMasks(config, model_runner.device, False))
         batch.logitsprocs_need_output_token_ids = True
-
-
-def _proposes_what_is_forced(config: "VllmConfig") -> bool:
-    speculative = config.speculative_config
-    return speculative is not None and speculative.model == ADDITIONS["speculative_config"]["model"]
 
 
 class Masks:

@@ -98,12 +98,15 @@ class Windows:
             windows.append(Window(self._window(ids, first), told))
         return windows
 
-    def span(self, text: str, at: tuple[int, int]) -> tuple[int, int] | None:
-        """First and last token of these characters in the text's first window; None if they lie beyond it."""
-        ends = [end for _, end in self._encoded(text).offsets[: self._room]]
-        first = next((i for i, end in enumerate(ends) if end > at[0]), len(ends))
-        last = next((i for i, end in enumerate(ends) if end >= at[1]), len(ends) - 1)
-        return (len(self._before) + first, len(self._before) + last) if first < len(ends) else None
+    def holding(self, text: str, at: tuple[int, int]) -> tuple[Window, tuple[int, int]]:
+        """The window with the most of these characters' tokens, and the first and the last of them there."""
+        ends = [end for _, end in self._encoded(text).offsets]
+        first = next(i for i, end in enumerate(ends) if end > at[0])
+        after = next((i for i, end in enumerate(ends, start=1) if end >= at[1]), len(ends))
+        within = [(max(first - start, 0), min(after - start, self._room)) for start in self._firsts(len(ends))]
+        number = max(range(len(within)), key=lambda i: within[i][1] - within[i][0])
+        held = within[number]
+        return self.with_sentences(text)[number], (len(self._before) + held[0], len(self._before) + held[1] - 1)
 
     def pair(self, seeker: str, draft: str) -> Window:
         """A counselor's draft after what it answers, as one sequence; its one span is the draft.

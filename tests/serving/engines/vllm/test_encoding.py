@@ -7,7 +7,9 @@ import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from psychechat.engines.vllm.encoding import Encoder
+from psychechat.engines.base import BYTES_A_TOKEN
+from psychechat.engines.vllm.encoding import Encoder, TooLong
+from psychechat.engines.vllm.urgent_first import Pieces
 
 SAID = [
     "I could not sleep.",
@@ -46,22 +48,57 @@ def prompt(tokenizer: Any, said: list[str]) -> str:
     return text
 
 
+def ids(pieces: Pieces[list[int]]) -> list[int]:
+    while True:
+        try:
+            next(pieces)
+        except StopIteration as end:
+            found: list[int] = end.value
+            return found
+
+
+def encoded(encoder: Encoder, text: str, tenant: str = "", most: int = 100_000) -> list[int]:
+    return ids(encoder.encode(text, tenant, most))
+
+
 def test_pieces_are_the_whole(tokenizer: Any) -> None:
     encoder = Encoder(tokenizer)
     for last in range(len(SAID)):
         text = prompt(tokenizer, SAID[: last + 1])
-        assert encoder.encode(text, "") == tokenizer.encode(text, add_special_tokens=False)
+        assert encoded(encoder, text) == tokenizer.encode(text, add_special_tokens=False)
 
 
 def test_what_was_said_before_is_not_tokenised_again(tokenizer: Any) -> None:
     counting = Counting(tokenizer)
     encoder = Encoder(counting)
-    encoder.encode(prompt(tokenizer, ["First.", "Second."]), "one")
+    encoded(encoder, prompt(tokenizer, ["First.", "Second."]), "one")
     counting.asked.clear()
-    encoder.encode(prompt(tokenizer, ["First.", "Second.", "Third."]), "one")
+    encoded(encoder, prompt(tokenizer, ["First.", "Second.", "Third."]), "one")
     assert [text for text in counting.asked if "Third" in text] == counting.asked
-    encoder.encode(prompt(tokenizer, ["First."]), "another")
+    encoded(encoder, prompt(tokenizer, ["First."]), "another")
     assert any("First" in text for text in counting.asked)
+
+
+def test_as_many_tokens_as_there_may_be_are_not_too_long(tokenizer: Any) -> None:
+    text = prompt(tokenizer, SAID)
+    many = len(tokenizer.encode(text, add_special_tokens=False))
+    assert len(encoded(Encoder(tokenizer), text, most=many)) == many
+    with pytest.raises(TooLong):
+        encoded(Encoder(tokenizer), text, most=many - 1)
+
+
+def test_no_more_is_tokenised_than_it_takes_to_know_that_it_is_too_long(tokenizer: Any) -> None:
+    counting = Counting(tokenizer)
+    text = prompt(tokenizer, ["one two three", "four five six", *["never looked at"] * 8])
+    with pytest.raises(TooLong):
+        encoded(Encoder(counting), text, most=12)
+    assert not any("never" in asked for asked in counting.asked)
+    counting.asked.clear()
+    huge = prompt(tokenizer, ["b" * 100 * BYTES_A_TOKEN])
+    with pytest.raises(TooLong) as refused:
+        encoded(Encoder(counting), huge, most=100)
+    assert refused.value.tokens > 100
+    assert not any("bbb" in asked for asked in counting.asked)
 
 
 def test_a_tokenizer_that_writes_the_beginning_of_a_text_otherwise_reads_it_as_a_whole() -> None:
@@ -83,4 +120,4 @@ def test_a_tokenizer_that_writes_the_beginning_of_a_text_otherwise_reads_it_as_a
     fast: Any = PreTrainedTokenizerFast
     tokenizer = fast(tokenizer_object=plain, additional_special_tokens=["[a]", "[b]"])
     text = "[a]user[b]said"
-    assert Encoder(tokenizer).encode(text, "") == tokenizer.encode(text, add_special_tokens=False)
+    assert encoded(Encoder(tokenizer), text) == tokenizer.encode(text, add_special_tokens=False)

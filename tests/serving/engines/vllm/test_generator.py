@@ -189,6 +189,27 @@ async def test_text_streams_and_is_counted_by_the_engine(counselor: "VllmGenerat
     assert not any(delta.reasoning for delta in deltas)
 
 
+async def test_what_leaves_one_token_to_draw_is_as_greedy(counselor: "VllmGenerator") -> None:
+    greedy = await collect(counselor, FREE, Sampling(12))
+    hot = Sampling(12, temperature=2.0)
+    narrow = [replace(hot, top_k=1), replace(hot, min_p=1.0)] * 2
+    wide, *drawn = await asyncio.gather(*(collect(counselor, FREE, sampling) for sampling in [hot, *narrow]))
+    assert [answer.content for answer in drawn] == [greedy.content] * 4
+    assert wide.content != greedy.content, "a row's bound is its own"
+
+
+async def test_what_was_repeated_is_penalised_beside_forced_tokens(counselor: "VllmGenerator") -> None:
+    draft = prompts.load("en").stage(StageName.DRAFT)
+    sampling = Sampling(3000, temperature=1.0, top_k=50, min_p=0.01, repetition_penalty=1.3)
+    text, *drafts = await asyncio.gather(
+        collect(counselor, FREE, Sampling(40, repetition_penalty=2.0)),
+        *(collect(counselor, draft, sampling) for _ in range(3)),
+    )
+    assert text.content != (await collect(counselor, FREE, Sampling(40))).content
+    for answer in drafts:
+        jsonschema.validate(json.loads(answer.content), draft.schema or {})
+
+
 async def test_stop_words_end_a_generation(counselor: "VllmGenerator") -> None:
     answer = await collect(counselor, FREE, replace(ENDLESS, stop=("</think>",)))
     assert answer.finish_reason == "stop"
@@ -257,7 +278,7 @@ async def test_cancelling_the_task_aborts_in_the_engine(counselor: "VllmGenerato
 
 
 async def test_a_deadline_ends_and_aborts_a_generation(counselor: "VllmGenerator") -> None:
-    started, call = time.monotonic(), replace(CALL, deadline=time.time() + 0.5)
+    started, call = time.monotonic(), replace(CALL, deadline=time.monotonic() + 0.5)
     with pytest.raises(DeadlineExceeded):
         await several(counselor, call)
     assert time.monotonic() - started < 2
@@ -266,7 +287,7 @@ async def test_a_deadline_ends_and_aborts_a_generation(counselor: "VllmGenerator
 
 async def test_a_deadline_in_the_past_starts_nothing(counselor: "VllmGenerator") -> None:
     with pytest.raises(DeadlineExceeded):
-        await collect(counselor, call=replace(CALL, deadline=time.time() - 1))
+        await collect(counselor, call=replace(CALL, deadline=time.monotonic() - 1))
 
 
 async def test_seeded_requests_with_long_prompts_leave_the_engine_alive(counselor: "VllmGenerator") -> None:
@@ -322,8 +343,8 @@ async def test_a_prompt_that_does_not_fit_is_refused_with_both_numbers(counselor
     assert refused.value.limit == CONTEXT
     assert refused.value.tokens > CONTEXT
     with pytest.raises(ContextLengthExceeded):
-        await counselor.check_fits(HELLO, reserve=CONTEXT)
-    await counselor.check_fits(HELLO, reserve=CONTEXT // 2)
+        await counselor.check_fits(HELLO, reserve=CONTEXT, call=CALL)
+    await counselor.check_fits(HELLO, reserve=CONTEXT // 2, call=CALL)
 
 
 async def test_no_text_reaches_a_log(counselor: "VllmGenerator", counselor_log: Path) -> None:

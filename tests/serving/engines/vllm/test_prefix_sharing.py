@@ -84,8 +84,8 @@ class Counting:
         async for delta in self.script.generate(messages, stage, sampling, call):
             yield delta
 
-    async def check_fits(self, messages: Sequence[Message], reserve: int) -> None:
-        await self.engine.check_fits(messages, reserve)
+    async def check_fits(self, messages: Sequence[Message], reserve: int, call: Call) -> None:
+        await self.engine.check_fits(messages, reserve, call)
 
 
 @pytest.mark.parametrize("language", CONVERSATIONS)

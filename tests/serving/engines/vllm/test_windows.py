@@ -95,6 +95,22 @@ def test_what_is_too_short_goes_with_its_neighbour(windows: Windows) -> None:
     assert list(map(len, tokens(window))) == [7, 6]
 
 
+@pytest.mark.parametrize("place", [0, 50, 95, 130, 199])
+def test_the_window_that_holds_a_word_says_where(windows: Windows, place: int) -> None:
+    """Every word is whole in one window, wherever it stands in the text."""
+    text, word = words(200), f"w{place}"
+    start = f"{text} ".index(f"{word} ")
+    window, (first, last) = windows.holding(text, (start, start + len(word)))
+    assert window.ids in windows.cut(text)
+    assert window.ids[first : last + 1] == [place + 10]
+
+
+def test_of_what_no_window_holds_whole_it_is_the_one_with_most(windows: Windows) -> None:
+    text = words(300)
+    window, (first, last) = windows.holding(text, (text.index("w90 "), text.index("w290 ")))
+    assert last - first + 1 == len(window.ids) - 3, "all but the special tokens and the prefix"
+
+
 @given(lengths=st.lists(st.integers(1, 150), max_size=30))
 def test_the_sentences_of_a_window_cover_its_text_once(windows: Windows, lengths: list[int]) -> None:
     text = " ".join(" ".join(["w5"] * length) + "." for length in lengths)

@@ -2,7 +2,7 @@
 
 An engine runs in processes of vLLM's, and these import what its arguments name: the scheduler's process `scheduler`,
 which is `urgent_steps` and `jump_forward`; each worker's process `worker`, which installs what `jump_forward` and
-`sparse_penalties` have for the sampling. `niceness` is for the process that has started the engine.
+`sparse_penalties` and `min_p` have for the sampling. `niceness` is for the process that has started the engine.
 """
 
 import logging
@@ -66,3 +66,9 @@ def is_on(addition: str, config: "VllmConfig") -> bool:
     """Switch of an addition, in `additional_config`: vLLM keeps that for platforms, and carries it to each process."""
     switches = config.additional_config
     return not isinstance(switches, dict) or bool(switches.get(addition, True))
+
+
+def proposes_what_is_forced(config: "VllmConfig") -> bool:
+    """Whether the proposer is ours, of what a grammar leaves no choice about."""
+    speculative = config.speculative_config
+    return speculative is not None and speculative.model == ADDITIONS["speculative_config"]["model"]

@@ -16,7 +16,6 @@ import numpy as np
 import torch
 from vllm.v1.outputs import SamplerOutput
 from vllm.v1.sample.metadata import SamplingMetadata
-from vllm.v1.sample.ops.penalties import apply_all_penalties
 from vllm.v1.spec_decode.metadata import SpecDecodeMetadata
 
 
@@ -75,14 +74,23 @@ def _penalised(
         return logits
     frequency, presence = sampling.frequency_penalties[rows], sampling.presence_penalties[rows]
     repetition = sampling.repetition_penalties[rows]
-    if bool((repetition != 1).any()):  # these look at the prompt too, and no API of ours has them
-        assert sampling.prompt_token_ids is not None
-        return apply_all_penalties(
-            logits, sampling.prompt_token_ids[rows], presence, frequency, repetition, list(map(list, output_token_ids))
-        )
-    for row in torch.nonzero((frequency != 0) | (presence != 0)).flatten().tolist():
-        written, counts = np.unique(np.asarray(output_token_ids[row], dtype=np.int64), return_counts=True)
-        known = (written >= 0) & (written < logits.shape[-1])  # vLLM fills up with other numbers
-        penalty = frequency[row] * torch.from_numpy(counts[known]) + presence[row]
-        logits[row, torch.from_numpy(written[known])] -= penalty.to(logits.dtype)
+    looks_at_prompt = repetition != 1
+    assert sampling.prompt_token_ids is not None
+    sequences = torch.arange(len(sampling.prompt_token_ids))[rows]
+    for row in torch.nonzero((frequency != 0) | (presence != 0) | looks_at_prompt).flatten().tolist():
+        written, counts = _counted(output_token_ids[row], logits.shape[-1])
+        if looks_at_prompt[row]:
+            asked, _ = _counted(sampling.prompt_token_ids[sequences[row]], logits.shape[-1])
+            seen = torch.cat([asked, written])  # some twice: each is written twice, alike
+            of_seen = logits[row, seen]
+            logits[row, seen] = torch.where(of_seen > 0, of_seen / repetition[row], of_seen * repetition[row])
+        penalty = frequency[row] * counts + presence[row]
+        logits[row, written] -= penalty.to(logits.dtype)
     return logits
+
+
+def _counted(tokens: Sequence[int] | torch.Tensor, vocabulary: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Tokens, each once, and how often. What vLLM fills up with is none."""
+    found, counts = np.unique(np.asarray(tokens, dtype=np.int64), return_counts=True)
+    known = (found >= 0) & (found < vocabulary)
+    return torch.from_numpy(found[known]), torch.from_numpy(counts[known])

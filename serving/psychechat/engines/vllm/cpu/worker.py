@@ -3,7 +3,7 @@
 from vllm.v1.worker import cpu_worker
 
 from psychechat.engines.vllm import script_masks
-from psychechat.engines.vllm.cpu import is_on, jump_forward, sparse_penalties
+from psychechat.engines.vllm.cpu import is_on, jump_forward, min_p, sparse_penalties
 
 
 class CpuWorker(cpu_worker.CPUWorker):
@@ -14,4 +14,5 @@ class CpuWorker(cpu_worker.CPUWorker):
         jump_forward.install()
         if is_on("sparse_penalties", self.vllm_config):
             sparse_penalties.install(self.model_runner)
+        min_p.install(self.model_runner, self.vllm_config)
         script_masks.install(self.model_runner, self.vllm_config)

@@ -19,22 +19,27 @@ FREQUENCY = [1.0, 0.0, 0.7, -2.0, 0.0]
 PRESENCE = [0.5, 0.0, -0.3, 0.0, 2.0]
 
 
+def _seeded(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
 def metadata(repetition: float = 1.0, *, none: bool = False) -> Any:
-    ones = torch.ones(len(OUTPUTS))
+    """`repetition`: of every second sequence."""
     return SimpleNamespace(
         no_penalties=none,
-        prompt_token_ids=torch.randint(0, VOCABULARY, (len(OUTPUTS), 7), generator=torch.Generator().manual_seed(1)),
+        # The last number fills up a prompt that is shorter than others.
+        prompt_token_ids=torch.randint(0, VOCABULARY + 1, (len(OUTPUTS), 30), generator=_seeded(1)),
         frequency_penalties=torch.tensor(FREQUENCY),
         presence_penalties=torch.tensor(PRESENCE),
-        repetition_penalties=repetition * ones,
+        repetition_penalties=torch.tensor([repetition if row % 2 else 1.0 for row in range(len(OUTPUTS))]),
     )
 
 
 def logits(rows: int) -> torch.Tensor:
-    return torch.randn(rows, VOCABULARY, generator=torch.Generator().manual_seed(rows))
+    return torch.randn(rows, VOCABULARY, generator=_seeded(rows))
 
 
-@pytest.mark.parametrize("repetition", [1.0, 1.2], ids=["sparse", "repetition looks at the prompt"])
+@pytest.mark.parametrize("repetition", [1.0, 1.2, 0.8], ids=["written", "prompt too", "prompt rewarded"])
 def test_sequences_are_penalised_as_by_vllm(repetition: float) -> None:
     from vllm.v1.sample.sampler import Sampler
 
@@ -45,7 +50,7 @@ def test_sequences_are_penalised_as_by_vllm(repetition: float) -> None:
     torch.testing.assert_close(ours, theirs)
 
 
-@pytest.mark.parametrize("repetition", [1.0, 1.2], ids=["sparse", "repetition looks at the prompt"])
+@pytest.mark.parametrize("repetition", [1.0, 1.2, 0.8], ids=["written", "prompt too", "prompt rewarded"])
 def test_proposed_tokens_are_penalised_as_by_vllm(repetition: float) -> None:
     from vllm.v1.sample.rejection_sampler import RejectionSampler
 
