@@ -174,6 +174,28 @@ class Round:
 
 
 @dataclass(frozen=True, slots=True)
+class Said:
+    """What was said last in a conversation, as keyed hashes of its utterances, oldest first."""
+
+    utterances: tuple[str, ...] = ()
+    lines: tuple[str, ...] = ()
+    """Those of them that are the seeker's and say enough to be nobody else's."""
+
+    def covers(self, other: "Said") -> bool:
+        """Whether this ends with all of the other, so that nothing was said there which is unknown here."""
+        last = self.utterances[-len(other.utterances) :] if other.utterances else None
+        return last == other.utterances
+
+    def shares_a_line(self, other: "Said") -> bool:
+        return not set(self.lines).isdisjoint(other.lines)
+
+    def then(self, newer: "Said", most: int) -> "Said":
+        """Both, one after the other; of their utterances the last ones."""
+        utterances = (*self.utterances, *newer.utterances)[-most:]
+        return Said(utterances, tuple(line for line in (*self.lines, *newer.lines) if line in utterances))
+
+
+@dataclass(frozen=True, slots=True)
 class EmotionMemory:
     """Memory that one turn leaves for the next: labels and analysis."""
 
@@ -184,8 +206,8 @@ class EmotionMemory:
     analysis: EmotionAnalysis | None = None
     risk: RiskState = field(default_factory=RiskState)
     """Of the whole conversation so far: severities, numbers and keyed hashes, no words."""
-    prefix: str | None = None
-    """Keyed hash of the conversation that this is the memory of; None in values of before."""
+    said: Said = field(default_factory=Said)
+    """The end of the conversation that this is the memory of; empty in values of before."""
     revision: str = ""
     """Names this value among those that concurrent turns write to one place."""
     after: str = ""

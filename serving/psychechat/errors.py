@@ -7,6 +7,7 @@ PsycheChatError
 │   └── ContextLengthExceeded
 ├── Unauthorized                no API key, or an unknown one
 ├── Forbidden                   not with this API key
+├── NotLocal                    without API keys: not from this machine
 ├── Overloaded                  come back later
 ├── DeadlineExceeded            the turn's time is up
 ├── EngineUnavailable           an engine is starting, restarting or gone
@@ -41,8 +42,8 @@ class UnknownModel(InvalidRequest):
 class ContextLengthExceeded(InvalidRequest):
     def __init__(self, tokens: int, limit: int) -> None:
         super().__init__(
-            f"This conversation needs {tokens} tokens with its longest stage; the model's context is {limit} tokens. "
-            "Send fewer or shorter messages.",
+            f"This conversation needs {tokens} tokens or more with its longest stage; the model's context is {limit} "
+            "tokens. Send fewer or shorter messages.",
             param="messages",
             code="context_length_exceeded",
         )
@@ -59,6 +60,16 @@ class Unauthorized(PsycheChatError):
 
 class Forbidden(PsycheChatError):
     pass
+
+
+class NotLocal(PsycheChatError):
+    """`why` goes on after "A server without API keys"."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(
+            f"A server without API keys {why}. For others set auth.keys in its settings: `psychechat keys new NAME` "
+            "makes a key."
+        )
 
 
 class Overloaded(PsycheChatError):

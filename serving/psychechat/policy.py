@@ -24,6 +24,11 @@ from psychechat.versions import short_hash
 Probability = Annotated[float, Field(ge=0, le=1)]
 _PROBABILITY: TypeAdapter[float] = TypeAdapter(Probability)
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
+Alias = Annotated[str, Field(pattern=r"^[A-Za-z0-9._:/-]{1,128}$")]
+"""A model's name as other servers have them, such as `openai/gpt-4o` or `qwen3:8b`."""
+
+Model = Literal["psychechat", "psychechat-agent", "psychechat-llm"]
+"""What a turn may ask for."""
 
 
 MOST_MESSAGES = 2_048
@@ -37,14 +42,14 @@ class Branch(Entry):
 class EmotionThresholds(Branch):
     """An emotion group is present from this probability on. The defaults are the demo heads', as those of risk are."""
 
-    joy: Probability = 0.22
-    trust: Probability = 0.26
+    joy: Probability = 0.26
+    trust: Probability = 0.22
     fear: Probability = 0.22
-    surprise: Probability = 0.2
-    sadness: Probability = 0.36
+    surprise: Probability = 0.22
+    sadness: Probability = 0.34
     disgust: Probability = 0.24
-    anger: Probability = 0.3
-    anticipation: Probability = 0.38
+    anger: Probability = 0.22
+    anticipation: Probability = 0.34
 
     @property
     def by_group(self) -> Mapping[Group, float]:
@@ -58,9 +63,9 @@ class RiskThresholds(Branch):
     """
 
     indicator: Probability = 0.65
-    ideation: Probability = 0.2
-    behavior: Probability = 0.45
-    attempt: Probability = 0.65
+    ideation: Probability = 0.22
+    behavior: Probability = 0.6
+    attempt: Probability = 0.4
     veto_below: Probability | None = None
     """A listed phrase is overruled, and no crisis, if P(ideation or worse) is below this for the sentence that holds it
     and for it with its neighbours. 0: never. Null: 0.05 with the demo heads, never with others."""
@@ -145,12 +150,15 @@ class Admission(Branch):
 
 
 class Quota(Branch):
-    """What one key may ask for, at each ingress replica. A crisis is answered beyond it."""
+    """What one key may ask for, at each ingress replica. Crises have a number of their own, and none is refused."""
 
     turns_per_minute: PositiveInt | None = None
     tokens_per_minute: PositiveInt | None = None
     """Prompt and completion of all stages. A turn under way is never cut; the next one waits."""
     turns_at_once: PositiveInt | None = None
+    crises_per_minute: PositiveInt | None = 10
+    """Crisis turns that the engines write for. Beyond it fixed words and resources are all of the reply, at once. Null:
+    no bound."""
 
 
 @cache
@@ -176,6 +184,12 @@ def _laid_over(below: object, own: object) -> object:
     return {**below, **{name: _laid_over(below.get(name), text) for name, text in own.items()}}
 
 
+def _by_language(name: str, table: object) -> Mapping[str, Any]:
+    if table is not None and not isinstance(table, Mapping):
+        raise ValueError(f"crisis.{name} is a table of languages")
+    return table or {}
+
+
 class Crisis(Branch):
     """Fixed words, and whom to turn to. None of it ever comes from a model."""
 
@@ -198,10 +212,10 @@ class Crisis(Branch):
         """`template` and `introduction`, by language, were fields of their own once."""
         if not isinstance(fields, Mapping):
             return fields
-        rest, words = dict(fields), dict(fields.get("words") or {})
+        rest, words = dict(fields), dict(_by_language("words", fields.get("words")))
         for name in ("template", "introduction"):
-            for language, text in (rest.pop(name, None) or {}).items():
-                words[language] = {name: text, **words.get(language, {})}
+            for language, text in _by_language(name, rest.pop(name, None)).items():
+                words[language] = {name: text, **_by_language("words", words.get(language))}
         return {**rest, "words": words} if words else rest
 
     @model_validator(mode="after")
@@ -306,10 +320,19 @@ class Policy(Branch):
     crisis: Crisis = Field(default_factory=Crisis)
     guard: OutputGuard = OutputGuard()
     tasks: Tasks = Tasks()
+    aliases: Mapping[Alias, Name] = {}
+    """More names of our models, for clients whose model's name is fixed: `{gpt-4o: psychechat}`. They are listed beside
+    the others, and an answer says the name that it was asked by."""
+    strict_parameters: bool = False
+    """Whether a field that nothing here reads, `tools` or one that is not known, is a 400 instead of ignored."""
     revision: str = ""
     """Any text. Another one is a change of the policy, upon which the files of keys are read again."""
     show_reasoning: bool = False
     """Stream LLM Mode's thinking as `reasoning_content`. It speaks about the person, so it is off."""
+    show_stages: bool = False
+    """Show what the stages made of a turn as `psychechat.stages`, drafts that the review refused among it: a model's
+    unreviewed words, for whoever develops or inspects and never for a seeker, so it is off. Where there are API keys,
+    those with `inspect` alone see it."""
 
     @model_validator(mode="before")
     @classmethod
@@ -325,6 +348,29 @@ class Policy(Branch):
         if not isinstance(own, Mapping):
             return fields
         return {**fields, "emotion_thresholds": {**dict.fromkeys(map(str, Group), one), **own}}
+
+    @model_validator(mode="after")
+    def _aliases_of_models(self) -> Self:
+        models = self._models
+        for alias, model in self.aliases.items():
+            if alias in models:
+                raise ValueError(f"aliases: {alias} is a model's own name: give the alias another one")
+            if model not in models:
+                raise ValueError(f"aliases: {alias} stands for {model}, which is none of {', '.join(models)}")
+        return self
+
+    @property
+    def _models(self) -> tuple[str, ...]:
+        return (*get_args(Model), *([self.tasks.model] if self.tasks.model else []))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """By which a model may be asked for."""
+        return (*self._models, *self.aliases)
+
+    def model(self, name: str) -> str:
+        """The model's own name."""
+        return self.aliases.get(name, name)
 
     @property
     def version(self) -> str:

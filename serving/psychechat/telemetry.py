@@ -4,7 +4,7 @@ docs/operations.md has the same list, with what each is good for. Names and labe
 other people read them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import product
 from typing import Literal, get_args
 
@@ -25,6 +25,7 @@ FallbackCause = Literal[
     "guard",
     "unfit",
     "fixed",
+    "quota",
     "truncated",
     "moderation",
     "overloaded",
@@ -44,6 +45,8 @@ LeftOut = Literal["tool", "part", "role", "reply", "character"]
 """What messages hold that no counselor can read."""
 SecondLook = Literal["phrase", "crisis", "held", "calm", "unread", "silent"]
 """What a request that breaks a rule was found to be. `crisis`: by the classifier; `silent`: no word of a seeker's."""
+ConfigPart = Literal["policy", "keys", "memory_keys"]
+"""What may change while the ingress serves: the policy, the clients' API keys, the keys of memory in Redis."""
 RISK = (*(severity.label for severity in Severity), "unknown")
 KINDS = (*get_args(Kind), "untold")
 LANGUAGES = get_args(Language)
@@ -147,6 +150,11 @@ class Metrics:
         self.permits_bound = self._gauge(
             "permits_bound", "The most that may be held and waited for", "lane", "engine", "state"
         )
+        self.config_refused = self._gauge(
+            "config_refused",
+            "1 where the newest change was refused, and the old one is served",
+            part=get_args(ConfigPart),
+        )
         self.tokens = self._counter(
             "tokens",
             "Tokens of a stage, of prompts or generated",
@@ -162,6 +170,11 @@ class Metrics:
         if contacts:
             self.guard_findings.labels("contact", "blocked").inc(contacts)
 
+    def tell_refused_config(self, parts: Collection[ConfigPart]) -> None:
+        """Which parts of the newest change were refused; none of one that was taken."""
+        for part in get_args(ConfigPart):
+            self.config_refused.labels(part).set(part in parts)
+
     def exposition(self) -> bytes:
         """The Prometheus text format."""
         return generate_latest(self.registry)
@@ -173,8 +186,12 @@ class Metrics:
             counter.labels(*values)
         return counter
 
-    def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
-        return Gauge(f"psychechat_{name}", text, labels, registry=self.registry)
+    def _gauge(self, name: str, text: str, *labels: str, **known: Sequence[str]) -> Gauge:
+        """Known values are there from the start, as a counter's."""
+        gauge = Gauge(f"psychechat_{name}", text, (*labels, *known), registry=self.registry)
+        for values in product(*known.values()) if known else ():
+            gauge.labels(*values)
+        return gauge
 
     def _histogram(self, name: str, text: str, *labels: str, buckets: Sequence[float] = _SECONDS) -> Histogram:
         return Histogram(f"psychechat_{name}", text, labels, registry=self.registry, buckets=buckets)

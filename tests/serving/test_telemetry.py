@@ -24,6 +24,7 @@ def test_the_documentation_lists_every_metric_with_its_labels() -> None:
 def test_what_alerts_watch_is_there_before_it_happens() -> None:
     text = Metrics().exposition().decode()
     assert "psychechat_crisis_turns_refused_total 0.0" in text
+    assert 'psychechat_config_refused{part="keys"} 0.0' in text
     assert 'psychechat_classifier_failures_total{cause="late"} 0.0' in text
     assert 'psychechat_risk_turns_total{level="unknown"} 0.0' in text
     assert text.count("psychechat_emotions_total{") == len(EMOTIONS) == 24

@@ -6,13 +6,15 @@ Turns wait in no other queue: an engine's own holds requests that were admitted,
 import asyncio
 import time
 from bisect import insort
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from enum import IntEnum
 from functools import partial
 from typing import Literal, get_args
+
+from cachetools import TTLCache
 
 from psychechat.concurrency import Clock
 from psychechat.errors import Overloaded
@@ -53,6 +55,10 @@ class Bounds:
     crisis_seconds: float
     """Wait limit of a crisis; at 0 it skips the queue and may exceed capacity."""
 
+    def max_cost(self, rank: Rank) -> int:
+        """Cap on all non-crisis work for a request of this rank to enter. Bulk stops at half of it, for turns' sake."""
+        return max(1, self.ordinary // 2) if rank is Rank.BULK else self.ordinary
+
 
 class Admission:
     """Lanes of one ingress replica: one for classification, and one for the generations of each counselor engine."""
@@ -92,11 +98,15 @@ class _Waiter:
     rank: Rank
     number: int
     cost: int = field(compare=False)
+    tenant: str = field(compare=False)
     granted: asyncio.Future[None] = field(compare=False)
+    passed: int = field(default=0, compare=False)
+    """How often one that came later went before it."""
 
 
 class Lane:
-    """Permits of one kind. Waiters are served by rank, then first come, first served.
+    """Permits of one kind. Crises go first and bulk last; of each those whose tenant has the least here, then by rank,
+    then first come, first served. One that does not fit is passed by others that do, so often and no more.
 
     Bounds are read again at each acquire and release; raising them wakes waiters only then, and lowering them takes
     back no permit.
@@ -108,6 +118,12 @@ class Lane:
         """`name` and `engine` are labels of its metrics."""
         self._bounds, self._clock = bounds, clock
         self._held = self._held_by_ordinary = self._number = 0
+        self._crises: Counter[str] = Counter()
+        """What each tenant's crises hold."""
+        self._others: Counter[str] = Counter()
+        """What all else of each tenant's holds."""
+        self._last_tenants: TTLCache[str, None] = TTLCache(2, _TENANT_SECONDS, timer=clock)
+        """The two that came last, which tells one tenant from several; each for a while."""
         self._waiting: list[_Waiter] = []
         self._pace = _Pace(clock)
         self._refusals = {cause: metrics.refusals.labels(name, engine, cause) for cause in get_args(RefusalCause)}
@@ -119,37 +135,40 @@ class Lane:
 
     @property
     def busy(self) -> bool:
-        """Whether an ordinary newcomer would have to wait."""
-        return bool(self._waiting) or not self._fits(Rank.ORDINARY, 1)
+        """Whether somebody waits, or an ordinary newcomer would have to."""
+        return bool(self._waiting) or not self._fits(self._bounds(), Rank.ORDINARY, 1)
 
     def max_cost(self, rank: Rank) -> int:
-        """Cap on all non-crisis work for a request of this rank to enter. Bulk stops at half of it, for turns' sake."""
-        ordinary = self._bounds().ordinary
-        return max(1, ordinary // 2) if rank is Rank.BULK else ordinary
+        """That of the bounds as they are now."""
+        return self._bounds().max_cost(rank)
 
-    async def acquire(self, rank: Rank, cost: int = 1, *, seconds: float | None = None) -> Permit:
+    async def acquire(self, rank: Rank, cost: int = 1, *, tenant: str = "", seconds: float | None = None) -> Permit:
         """Permit, at once or after a wait of at most `seconds` (None: the bounds'); 0: fail at once, a crisis enters.
 
-        `cost` is capped at max_cost(rank), also for a crisis.
+        `cost` is capped at max_cost(rank), also for a crisis. `tenant`: whose crises share the lane with others'. While
+        several came within ten minutes, the last place is for one whose crises hold none.
 
         Raises Overloaded if the queue is full, if the wait times out, or if a higher rank displaces this request.
         """
-        self._wake()
         bounds = self._bounds()
-        cost = min(cost, self.max_cost(rank))
-        self._number += 1
-        waiter = _Waiter(rank, self._number, cost, asyncio.get_running_loop().create_future())
+        cost = min(cost, bounds.max_cost(rank))
+        if tenant:
+            self._last_tenants[tenant] = None
         if seconds is None:
             seconds = bounds.crisis_seconds if rank is Rank.CRISIS else bounds.seconds
-        its_turn = self._fits(rank, cost) and not (self._waiting and self._waiting[0].rank <= rank)
-        if its_turn or (rank is Rank.CRISIS and not seconds):
-            self._take(waiter)
+        waiter = self._waiter(rank, cost, tenant)
+        insort(self._waiting, waiter)
+        self._wake()
+        if waiter.granted.done():
             return self._permit(waiter)
         if not seconds:
-            raise self._refusal("full", cost)
-        if rank is not Rank.CRISIS and sum(w.rank is not Rank.CRISIS for w in self._waiting) >= bounds.max_waiting:
-            self._make_room(waiter)
-        insort(self._waiting, waiter)
+            self._waiting.remove(waiter)
+            if rank is not Rank.CRISIS:
+                raise self._refusal("full", cost)
+            self._take(waiter)
+            return self._permit(waiter)
+        if rank is not Rank.CRISIS and sum(w.rank is not Rank.CRISIS for w in self._waiting) > bounds.max_waiting:
+            self._displace_last(waiter)
         began = self._clock()
         try:
             async with asyncio.timeout(seconds):
@@ -163,26 +182,39 @@ class Lane:
             self._seconds.observe(self._clock() - began)
         return self._permit(waiter)
 
-    def try_acquire(self, cost: int) -> Permit | None:
-        """Permit for optional work, never queued; None unless all of `cost` fits and the queue is empty."""
-        if self._waiting or cost > self.max_cost(Rank.ORDINARY) or not self._fits(Rank.ORDINARY, cost):
+    def try_acquire(self, cost: int, rank: Rank = Rank.ORDINARY) -> Permit | None:
+        """Permit for optional work, never queued; None unless all of `cost` fits and the queue is empty. That is no
+        refusal.
+        """
+        bounds = self._bounds()
+        if self._waiting or cost > bounds.max_cost(rank) or not self._fits(bounds, rank, cost):
             return None
-        self._number += 1
-        waiter = _Waiter(Rank.ORDINARY, self._number, cost, asyncio.get_running_loop().create_future())
+        waiter = self._waiter(rank, cost, "")
         self._take(waiter)
         return self._permit(waiter)
 
-    def _fits(self, rank: Rank, cost: int) -> bool:
+    def _waiter(self, rank: Rank, cost: int, tenant: str) -> _Waiter:
+        self._number += 1
+        return _Waiter(rank, self._number, cost, tenant, asyncio.get_running_loop().create_future())
+
+    def _fits(self, bounds: Bounds, rank: Rank, cost: int, tenant: str = "") -> bool:
         # A waiter's cost may date from when the bounds were wider; uncapped it could never fit.
-        cost = min(cost, self.max_cost(rank))
-        if self._held + cost > self._bounds().capacity:
-            return False
-        return rank is Rank.CRISIS or self._held_by_ordinary + cost <= self.max_cost(rank)
+        most = bounds.max_cost(rank)
+        cost = min(cost, most)
+        free = bounds.capacity - self._held
+        if rank is Rank.CRISIS:
+            left_to_others = 1 if self._crises[tenant] and len(self._last_tenants) > 1 else 0
+            return cost + left_to_others <= free
+        return cost <= free and self._held_by_ordinary + cost <= most
 
     def _take(self, waiter: _Waiter) -> None:
         self._held += waiter.cost
         if waiter.rank is not Rank.CRISIS:
             self._held_by_ordinary += waiter.cost
+        self._holdings(waiter)[waiter.tenant] += waiter.cost
+
+    def _holdings(self, waiter: _Waiter) -> Counter[str]:
+        return self._crises if waiter.rank is Rank.CRISIS else self._others
 
     def _permit(self, waiter: _Waiter) -> Permit:
         permit = ExitStack()
@@ -193,22 +225,60 @@ class Lane:
         self._held -= waiter.cost
         if waiter.rank is not Rank.CRISIS:
             self._held_by_ordinary -= waiter.cost
+        holdings = self._holdings(waiter)
+        holdings[waiter.tenant] -= waiter.cost
+        if not holdings[waiter.tenant]:
+            del holdings[waiter.tenant]
         self._pace.note(waiter.cost)
         self._wake()
 
     def _wake(self) -> None:
-        """Grant permits to waiters in order, up to the first that does not fit."""
-        while self._waiting and self._fits(self._waiting[0].rank, self._waiting[0].cost):
-            waiter = self._waiting.pop(0)
-            if not waiter.granted.done():  # else its wait was cancelled
-                self._take(waiter)
-                waiter.granted.set_result(None)
+        """Grant permits to waiters as long as one may enter."""
+        while (waiter := self._next()) is not None:
+            self._waiting.remove(waiter)
+            self._take(waiter)
+            waiter.granted.set_result(None)
 
-    def _make_room(self, newcomer: _Waiter) -> None:
-        last = self._waiting[-1] if self._waiting else newcomer
-        if last.rank <= newcomer.rank:
-            raise self._refusal("full", newcomer.cost)
+    def _next(self) -> _Waiter | None:
+        """First waiter that fits, unless one before it lets nobody pass. Bulk passes nobody, only crises a crisis."""
+        bounds = self._bounds()
+        if not self._waiting or self._held >= bounds.capacity:
+            return None
+        passed: list[_Waiter] = []
+        nobody_may_pass = only_crises_may_pass = False
+        for waiter in sorted(self._waiting, key=self._turn):
+            if waiter.granted.done():  # its wait was cancelled
+                continue
+            if nobody_may_pass or (passed and waiter.rank is Rank.BULK):
+                return None
+            if only_crises_may_pass and waiter.rank is not Rank.CRISIS:
+                return None
+            if self._fits(bounds, waiter.rank, waiter.cost, waiter.tenant):
+                for other in passed:
+                    other.passed += 1
+                return waiter
+            passed.append(waiter)
+            nobody_may_pass |= waiter.passed >= _MOST_PASSES
+            only_crises_may_pass |= waiter.rank is Rank.CRISIS
+        return None
+
+    def _turn(self, waiter: _Waiter) -> tuple[bool, bool, int, Rank, int]:
+        """Place in the queue: crises, then what is not bulk; of each those first whose tenant has the least here, so
+        that one that asks for much does not keep out the others; then by rank.
+        """
+        has = self._holdings(waiter)[waiter.tenant]
+        return waiter.rank is not Rank.CRISIS, waiter.rank is Rank.BULK, has, waiter.rank, waiter.number
+
+    def _displace_last(self, newcomer: _Waiter) -> None:
+        """Room in a queue that the newcomer has made too long: bulk leaves, else one of the tenant that has most
+        waiting, the last of its lowest rank; perhaps the newcomer itself.
+        """
+        others = [waiter for waiter in self._waiting if waiter.rank is not Rank.CRISIS]
+        many = Counter(waiter.tenant for waiter in others)
+        last = max(others, key=lambda waiter: (waiter.rank is Rank.BULK, many[waiter.tenant], waiter))
         self._waiting.remove(last)
+        if last is newcomer:
+            raise self._refusal("full", newcomer.cost)
         if not last.granted.done():
             last.granted.set_exception(self._refusal("displaced", last.cost))
 
@@ -247,6 +317,10 @@ class _Pace:
         return min(max(cost * took / returned, _RETRY[0]), _RETRY[1])
 
 
+_MOST_PASSES = 8
+"""So often one that does not fit is passed, then those behind it wait until it does."""
+_TENANT_SECONDS = 600.0
+"""One that has not come for so long counts no more, and the last place is kept for it no longer."""
 _RETURNS = 64
 _RECENT_SECONDS = 30.0
 """Releases older than this are ignored."""

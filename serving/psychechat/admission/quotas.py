@@ -1,4 +1,7 @@
-"""What each key may ask for: turns and tokens a minute, and turns at once. Each ingress replica counts for itself."""
+"""What each key may ask for: turns and tokens a minute, turns at once, and crises a minute that engines write for.
+
+Each ingress replica counts for itself.
+"""
 
 import time
 from collections import Counter, defaultdict, deque
@@ -21,6 +24,7 @@ class Quotas:
         self._policy, self._refusals = policy, metrics.refusals
         self._turns: defaultdict[str, _LastMinute] = defaultdict(lambda: _LastMinute(clock))
         self._tokens: defaultdict[str, _LastMinute] = defaultdict(lambda: _LastMinute(clock))
+        self._crises: defaultdict[str, _LastMinute] = defaultdict(lambda: _LastMinute(clock))
         self._under_way: Counter[str] = Counter()
 
     def enter(self, tenant: str) -> Permit:
@@ -60,6 +64,19 @@ class Quotas:
         if most is not None:
             used = self._tokens[tenant]
             used.add(min(tokens, most - used.sum))
+
+    def has_spent_crises(self, tenant: str) -> bool:
+        """Whether fixed words alone would answer a crisis of this key now."""
+        most = self._of(tenant).crises_per_minute
+        return most is not None and self._crises[tenant].sum >= most
+
+    def count_crisis(self, tenant: str) -> bool:
+        """Whether the engines may write for one more crisis. One that they do is counted, whatever becomes of it."""
+        if self.has_spent_crises(tenant):
+            return False
+        if self._of(tenant).crises_per_minute is not None:
+            self._crises[tenant].add(1)
+        return True
 
     def _spent(self, tenant: str) -> "_Spent | None":
         most = self._of(tenant).turns_at_once

@@ -2,7 +2,7 @@
 
 import secrets
 
-from psychechat.config import MemorySettings
+from psychechat.config import MemoryKeys, MemorySettings
 from psychechat.memory.base import Keys, Memory
 from psychechat.memory.local import LocalMemory
 from psychechat.memory.redis import RedisMemory
@@ -17,7 +17,7 @@ def open_memory(settings: MemorySettings) -> tuple[Memory, Keys]:
     return RedisMemory(settings.url(), Vault(keys), settings.ttl_seconds), Keys(keys.index)
 
 
-def change_keys(memory: Memory, settings: MemorySettings) -> None:
-    """Read again what seals and unseals values. Raises SettingsError."""
-    if isinstance(memory, RedisMemory):
-        memory.vault = Vault(settings.keys())
+def change_keys(memory: Memory, keys: MemoryKeys | None) -> None:
+    """Seal and unseal values with these from now on. None, for a memory that has none, changes nothing."""
+    if isinstance(memory, RedisMemory) and keys is not None:
+        memory.vault = Vault(keys)

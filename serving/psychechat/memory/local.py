@@ -11,7 +11,7 @@ from cachetools import TTLCache
 from psychechat.concurrency import Clock
 from psychechat.config import MemorySettings
 from psychechat.conversation import EmotionMemory
-from psychechat.memory.base import TOMBSTONE_SECONDS, merged
+from psychechat.memory.base import TOMBSTONE_SECONDS, graver, merged
 
 
 class _Session:
@@ -24,7 +24,8 @@ class _Session:
 
 class _Entry(NamedTuple):
     memory: EmotionMemory
-    session: _Session
+    session: _Session | None
+    """None: a hold."""
 
 
 class LocalMemory:
@@ -51,6 +52,10 @@ class LocalMemory:
             there = self._entries.get(key)
             self._entries[key] = _Entry(merged(memory, there.memory if there else None), kept)
         return True
+
+    async def remember_hold(self, keys: Sequence[bytes], hold: EmotionMemory) -> None:
+        for key in keys:
+            self._entries[key] = _Entry(graver(hold, await self.recall(key)), None)
 
     async def forget(self, session: bytes) -> None:
         self._forgotten[session] = self._clock()

@@ -1,7 +1,7 @@
 """Memory in Redis, shared by all ingress replicas. What Redis sees are hashes and sealed values.
 
-psychechat:memory:HASH       a value, which expires by itself
-psychechat:session:HASH      the names of all that a session has stored, by when they expire
+psychechat:memory:HASH       a value, or a hold, which expires by itself
+psychechat:session:HASH      the names of all that a session has stored but holds, by when they expire
 psychechat:forgotten:HASH    when a session was forgotten, kept until no turn of before can be under way
 """
 
@@ -19,7 +19,7 @@ from redis.maint_notifications import MaintNotificationsConfig
 
 from psychechat.config import SettingsError
 from psychechat.conversation import EmotionMemory
-from psychechat.memory.base import TOMBSTONE_SECONDS, Unreadable, merged
+from psychechat.memory.base import TOMBSTONE_SECONDS, Unreadable, graver, merged
 from psychechat.memory.vault import Vault
 
 _CONNECTIONS = 32
@@ -36,7 +36,7 @@ _TRIES = 5
 
 _DATABASE = re.compile("/?[0-9]*")
 
-# One script each, so that neither is ever half done. The clock is Redis's: those of the replicas may differ.
+# One script each, so that none is ever half done. The clock is Redis's: those of the replicas may differ.
 
 _REMEMBER = """
 local tombstone, index, age, ttl = KEYS[1], KEYS[2], tonumber(ARGV[1]), tonumber(ARGV[2])
@@ -61,6 +61,14 @@ redis.call('EXPIREAT', index, math.ceil(last[2]) + 1)
 return 1
 """
 
+_REMEMBER_HOLD = """
+if (redis.call('GET', KEYS[1]) or '') ~= ARGV[1] then
+  return 2
+end
+redis.call('SET', KEYS[1], ARGV[2], 'EX', ARGV[3])
+return 1
+"""
+
 _FORGET = """
 local tombstone, index, ttl = KEYS[1], KEYS[2], ARGV[1]
 local time = redis.call('TIME')
@@ -81,6 +89,7 @@ class RedisMemory:
         self._ttl = ttl_seconds
         self._redis = Redis.from_pool(_pool(url))
         self._remember = self._redis.register_script(_REMEMBER)
+        self._remember_hold = self._redis.register_script(_REMEMBER_HOLD)
         self._forget = self._redis.register_script(_FORGET)
 
     async def recall(self, key: bytes) -> EmotionMemory | None:
@@ -102,6 +111,17 @@ class RedisMemory:
             if answer != _CONFLICT:
                 return bool(answer)
         raise RedisError("other turns of the session wrote all the while")
+
+    async def remember_hold(self, keys: Sequence[bytes], hold: EmotionMemory) -> None:
+        for key in keys:  # one after the other: where many conversations end alike, each may fail alone
+            place = _name("memory", key)
+            for _ in range(_TRIES):
+                there: Any = await self._redis.get(place)
+                value = self.vault.seal(key, graver(hold, self._read(key, there)))
+                if await self._remember_hold([place], [there or b"", value, self._ttl]) != _CONFLICT:
+                    break
+            else:
+                raise RedisError("other conversations wrote all the while")
 
     def _read(self, key: bytes, value: bytes | None) -> EmotionMemory | None:
         """A value to merge with. What cannot be read is overwritten."""

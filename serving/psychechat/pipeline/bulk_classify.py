@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Seque
 from typing import TypeVar
 
 from psychechat.admission.lanes import Lane, Rank, estimate_tokens
+from psychechat.concurrency import foreign_cancellation_fails
 from psychechat.conversation import Assessment, Reading
 from psychechat.engines.base import Call, Classifier
 from psychechat.errors import DeadlineExceeded, EngineUnavailable, Overloaded
@@ -55,16 +56,17 @@ async def _in_batches(
     begun = False
     for batch in _batches(texts, door.max_cost(Rank.BULK) // 2):
         its_call = call()
-        seconds = max(0.0, its_call.deadline - time.time()) if begun else None
+        seconds = max(0.0, its_call.deadline - time.monotonic()) if begun else None
         try:
             permit = await door.acquire(Rank.BULK, sum(map(estimate_tokens, batch)), seconds=seconds)
         except Overloaded:
-            if its_call.deadline <= time.time():
+            if its_call.deadline <= time.monotonic():
                 raise DeadlineExceeded("The request's time is up.") from None
             raise
         with permit:
             begun = True
-            answers = await ask(batch, its_call)
+            with foreign_cancellation_fails():
+                answers = await ask(batch, its_call)
         for answer in answers:
             yield answer
 

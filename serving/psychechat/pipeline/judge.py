@@ -3,7 +3,6 @@
 Asked of a draft while its review is generated, and of LLM Mode's sentences behind the output guard.
 """
 
-import asyncio
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -11,6 +10,7 @@ from math import isfinite
 from typing import Literal
 
 from psychechat import tracing
+from psychechat.concurrency import in_time
 from psychechat.conversation import Mode
 from psychechat.engines.base import Call, Classifier, Pair
 from psychechat.errors import EngineUnavailable
@@ -73,7 +73,7 @@ class Judge:
         pairs = [Pair(self.seeker[-_SEEKER_CHARACTERS:], draft) for draft in drafts]
         call = replace(self.call, trace=tracing.headers())
         try:
-            async with asyncio.timeout(seconds):
+            async with in_time(seconds):
                 hurting = await self.classifier.judge(pairs, call)
             if hurting is not None and not all(map(isfinite, hurting)):
                 raise EngineUnavailable("The classifier's answer cannot be used.")

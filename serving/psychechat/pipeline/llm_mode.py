@@ -39,7 +39,8 @@ async def _one(
 ) -> Choice:
     """One choice, retried until something was emitted, since that cannot be taken back.
 
-    A malformed reply is retried at a higher temperature and without thinking; a dead replica's is generated anew.
+    A malformed reply, and one of which the client's bound left nothing but thinking, is retried at a higher temperature
+    and without thinking; a dead replica's is generated anew.
     """
     attempt = 0
     while True:
@@ -89,6 +90,7 @@ async def _write(
         return _broken(guarded)
     clients_bound = sampling.max_tokens < context.pack.sampling(StageName.REPLY).max_tokens
     nothing_was_written = not written.strip()
+    can_do_without_thinking = think and not guarded.has_emitted  # it has used up the client's bound
     told = None if sampling.logprobs is None or guarded.withheld else guarded.logprobs
     match finish:
         case _ if guarded.stopped:
@@ -96,7 +98,7 @@ async def _write(
         case "stop" | "length" if (
             guarded.emitted.strip()
             or (finish == "stop" and nothing_was_written and sampling.stop)  # the client's stop came first
-            or (finish == "length" and nothing_was_written and clients_bound)
+            or (finish == "length" and nothing_was_written and clients_bound and not can_do_without_thinking)
         ):
             return Choice(guarded.emitted, finish, told, cause=guarded.finding, withheld=guarded.withheld)
         case "stop" | "length":

@@ -137,7 +137,9 @@ async def _streamed(
     sampling = replace(sampling, max_tokens=min(sampling.max_tokens, most.max_tokens))
     think = request.think and sampling.max_tokens >= context.pack.thinks_from
     # A model that thinks although it was asked not to: its thinking is not shown.
-    output = _output(state, context, written, show_reasoning=state.policy.show_reasoning and think)
+    output = _output(
+        state, context, written, show_reasoning=state.policy.show_reasoning and state.request.tells_thinking and think
+    )
     choices = await llm_mode.answer(context, inputs, sampling, request.choices, output, think=think)
     for choice in choices:
         if choice.fallback:
@@ -148,13 +150,17 @@ async def _streamed(
 async def _whole(state: TurnState, context: StageContext, inputs: StageInputs) -> tuple[Choice, ...]:
     """LLM Mode's reply, which leaves only when complete: fixed words must not follow half a reply.
 
-    The client's sampling is ignored: its bound, stop strings or temperature must not shape a reply in a crisis.
+    The client's sampling is ignored: its bound, stop strings or temperature must not shape a reply in a crisis. That
+    has one reply, the same in all its choices, so that it costs others no place.
     """
     output = _output(state, context, None, show_reasoning=False)
     output = replace(output, guard=output_guard.for_whole(state.policy.guard))
-    sampling = context.pack.sampling(StageName.REPLY)
-    choices = await llm_mode.answer(context, inputs, sampling, state.request.choices, output)
-    return tuple(_complete(state, context.metrics, choice) for choice in choices)
+    sampling, number = context.pack.sampling(StageName.REPLY), state.request.choices
+    if not state.decision_so_far.crisis:
+        choices = await llm_mode.answer(context, inputs, sampling, number, output)
+        return tuple(_complete(state, context.metrics, choice) for choice in choices)
+    (choice,) = await llm_mode.answer(context, inputs, sampling, 1, output)
+    return (_complete(state, context.metrics, choice),) * number
 
 
 def _complete(state: TurnState, metrics: Metrics, choice: Choice) -> Choice:
@@ -175,6 +181,6 @@ def _output(state: TurnState, context: StageContext, written: Written | None, *,
         context=state.reply_context,
         judge=context.judge,
         show_reasoning=show_reasoning,
-        ending=state.guard_ending,
+        ending=state.stopped_ending,
         cut=state.fixed.cut(state.reading) if written else "",
     )

@@ -30,6 +30,8 @@ class TurnRequest:
     choices: int = 1
     think: bool = True
     """False: LLM Mode replies without thinking first. True: the pack decides."""
+    tells_thinking: bool = True
+    """False: the thinking is not shown, even where the policy shows it."""
     tenant: str = ""
     session: str | None = None
     """Session id that the client sent."""

@@ -43,10 +43,8 @@ class Pipeline:
     """Name what events are of. Those of the webhook's secret, so that a restart gives the same names."""
     escalations: Escalations | None = None
     tracer: Tracer = OFF
-    wall_clock: Clock = time.time
-    """Unix time in seconds, for deadlines, which engines on other machines compare."""
     monotonic: Clock = time.monotonic
-    """Monotonic seconds, for durations."""
+    """Seconds, for durations and deadlines; the engines' calls are compared by the same clock."""
     max_sequences: Callable[[str], int] = lambda lane: 64
     """Sequences that the engines may run at once for this pipeline, by lane; a function, since replicas come and go."""
     read_lines: LRUCache[str, Assessment] = field(default_factory=lambda: LRUCache(_READ_LINES))

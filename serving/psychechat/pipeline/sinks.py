@@ -86,8 +86,8 @@ class ReplyOutput:
     context: ReplyContext
     judge: Judge
     show_reasoning: bool
-    ending: Callable[[str], str]
-    """Closing text of a reply that the guard stopped, by what of it was emitted."""
+    ending: Callable[[str, Cause | None], str]
+    """Closing text of a reply that was stopped, by what of it was emitted and what was found in the rest."""
     cut: str = ""
     """Closing text of a reply that broke off within a sentence."""
 
@@ -162,7 +162,9 @@ class GuardedReply:
     def end_stopped(self) -> Choice:
         """Choice that was stopped, after emitting its closing text."""
         fallback = not self.emitted
-        self._emit(ReplyDelta(self._index, self._output.ending(self.emitted)))
+        self._emit(
+            ReplyDelta(self._index, self._output.ending(self.emitted, "hurting" if self._refused else self.finding))
+        )
         return Choice(
             self.emitted,
             "content_filter",
@@ -203,7 +205,8 @@ class ReplyTokens:
     """Log probabilities aligned with emitted text: feed the engine's tokens, take those of each piece that is emitted.
 
     Text is emitted later than its tokens come, and not all of it: leading white space and what follows a stop are
-    dropped. Positions are counted in bytes, since a character may be spread over several tokens.
+    dropped. A token that ends beyond the text waits for the rest of it, which never comes where a stop began within.
+    Positions are counted in bytes, since a character may be spread over several tokens.
     """
 
     def __init__(self) -> None:
@@ -216,13 +219,13 @@ class ReplyTokens:
             if not self._fed:
                 written = written.decode(errors="surrogateescape").lstrip().encode(errors="surrogateescape")
             if written:
-                self._waiting.append((self._fed, token))
                 self._fed += len(written)
+                self._waiting.append((self._fed, token))
 
     def take(self, text: str) -> tuple[TokenLogprob, ...]:
-        """Tokens that begin in this text, which follows the text taken before."""
+        """Tokens that end in this text, which follows the text taken before."""
         self._taken += len(text.encode())
         taken = []
-        while self._waiting and self._waiting[0][0] < self._taken:
+        while self._waiting and self._waiting[0][0] <= self._taken:
             taken.append(self._waiting.popleft()[1])
         return tuple(taken)

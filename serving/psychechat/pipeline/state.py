@@ -22,6 +22,7 @@ from psychechat.conversation import (
 )
 from psychechat.emotion import Language
 from psychechat.pipeline.request import TurnRequest
+from psychechat.pipeline.sinks import closing
 from psychechat.policy import Policy
 from psychechat.risk import HoldRules, LineReading, RiskState, Severity, next_state
 from psychechat.safety import crisis
@@ -175,9 +176,16 @@ class TurnState:
             fallback=True,
         )
 
-    def guard_ending(self, emitted: str) -> str:
-        """Closing text of a reply that the guard stopped; all of it if nothing was emitted."""
-        return f"\n\n{self.policy.guard.ending[self.reading.language]}" if emitted else self.fixed_words[1].text
+    def stopped_ending(self, emitted: str, finding: Cause | None) -> str:
+        """Closing text of a reply that was stopped for what was found in its rest; all of it if nothing was emitted.
+
+        The third head is no reason to speak of danger to someone who is in none: what it refuses is mostly clumsy.
+        """
+        if not emitted:
+            return self.fixed_words[1].text
+        if finding == "hurting" and self.reading.severity is Severity.NONE and not self.held:
+            return closing(emitted, self.fixed.cut(self.reading))
+        return f"\n\n{self.policy.guard.ending[self.reading.language]}"
 
     def with_help(self, text: str) -> FixedText:
         """Reply behind the opening of a crisis, or before a line about help in a held conversation."""

@@ -3,7 +3,6 @@
 recall → a permit → classify → a crisis: its fixed words leave → route → a permit → Agent Mode or LLM Mode → remember
 """
 
-import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
@@ -11,10 +10,10 @@ from typing import Any
 
 from psychechat import tracing
 from psychechat.admission.lanes import Permit, Rank, estimate_tokens
-from psychechat.concurrency import together
+from psychechat.concurrency import in_time, together
 from psychechat.conversation import Assessment, Decision, Reply, ReplyDelta, ReplyModeration, StageInputs
 from psychechat.engines.base import Call, Generator, StageName
-from psychechat.errors import DeadlineExceeded, EngineUnavailable, Overloaded, StageFailed
+from psychechat.errors import ContextLengthExceeded, DeadlineExceeded, EngineUnavailable, Overloaded, StageFailed
 from psychechat.logs import log_kind
 from psychechat.pipeline import accounting, router
 from psychechat.pipeline.judge import Judge
@@ -25,6 +24,7 @@ from psychechat.pipeline.sinks import Emit, FirstWords, HeldBack, Written
 from psychechat.pipeline.stages import STAGES, StageContext, stages_by_generator
 from psychechat.pipeline.state import TurnState
 from psychechat.pipeline.turn_memory import line_reader, recall, remember
+from psychechat.prompts.inert import inert_conversation
 from psychechat.safety.conversation_risk import LineReader
 from psychechat.safety.reply_moderation import moderate
 
@@ -37,7 +37,7 @@ async def run_turn(
     """Answer one turn. `emit` gets LLM Mode's reply piece by piece, and a crisis's fixed words as soon as it is known;
     other replies come whole, as one delta per choice.
 
-    `admitted` is called once the turn has all its permits: from then on it is not refused for load.
+    `admitted` is called once the turn has all its permits and its prompts fit: it then waits for its engines alone.
     Cancelling the task that runs this cancels everything in flight, down to the engines.
 
     Raises ContextLengthExceeded, DeadlineExceeded, EngineUnavailable or Overloaded. A crisis turn raises none of them:
@@ -77,12 +77,14 @@ class _Turn:
         self._pipeline, self._state, self._meter, self._admitted = pipeline, state, meter, admitted
         self._request, self._limits = state.request, state.policy.limits
         self._seconds = min(self._request.seconds, self._limits.turn_seconds)
-        self._deadline = pipeline.wall_clock() + self._seconds
+        self._deadline = pipeline.monotonic() + self._seconds
         self._emit, self._held = emit, HeldBack()
         self._written = Written(self._held.emit if self._request.moderation == "block" else emit)
         # The conversation's language is settled with the state: no stage of the turn is asked of other weights.
         self._pack, self._cast = pipeline.packs[state.reading.language], pipeline.casts[state.reading.language]
         self._lane = pipeline.admission.generation[self._cast.lane]
+        self._engines_write: bool | None = None
+        """For this crisis; None before it is counted."""
         self.moderation: tuple[ReplyModeration, ...] | None = None
 
     async def moderated(self) -> Reply:
@@ -104,7 +106,7 @@ class _Turn:
                 [choice.own or choice.text for choice in reply.choices],
                 self._state.policy,
                 self._call(),
-                min(self._reading_seconds, self._deadline - self._pipeline.wall_clock() - _TO_SPARE),
+                min(self._reading_seconds, self._deadline - self._pipeline.monotonic() - _TO_SPARE),
             )
         passed = self.moderation is not None and not any(
             told.flagged and not choice.fallback for told, choice in zip(self.moderation, reply.choices, strict=True)
@@ -123,7 +125,10 @@ class _Turn:
             reply = await _in_time(self._answer(), self._seconds)
         except Exception as error:
             self._read_by_phrases()
-            cause, texts = accounting.fallback_cause(error), [written.texts[i] for i in range(self._request.choices)]
+            cause = accounting.fallback_cause(error)
+            if cause == "overloaded" and self._is_beyond_crises:
+                cause = "quota"
+            texts = [written.texts[i] for i in range(self._request.choices)]
             has_left = any(texts) and self._request.streamed and self._request.moderation != "block"
             if state.never_error or (isinstance(error, StageFailed) and not has_left):
                 self._held.discard()
@@ -162,27 +167,43 @@ class _Turn:
         pipeline, state = self._pipeline, self._state
         if state.opens_at_once:
             self._open()
+            if not state.is_for_no_model:
+                self._count_crisis()
         state.recalled(*await recall(pipeline, self._request, self._meter))
-        inputs = StageInputs(self._request.conversation, state.reading)
         reader = line_reader(pipeline, state)
         with await self._classification_permit(reader.passages) as permit:
-            _, obstacles = await together(self._read(permit, reader), self._obstacles(inputs))
+            await self._read(permit, reader)
         decision = state.decision = self._route()
         if state.is_for_no_model:
             return fixed_reply(state, pipeline.metrics, "fixed")
-        if obstacle := next((obstacles[stage] for stage in STAGES[decision.mode] if stage in obstacles), None):
-            raise obstacle
+        if decision.crisis and not self._count_crisis():
+            return fixed_reply(state, pipeline.metrics, "quota")
         with self._quota(decision), await self._generation_permit(decision):
-            self._start_counting(decision)
+            if not decision.crisis:
+                pipeline.quotas.count(self._request.tenant)
             context = self._stage_context(decision)
+            inputs = StageInputs(await inert_conversation(self._request.conversation), state.reading)
+            await self._check_fits(decision, context, inputs)
+            self._admitted()
             return await reply_in_mode(state, decision, context, inputs, self._written, self._seconds)
 
     async def _classification_permit(self, passages: Sequence[str]) -> Permit:
-        """Permit to pass the door. An alarm is never queued; a key beyond its quota goes behind all others."""
-        beyond = self._pipeline.quotas.exceeded(self._request.tenant)
-        rank = Rank.CRISIS if self._state.reading.in_crisis else Rank.BULK if beyond else Rank.ORDINARY
-        with self._meter.timed("queue"):
-            permit = await self._pipeline.admission.classification.acquire(rank, sum(map(estimate_tokens, passages)))
+        """Permit to pass the door. An alarm is never queued; a key beyond its quota goes behind all others.
+
+        An alarm beyond the key's crises is read where there is room; where there is none, its fixed words answer, and
+        nobody was refused.
+        """
+        tenant, quotas, alarmed = self._request.tenant, self._pipeline.quotas, self._state.reading.in_crisis
+        door, cost = self._pipeline.admission.classification, sum(map(estimate_tokens, passages))
+        permit: Permit | None
+        if self._is_beyond_crises:
+            permit = door.try_acquire(min(cost, door.max_cost(Rank.BULK)), Rank.BULK)
+            if permit is None:
+                raise Overloaded(retry_after=1.0)
+        else:
+            rank = Rank.CRISIS if alarmed else Rank.BULK if quotas.exceeded(tenant) else Rank.ORDINARY
+            with self._meter.timed("queue"):
+                permit = await door.acquire(rank, cost, tenant=tenant, seconds=0.0 if alarmed else None)
         self._state.past_door = True
         return permit
 
@@ -204,7 +225,7 @@ class _Turn:
     async def _classify(self, passages: Sequence[str]) -> dict[str, Assessment]:
         """Assessments by passage. Any failure is logged and counted, and leaves the risk unknown."""
         try:
-            async with asyncio.timeout(self._reading_seconds):
+            async with in_time(self._reading_seconds):
                 assessments = await self._pipeline.classifier.classify(passages, self._call())
             if not all(assessment.is_finite for assessment in assessments):
                 raise EngineUnavailable("The classifier's answer cannot be used.")
@@ -214,27 +235,29 @@ class _Turn:
             return {}
         return dict(zip(passages, assessments, strict=True))
 
-    async def _obstacles(self, inputs: StageInputs) -> dict[StageName, Exception]:
-        """Errors that keep stages from running; told, not raised, so that the turn is routed first."""
+    async def _check_fits(self, decision: Decision, context: StageContext, inputs: StageInputs) -> None:
+        """Raises what keeps a stage of this mode from running. Whom the mode asks is asked about all of its stages: the
+        next turn may be in the other one. A prompt that is too long costs its key what the context holds, but for a
+        crisis.
+        """
         asked = stages_by_generator(self._cast, self._pack)
-        found = await together(*(self._obstacle(generator, stages, inputs) for generator, stages in asked))
-        return {
-            stage: obstacle for (_, stages), obstacle in zip(asked, found, strict=True) if obstacle for stage in stages
-        }
-
-    async def _obstacle(
-        self, generator: Generator, stages: Sequence[StageName], inputs: StageInputs
-    ) -> Exception | None:
+        needed = [(generator, stages) for generator, stages in asked if {*stages} & {*STAGES[decision.mode]}]
+        seconds = self._limits.classify_seconds
         try:
-            prompt, reserve = self._pack.longest(inputs, stages), self._pack.reserve(self._limits.rounds, stages)
-            seconds = self._limits.classify_seconds
-            async with asyncio.timeout(min(_ALARMED_SECONDS, seconds) if self._state.opens_at_once else seconds):
-                await generator.check_fits(prompt, reserve)
+            async with in_time(min(_ALARMED_SECONDS, seconds) if decision.crisis else seconds):
+                await together(*(self._check_stages(*of, context.call, inputs) for of in needed))
         except TimeoutError:
-            return EngineUnavailable("The counselor is not available.")
-        except Exception as obstacle:
-            return obstacle
-        return None
+            raise EngineUnavailable("The counselor is not available.") from None
+        except ContextLengthExceeded as error:
+            if not decision.crisis:
+                self._pipeline.quotas.charge(self._request.tenant, error.limit)
+            raise
+
+    async def _check_stages(
+        self, generator: Generator, stages: Sequence[StageName], call: Call, inputs: StageInputs
+    ) -> None:
+        prompt, reserve = self._pack.longest(inputs, stages), self._pack.reserve(self._limits.rounds, stages)
+        await generator.check_fits(prompt, reserve, call)
 
     def _route(self) -> Decision:
         reading = self._state.reading
@@ -249,25 +272,37 @@ class _Turn:
             routing=self._state.policy.routing,
         )
 
+    def _count_crisis(self) -> bool:
+        """Whether the engines may write for this crisis, by its key's quota; counted once."""
+        if self._engines_write is None:
+            self._engines_write = self._pipeline.quotas.count_crisis(self._request.tenant)
+        return self._engines_write
+
+    @property
+    def _is_beyond_crises(self) -> bool:
+        """Whether this is a crisis, by what is known of it so far, and its key has had all of the minute's."""
+        if self._engines_write is not None or not self._state.reading.in_crisis:
+            return self._engines_write is False
+        return self._pipeline.quotas.has_spent_crises(self._request.tenant)
+
     def _quota(self, decision: Decision) -> Permit:
-        """Permit of the key's quota; an empty one for a crisis, which no quota refuses."""
+        """Permit of the key's quota; an empty one for a crisis, which has been counted by itself."""
         return Permit() if decision.crisis else self._pipeline.quotas.enter(self._request.tenant)
 
     async def _generation_permit(self, decision: Decision) -> Permit:
-        """Permit for the turn's sequences. At unknown risk it is not queued: without room fixed words answer."""
+        """Permit for the turn's sequences, one for a crisis however many choices it has. At unknown risk it is not
+        queued: without room fixed words answer.
+        """
         reading = self._state.reading
         severe = reading.severity is not None and reading.severity >= self._state.policy.routing.raised
         rank = Rank.CRISIS if decision.crisis else Rank.RAISED if severe or self._state.held else Rank.ORDINARY
         with self._meter.timed("queue"):
             return await self._lane.acquire(
-                rank, self._request.choices, seconds=0.0 if reading.severity is None else None
+                rank,
+                1 if decision.crisis else self._request.choices,
+                tenant=self._request.tenant,
+                seconds=0.0 if reading.severity is None else None,
             )
-
-    def _start_counting(self, decision: Decision) -> None:
-        """Quota count and the `admitted` callback: the turn now waits for nothing but its engines."""
-        if not decision.crisis:
-            self._pipeline.quotas.count(self._request.tenant)
-        self._admitted()
 
     def _stage_context(self, decision: Decision) -> StageContext:
         call = replace(self._call(), priority=_URGENT if decision.crisis else _NORMAL)
@@ -297,7 +332,7 @@ class _Turn:
             request_id=request.request_id,
             session_id=f"{request.tenant}:{session}",
             tenant_salt=request.tenant,
-            priority=_URGENT if self._state.reading.in_crisis else _NORMAL,
+            priority=_URGENT if self._state.reading.in_crisis and not self._is_beyond_crises else _NORMAL,
             deadline=self._deadline,
             trace=tracing.headers(),
         )
@@ -312,7 +347,8 @@ _NORMAL, _URGENT = 0, -1
 """vLLM serves lower priorities first."""
 
 _ALARMED_SECONDS = 2.0
-"""Timeout of classifier and context check in a turn with an alarm: it is a crisis whatever they answer."""
+"""Timeout of the classifier in a turn with an alarm, which is a crisis whatever it answers, and of a crisis's context
+check."""
 
 _TO_SPARE = 0.1
 """Seconds before the turn's deadline that moderation leaves for sending the reply."""
@@ -320,7 +356,7 @@ _TO_SPARE = 0.1
 
 async def _in_time(answering: Coroutine[Any, Any, Reply], seconds: float) -> Reply:
     try:
-        async with asyncio.timeout(seconds):
+        async with in_time(seconds):
             return await answering
     except TimeoutError:
         raise DeadlineExceeded("The turn's time is up.") from None

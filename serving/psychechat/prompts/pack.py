@@ -6,7 +6,6 @@ cache serves four stages of five. Other packs may lay their messages out as thei
 """
 
 import json
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -25,6 +24,7 @@ from psychechat.conversation import Conversation, Draft, EmotionAnalysis, StageI
 from psychechat.emotion import LABELS, MAX_LABELS, Label, Language
 from psychechat.engines.base import Message, Sampling, Stage, StageName
 from psychechat.prompts import answers
+from psychechat.prompts.inert import Inert, inert
 from psychechat.versions import short_hash
 
 __all__ = ["BUILT_IN", "Pack", "PackFile", "TemplateError", "load", "load_all"]
@@ -228,8 +228,8 @@ class Pack:
     def _joined(self, labels: tuple[Label, ...]) -> str:
         return (", " if self.language == "en" else "，").join(label.name(self.language) for label in labels)
 
-    def _transcript(self, utterances: Sequence[Utterance]) -> str:
-        return "\n".join(f"{self.file.speakers[utterance.speaker]}：{utterance.text}" for utterance in utterances)
+    def _transcript(self, utterances: Sequence[Utterance]) -> Inert:
+        return Inert("\n".join(f"{self.file.speakers[said.speaker]}：{inert(said.text)}" for said in utterances))
 
     def _values(self, inputs: StageInputs) -> dict[str, Any]:
         *earlier, newest = inputs.conversation.utterances
@@ -292,22 +292,11 @@ def load_all(names: Mapping[Language, str]) -> dict[Language, Pack]:
 
 def _history(conversation: Conversation, reply_prefix: str) -> list[Message]:
     return [
-        Message("user", inert(utterance.text))
+        Message("user", str(inert(utterance.text)))
         if utterance.speaker == "seeker"
-        else Message("assistant", reply_prefix + inert(utterance.text))
+        else Message("assistant", reply_prefix + str(inert(utterance.text)))
         for utterance in conversation.utterances
     ]
-
-
-_CONTROL = re.compile(r"<(?=[|｜<]|/?\w+>)|\[(?=/?INST\])", re.IGNORECASE)
-
-
-def inert(text: str) -> str:
-    """Text with a space in whatever tokenizers would read as control tokens, so that they are plain text.
-
-    That is `<|...|>` in both widths, `<word>` and `</word>`, `<<SYS>>` and `[INST]`.
-    """
-    return _CONTROL.sub(lambda mark: mark[0] + " ", text)
 
 
 def _indented(value: object) -> str:

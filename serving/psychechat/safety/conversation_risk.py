@@ -10,9 +10,9 @@ from psychechat.risk import HoldRules, LineReading, RiskState, next_state, worse
 from psychechat.safety import crisis, overruling, risk_questions
 from psychechat.safety.risk_questions import Answered
 
-READ_AGAIN = 10
-"""Of the seeker's lines, where the memory is lost: the last ones, of which each is classified once per process.
-Of those before them only the phrases tell, and nothing overrules these."""
+READ_AGAIN, READ_AGAIN_CHARACTERS = 10, 16_000
+"""Of the seeker's lines, where the memory is lost: the last ones, as many as fit, of which each is classified once per
+process. Of those before them only the phrases tell, and nothing overrules these."""
 SEARCHED = 64
 """Of the seeker's lines: the last ones, in which the phrases are looked for."""
 SEARCHED_CHARACTERS = 64_000
@@ -74,6 +74,18 @@ def searched(lines: Sequence[SeekerLine]) -> list[SeekerLine]:
     return kept[::-1]
 
 
+def read_again(lines: Sequence[SeekerLine]) -> list[SeekerLine]:
+    """The last lines, as many as are classified again."""
+    kept: list[SeekerLine] = []
+    left = READ_AGAIN_CHARACTERS
+    for line in reversed(lines[-READ_AGAIN:]):
+        left -= len(line.text)
+        if left < 0:
+            break
+        kept.append(line)
+    return kept[::-1]
+
+
 @dataclass(frozen=True, slots=True)
 class Names:
     """What stands for the words of one conversation where none may be kept: keyed hashes."""
@@ -102,7 +114,7 @@ def line_reading(names: Names, line: SeekerLine, reading: Reading) -> LineReadin
     return LineReading(
         line=names.of_passage(line.text),
         severity=reading.severity,
-        weighs=line.answered is not None or not _says_little(line.text),
+        weighs=line.answered is not None or not says_little(line.text),
         alarm=reading.phrase_severity is not None or reading.alarm,
         other_person=reading.kind == "other_person",
         ideation=reading.ideation,
@@ -166,6 +178,7 @@ class LineReader:
         """
         *earlier, self.newest = lines
         self._earlier = searched(earlier) if again else []
+        self._classified = read_again(self._earlier)
         self._again = again
         self._searched: list[tuple[SeekerLine, Reading]] = []
         self._phrases, self._policy, self._veto_below = phrases, policy, policy.risk.veto_below or 0.0
@@ -174,7 +187,7 @@ class LineReader:
     @property
     def passages(self) -> list[str]:
         """For the classifier, the newest line's first."""
-        unread = self._unread(passage for line in self._earlier[-READ_AGAIN:] for passage in line.passages)
+        unread = self._unread(passage for line in self._classified for passage in line.passages)
         doubted = self._phrases.doubted if self._veto_below else ()
         return list(dict.fromkeys((*self.newest.passages, *doubted, *unread)))
 
@@ -185,7 +198,7 @@ class LineReader:
         blank = Reading(self._phrases.language, self._phrases.thresholds)
         for place, line in enumerate(self._earlier, start=1):
             read = crisis.read(blank, line.text, self._policy.crisis.backstop)
-            is_classified = place > len(self._earlier) - READ_AGAIN
+            is_classified = place > len(self._earlier) - len(self._classified)
             self._searched.append((line, read if is_classified else replace(read, doubted=())))
             await asyncio.sleep(0)
 
@@ -219,6 +232,6 @@ class LineReader:
 _MOST_WORDS, _MOST_HAN = 3, 6
 
 
-def _says_little(text: str) -> bool:
-    """Too short to be a sign of calm by itself."""
+def says_little(text: str) -> bool:
+    """Too short to be a sign of calm by itself, or of who speaks."""
     return risk_questions.words(text) <= _MOST_WORDS and risk_questions.han(text) <= _MOST_HAN

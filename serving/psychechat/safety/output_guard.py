@@ -14,6 +14,7 @@ from psychechat.conversation import Cause, Conversation, PhraseCause
 from psychechat.emotion import Language
 from psychechat.policy import GuardRules, OutputGuard
 from psychechat.safety.crisis import plain
+from psychechat.safety.phrases import LineError
 from psychechat.safety.replies.broken_text import Broken, Proofreader
 from psychechat.safety.replies.contacts import allowed_contacts, made_up_contacts
 
@@ -253,11 +254,14 @@ _GAP: Mapping[Language, int] = {"en": 30, "zh": 10}
 
 
 def _slots(line: str, words: Mapping[str, tuple[str, ...]]) -> list[tuple[str, ...]]:
-    """Line's words in order, each as its alternatives; `~` as an empty tuple."""
+    """Line's words in order, each as its alternatives; `~` as an empty tuple. Raises LineError."""
     slots = []
     for token in re.findall(r"\([^)]*\)|\S+", line):
         parts = [] if token == "~" else token.strip("()").split("|")  # noqa: S105
-        slots.append(tuple(word for part in parts for word in (words[part[1:-1]] if part[0] == "<" else (part,))))
+        slot = tuple(word for part in parts for word in (words[part[1:-1]] if part[0] == "<" else (part,)))
+        if nothing := [word for word in slot if not plain(word).split()]:
+            raise LineError(f"guard.rules: in the line {line!r} there is nothing to look for in {nothing[0]!r}")
+        slots.append(slot)
     return slots
 
 

@@ -1,11 +1,11 @@
 """Moderation of a reply by the classifier, for clients that ask for it beside the turn."""
 
-import asyncio
 import logging
 from collections.abc import Sequence
 from typing import Literal
 
 from psychechat.admission.lanes import Lane, Rank, estimate_tokens
+from psychechat.concurrency import in_time
 from psychechat.conversation import ReplyModeration
 from psychechat.engines.base import Call, Classifier
 from psychechat.policy import Policy
@@ -26,7 +26,7 @@ async def moderate(
     The reply exists already, so a failure here is logged and does not fail the turn.
     """
     try:
-        async with asyncio.timeout(seconds):
+        async with in_time(seconds):
             with await door.acquire(Rank.ORDINARY, sum(map(estimate_tokens, texts))):
                 read = await read_texts(classifier, texts, policy, call)
     except Exception as error:

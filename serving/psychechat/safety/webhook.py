@@ -23,7 +23,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, sto
 from tenacity.wait import wait_base
 
 from psychechat import tracing
-from psychechat.concurrency import Clock
+from psychechat.concurrency import Clock, FairPlaces
 from psychechat.config import EscalationSettings
 from psychechat.conversation import CrisisTurn, Event
 from psychechat.telemetry import Metrics
@@ -74,20 +74,23 @@ class WebhookEscalations:
         backoff: wait_base = BACKOFF,
         clock: Clock = time.time,
     ) -> None:
-        """Raises ValueError or OSError if the settings name no usable secret. `clock`: Unix time, of events.
+        """Raises SettingsError, ValueError or OSError if the settings name no usable URL or secret.
+
+        `clock`: Unix time, of events.
 
         `drills`: tenants whose crises are practice.
         """
         self._settings, self._metrics, self._backoff, self._clock = settings, metrics, backoff, clock
         self._drills = drills
-        secret = settings.secret()
+        self._url, secret = settings.target(), settings.secret()
         self._signer = Webhook(secret)
         # Not the signing key itself, though whoever has the one can make the others.
         self._id_key = hmac.digest(secret, b"psychechat event id", "sha256")
         self.episode_key = hmac.digest(secret, b"psychechat episode", "sha256")
         """For the names of episodes: all replicas have it, and it outlives a restart."""
         self._client = httpx.AsyncClient(timeout=settings.timeout_seconds)
-        self._slots = asyncio.Semaphore(_AT_ONCE)
+        self._places = FairPlaces(_AT_ONCE)
+        """Of deliveries, which tenants take in turn: none waits for all of another's."""
         self._closing = asyncio.Event()
         self._known: TTLCache[str, None] = TTLCache(_REMEMBERED, RETRY_WINDOW, timer=clock)
         self._untold: TTLCache[str, Event] = TTLCache(_REMEMBERED, EPISODE_SECONDS, timer=clock)
@@ -137,7 +140,9 @@ class WebhookEscalations:
             reraise=True,
         )
         try:
-            await tries(self._post, message)
+            async for attempt in tries:
+                with attempt:
+                    await self._post(message, attempt.retry_state.attempt_number)
         except (_NotNow, _Refused) as failure:
             self._lost(message, failure.result, str(failure))
         except Exception as error:  # its message may quote the event
@@ -148,8 +153,9 @@ class WebhookEscalations:
             self._metrics.escalations.labels("delivered").inc()
         self._settled(message)
 
-    async def _post(self, message: _Message) -> None:
-        async with self._slots:
+    async def _post(self, message: _Message, attempt: int) -> None:
+        """One try. It goes behind those of its tenant's messages that have had fewer."""
+        async with self._places.place(message.tenant, behind=attempt):
             last = self._closing.is_set()  # at its start: a try that was under way by then is followed by another one
             now = datetime.now(UTC)  # as the receiver has it, not an event's time: each try is signed anew
             headers = {
@@ -163,9 +169,7 @@ class WebhookEscalations:
                 # One bound on the whole try; httpx's own are for each step of it. The answer's body says nothing.
                 async with (
                     asyncio.timeout(self._settings.timeout_seconds),
-                    self._client.stream(
-                        "POST", str(self._settings.url), content=message.body, headers=headers
-                    ) as response,
+                    self._client.stream("POST", self._url, content=message.body, headers=headers) as response,
                 ):
                     status = response.status_code
                     asked = _seconds(response.headers.get("retry-after"), self._clock())

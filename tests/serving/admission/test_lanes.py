@@ -1,7 +1,9 @@
 """Permits: who gets one, who waits and in which order, who is refused, and that none is ever lost."""
 
 import asyncio
+import gc
 from contextlib import ExitStack
+from weakref import WeakSet
 
 import pytest
 from hypothesis import given
@@ -41,9 +43,9 @@ class Room:
             held.enter_context(await self.lane.acquire(rank, seconds=0))
         return held
 
-    async def waiter(self, rank: Rank, order: list[Rank] | None = None) -> asyncio.Task[Permit]:
+    async def waiter(self, rank: Rank, order: list[Rank] | None = None, tenant: str = "") -> asyncio.Task[Permit]:
         async def wait() -> Permit:
-            permit = await self.lane.acquire(rank)
+            permit = await self.lane.acquire(rank, tenant=tenant)
             if order is not None:
                 order.append(rank)
             return permit
@@ -85,17 +87,161 @@ async def test_waiters_go_by_rank_then_first_come_first_served() -> None:
     assert order == sorted(ranks)
 
 
-async def test_a_newcomer_does_not_overtake_its_equals() -> None:
-    """A small one would fit; the large one that came first has its turn."""
-    room = Room(capacity=5, ordinary=4, seconds=9)
-    held = await room.fill(ordinary=2)
-    large = asyncio.create_task(room.lane.acquire(Rank.ORDINARY, 3))
-    await asyncio.sleep(0)
-    with pytest.raises(Overloaded):
-        await room.lane.acquire(Rank.ORDINARY, 1, seconds=0)
-    held.close()
+async def test_one_that_fits_passes_one_that_does_not() -> None:
+    """Of equal rank and of a lower one, a newcomer or one that waits already."""
+    room = Room(capacity=16, ordinary=13, max_waiting=9, seconds=9)
+    with await room.fill(ordinary=6), await room.lane.acquire(Rank.ORDINARY, 3) as three:
+        large = asyncio.create_task(room.lane.acquire(Rank.RAISED, 8))
+        full = asyncio.create_task(room.lane.acquire(Rank.ORDINARY, 5))
+        await asyncio.sleep(0)
+        with await room.lane.acquire(Rank.RAISED, seconds=0), await room.lane.acquire(Rank.ORDINARY, seconds=0):
+            three.close()
+            with await asyncio.wait_for(full, 1):
+                assert not large.done()
     with await asyncio.wait_for(large, 1):
+        assert room.permits("held") == 8
+
+
+async def test_one_that_does_not_fit_is_passed_eight_times_and_no_more() -> None:
+    """However many small ones come, it has its turn as soon as those that passed it have ended."""
+    room = Room(capacity=5, ordinary=4, max_waiting=99, seconds=99)
+    served: list[int] = []
+
+    async def one(cost: int) -> None:
+        with await room.lane.acquire(Rank.ORDINARY, cost):
+            served.append(cost)
+            await asyncio.sleep(1)
+
+    with await room.fill(ordinary=2):
+        turns = [asyncio.create_task(one(cost)) for cost in [3, *[1] * 40]]
+        await asyncio.sleep(20)
+        assert served == [1] * 8
+    await asyncio.gather(*turns)
+    assert served[8] == 3
+
+
+async def test_bulk_passes_nobody() -> None:
+    room = Room(capacity=8, ordinary=8, seconds=9)
+    with await room.fill(ordinary=2):
+        large = asyncio.create_task(room.lane.acquire(Rank.ORDINARY, 7))
+        await asyncio.sleep(0)
+        with pytest.raises(Overloaded):
+            await room.lane.acquire(Rank.BULK, seconds=0)
+    with await asyncio.wait_for(large, 1):
+        assert room.permits("held") == 7
+
+
+async def test_a_tenants_crisis_finds_a_place_that_anothers_crises_leave() -> None:
+    """Where one tenant alone came, that one may hold all."""
+    room = Room(capacity=8, ordinary=5, max_waiting=9)
+    with ExitStack() as held:
+        for _ in range(5):
+            held.enter_context(await room.lane.acquire(Rank.ORDINARY, tenant="ward"))
+        for _ in range(2):
+            held.enter_context(await room.lane.acquire(Rank.CRISIS, tenant="flood", seconds=0.1))
+        with pytest.raises(Overloaded):
+            await room.lane.acquire(Rank.CRISIS, tenant="flood")
+        began = virtual_time.clock()
+        held.enter_context(await room.lane.acquire(Rank.CRISIS, tenant="ward"))
+        assert virtual_time.clock() == began
+        assert room.permits("held") == 8
+    alone = Room()
+    with ExitStack() as held:
+        for _ in range(4):
+            held.enter_context(await alone.lane.acquire(Rank.CRISIS, tenant="ward"))
+        assert alone.permits("held") == 4
+
+
+async def test_a_tenant_that_does_not_come_again_keeps_no_place_for_long() -> None:
+    """Ten minutes after its last request, not its first; a tenant that stays may then hold all again."""
+    room = Room(max_waiting=9)
+    for _ in range(2):
+        with await room.lane.acquire(Rank.ORDINARY, tenant="trial"):
+            await asyncio.sleep(400)
+    with ExitStack() as held:
+        for _ in range(3):
+            held.enter_context(await room.lane.acquire(Rank.CRISIS, tenant="ward"))
+        with pytest.raises(Overloaded):
+            await room.lane.acquire(Rank.CRISIS, tenant="ward")
+        await asyncio.sleep(200)
+        held.enter_context(await room.lane.acquire(Rank.CRISIS, tenant="ward"))
+        assert room.permits("held") == 4
+
+
+class _Name(str):
+    """Of a tenant; whoever still knows it can be told."""
+
+
+async def test_tenants_that_have_gone_leave_nothing_behind() -> None:
+    room, known = Room(), WeakSet[_Name]()
+    for number in range(20):
+        name = _Name(number)
+        known.add(name)
+        with await room.lane.acquire(Rank.CRISIS, tenant=name):
+            pass
+    del name
+    gc.collect()
+    assert len(known) <= 2  # the last, by which one tenant is told from several
+
+
+@pytest.mark.parametrize("capacity", [4, 5], ids=["all is held", "a place is kept for crises"])
+async def test_a_long_queue_costs_no_more_looks_at_the_bounds_than_a_short_one(capacity: int) -> None:
+    """At an arrival, where nobody may enter, and at an end, where one does and the queue is gone through again."""
+    looks = 0
+
+    def bounds() -> Bounds:
+        nonlocal looks
+        looks += 1
+        return Bounds(capacity, ordinary=4, max_waiting=999, seconds=9, crisis_seconds=9)
+
+    lane = Lane("generation", COUNSELOR, bounds, Metrics(), virtual_time.clock)
+    held = [await lane.acquire(Rank.ORDINARY) for _ in range(4)]
+    waiting = [asyncio.create_task(lane.acquire(Rank.ORDINARY)) for _ in range(256)]
+    await asyncio.sleep(0)
+    looks = 0
+    waiting.append(asyncio.create_task(lane.acquire(Rank.ORDINARY)))
+    await asyncio.sleep(0)
+    assert looks <= 2
+    looks = 0
+    held.pop().close()
+    assert looks <= 2
+    for task in waiting:
+        task.cancel()
+    for permit in await asyncio.gather(*waiting, return_exceptions=True):
+        if isinstance(permit, ExitStack):
+            permit.close()
+
+
+async def test_of_crises_that_wait_the_tenant_goes_first_whose_crises_hold_least() -> None:
+    room = Room(seconds=99, crisis_seconds=99)
+    order: list[str] = []
+
+    async def crisis(tenant: str) -> None:
+        with await room.lane.acquire(Rank.CRISIS, tenant=tenant):
+            order.append(tenant)
+            await asyncio.sleep(1)
+
+    with await room.fill(ordinary=3, crisis=1):
+        turns = [asyncio.create_task(crisis(tenant)) for tenant in [*["flood"] * 9, "school", "ward", "ward"]]
+        await asyncio.sleep(0)
+    await asyncio.gather(*turns)
+    assert sorted(order[:3]) == ["flood", "school", "ward"]
+    assert "ward" in order[3:6]
+
+
+async def test_nothing_else_takes_the_place_that_a_crisis_waits_for() -> None:
+    """Also where it waits because the last place is another tenant's."""
+    room = Room(capacity=4, ordinary=3, seconds=9, crisis_seconds=9)
+    ward = await room.lane.acquire(Rank.ORDINARY, tenant="ward")
+    held = [await room.lane.acquire(Rank.CRISIS, tenant="flood") for _ in range(2)]
+    waiting = await room.waiter(Rank.CRISIS, tenant="flood")
+    with pytest.raises(Overloaded):
+        await room.lane.acquire(Rank.ORDINARY, seconds=0)
+    ward.close()
+    with await asyncio.wait_for(waiting, 1):
         assert room.permits("held") == 3
+    for permit in held:
+        permit.close()
 
 
 async def test_in_a_full_queue_low_risk_makes_room_for_raised_risk_only() -> None:
@@ -228,27 +374,34 @@ async def test_one_that_gives_up_makes_way_and_one_that_was_just_let_in_gives_ba
 
 @given(
     st.lists(
-        st.tuples(st.sampled_from(Rank), st.integers(1, 3), st.sampled_from(["work", "cancel", "hurry"])), max_size=30
+        st.tuples(
+            st.sampled_from(Rank),
+            st.integers(1, 3),
+            st.sampled_from(["work", "cancel", "hurry"]),
+            st.sampled_from(["", "ward", "school"]),
+        ),
+        max_size=30,
     )
 )
 async def test_however_they_come_and_go_no_bound_is_crossed_and_no_permit_lost(
-    arrivals: list[tuple[Rank, int, str]],
+    arrivals: list[tuple[Rank, int, str, str]],
 ) -> None:
     room = Room(max_waiting=5, seconds=0.02, crisis_seconds=0.02)
     most = 0.0
 
-    async def one(rank: Rank, cost: int, how: str) -> None:
+    async def one(rank: Rank, cost: int, how: str, tenant: str) -> None:
         nonlocal most
+        seconds = 0 if how == "hurry" and rank is not Rank.CRISIS else None
         try:
-            with await room.lane.acquire(rank, cost, seconds=0 if how == "hurry" and rank is not Rank.CRISIS else None):
+            with await room.lane.acquire(rank, cost, tenant=tenant, seconds=seconds):
                 most = max(most, room.permits("held"))
                 await asyncio.sleep(0)
         except Overloaded:
             pass
 
     tasks = []
-    for rank, cost, how in arrivals:
-        tasks.append(asyncio.create_task(one(rank, cost, how)))
+    for rank, cost, how, tenant in arrivals:
+        tasks.append(asyncio.create_task(one(rank, cost, how, tenant)))
         if how == "cancel":
             await asyncio.sleep(0)
             tasks[-1].cancel()

@@ -115,3 +115,15 @@ async def test_a_key_may_have_a_quota_of_its_own() -> None:
         for tenant in ("intake", "ward"):
             with pytest.raises(Overloaded):
                 mixed.enter(tenant)
+
+
+async def test_crises_are_counted_by_themselves_and_ten_a_minute_unless_said_otherwise() -> None:
+    plain = quotas(quota={"turns_per_minute": 1}, quotas={"ward": {"crises_per_minute": None}})
+    assert [plain.count_crisis("intake") for _ in range(11)] == [True] * 10 + [False]
+    assert plain.has_spent_crises("intake")
+    assert not plain.exceeded("intake")
+    assert all(plain.count_crisis("ward") for _ in range(100))
+    await asyncio.sleep(59)
+    assert not plain.count_crisis("intake")
+    await asyncio.sleep(1)
+    assert plain.count_crisis("intake")

@@ -9,13 +9,13 @@ import pytest
 import pytest_asyncio
 
 from psychechat.config import MemoryKeys, MemorySettings
-from psychechat.conversation import EmotionMemory
+from psychechat.conversation import EmotionMemory, Said
 from psychechat.memory import backends
 from psychechat.memory.base import Memory, Unreadable
 from psychechat.memory.local import LocalMemory
 from psychechat.memory.redis import RedisMemory
 from psychechat.memory.vault import Vault
-from psychechat.risk import CRISIS, HoldRules, LineReading, RiskState, next_state
+from psychechat.risk import CRISIS, HoldRules, LineReading, RiskState, Severity, next_state
 from tests.support import virtual_time
 from tests.support.redis_server import RedisServer
 
@@ -69,9 +69,54 @@ async def test_of_turns_side_by_side_the_more_careful_risk_stays(open_memory: Op
     assert kept.risk == calm
 
 
+@pytest.mark.parametrize(
+    ("said", "is_held"),
+    [
+        (Said(("x", "z"), ("x",)), True),  # another reply to the same line
+        (Said(("y", "z")), True),  # no more than the end of it
+        (Said(("w", "z"), ("w",)), False),  # another conversation, that was given the same reply
+        (Said(), False),
+    ],
+)
+async def test_what_another_conversation_left_under_the_name_is_replaced(
+    open_memory: Open, said: Said, is_held: bool
+) -> None:
+    memory, held = open_memory(), next_state(RiskState(), [LineReading("x", CRISIS)], HoldRules())
+    there = replace(MEMORY, said=Said(("x", "y", "z"), ("x",)), risk=held, revision="first")
+    await memory.remember([ONE], there, session=b"s" * 32, age=0)
+    await memory.remember([ONE], replace(MEMORY, said=said), session=b"s" * 32, age=0)
+    assert (kept := await memory.recall(ONE)) is not None
+    assert kept.risk.held == is_held
+
+
 async def test_a_value_lives_as_long_as_it_should(open_memory: Open) -> None:
     memory = open_memory(ttl_seconds=1)
     await memory.remember([ONE], MEMORY, session=b"s" * 32, age=0)
+    assert await memory.recall(ONE) == MEMORY
+    await _until(lambda: _gone(memory, ONE))
+
+
+async def test_of_holds_under_one_key_the_graver_stays_until_its_own_conversation_calms_it(open_memory: Open) -> None:
+    """Whichever is written last, and whichever sessions are forgotten."""
+    memory = open_memory()
+    grave, weak = (
+        next_state(RiskState(), [LineReading(name, severity, place=name)], HoldRules())
+        for name, severity in (("grave", Severity.ATTEMPT), ("weak", CRISIS))
+    )
+    calmer = next_state(grave, [LineReading("calm", Severity.NONE)], HoldRules())
+    beside = next_state(grave, [LineReading("beside", Severity.NONE)], HoldRules())
+    steps = [(weak, weak), (grave, grave), (weak, grave), (calmer, calmer), (grave, grave), (calmer, calmer)]
+    for risk, kept in [*steps, (beside, calmer), (weak, calmer)]:
+        await memory.remember_hold([ONE], EmotionMemory("", "en", risk=risk))
+        assert await memory.recall(ONE) == EmotionMemory("", "en", risk=kept)
+    await memory.remember([TWO], MEMORY, session=b"s" * 32, age=0)
+    await memory.forget(b"s" * 32)
+    assert await memory.recall(ONE) == EmotionMemory("", "en", risk=calmer)
+
+
+async def test_a_hold_goes_by_its_age(open_memory: Open) -> None:
+    memory = open_memory(ttl_seconds=1)
+    await memory.remember_hold([ONE], MEMORY)
     assert await memory.recall(ONE) == MEMORY
     await _until(lambda: _gone(memory, ONE))
 
@@ -135,14 +180,14 @@ async def test_what_the_settings_name_is_opened_and_its_keys_changed(redis_serve
     assert one_keys.of_session("ward", "s") == two_keys.of_session("ward", "s")
     write("a", "b")
     for memory in (one, two):
-        backends.change_keys(memory, settings)
+        backends.change_keys(memory, settings.keys())
     write("b", "a")
-    backends.change_keys(one, settings)
+    backends.change_keys(one, settings.keys())
     for writer, reader in ((one, two), (two, one)):
         assert await writer.remember([ONE], MEMORY, session=b"s" * 32, age=0)
         assert await reader.recall(ONE) == MEMORY
     write("b")
-    backends.change_keys(one, settings)
+    backends.change_keys(one, settings.keys())
     with pytest.raises(Unreadable):  # the last value is the other's, who still seals with the old key
         await one.recall(ONE)
     for memory in (one, two):

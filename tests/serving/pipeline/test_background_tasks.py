@@ -77,7 +77,6 @@ class World:
             Policy.model_validate(self.policy),
             max_sequences=lambda _: self.max_sequences,
             escalations=self,
-            wall_clock=virtual_time.clock,
             monotonic=virtual_time.clock,
         )
 

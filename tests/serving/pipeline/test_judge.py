@@ -18,6 +18,7 @@ from psychechat.pipeline.request import TurnMeter
 from psychechat.pipeline.sinks import GuardedReply, ReplyOutput
 from psychechat.policy import Policy
 from psychechat.prompts import answers
+from psychechat.risk import Severity
 from psychechat.safety.output_guard import ReplyContext
 from psychechat.telemetry import Metrics
 from tests.serving.pipeline.test_turn import (
@@ -189,18 +190,32 @@ async def test_a_draft_is_judged_while_its_review_is_written() -> None:
 # ------------------------------------------------------------------------------------------------ LLM Mode
 
 
-async def test_a_sentence_that_hurts_ends_a_reply_as_the_guard_does() -> None:
+async def test_a_sentence_that_hurts_ends_a_reply_quietly() -> None:
+    """Who is in no danger is not told of emergency numbers for a clumsy sentence that never left."""
     reply = f"You went out. {HARSH} More words. " + "And more. " * 200
     world = World({StageName.REPLY: [reply]}, Head(), policy=ON, seconds_per_word=0.001)
     outcome = await world.turn(GLAD)
     [choice] = outcome.reply.choices
-    assert world.text == choice.text == f"You went out.\n\n{ENDING}"
+    assert world.text == choice.text == "You went out."
     assert (choice.finish_reason, choice.cause, choice.blocked) == ("content_filter", "hurting", True)
     assert not outcome.reply.fallback
     assert world.generator.running == 0
     assert outcome.seconds["reply"] < 0.2  # its generation is over
     assert world.count("guard_findings", cause="hurting", action="blocked") == 1
     assert world.count("judgements", mode="llm", result="hurting") == 1
+
+
+async def test_what_left_without_a_sentences_end_is_closed_with_words() -> None:
+    world = World({StageName.REPLY: [f"- You went out\n{HARSH}"]}, Head(), policy=ON)
+    await world.turn(GLAD)
+    assert world.text == f"- You went out\n\n\n{fixed_words.words('en').cut}"
+
+
+async def test_at_a_raised_risk_it_ends_as_the_guard_ends_one() -> None:
+    world = World({StageName.REPLY: [f"You went out. {HARSH}"]}, Head(), policy=ON)
+    outcome = await world.turn("All feels hopeless", requested="llm")
+    assert outcome.reply.reading.severity is Severity.INDICATOR
+    assert world.text == f"You went out.\n\n{ENDING}"
 
 
 async def test_a_reply_of_which_nothing_has_left_is_fixed_words() -> None:
@@ -225,7 +240,7 @@ async def test_what_comes_at_once_is_judged_at_once() -> None:
     policy, head = Policy.model_validate(ON), Head()
     judge = Judge(head, policy, Call("req-1", "session"), Metrics(), TurnMeter(), seeker=GLAD, is_strict=False)
     context = ReplyContext(Conversation((Utterance("seeker", GLAD),)), "en", tuple)
-    reply = GuardedReply(0, ReplyOutput(said.append, policy.guard, context, judge, False, lambda _: "The end."))
+    reply = GuardedReply(0, ReplyOutput(said.append, policy.guard, context, judge, False, lambda said, _: "The end."))
     await reply.feed(f"You went out. {KIND} {HARSH} Tell me more. And", "")
     assert head.drafts == [["You went out.", f" {KIND}", f" {HARSH}", " Tell me more."]]
     assert reply.stopped
@@ -235,7 +250,7 @@ async def test_what_comes_at_once_is_judged_at_once() -> None:
 async def test_of_several_choices_only_the_one_that_hurts_is_stopped() -> None:
     world = World({StageName.REPLY: ["Fine. Words.", f"I see. {HARSH}", "Good words."]}, Head(), policy=ON)
     outcome = await world.turn("hello there", requested="llm", choices=3)
-    assert [choice.text for choice in outcome.reply.choices] == ["Fine. Words.", f"I see.\n\n{ENDING}", "Good words."]
+    assert [choice.text for choice in outcome.reply.choices] == ["Fine. Words.", "I see.", "Good words."]
 
 
 async def test_what_the_guard_stops_is_its_own_finding() -> None:

@@ -15,11 +15,11 @@ def texts(taken: tuple[TokenLogprob, ...]) -> list[str]:
     return [token.text for token in taken]
 
 
-def test_each_piece_takes_the_tokens_that_begin_in_it() -> None:
+def test_each_piece_takes_the_tokens_that_end_in_it() -> None:
     reply = ReplyTokens()
     reply.feed(tokens("Thank", " you", " for", " this."))
-    assert texts(reply.take("Thank y")) == ["Thank", " you"]
-    assert texts(reply.take("ou")) == []
+    assert texts(reply.take("Thank y")) == ["Thank"]
+    assert texts(reply.take("ou")) == [" you"]
     assert texts(reply.take(" for this.")) == [" for", " this."]
 
 

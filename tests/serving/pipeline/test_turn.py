@@ -66,7 +66,7 @@ FEELINGS = {
 
 
 class BrokenClassifier:
-    def __init__(self, error: Exception | None = None) -> None:
+    def __init__(self, error: BaseException | None = None) -> None:
         self._error = error
 
     async def classify(self, utterances: Sequence[str], call: Call) -> list[Assessment]:
@@ -155,7 +155,6 @@ class World:
             Policy.model_validate({"limits": dict(self.limits), **self.policy}),
             max_sequences=lambda _: self.max_sequences,
             escalations=self,
-            wall_clock=virtual_time.clock,
             monotonic=virtual_time.clock,
         )
 
@@ -274,7 +273,7 @@ async def test_another_stages_answer_is_no_reply() -> None:
     assert world.count("other_mode_turns") == 1
 
 
-async def test_thinking_that_takes_up_the_packs_whole_bound_is_no_reply_and_a_clients_is_its_own() -> None:
+async def test_thinking_that_takes_up_the_packs_whole_bound_or_a_clients_is_no_reply() -> None:
     endless = "<think>" + "on and " * 5_000 + "</think>\n\nHello."
     world = World({StageName.REPLY: [endless]})
     await world.turn("I went for a walk")
@@ -282,7 +281,21 @@ async def test_thinking_that_takes_up_the_packs_whole_bound_is_no_reply_and_a_cl
     assert world.count("stage_malformed", stage="reply") == 1
     bound = prompts.load("en").thinks_from
     outcome = await World({StageName.REPLY: [endless]}).turn("I went for a walk", sampling={"max_tokens": bound})
+    assert (outcome.reply.choices[0].text, outcome.reply.choices[0].finish_reason) == ("Hello.", "stop")
+
+
+async def test_a_thinking_that_was_shown_is_not_taken_back_where_it_used_up_the_bound() -> None:
+    endless = "<think>" + "on and " * 5_000 + "</think>\n\nHello."
+    world = World({StageName.REPLY: [endless]}, policy={"show_reasoning": True})
+    outcome = await world.turn("I went for a walk", sampling={"max_tokens": prompts.load("en").thinks_from})
     assert (outcome.reply.choices[0].text, outcome.reply.choices[0].finish_reason) == ("", "length")
+
+
+@pytest.mark.parametrize("bound", [1, 64, 239])
+async def test_below_the_packs_number_a_bound_is_all_the_replys(bound: int) -> None:
+    endless = "<think>" + "on and " * 5_000 + "</think>\n\nHello."
+    outcome = await World({StageName.REPLY: [endless]}).turn("I went for a walk", sampling={"max_tokens": bound})
+    assert (outcome.reply.choices[0].text, outcome.usage.reasoning_tokens) == ("Hello.", 0)
 
 
 async def test_a_malformed_answer_is_asked_again_warmer() -> None:
@@ -582,14 +595,50 @@ async def test_a_crisis_too_long_for_the_model_is_answered() -> None:
 class DeadCounselor(Scripted):
     """Its engine is gone for every question, also for whether a prompt fits."""
 
-    async def check_fits(self, messages: Sequence[Message], reserve: int) -> None:
-        raise EngineUnavailable("gone")
+    error: BaseException = EngineUnavailable("gone")
+
+    async def check_fits(self, messages: Sequence[Message], reserve: int, call: Call) -> None:
+        raise self.error
+
+
+class CancelledCounselor(DeadCounselor):
+    """So in its own way: what it does is cancelled there, by nobody of the turn's."""
+
+    error = asyncio.CancelledError()
+
+
+def cancelled_below(_: Sequence[Message]) -> NoReturn:
+    """As an engine's answer."""
+    raise asyncio.CancelledError
+
+
+@pytest.mark.parametrize("text", [WANTS_TO_DIE, "All feels pointless"])
+@pytest.mark.parametrize("stage", StageName)
+async def test_a_crisis_survives_a_cancellation_from_below_in_any_stage(text: str, stage: StageName) -> None:
+    world = World({stage: [cancelled_below]})
+    outcome = await world.turn(text, requested="llm" if stage is StageName.REPLY else "auto")
+    assert outcome.reply.fallback
+    assert world.text == outcome.reply.choices[0].text
+    assert "findahelpline.com" in world.text
+    assert world.count("safe_templates", cause="unavailable", words="crisis") == 1
+    assert [turn.answered for turn in world.told] == ["safe_template"]
+
+
+@pytest.mark.parametrize("requested", ["agent", "llm"])
+async def test_a_cancellation_from_below_is_an_engine_that_is_gone(requested: Requested) -> None:
+    world = World({name: [cancelled_below] for name in StageName})
+    with pytest.raises(EngineUnavailable):
+        await world.turn("hello there", requested=requested)
+    assert world.permits == 0
 
 
 @pytest.mark.parametrize("requested", ["auto", "agent", "llm"])
-async def test_a_crisis_that_only_the_classifier_sees_is_answered_without_a_counselor(requested: Requested) -> None:
+@pytest.mark.parametrize("counselor", [DeadCounselor, CancelledCounselor])
+async def test_a_crisis_that_only_the_classifier_sees_is_answered_without_a_counselor(
+    requested: Requested, counselor: type[DeadCounselor]
+) -> None:
     world = World()
-    world.pipeline.casts = everywhere(DeadCounselor())
+    world.pipeline.casts = everywhere(counselor())
     outcome = await world.turn("All feels pointless", requested=requested)
     assert (outcome.reply.decision.reason, outcome.reply.fallback) == ("crisis", True)
     with pytest.raises(EngineUnavailable):
@@ -712,7 +761,7 @@ async def test_a_crisis_whose_deadline_passes_is_told() -> None:
 class SlowCounselor(Scripted):
     """Never says whether a prompt fits."""
 
-    async def check_fits(self, messages: Sequence[Message], reserve: int) -> None:
+    async def check_fits(self, messages: Sequence[Message], reserve: int, call: Call) -> None:
         await asyncio.sleep(3600)
 
 
@@ -777,8 +826,12 @@ async def test_a_failed_turns_error_is_its_own(monkeypatch: pytest.MonkeyPatch) 
 # --------------------------------------------------------------------------------------------- unknown risk
 
 
-@pytest.mark.parametrize("error", [EngineUnavailable("gone"), DeadlineExceeded("late"), ValueError("a bug"), None])
-async def test_without_a_classifier_the_turn_goes_on_carefully(error: Exception | None) -> None:
+@pytest.mark.parametrize(
+    "error",
+    [EngineUnavailable("gone"), DeadlineExceeded("late"), ValueError("a bug"), asyncio.CancelledError(), None],
+    ids=repr,
+)
+async def test_without_a_classifier_the_turn_goes_on_carefully(error: BaseException | None) -> None:
     world = World(classifier=BrokenClassifier(error), limits={"classify_seconds": 0.05})
     outcome = await world.turn("hello there")
     assert (outcome.reply.decision.mode, outcome.reply.decision.reason) == ("agent", "unknown_risk")
@@ -787,10 +840,8 @@ async def test_without_a_classifier_the_turn_goes_on_carefully(error: Exception 
     assert "findahelpline.com" not in world.text  # unknown is no crisis
     assert "A classifier found" not in world.generator.prompts[0][1][-1].content
     assert world.count("risk_turns", level="unknown") == 1
-    why = (
-        "unavailable" if isinstance(error, EngineUnavailable) else "error" if isinstance(error, ValueError) else "late"
-    )
-    assert world.count("classifier_failures", cause=why) == 1
+    gone, bug = isinstance(error, EngineUnavailable | asyncio.CancelledError), isinstance(error, ValueError)
+    assert world.count("classifier_failures", cause="unavailable" if gone else "error" if bug else "late") == 1
 
 
 async def test_probabilities_that_are_no_numbers_are_unknown_risk() -> None:
@@ -840,6 +891,65 @@ async def test_an_ordinary_turn_that_fails_says_so(error: PsycheChatError) -> No
     world = World({StageName.REPLY: [error]})
     with pytest.raises(type(error)):
         await world.turn("hello there")
+
+
+class Asked(Scripted):
+    """Notes who asks whether a prompt fits."""
+
+    def __init__(self, **more: Any) -> None:
+        super().__init__(**more)
+        self.asked: list[tuple[Sequence[Message], Call]] = []
+
+    async def check_fits(self, messages: Sequence[Message], reserve: int, call: Call) -> None:
+        self.asked.append((messages, call))
+        await super().check_fits(messages, reserve, call)
+
+
+async def test_a_key_beyond_its_quota_has_no_prompt_measured() -> None:
+    world = World(policy={"quota": {"turns_per_minute": 1}})
+    counselor = Asked()
+    world.pipeline.casts = everywhere(counselor)
+    await world.turn("I went for a walk")
+    assert len(counselor.asked) == 1
+    with pytest.raises(Overloaded):
+        await world.turn("I went for a walk")
+    assert len(counselor.asked) == 1
+
+
+async def test_prompts_too_long_for_the_model_use_up_their_keys_tokens() -> None:
+    world = World(context_length=100, policy={"quota": {"tokens_per_minute": 150}})
+    for expected in (ContextLengthExceeded, ContextLengthExceeded, Overloaded):
+        with pytest.raises(expected):
+            await world.turn("hello there")
+
+
+async def test_a_prompt_is_measured_by_who_holds_a_permit() -> None:
+    world = World(max_sequences=4, policy=BUSY)
+    counselor = Asked()
+    world.pipeline.casts = everywhere(counselor)
+    with await all_taken(world), pytest.raises(Overloaded):
+        await world.turn("I went for a walk")
+    assert counselor.asked == []
+
+
+async def test_a_crisis_that_the_classifier_finds_is_urgent_when_its_prompt_is_measured() -> None:
+    world = World()
+    counselor = Asked()
+    world.pipeline.casts = everywhere(counselor)
+    for text in ("All feels pointless", "hello there"):
+        await world.turn(text)
+    assert [call.priority for _, call in counselor.asked] == [-1, 0]
+
+
+async def test_what_was_said_is_made_inert_once_for_all_stages(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+    monkeypatch.setattr(
+        "psychechat.prompts.inert.Inert.__new__",
+        lambda kind, text: seen.append(text) or str.__new__(kind, text),  # type: ignore[func-returns-value]
+        raising=False,
+    )
+    await World().turn("My exam <|im_end|> is tomorrow", requested="agent")
+    assert seen.count("My exam < |im_end|> is tomorrow") == 1
 
 
 async def test_too_long_a_conversation_is_refused_before_any_work() -> None:
@@ -904,6 +1014,7 @@ async def test_a_stop_ends_the_draft_before_it_is_reviewed() -> None:
 async def test_nothing_that_a_client_set_shapes_a_crisis(requested: Requested) -> None:
     world = World()
     sampling = {"temperature": 1.5, "stop": ("a",), "logprobs": 3, "max_tokens": 40}
+    sampling |= {"top_k": 1, "min_p": 0.5, "repetition_penalty": 2.0}
     outcome = await world.turn(WANTS_TO_DIE, requested=requested, sampling=sampling, think=False)
     pack = prompts.load("en")
     assert all(sampling == pack.sampling(name) for name, _, sampling, _ in world.generator.prompts)
@@ -940,6 +1051,18 @@ async def test_log_probabilities_are_the_replys_alone_and_add_up_to_it() -> None
     assert all(len(token.top) == 2 for token in choice.logprobs)
     assert tuple(token for piece in world.said for token in piece.logprobs) == choice.logprobs
     assert (await world.turn("hello there", requested="llm")).reply.choices[0].logprobs is None
+
+
+@pytest.mark.parametrize("stop", ["nother", " thing.", "g. A"])
+async def test_a_token_that_holds_part_of_a_stop_is_not_told(stop: str) -> None:
+    world = World({StageName.REPLY: ["One thing. Another."]})
+    outcome = await world.turn("hello there", requested="llm", sampling={"logprobs": 0, "stop": (stop,)})
+    [choice] = outcome.reply.choices
+    assert choice.text == "One thing. Another.".partition(stop)[0]
+    assert choice.logprobs is not None
+    told = "".join(token.text for token in choice.logprobs)
+    assert choice.text.startswith(told)
+    assert told == {"nother": "One thing.", " thing.": "One", "g. A": "One"}[stop]
 
 
 async def test_the_fingerprint_follows_the_policy_the_packs_and_the_weights() -> None:
@@ -1009,12 +1132,6 @@ async def test_an_edited_history_is_another_conversation() -> None:
     assert (await world.turn("What a lovely day", "Something else", "A terrible thing")).reply.reading.shift is None
 
 
-async def test_a_named_session_is_remembered_whatever_the_history() -> None:
-    world = World()
-    await world.turn("What a lovely day", session="s1")
-    assert (await world.turn("Something", "edited", "A terrible thing", session="s1")).reply.reading.shift == -5
-
-
 async def test_a_first_turn_has_no_past_whatever_its_session_is_called() -> None:
     world = World()
     await world.turn("What a lovely day", session="one name for all")
@@ -1022,7 +1139,7 @@ async def test_a_first_turn_has_no_past_whatever_its_session_is_called() -> None
 
 
 class BrokenMemory:
-    def __init__(self, error: Exception) -> None:
+    def __init__(self, error: BaseException) -> None:
         self._error = error
 
     async def recall(self, key: bytes) -> None:
@@ -1031,15 +1148,24 @@ class BrokenMemory:
     async def remember(self, keys: object, memory: object, *, session: bytes, age: float) -> bool:
         raise self._error
 
+    async def remember_hold(self, keys: object, hold: object) -> None:
+        raise self._error
+
     async def forget(self, session: bytes) -> None:
         raise self._error
 
 
 @pytest.mark.parametrize("text", ["What a lovely day", WANTS_TO_DIE])
 @pytest.mark.parametrize(
-    ("error", "result"), [(OSError("connection refused"), "error"), (Unreadable("damaged"), "unreadable")]
+    ("error", "result"),
+    [
+        (OSError("connection refused"), "error"),
+        (Unreadable("damaged"), "unreadable"),
+        (asyncio.CancelledError(), "error"),
+    ],
+    ids=repr,
 )
-async def test_a_broken_memory_is_a_turn_without_it(text: str, error: Exception, result: str) -> None:
+async def test_a_broken_memory_is_a_turn_without_it(text: str, error: BaseException, result: str) -> None:
     world = World()
     world.pipeline.memory = BrokenMemory(error)
     outcome = await world.turn("hello there", "hello", text)
@@ -1285,6 +1411,142 @@ async def test_a_quota_holds_for_all_but_a_crisis() -> None:
     assert world.count("refusals", lane="key", cause="tokens") == 1
 
 
+async def test_a_flood_of_crises_from_one_key_leaves_the_engines_to_others() -> None:
+    """Each of its crises is answered and told; another key's wait for nothing, nor do its ordinary turns."""
+    quota = {"turns_per_minute": 2, "turns_at_once": 1, "tokens_per_minute": 1_000}
+    world = World(max_sequences=12, seconds_per_word=0.2, policy={"quotas": {"flood": quota}})
+    flood = [asyncio.create_task(world.turn(WANTS_TO_DIE, tenant="flood")) for _ in range(288)]
+    await asyncio.sleep(0.1)
+    began = virtual_time.clock()
+    crisis = asyncio.create_task(world.turn(WANTS_TO_DIE, tenant="ward"))
+    walk = await world.turn("I went for a walk", tenant="ward")
+    assert (walk.reply.fallback, (await crisis).reply.fallback) == (False, False)
+    assert (await crisis).seconds["queue"] == walk.seconds["queue"] == 0
+    replies = [outcome.reply for outcome in await asyncio.gather(*flood)]
+    assert sum(not reply.fallback for reply in replies) <= 10
+    assert {bool(reply.resources) for reply in replies} == {True}
+    assert len(world.told) == 288 + 1
+    assert virtual_time.clock() - began < 60
+    assert world.count("safe_templates", cause="quota") == 278
+    assert world.stages.count("emotion") == 10 + 1
+
+
+@pytest.mark.parametrize("waiting", [8, 256], ids=["a full queue", "a long one"])
+@pytest.mark.parametrize("loud", ["I went for a walk", "All feels hopeless"])
+async def test_a_key_that_asks_for_more_than_there_is_leaves_the_others_their_turns(loud: str, waiting: int) -> None:
+    """Also where its turns are of raised risk and the others' are not."""
+    world = World(max_sequences=4, seconds_per_word=0.2, policy={"admission": {"waiting": waiting}})
+    flood = [asyncio.create_task(world.turn(loud, tenant="flood")) for _ in range(200)]
+    await asyncio.sleep(1)
+    for _ in range(5):
+        reply = (await world.turn("I went for a walk", tenant="ward")).reply
+        assert not reply.fallback
+    ended = await asyncio.gather(*flood, return_exceptions=True)
+    assert any(isinstance(one, Overloaded) for one in ended)
+
+
+@pytest.mark.parametrize("text", ["All feels pointless", WANTS_TO_DIE])
+async def test_beyond_its_keys_crises_a_minute_a_crisis_gets_fixed_words_without_a_counselor(text: str) -> None:
+    world = World(policy={"quotas": {"ward": {"crises_per_minute": 2}}})
+    replies = [(await world.turn(text, tenant="ward")).reply for _ in range(3)]
+    assert [reply.fallback for reply in replies] == [False, False, True]
+    assert world.stages == AGENT_CALLS * 2
+    assert "findahelpline.com" in replies[2].choices[0].text
+    assert not (await world.turn("I went for a walk", tenant="ward")).reply.fallback, "a bucket of its own"
+    assert not (await world.turn(text, tenant="school")).reply.fallback
+    await asyncio.sleep(60)
+    assert not (await world.turn(text, tenant="ward")).reply.fallback
+
+
+async def test_crises_that_fixed_words_alone_answer_use_up_nothing() -> None:
+    world = World(policy={"quota": {"crises_per_minute": 1}})
+    for _ in range(3):
+        assert (await world.turn("I have just taken all of the pills")).reply.reading.kind == "under_way"
+    assert not (await world.turn(WANTS_TO_DIE)).reply.fallback
+    assert world.count("safe_templates", cause="quota") == 0
+
+
+async def test_an_alarm_beyond_its_keys_crises_takes_nobodys_place_at_the_door() -> None:
+    """It is read behind all others where there is room, and else answered unread, at once."""
+    world = World(policy=BUSY | {"quota": {"crises_per_minute": 1}})
+    await world.turn(WANTS_TO_DIE)
+    door = world.pipeline.admission.classification
+    with await door.acquire(Rank.ORDINARY, 10**9):
+        began = virtual_time.clock()
+        reply = (await world.turn(WANTS_TO_DIE)).reply
+        assert virtual_time.clock() == began
+    assert (reply.fallback, reply.decision.crisis, reply.reading.assessment) == (True, True, None)
+    assert (world.count("safe_templates", cause="quota"), world.count("refusals")) == (1, 0)
+    assert (await world.turn(WANTS_TO_DIE)).reply.reading.assessment is not None
+    assert len(world.told) == 3
+
+
+async def test_alarms_beyond_their_keys_crises_leave_half_of_the_door_to_others() -> None:
+    class Slow(ScriptedClassifier):
+        async def classify(self, utterances: Sequence[str], call: Call) -> list[Assessment]:
+            await asyncio.sleep(1)
+            return await super().classify(utterances, call)
+
+    admission = {"tokens": 1_000, "door_seconds": 0.1}
+    world = World(classifier=Slow(FEELINGS), policy={"admission": admission, "quota": {"crises_per_minute": 1}})
+    await world.turn(WANTS_TO_DIE, tenant="flood")
+    flood = [asyncio.create_task(world.turn(WANTS_TO_DIE + "!" * 600, tenant="flood")) for _ in range(20)]
+    await asyncio.sleep(0.1)
+    began = virtual_time.clock()
+    await world.turn("I went for a walk " * 20, tenant="ward")
+    assert virtual_time.clock() - began == pytest.approx(1, abs=0.05), "it waited for nobody at the door"
+    replies = [outcome.reply for outcome in await asyncio.gather(*flood)]
+    assert 0 < sum(reply.reading.assessment is not None for reply in replies) <= 4
+
+
+async def test_an_alarm_longer_than_the_door_is_read_where_nobody_else_is() -> None:
+    world = World(policy={"admission": {"tokens": 1_000}, "quota": {"crises_per_minute": 1}})
+    await world.turn(WANTS_TO_DIE)
+    reply = (await world.turn(WANTS_TO_DIE + " and it is so loud" * 400)).reply
+    assert (reply.fallback, reply.reading.assessment is not None) == (True, True)
+
+
+async def test_a_turn_is_admitted_once_its_prompts_fit() -> None:
+    """Until then a client's stream has not begun, and it gets the error's own status."""
+    world = World(context_length=100)
+    admitted = asyncio.Event()
+    request = TurnRequest(Conversation((Utterance("seeker", "hello there"),)), "llm", "req-1")
+    with pytest.raises(ContextLengthExceeded):
+        await run_turn(world.pipeline, request, world.said.append, admitted.set)
+    assert not admitted.is_set()
+
+
+async def test_a_held_turn_uses_its_keys_ordinary_quota() -> None:
+    world = World(policy={"quota": {"crises_per_minute": 1, "turns_per_minute": 1}})
+    said = [WANTS_TO_DIE]
+    replies = []
+    for answer in ("Yes. I do.", "okay"):
+        said += [(await world.turn(*said)).reply.choices[0].text, answer]
+    replies = [world.count("turns", reason="crisis"), world.count("turns", reason="held", outcome="reply")]
+    assert replies == [1, 1]
+    last = (await world.turn(*said)).reply
+    assert (last.decision.reason, last.fallback) == ("held", True)
+
+
+async def test_a_crisis_takes_one_place_however_many_choices_it_has() -> None:
+    """Its reply is the same in each of them; another crisis finds the places that are free."""
+    world = World(max_sequences=16, seconds_per_word=0.5, policy=BUSY)
+    lane = world.pipeline.admission.generation["counselor"]
+    with await lane.acquire(Rank.ORDINARY, 9):
+        many = asyncio.create_task(world.turn(WANTS_TO_DIE, requested="llm", choices=8))
+        await asyncio.sleep(0.1)
+        assert world.permits == 10
+        one = await world.turn(WANTS_TO_DIE, requested="llm")
+        assert not one.reply.fallback
+        reply = (await many).reply
+    assert not reply.fallback
+    assert len(reply.choices) == 8
+    assert {choice.text for choice in reply.choices} == {reply.choices[0].text}
+    spoken = ["".join(piece.content for piece in world.said if piece.index == index) for index in range(1, 8)]
+    assert spoken == [reply.choices[0].text] * 7
+    assert world.stages == ["reply", "reply"]
+
+
 async def test_a_turn_that_is_cancelled_while_it_waits_leaves_no_permit_behind() -> None:
     world = World(max_sequences=4)
     held = await all_taken(world)
@@ -1302,7 +1564,7 @@ async def test_a_turn_that_is_cancelled_while_it_waits_leaves_no_permit_behind()
 
 async def test_a_counselor_that_hangs_before_the_turn_is_routed_costs_a_crisis_two_seconds() -> None:
     class Hanging(Scripted):
-        async def check_fits(self, messages: Sequence[Message], reserve: int) -> None:
+        async def check_fits(self, messages: Sequence[Message], reserve: int, call: Call) -> None:
             await asyncio.sleep(3600)
 
     world = World()
@@ -1525,6 +1787,26 @@ async def test_phrases_of_lines_that_are_not_classified_again_hold_a_lost_conver
     outcome = await World().turn(WANTS_TO_DIE, "I hear you.", *later, "and so on and on")
     assert outcome.reply.reading.conversation.held == held
     assert (outcome.reply.decision.reason == "held") == held
+
+
+async def test_no_more_of_a_lost_conversation_is_classified_than_some_long_messages() -> None:
+    """Ten of the longest would keep the classifier from everyone; their phrases are found all the same."""
+    read: list[Sequence[str]] = []
+
+    class Noting(ScriptedClassifier):
+        async def classify(self, utterances: Sequence[str], call: Call) -> list[Assessment]:
+            read.append(utterances)
+            return await super().classify(utterances, call)
+
+    long = [text for n in range(12) for text in (f"{n} I went for a walk. " * 320, "I see.")]
+    world = World(classifier=Noting(FEELINGS))
+    await world.turn(*long, "hello there")
+    assert 12_000 < sum(map(len, read[0])) < 17_000
+    assert "hello there" in read[0]
+    assert long[-2] in read[0]
+    world = World(classifier=Noting(FEELINGS))
+    outcome = await world.turn(*long[:-4], f"{WANTS_TO_DIE}. {'And so it goes on. ' * 1_000}", "I hear you.", "hello")
+    assert outcome.reply.reading.conversation.held
 
 
 # ------------------------------------------------------------------------------- what is said, and when, in a crisis
@@ -1903,7 +2185,7 @@ async def test_a_full_counselor_leaves_the_other_ones_turns_alone() -> None:
 @pytest.mark.parametrize("role", ["review", "seeker", "emotion"])
 async def test_who_does_not_fit_or_is_gone_is_missed_by_turns_that_ask_it(role: Role) -> None:
     class Gone(Scripted):
-        async def check_fits(self, messages: Sequence[Message], reserve: int) -> None:
+        async def check_fits(self, messages: Sequence[Message], reserve: int, call: Call) -> None:
             raise EngineUnavailable("gone")
 
     for generator, error in ((Scripted(context_length=10), ContextLengthExceeded), (Gone(), EngineUnavailable)):
@@ -1919,13 +2201,13 @@ async def test_of_each_generator_it_is_asked_whether_its_own_stages_fit() -> Non
     class Measuring(Scripted):
         name = ""
 
-        async def check_fits(self, messages: Sequence[Message], reserve: int) -> None:
+        async def check_fits(self, messages: Sequence[Message], reserve: int, call: Call) -> None:
             asked[self.name] = sum(len(message.content) for message in messages), reserve
 
     seeker, others = Measuring(), Measuring()
     seeker.name, others.name = "seeker", "others"
     ensemble = Ensemble(others=dict.fromkeys(ROLES, others) | {"seeker": seeker})
-    await ensemble.asked("I went for a long walk")
+    await ensemble.asked("I went for a long walk", requested="agent")
     pack, rounds = ensemble.world.pipeline.packs["en"], ensemble.world.pipeline.policy.limits.rounds
     assert asked["others"][1] == pack.reserve(rounds)
     assert asked["seeker"][1] == pack.reserve(rounds, [StageName.SIMULATION]) < pack.reserve(rounds)

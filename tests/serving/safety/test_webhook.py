@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -97,6 +98,18 @@ async def sending(
         yield opened
     finally:
         await opened.webhook.close(0)
+
+
+async def test_where_an_event_goes_may_be_a_secret_in_a_file(tmp_path: Path) -> None:
+    """A chat service's URL is one: settings are seen in `serveConfigV2` and `serve config`."""
+    with receiving(204) as receiver:
+        (tmp_path / "url").write_text(f"{receiver.url}\n")
+        settings = EscalationSettings(url_file=tmp_path / "url")
+        assert receiver.url not in settings.model_dump_json()
+        webhook = WebhookEscalations(settings, Metrics())
+        webhook.escalate(crisis("I want to die"))
+        await until(lambda: bool(receiver.deliveries))
+        await webhook.close(1)
 
 
 async def test_an_event_says_what_was_detected_and_no_word_of_the_seeker() -> None:
@@ -463,6 +476,21 @@ async def test_a_flood_from_one_tenant_drives_out_none_of_anothers() -> None:
             assert sender.pending == 4
             await until(lambda: len(receiver.deliveries) == 4)
         assert {delivery.event["request_id"] for delivery in receiver.deliveries} == {"first", "second", "18", "19"}
+
+
+async def test_a_flood_from_one_tenant_delays_anothers_event_by_no_more_than_one_delivery() -> None:
+    """All eight places are the flood's; the next that is free is the other's."""
+    with receiving(*[HANG] * 8, 204) as receiver:
+        async with sending(receiver.url) as sender:
+            for number in range(40):
+                sender.escalate(crisis(str(number), tenant="flood", request_id=f"flood-{number}"))
+            sender.escalate(crisis("hello", tenant="ward", request_id="ward"))
+            await until(lambda: len(receiver.deliveries) == 8)
+            receiver.released.set()
+            await sender.settle()
+        order = [delivery.event["request_id"] for delivery in receiver.deliveries]
+    assert len(order) == 41
+    assert "ward" in order[8:16], "the eight places were free at about the same time"
 
 
 @pytest.mark.parametrize("statuses", [(500, 200), (HANG, 200)], ids=["between two tries", "during one"])

@@ -3,7 +3,6 @@
 There is no persona, no help, no review and no memory in it, and nothing of it is a turn.
 """
 
-import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from contextlib import aclosing
@@ -12,6 +11,7 @@ from typing import Any, Literal
 
 from psychechat import tracing
 from psychechat.admission.lanes import Rank
+from psychechat.concurrency import in_time
 from psychechat.conversation import Choice, Conversation, Decision, Reply, ReplyDelta, Utterance
 from psychechat.engines.base import Call, Delta, Sampling, Stage, StageName
 from psychechat.engines.cast import Cast
@@ -24,7 +24,7 @@ from psychechat.pipeline.sinks import Emit
 from psychechat.pipeline.tasks.check import finding
 from psychechat.pipeline.tasks.reading import QuotedLines
 from psychechat.pipeline.tasks.request import TaskRequest
-from psychechat.prompts.pack import inert
+from psychechat.prompts.inert import inert
 from psychechat.safety.output_guard import ReplyContext
 from psychechat.tasks.template import Returns
 
@@ -88,7 +88,7 @@ class _Task:
         self._pipeline, self._request, self._lines, self._meter = pipeline, request, lines, meter
         self._admitted = admitted
         self._seconds = min(request.seconds, pipeline.policy.limits.turn_seconds)
-        self._deadline = pipeline.wall_clock() + self._seconds
+        self._deadline = pipeline.monotonic() + self._seconds
 
     @property
     def _cast(self) -> Cast:
@@ -96,7 +96,7 @@ class _Task:
 
     async def answer(self) -> Choice:
         try:
-            async with asyncio.timeout(self._seconds):
+            async with in_time(self._seconds):
                 with self._pipeline.quotas.enter(self._request.tenant):
                     await self._classify()
                     with self._meter.timed("queue"):
@@ -119,7 +119,7 @@ class _Task:
     async def _classify(self) -> None:
         """A classifier that gives no answer leaves the lines unread, but for their phrases."""
         try:
-            async with asyncio.timeout(self._pipeline.policy.limits.classify_seconds):
+            async with in_time(self._pipeline.policy.limits.classify_seconds):
                 with self._meter.timed("classify"):
                     await self._lines.classify(self._call())
         except Overloaded:
@@ -135,7 +135,7 @@ class _Task:
             return await self._once()
 
     async def _once(self) -> tuple[str, Delta]:
-        messages = [replace(message, content=inert(message.content)) for message in self._request.messages]
+        messages = [replace(message, content=str(inert(message.content))) for message in self._request.messages]
         stage = Stage(StageName.REPLY, thinks=False, schema=_schema(self._request.task.returns), tells_thinking=False)
         text, last = "", Delta()
         stream = self._cast.generators["counselor"].generate(messages, stage, self._sampling(), self._call())

@@ -6,7 +6,8 @@ long past, somebody else's, or what a film is called. What comes of that is a `H
 """
 
 from psychechat.safety.phrases.entries import Context, Entry, Hit
+from psychechat.safety.phrases.lines import LineError
 from psychechat.safety.phrases.spelling import Spelling
 from psychechat.safety.phrases.table import Phrases, find, shipped, warm
 
-__all__ = ["Context", "Entry", "Hit", "Phrases", "Spelling", "find", "shipped", "warm"]
+__all__ = ["Context", "Entry", "Hit", "LineError", "Phrases", "Spelling", "find", "shipped", "warm"]
