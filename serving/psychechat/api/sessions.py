@@ -5,7 +5,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from psychechat.api.http.auth import tenant
-from psychechat.api.http.limits import is_session
+from psychechat.api.http.body.limits import is_session
 from psychechat.api.http.middleware import request_id
 from psychechat.api.http.openapi import answers
 from psychechat.api.http.responses import JSONBytes

@@ -5,7 +5,8 @@ replaces every replica.
 """
 
 from psychechat.config.auth import ApiKey, Auth
-from psychechat.config.errors import SettingsError
+from psychechat.config.cors import Cors
+from psychechat.config.errors import SettingsError, complaint
 from psychechat.config.memory import MemoryKeys, MemorySettings
 from psychechat.config.models import DEMO, DEMO_ENGLISH, GeneratorSettings, ModelSettings
 from psychechat.config.replicas import Autoscaling, EngineAutoscaling, EngineReplicas, Replicas
@@ -21,6 +22,7 @@ __all__ = [
     "Auth",
     "Autoscaling",
     "Casting",
+    "Cors",
     "EngineAutoscaling",
     "EngineReplicas",
     "EscalationSettings",
@@ -34,4 +36,5 @@ __all__ = [
     "Roles",
     "Settings",
     "SettingsError",
+    "complaint",
 ]

@@ -9,9 +9,11 @@ from types import MappingProxyType
 from typing import Annotated, Any, Self, get_args
 
 import yaml
-from pydantic import ConfigDict, Field, HttpUrl, PositiveFloat, PositiveInt, model_validator
+from pydantic import ConfigDict, Field, HttpUrl, PositiveFloat, PositiveInt, TypeAdapter, model_validator
 
 from psychechat.config.auth import Auth
+from psychechat.config.cors import Cors
+from psychechat.config.errors import SettingsError
 from psychechat.config.memory import MemorySettings
 from psychechat.config.models import GeneratorSettings, ModelSettings, PlainName
 from psychechat.config.replicas import Replicas
@@ -33,7 +35,9 @@ class EscalationSettings(Branch):
     """Who is told of crises: a webhook. Its secret is no setting, for settings are kept where more can read."""
 
     url: HttpUrl | None = None
-    """None: nobody is told."""
+    """Beyond this machine it must be https. Neither this nor `url_file`: nobody is told."""
+    url_file: Path | None = None
+    """Holds the URL. For one that is a secret by itself, as those of chat services are."""
     secret_file: Path | None = None
     """Holds the secret as Standard Webhooks write it: base64 of 24 to 64 bytes, with or without `whsec_`."""
     secret_env: str = "PSYCHECHAT_ESCALATION_SECRET"  # noqa: S105  its name
@@ -50,10 +54,30 @@ class EscalationSettings(Branch):
     """Whether a conversation whose lines add up to more risk than any one of them is told too."""
 
     @model_validator(mode="after")
-    def _words_travel_encrypted(self) -> Self:
-        if self.include_utterance and self.url and self.url.scheme != "https" and self.url.host not in LOOPBACK:
-            raise ValueError("escalation.include_utterance needs an https URL: what a seeker wrote would be readable")
+    def _one_url(self) -> Self:
+        if self.url and self.url_file:
+            raise ValueError("escalation.url and escalation.url_file are two ways to one end: take one")
+        if self.url and not _is_safe(self.url):
+            raise ValueError(f"escalation.url {_NEEDS_HTTPS}")
         return self
+
+    @property
+    def is_on(self) -> bool:
+        """Whether somebody is told."""
+        return self.url is not None or self.url_file is not None
+
+    def target(self) -> str:
+        """The URL. Raises SettingsError, which does not quote it, if `url_file` holds none that is safe."""
+        if self.url_file is None:
+            return str(self.url)
+        place = f"escalation.url_file: {self.url_file}"
+        try:
+            url = TypeAdapter(HttpUrl).validate_python(self.url_file.read_text("utf-8").strip())
+        except (OSError, ValueError) as error:
+            raise SettingsError(f"{place} cannot be read, or holds no URL ({type(error).__name__}).") from None
+        if not _is_safe(url):
+            raise SettingsError(f"{place}: the URL in it {_NEEDS_HTTPS}.")
+        return str(url)
 
     def secret(self) -> bytes:
         """Raises OSError if the file cannot be read and ValueError if there is no secret or it is none."""
@@ -65,10 +89,17 @@ class EscalationSettings(Branch):
             secret = b""
         if not 24 <= len(secret) <= 64:
             raise ValueError(
-                f"escalation.url is set, and {place} holds no secret: 24 to 64 bytes in base64, "
+                f"crises are to be told of, and {place} holds no secret: 24 to 64 bytes in base64, "
                 "such as `openssl rand -base64 32` prints"
             )
         return secret
+
+
+_NEEDS_HTTPS = "must be https beyond this machine: an event tells of somebody in a crisis"
+
+
+def _is_safe(url: HttpUrl) -> bool:
+    return url.scheme == "https" or (url.host or "").strip("[]") in LOOPBACK
 
 
 def _with_short_forms(schema: dict[str, Any]) -> None:
@@ -84,6 +115,8 @@ class Settings(Branch):
 
     host: str = "127.0.0.1"
     port: PositiveInt = 8000
+    ui: bool = False
+    """Whether `GET /` is the playground, a page to try the server with."""
     metrics_port: PositiveInt = 9110
     """Where `psychechat serve` has Ray give its metrics, ours among them; the next free one if this is taken."""
     packs: Mapping[Language, str] = {"en": "en", "zh": "zh"}
@@ -101,6 +134,7 @@ class Settings(Branch):
     """Which of them does what."""
     memory: MemorySettings = MemorySettings()
     auth: Auth = Auth()
+    cors: Cors = Cors()
     escalation: EscalationSettings = EscalationSettings()
     policy: Policy = Field(default_factory=Policy)
 
@@ -201,6 +235,15 @@ class Settings(Branch):
             raise ValueError(
                 f"host {self.host} is reached by others, and there are no API keys: set auth.keys or auth.keys_file "
                 "(`psychechat keys new NAME` makes one), or listen on 127.0.0.1"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _keys_for_everyones_pages(self) -> Self:
+        if "*" in self.cors.origins and not self.auth.keys and self.auth.keys_file is None:
+            raise ValueError(
+                "cors.origins '*' lets every page that someone here looks at use this server, and there are no API "
+                "keys: set auth.keys or auth.keys_file (`psychechat keys new NAME` makes one), or name the origins"
             )
         return self
 

@@ -74,15 +74,22 @@ def test_a_body_that_is_no_json_object(served: Any, content: bytes) -> None:
         ({"top_logprobs": 3}, "top_logprobs"),
         ({"reasoning_effort": "vast"}, "reasoning_effort"),
         ({"chat_template_kwargs": {"enable_thinking": "no"}}, "chat_template_kwargs.enable_thinking"),
-        ({"chat_template_kwargs": {"other": 1}}, "chat_template_kwargs.other"),
+        ({"stream_options": {"other": 1}}, "stream_options.other"),
+        ({"moderation": {"model": "m", "policy": {"outputs": {"mode": "block"}}}}, "moderation.policy.outputs"),
+        ({"top_k": -2}, "top_k"),
+        ({"top_k": 1.5}, "top_k"),
+        ({"min_p": 1.1}, "min_p"),
+        ({"repetition_penalty": 0}, "repetition_penalty"),
+        ({"repetition_penalty": 2.1}, "repetition_penalty"),
         ({"n": 0}, "n"),
         ({"stop": ["a"] * 5}, "stop"),
         ({"stop": ["x", ""]}, "stop[1]"),
         ({"stop": "x" * 65}, "stop[0]"),
-        ({"prompt_cache_key": ""}, "prompt_cache_key"),
-        ({"prompt_cache_key": "x" * 257}, "prompt_cache_key"),
-        ({"prompt_cache_key": "a\nb"}, "prompt_cache_key"),
-        ({"prompt_cache_key": "a\x7f"}, "prompt_cache_key"),
+        ({"metadata": {"session_id": ""}}, "metadata.session_id"),
+        ({"metadata": {"session_id": "x" * 257}}, "metadata.session_id"),
+        ({"metadata": {"session_id": "a\nb"}}, "metadata.session_id"),
+        ({"metadata": {"session_id": "a\x7f"}}, "metadata.session_id"),
+        ({"prompt_cache_key": 7}, "prompt_cache_key"),
         ({"model": "psychechat-llm", "n": 9}, "n"),
         ({"n": 129}, "n"),
         ({"metadata": {f"k{number}": "v" for number in range(17)}}, "metadata"),
@@ -94,7 +101,7 @@ def test_a_body_that_is_no_json_object(served: Any, content: bytes) -> None:
         ({"stream_options": {"include_usage": True}}, "stream_options"),
         ({"user": 7}, "user"),
         ({"metadata": {"a": 1}}, "metadata"),
-        ({"frobnicate": 1}, "frobnicate"),
+        ({"moderaton": {"model": "m"}}, "moderaton"),
         ({"model": None}, "model"),
     ],
 )
@@ -106,17 +113,17 @@ def test_a_wrong_field_is_named(served: Any, change: dict[str, Any], param: str)
 @pytest.mark.parametrize(
     ("change", "param"),
     [
-        ({"tools": [{"type": "function"}]}, "tools"),
-        ({"functions": [{}]}, "functions"),
         ({"tool_choice": "required"}, "tool_choice"),
+        ({"tool_choice": {"type": "function", "function": {"name": "f"}}, "tools": [{}]}, "tool_choice"),
+        ({"tool_choice": {"type": "allowed_tools", "allowed_tools": {"mode": "required"}}}, "tool_choice"),
+        ({"tool_choice": 7}, "tool_choice"),
+        ({"function_call": {"name": "f"}}, "function_call"),
         ({"n": 2}, "n"),
         ({"model": "psychechat-agent", "n": 2}, "n"),
         ({"logprobs": True}, "logprobs"),
         ({"model": "psychechat-agent", "logprobs": True}, "logprobs"),
-        ({"logit_bias": {"1": 2}}, "logit_bias"),
         ({"response_format": {"type": "json_object"}}, "response_format"),
         ({"modalities": ["text", "audio"]}, "modalities"),
-        ({"store": True}, "store"),
         ({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}]}, "messages"),
     ],
 )
@@ -190,7 +197,7 @@ def test_a_body_that_drips_in_is_not_waited_for(serving: Any) -> None:
     with serving(limits={"body_seconds": 0.3}) as served:
         with socket.create_connection(("127.0.0.1", served.port)) as slow:
             slow.settimeout(20)
-            head = b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
+            head = b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
             slow.sendall(head + b"content-length: 500\r\n\r\n")
             for _ in range(4):
                 slow.sendall(b" ")
@@ -203,6 +210,39 @@ def test_a_body_that_drips_in_is_not_waited_for(serving: Any) -> None:
         # A body that came in time is no longer bound, however long its turn takes.
         served.generator._seconds_per_word = 0.03
         assert post(served, {"model": "psychechat-llm", "messages": [HELLO]}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [
+        (b"POST /none HTTP/1.1\r\nhost: localhost\r\ncontent-length: 500", b"404"),
+        (b"POST /v1/models HTTP/1.1\r\nhost: x\r\ncontent-length: 500", b"403"),
+        (b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-length: 500", b"415"),
+        (b"GET /health HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked", b"200"),
+    ],
+)
+def test_nor_is_one_that_nobody_reads(serving: Any, head: bytes, status: bytes) -> None:
+    """Else who has no key could hold a connection for as long as a byte comes now and then."""
+    with serving(limits={"body_seconds": 0.3}) as served, socket.create_connection(("127.0.0.1", served.port)) as slow:
+        slow.settimeout(20)
+        slow.sendall(head + b"\r\n\r\n")
+        answer = b"".join(iter(lambda: slow.recv(4096), b""))
+    assert b" %s " % status in answer.partition(b"\r\n")[0]
+    assert answer.lower().count(b"\r\nconnection: close\r\n") == 1
+
+
+def test_who_still_sends_when_the_answer_is_known_hears_it(served: Any) -> None:
+    with socket.create_connection(("127.0.0.1", served.port)) as client:
+        client.settimeout(20)
+        for path, size, status in (("/none", 3_000_000, b"404"), ("/v1/chat/completions", 3_000_000, b"413")):
+            head = f"POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
+            client.sendall(f"{head}content-length: {size}\r\n\r\n".encode())
+            for _ in range(30):  # fails if the connection is closed meanwhile
+                client.sendall(b" " * (size // 30))
+                time.sleep(0.001)
+            answer = client.recv(65536)
+            assert b" %s " % status in answer.partition(b"\r\n")[0]
+            assert b"connection: close" not in answer.lower()
 
 
 def test_what_the_seeker_said_in_several_messages_is_no_longer_than_one_may_be(served: Any) -> None:
@@ -224,9 +264,9 @@ URGENT = {"role": "user", "content": "I want to die"}
         {"messages": [{"role": "user", "content": "a" * 30_000}, {"role": "user", "content": "b" * 30_000}, URGENT]},
         {"messages": [URGENT, {"role": "assistant", "content": None}, HELLO], "n": 2},
         {"messages": [URGENT], "model": "psychechat-llm", "n": 9},
-        {"messages": [URGENT], "prompt_cache_key": ""},
-        {"messages": [URGENT], "prompt_cache_key": "x" * 257},
-        {"messages": [URGENT], "prompt_cache_key": "a\nb"},
+        {"messages": [URGENT], "metadata": {"session_id": ""}},
+        {"messages": [URGENT], "metadata": {"session_id": "x" * 257}},
+        {"messages": [URGENT], "metadata": {"session_id": "a\nb"}},
         {"messages": [URGENT], "stop": "x" * 65},
         {"messages": [URGENT], "stop": [""]},
         {"messages": [URGENT], "stream_options": {"include_usage": True}},
@@ -254,7 +294,7 @@ def test_no_rule_that_is_broken_keeps_a_crisis_from_its_answer(served: Any, chan
 def test_paths_and_methods(served: Any) -> None:
     assert_error(served.http.get("/nowhere"), 404)
     assert_error(served.http.get("/v1/chat/completions"), 405)
-    assert served.http.get("/v1/chat/completions").headers["allow"] == "POST"
+    assert served.http.get("/v1/chat/completions").headers["allow"] == "POST, OPTIONS"
     assert_error(served.http.get("/v1/models/"), 404)
     assert_error(served.http.delete("/v1/models"), 405)
 
@@ -289,7 +329,7 @@ def test_readiness_follows_the_engines(served: Any) -> None:
 
 def test_a_client_that_hangs_up_mid_body_harms_nobody(served: Any) -> None:
     with socket.create_connection(("127.0.0.1", served.port)) as half:
-        half.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: 500\r\n\r\n{")
+        half.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-length: 500\r\n\r\n{")
 
 
 _JSON = st.recursive(
@@ -317,7 +357,7 @@ def test_an_alarm_in_any_line_since_the_last_reply_is_answered_whatever_rule_is_
         {"role": "user", "content": "I want to kill myself"},
         {"role": "user", "content": after},
     ]
-    body = {"model": "psychechat", "messages": messages, "max_tokens": 5, "prompt_cache_key": "someone"}
+    body = {"model": "psychechat", "messages": messages, "max_tokens": 5, "metadata": {"session_id": "someone"}}
     response = served.http.post("/v1/chat/completions", json=body)
     assert response.status_code == 200
     assert response.json()["psychechat"]["reason"] == "crisis"
@@ -345,7 +385,7 @@ def test_a_session_in_a_header_is_ascii(served: Any) -> None:
     body = {"model": "psychechat", "messages": [{"role": "user", "content": "hello"}]}
     response = served.http.post("/v1/chat/completions", json=body, headers={"x-session-id": "会话".encode()})
     assert response.status_code == 400
-    assert "prompt_cache_key" in response.json()["error"]["message"]
+    assert "metadata.session_id" in response.json()["error"]["message"]
 
 
 def test_stream_may_be_null(served: Any) -> None:

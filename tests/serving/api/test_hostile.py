@@ -10,8 +10,8 @@ def test_hostile_requests_are_refused_and_harm_nobody(served: Any) -> None:
     """Seeded, so that a failure is found again. Forty connections dribble bytes meanwhile."""
     found = Found()
     asyncio.run(attack(served.url, 400, seed=1, found=found, dribblers=40))
+    found.count(400)
     assert not found.complaints
-    assert sum(found.kinds.values()) == 400
     assert found.kinds["dear body"] > 3
     assert found.statuses["400"] > 100
     assert len(found.health) > 10

@@ -1,6 +1,7 @@
 """`/ready` tells the engines' states and, of those that are up, what is off; where nothing is, no more than that."""
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import httpx
@@ -11,17 +12,46 @@ from pydantic import TypeAdapter
 from psychechat.api import probes
 from psychechat.api.http.schemas import Readiness
 from psychechat.engines.vllm import cpu
-from psychechat.telemetry import Metrics
+from psychechat.telemetry import ConfigPart, Metrics
 
 State = bool | tuple[str, ...]
 
 
-async def ready(states: Mapping[str, State]) -> tuple[int, dict[str, Any]]:
+@pytest.mark.asyncio
+@pytest.mark.parametrize("path", ["/ready", "/metrics"])
+async def test_a_flood_of_probes_costs_one_a_second(path: str) -> None:
+    """Each is dear (a call of every engine; milliseconds of the event loop), and neither needs a key."""
+    asked, now = 0, 0.0
+
+    async def told() -> Mapping[str, State]:
+        nonlocal asked
+        asked += 1
+        await asyncio.sleep(0)
+        return {"counselor": True}
+
+    class Counted(Metrics):
+        def exposition(self) -> bytes:
+            nonlocal asked
+            asked += 1
+            return super().exposition()
+
+    app = FastAPI()
+    app.include_router(probes.router(told, Counted(), clock=lambda: now))
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://server") as client:
+        for seconds in (0.0, 0.9, 1.0, 1.9):
+            now = seconds
+            assert {answer.status_code for answer in await asyncio.gather(*(client.get(path) for _ in range(20)))} == {
+                200
+            }
+            assert asked == 1 + int(now)
+
+
+async def ready(states: Mapping[str, State], refused: Collection[ConfigPart] = ()) -> tuple[int, dict[str, Any]]:
     async def told() -> Mapping[str, State]:
         return states
 
     app = FastAPI()
-    app.include_router(probes.router(told, Metrics()))
+    app.include_router(probes.router(told, Metrics(), lambda: refused))
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://server") as client:
         answer = await client.get("/ready")
     TypeAdapter(Readiness).validate_json(answer.content)
@@ -52,3 +82,11 @@ async def test_an_engine_of_another_vllm_is_up_and_tells_what_is_off(classifier:
             "limits": {"counselor": ["urgent_steps", "jump_forward", "sparse_penalties"]},
         },
     )
+
+
+@pytest.mark.asyncio
+async def test_a_change_that_was_refused_is_told_and_takes_nothing_out_of_service() -> None:
+    """The old configuration is served: a probe must not fail for it."""
+    refused: tuple[ConfigPart, ...] = ("keys",)
+    code, told = await ready({"classifier": True}, refused)
+    assert (code, told) == (200, {"status": "ready", "engines": {"classifier": True}, "config_refused": ["keys"]})

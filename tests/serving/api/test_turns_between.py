@@ -36,7 +36,7 @@ async def counting() -> AsyncIterator[Turns]:
 
 async def post(served: Any, path: str, body: dict[str, Any]) -> httpx.Response:
     """To the app itself, in this loop."""
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(served.app), base_url="http://app") as client:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(served.app), base_url="http://localhost") as client:
         return await client.post(path, json=body, timeout=60)
 
 

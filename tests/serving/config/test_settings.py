@@ -32,13 +32,18 @@ def test_a_settings_file_survives_the_round_trip_through_json() -> None:
         ("host: 0.0.0.0", "there are no API keys"),
         ("auth: {keys: {intake: psy-the-key-itself}}", "auth.keys.intake"),
         ('auth: {keys: {"": "aa"}}', "auth.keys"),
+        (f"auth: {{keys: {{scraper: {{sha256: {'a' * 64}, metrics: true, tasks: true}}}}}}", "asks for nothing else"),
+        (f"auth: {{keys: {{page: {{sha256: {'a' * 64}, fields: some}}}}}}", "fields"),
+        (f"auth: {{keys: {{dev: {{sha256: {'a' * 64}, inspect: true, tasks: true}}}}}}", "sees all of a turn"),
         ("policy: {guard: {mode: silent}}", "guard.mode"),
         ("policy: {guard: {ending: {en: Stop.}}}", "guard.ending has no entry for 'zh'"),
         ("policy: {guard: {rules: {phrases: {method: {en: [eat <glue>]}}}}}", "names <glue>"),
         ("policy: {guard: {rules: {phrases: {method: {en: ['eat ~ (', x]}}}}}", "is no line of words"),
         ("policy: {guard: {rules: {phrases: {method: {en: ['! ~']}}}}}", "is no line of words"),
         ("escalation: {url: pager.example}", "escalation.url"),
-        ("escalation: {url: 'http://pager.example', include_utterance: true}", "needs an https URL"),
+        ("escalation: {url: 'http://pager.example'}", "must be https"),
+        ("escalation: {url: 'http://localhost.pager.example'}", "must be https"),
+        ("escalation: {url: 'https://pager.example', url_file: pager}", "take one"),
     ],
 )
 def test_a_wrong_file_is_refused_with_the_name_of_what_is_wrong(tmp_path: Path, text: str, complaint: str) -> None:
@@ -83,20 +88,23 @@ def test_a_key_for_background_tasks_is_of_a_key_of_conversations(tmp_path: Path)
     file = tmp_path / "keys.yaml"
     tasks = {"sha256": "b" * 64, "tasks": True, "of": "page"}
     with pytest.raises(
-        ValidationError, match="page-tasks is for the background tasks of page, and there is no such key:"
+        ValidationError, match="page-tasks is for the background tasks of another, and there is no such key:"
     ):
         Auth.model_validate({"keys": {"page-tasks": tasks}})
     auth = Auth.model_validate({"keys": {"page-tasks": tasks}, "keys_file": file})
     file.write_text(f"page: {'a' * 64}\n")
     assert auth.read()["page-tasks"].of == "page"
     file.write_text(f"pages: {'a' * 64}\n")
-    with pytest.raises(ValueError, match="there is no such key:"):
+    with pytest.raises(SettingsError, match="there is no such key:"):
         auth.read()
     file.write_text(f"page: {{sha256: {'a' * 64}, tasks: true}}\n")
-    with pytest.raises(ValueError, match="no such key, but one for tasks:"):
+    with pytest.raises(SettingsError, match="no such key, but one for tasks or metrics:"):
+        auth.all_keys()
+    file.write_text(f"page: {{sha256: {'a' * 64}, metrics: true}}\n")
+    with pytest.raises(SettingsError, match="no such key, but one for tasks or metrics:"):
         auth.all_keys()
     itself = {**tasks, "of": "page-tasks"}
-    with pytest.raises(ValidationError, match="but one for tasks:"):
+    with pytest.raises(ValidationError, match="but one for tasks or metrics:"):
         Auth.model_validate({"keys": {"page-tasks": itself}})
 
 
@@ -111,7 +119,7 @@ def test_a_key_for_the_tasks_of_another_is_no_drill_of_its_own() -> None:
 def test_a_file_without_keys_does_not_open_the_door(tmp_path: Path, text: str) -> None:
     file = tmp_path / "keys.yaml"
     file.write_text(text)
-    with pytest.raises(ValidationError):
+    with pytest.raises(SettingsError):
         Auth(keys_file=file).all_keys()
 
 
@@ -126,6 +134,36 @@ def test_the_webhooks_secret_comes_from_a_file_or_the_environment(
     assert EscalationSettings(secret_file=file).secret() == b"some 24 or more random bytes"
     monkeypatch.setenv("PAGER", SECRET)
     assert EscalationSettings(secret_env="PAGER").secret() == b"some 24 or more random bytes"
+
+
+def test_the_webhooks_url_may_lie_in_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "url"
+    told = EscalationSettings(url_file=file)
+    assert told.is_on
+    assert not EscalationSettings().is_on
+    for url in ("https://chat.example/hooks/t0ken", "http://127.0.0.1:9000/t0ken", "http://[::1]:9000/t0ken"):
+        file.write_text(f"{url}\n")
+        assert told.target() == url
+        assert "t0ken" not in repr(told)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "t0ken",
+        "ftp://chat.example/t0ken",
+        "http://chat.example/t0ken",
+        "http://localhost.chat.example/t0ken",
+        "https://chat.example/\udcfft0ken",
+    ],
+)
+def test_a_file_without_a_safe_url_is_refused_without_repeating_it(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "url"
+    file.write_text(text, "utf-8", "surrogateescape")
+    with pytest.raises(SettingsError, match=r"escalation\.url_file") as refused:
+        EscalationSettings(url_file=file).target()
+    assert "t0ken" not in str(refused.value)
 
 
 @pytest.mark.parametrize("text", ["", "short", "not base64, though it is long enough for a secret", SECRET * 4])

@@ -7,6 +7,7 @@ from pydantic import ValidationError
 
 from psychechat.api.chat.intake import Caller, sampling, timeout_seconds
 from psychechat.api.chat.protocol import MODELS, ChatRequest
+from psychechat.api.http.body import unread
 from psychechat.engines.base import Message
 from psychechat.errors import InvalidRequest, UnsupportedParameter
 from psychechat.pipeline.services import Pipeline
@@ -23,8 +24,9 @@ def task_request(body: ChatRequest, pipeline: Pipeline, caller: Caller, *, for_t
     `for_tasks`: whether its key is. Raises InvalidRequest for a task by its key or model that is none.
     """
     policy = pipeline.policy
-    reserved = body.model == policy.tasks.model or (for_tasks and body.model in MODELS)
-    if not reserved and body.model not in MODELS:
+    model = policy.model(body.model)
+    reserved = model == policy.tasks.model or (for_tasks and model in MODELS)
+    if not reserved and model not in MODELS:
         return None
     if not reserved and (len(body.messages) != 1 or body.messages[0].content.wordless):
         return None
@@ -61,6 +63,7 @@ def supported_task(
     while True:
         try:
             request = ChatRequest.model_validate(body)
+            unread.check(request, strict=pipeline.policy.strict_parameters)
             task = task_request(request, pipeline, caller, for_tasks=for_tasks)
             return None if task is None else (request, task)
         except UnsupportedParameter as error:
@@ -77,7 +80,8 @@ def refused_task(body: object, pipeline: Pipeline, caller: Caller, *, for_tasks:
     `body`: any value of JSON.
     """
     fields: Mapping[str, Any] = body if isinstance(body, dict) else {"messages": body}
-    tasks, model = pipeline.policy.tasks, fields.get("model")
+    policy, named = pipeline.policy, fields.get("model")
+    tasks, model = policy.tasks, policy.model(named) if isinstance(named, str) else None
     said = fields.get("messages")
     parts = [_parts(message) for message in (said[-MOST_MESSAGES:] if isinstance(said, list) else [said])]
     messages = [Message(role, "\n".join(text for text in texts if isinstance(text, str))) for role, texts in parts]

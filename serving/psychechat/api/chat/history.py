@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 
 from psychechat.api.chat.protocol import NOTES, SPOKEN, TOOLS, ChatMessage
-from psychechat.api.http.lenient import is_lost
-from psychechat.api.http.limits import check_length
+from psychechat.api.http.body.lenient import is_lost
+from psychechat.api.http.body.limits import check_length
 from psychechat.conversation import Conversation, Utterance
 from psychechat.errors import InvalidRequest, UnsupportedParameter
 from psychechat.policy import Limits

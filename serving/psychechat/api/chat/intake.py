@@ -7,7 +7,7 @@ from typing import Any
 
 from psychechat.api.chat.history import conversation
 from psychechat.api.chat.protocol import MAX_CHOICES, MAX_STOP, MODELS, ChatRequest
-from psychechat.api.http.limits import MAX_SESSION, is_session
+from psychechat.api.http.body.limits import MAX_SESSION, is_session
 from psychechat.errors import InvalidRequest, UnknownModel, UnsupportedParameter
 from psychechat.pipeline.request import TurnRequest
 from psychechat.pipeline.services import Pipeline
@@ -28,13 +28,14 @@ class Caller:
 
 def turn_request(body: ChatRequest, pipeline: Pipeline, caller: Caller) -> TurnRequest:
     """TurnRequest of the body. Raises UnknownModel, UnsupportedParameter or InvalidRequest, which name the field."""
-    if body.model not in MODELS:
-        raise UnknownModel(", ".join(MODELS))
+    model = pipeline.policy.model(body.model)
+    if model not in MODELS:
+        raise UnknownModel(", ".join(pipeline.policy.names))
     _check_names(body, caller)
     _check_stop(body.stop or ())
     if body.stream_options is not None and not body.stream:
         raise InvalidRequest("'stream_options' is only for 'stream': true.", param="stream_options")
-    requested = MODELS[body.model]
+    requested = MODELS[model]
     if requested != "llm":
         _only_for_llm(body)
     logprobs = _alternatives(body)
@@ -52,7 +53,7 @@ def turn_request(body: ChatRequest, pipeline: Pipeline, caller: Caller) -> TurnR
         choices=choices,
         think=body.thinks,
         tenant=caller.tenant,
-        session=body.prompt_cache_key or caller.session,
+        session=_session(body) or caller.session,
         end_user=body.safety_identifier or body.user,
         locale=(body.metadata or {}).get("locale"),
         moderation=_moderation(body),
@@ -65,12 +66,19 @@ def sampling(body: ChatRequest) -> dict[str, Any]:
         "max_tokens": body.max_tokens if body.max_completion_tokens is None else body.max_completion_tokens,
         "temperature": body.temperature,
         "top_p": body.top_p,
+        "top_k": None if body.top_k is None else max(body.top_k, 0),
+        "min_p": body.min_p,
         "presence_penalty": body.presence_penalty,
         "frequency_penalty": body.frequency_penalty,
+        "repetition_penalty": body.repetition_penalty,
         "stop": tuple(body.stop) if body.stop else None,
         "seed": body.seed,
     }
     return {name: value for name, value in asked.items() if value is not None}
+
+
+def _session(body: ChatRequest) -> str | None:
+    return (body.metadata or {}).get("session_id")
 
 
 def _is_header(name: str | None) -> bool:
@@ -78,11 +86,12 @@ def _is_header(name: str | None) -> bool:
 
 
 def _check_names(body: ChatRequest, caller: Caller) -> None:
-    if body.prompt_cache_key is not None and not is_session(body.prompt_cache_key):
-        why = f"'prompt_cache_key' must have 1 to {MAX_SESSION} characters, none of them a control character."
-        raise InvalidRequest(why, param="prompt_cache_key")
+    session = _session(body)
+    if session is not None and not is_session(session):
+        why = f"'metadata.session_id' must have 1 to {MAX_SESSION} characters, none of them a control character."
+        raise InvalidRequest(why, param="metadata.session_id")
     if caller.session is not None and not _is_header(caller.session):
-        why = f"'x-session-id' must have 1 to {MAX_SESSION} ASCII characters; 'prompt_cache_key' takes any."
+        why = f"'x-session-id' must have 1 to {MAX_SESSION} ASCII characters; 'metadata.session_id' takes any."
         raise InvalidRequest(why, param="x-session-id")
 
 

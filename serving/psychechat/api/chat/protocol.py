@@ -3,12 +3,14 @@
 https://platform.openai.com/docs/api-reference/chat/create
 """
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Annotated, Any, Literal, NoReturn
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     FailFast,
     Field,
@@ -17,16 +19,15 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from pydantic.config import JsonDict
 from pydantic.json_schema import SkipJsonSchema
+from typing_extensions import TypedDict
 
-from psychechat.api.http.limits import MAX_SESSION
-from psychechat.api.http.wire import ContentPart, Wire
+from psychechat.api.http.body.wire import Body, ContentPart, Wire
 from psychechat.errors import UnsupportedParameter
 from psychechat.pipeline.router import Requested
-from psychechat.policy import MOST_MESSAGES
+from psychechat.policy import MOST_MESSAGES, Model
 
-MODELS: dict[str, Requested] = {"psychechat": "auto", "psychechat-agent": "agent", "psychechat-llm": "llm"}
+MODELS: dict[Model, Requested] = {"psychechat": "auto", "psychechat-agent": "agent", "psychechat-llm": "llm"}
 
 NOTES = ("system", "developer")
 SPOKEN = (*NOTES, "user", "assistant")
@@ -38,53 +39,54 @@ _MEANT = {
 }
 """Other names of the two speakers, as other servers' clients have them."""
 
-# Parameters of OpenAI's API that a counselor cannot honour, with the reason. Neutral values pass.
-_UNSUPPORTED = {
-    "tools": "a counselor calls no tools",
+_NO_WORDS = {
     "tool_choice": "a counselor calls no tools",
-    "functions": "a counselor calls no functions",
     "function_call": "a counselor calls no functions",
-    "parallel_tool_calls": "a counselor calls no tools",
+    "modalities": "replies are text",
+    "response_format": "a reply is plain text",
+}
+"""Parameters of OpenAI's API by which a client may want no reply in words, with the reason why that is refused."""
+_IGNORED = {
+    "tools": "a counselor calls no tools",
+    "functions": "a counselor calls no functions",
     "audio": "replies are text",
     "prediction": "replies are not predicted",
     "web_search_options": "a counselor does not search the web",
     "logit_bias": "replies are reviewed as the model wrote them",
     "verbosity": "the prompt pack sets the length of replies",
-    "modalities": "replies are text",
-    "response_format": "a reply is plain text",
     "store": "conversations are not stored",
 }
-_NEUTRAL: dict[str, tuple[Any, ...]] = {
+"""Those that a reply in words may leave unheeded. A strict policy refuses them."""
+_NEUTRAL: Mapping[str, tuple[Any, ...]] = {
     "tools": ([],),
-    "tool_choice": ("none", "auto"),
     "functions": ([],),
-    "function_call": ("none", "auto"),
     "logit_bias": ({},),
-    "modalities": (["text"],),
-    "response_format": ({"type": "text"},),
+    "verbosity": ("medium",),
     "store": (False,),
 }
+"""Their values that ask for nothing."""
 
 
 MAX_STOP = 64
 """Characters of a stop string."""
 MAX_CHOICES = 8
 _MAX_METADATA = 16
+Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 _Stop = Annotated[str, Field(min_length=1, max_length=MAX_STOP)]
-
-
-_NAME: JsonDict = {"minLength": 1, "maxLength": MAX_SESSION, "pattern": r"^[^\x00-\x1f\x7f-\x9f]*$"}
-"""For the OpenAPI document only: `intake` enforces it, so that an alarming message in an invalid request is seen."""
 
 
 class StreamOptions(Wire):
     include_usage: bool = False
     include_obfuscation: bool = False
     """Accepted; chunks are not padded."""
+    continuous_usage_stats: bool = False
+    """Accepted; the usage comes at the end."""
 
 
 class TemplateOptions(Wire):
-    """`chat_template_kwargs`, as servers of open weights name it."""
+    """`chat_template_kwargs`, as servers of open weights name it. Templates have what names they like."""
+
+    model_config = ConfigDict(extra="ignore")
 
     enable_thinking: bool | None = None
 
@@ -167,6 +169,12 @@ def role_meant(role: str) -> str:
     return _MEANT.get(folded, folded)
 
 
+def spoken(body: Mapping[str, Any], names: Sequence[str]) -> object:
+    """What was said in a body, under the first of these names that holds anything; the first one's if none does."""
+    found = [body.get(name) for name in names]
+    return next((said for said in found if (said.strip() if isinstance(said, str) else said)), found[0])
+
+
 def all_text(content: object) -> str:
     """Every text in a content of whatever make, one a line."""
     parts = content if isinstance(content, list) else [content]
@@ -188,6 +196,42 @@ def _words(part: object) -> str | None:
 
 def _refuse(why: str) -> NoReturn:
     raise ValueError(why)
+
+
+class TextFormat(TypedDict):
+    type: Literal["text"]
+
+
+class AllowedTools(TypedDict):
+    mode: Literal["auto"]
+
+
+class AllowedToolChoice(TypedDict):
+    type: Literal["allowed_tools"]
+    allowed_tools: AllowedTools
+
+
+def _is_free(choice: object) -> bool:
+    """Whether a choice of tools lets the model call none."""
+    if isinstance(choice, dict) and choice.get("type") == "allowed_tools":
+        allowed = choice.get("allowed_tools")
+        return isinstance(allowed, dict) and allowed.get("mode") == "auto"
+    return choice in ("none", "auto")
+
+
+def _is_text(form: object) -> bool:
+    return isinstance(form, dict) and form.get("type") == "text"
+
+
+def _in_words(name: str, allows: Callable[[object], bool]) -> Callable[[object], object]:
+    """Check of a field by which a client may want something else."""
+
+    def check(value: object) -> object:
+        if value is not None and not allows(value):
+            raise UnsupportedParameter(name, _NO_WORDS[name])
+        return value
+
+    return check
 
 
 _Messages = Annotated[list[ChatMessage], FailFast(), Field(min_length=1)]
@@ -216,49 +260,87 @@ _EXAMPLES: list[JsonValue] = [
 ]
 
 
-class ChatRequest(Wire):
+class TurnBody(Body):
+    """What the bodies of all endpoints for turns have in common."""
+
+    model: Annotated[str, Field(examples=list(MODELS))]
+    """One that `/v1/models` lists."""
+    stream: bool | None = False
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
+    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
+    moderation: ChatModeration | None = None
+    user: str | None = None
+    safety_identifier: str | None = None
+    prompt_cache_key: str | None = None
+    """Accepted, and changes nothing: many conversations may share one. A session's name is `metadata.session_id`."""
+    metadata: Annotated[dict[str, Annotated[str, Field(max_length=512)]], Field(max_length=_MAX_METADATA)] | None = None
+    """`metadata.session_id` names the session, as `x-session-id` does; `metadata.locale`, e.g. `en-US`, chooses the
+    crisis resources.
+    """
+    service_tier: Literal["auto", "default", "flex", "scale", "priority"] | None = None
+    """A wish: there is one tier, and the answer says so."""
+
+    @field_validator("metadata", mode="before")
+    @classmethod
+    def _first(cls, metadata: object) -> object:
+        """First entries, one more than allowed, so that a huge object is refused without reading all of it."""
+        return dict(islice(metadata.items(), _MAX_METADATA + 1)) if isinstance(metadata, dict) else metadata
+
+
+class ChatRequest(TurnBody):
     """`POST /v1/chat/completions`. Sampling is the reply's; stages that nobody reads keep the pack's."""
 
     model_config = ConfigDict(json_schema_extra={"examples": _EXAMPLES})
+    UNSUPPORTED = _IGNORED
 
-    model: Annotated[str, Field(json_schema_extra={"enum": list(MODELS)})]
     messages: _Messages
-    stream: bool | None = False
     stream_options: StreamOptions | None = None
-    max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
-    max_tokens: Annotated[int, Field(ge=1)] | None = None
-    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
-    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
+    max_completion_tokens: Annotated[int, Field(ge=1, lt=2**63)] | None = None
+    max_tokens: Annotated[int, Field(ge=1, lt=2**63)] | None = None
+    top_k: Annotated[int, Field(ge=-1, lt=2**31)] | None = None
+    """-1 and 0: off."""
+    min_p: Annotated[float, Field(ge=0, le=1)] | None = None
     presence_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
     frequency_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
+    repetition_penalty: Annotated[float, Field(gt=0, le=2)] | None = None
     stop: Annotated[list[str], Field(max_length=4)] | None = None
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
     n: Annotated[int, Field(ge=1, le=128, json_schema_extra={"maximum": MAX_CHOICES})] | None = None
     logprobs: bool | None = None
     top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
-    reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = None
+    reasoning_effort: Effort | None = None
     """`none`: replies without thinking. For any other value the prompt pack decides."""
     chat_template_kwargs: TemplateOptions | None = None
-    moderation: ChatModeration | None = None
-    user: str | None = None
-    safety_identifier: str | None = None
-    prompt_cache_key: Annotated[str, Field(json_schema_extra=_NAME)] | None = None
-    """Session id: memory is found by this instead of by the conversation's words."""
-    metadata: Annotated[dict[str, Annotated[str, Field(max_length=512)]], Field(max_length=_MAX_METADATA)] | None = None
-    """`metadata.locale`, e.g. `en-US`, chooses the crisis resources."""
-    service_tier: Literal["auto", "default"] | None = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _supported(cls, body: object) -> object:
-        if not isinstance(body, dict):
-            return body
-        body = dict(body)
-        for name, why in _UNSUPPORTED.items():
-            value = body.pop(name, None)
-            if value is not None and value not in _NEUTRAL.get(name, ()):
-                raise UnsupportedParameter(name, why)
-        return body
+    tool_choice: Annotated[
+        Any,
+        BeforeValidator(
+            _in_words("tool_choice", _is_free),
+            json_schema_input_type=Literal["none", "auto"] | AllowedToolChoice | None,
+        ),
+    ] = None
+    function_call: Annotated[
+        Any,
+        BeforeValidator(_in_words("function_call", _is_free), json_schema_input_type=Literal["none", "auto"] | None),
+    ] = None
+    modalities: Annotated[
+        Any,
+        BeforeValidator(
+            _in_words("modalities", lambda kinds: kinds == ["text"]),
+            json_schema_input_type=Annotated[list[Literal["text"]], Field(min_length=1, max_length=1)] | None,
+        ),
+    ] = None
+    response_format: Annotated[
+        Any, BeforeValidator(_in_words("response_format", _is_text), json_schema_input_type=TextFormat | None)
+    ] = None
+    parallel_tool_calls: bool | None = None
+    tools: Any = None
+    functions: Any = None
+    audio: Any = None
+    prediction: Any = None
+    web_search_options: Any = None
+    logit_bias: Any = None
+    verbosity: Any = None
+    store: Any = None
 
     @field_validator("stop", mode="before", json_schema_input_type=_Stop | list[_Stop] | None)
     @classmethod
@@ -271,11 +353,11 @@ class ChatRequest(Wire):
         """Last messages, as many as any policy may allow: earlier ones need no validation."""
         return messages[-MOST_MESSAGES:] if isinstance(messages, list) else messages
 
-    @field_validator("metadata", mode="before")
-    @classmethod
-    def _first(cls, metadata: object) -> object:
-        """First entries, one more than allowed, so that a huge object is refused without reading all of it."""
-        return dict(islice(metadata.items(), _MAX_METADATA + 1)) if isinstance(metadata, dict) else metadata
+    @property
+    def unread(self) -> Sequence[str]:
+        sent = {name: getattr(self, name) for name in _IGNORED}
+        in_vain = [name for name, value in sent.items() if value not in (None, *_NEUTRAL.get(name, ()))]
+        return (*in_vain, *super().unread)
 
     @property
     def thinks(self) -> bool:

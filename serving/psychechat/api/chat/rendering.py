@@ -7,7 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from psychechat.api.chat.protocol import ChatRequest
+from psychechat.api.chat.stages import stages_object
 from psychechat.api.http import schemas
+from psychechat.api.http.errors import broken_off
 from psychechat.api.http.responses import DONE, event
 from psychechat.api.texts.rendering import emotions_object, risk_object
 from psychechat.conversation import Choice, Reply, ReplyDelta, TokenLogprob
@@ -16,12 +19,10 @@ from psychechat.help.resources import Resource
 from psychechat.pipeline.request import Outcome
 from psychechat.risk import RiskState
 
-FinishReason = Literal["stop", "length", "content_filter"]
-
 
 @dataclass(frozen=True, slots=True)
 class Heading:
-    """Fields that all objects of one response share. `created`: Unix time in seconds."""
+    """What all objects of one response share. `created`: Unix time in seconds."""
 
     id: str
     created: int
@@ -29,6 +30,11 @@ class Heading:
     fingerprint: str
     service_tier: Literal["default"] | None = None
     """Echoed only if the request named a tier; there is only this one."""
+    request_id: str = ""
+    minimal: bool = False
+    """Whether what was found out about the seeker stays out."""
+    stages: bool = False
+    """Whether a turn's answer shows what its stages made."""
 
 
 def psychechat_object(reply: Reply, seconds: Mapping[str, float]) -> schemas.PsycheChat:
@@ -75,9 +81,17 @@ def _resource(row: Resource) -> schemas.Resource:
     }
 
 
-def outcome_object(outcome: Outcome) -> schemas.PsycheChat:
+def outcome_object(outcome: Outcome, heading: Heading) -> schemas.PsycheChat | schemas.MinimalPsycheChat:
+    if heading.minimal:
+        return {
+            "request_id": heading.request_id,
+            "resources": [_resource(row) for row in outcome.reply.resources],
+            "finish_reasons": [choice.finish_reason for choice in outcome.reply.choices],
+        }
     told = psychechat_object(outcome.reply, outcome.seconds)
-    return told if outcome.task is None else {**told, "task": outcome.task}
+    if outcome.task is not None:
+        return {**told, "task": outcome.task}
+    return {**told, "stages": stages_object(outcome.reply)} if heading.stages else told
 
 
 def conversation_object(state: RiskState) -> schemas.ConversationRisk:
@@ -114,27 +128,6 @@ def usage_object(usage: Usage) -> schemas.Usage:
     }
 
 
-def completion(
-    outcome: Outcome, reasoning: Mapping[int, str], heading: Heading, moderation: schemas.TurnModeration | None
-) -> schemas.ChatCompletion:
-    """`reasoning`: thinking by choice, as far as the policy shows it."""
-    whole: schemas.ChatCompletion = {
-        "id": heading.id,
-        "object": "chat.completion",
-        "created": heading.created,
-        "model": heading.model,
-        "system_fingerprint": heading.fingerprint,
-        "choices": [_choice(index, choice, reasoning) for index, choice in enumerate(outcome.reply.choices)],
-        "usage": usage_object(outcome.usage),
-        "psychechat": outcome_object(outcome),
-    }
-    if heading.service_tier is not None:
-        whole["service_tier"] = heading.service_tier
-    if moderation is not None:
-        whole["moderation"] = moderation
-    return whole
-
-
 def _choice(index: int, choice: Choice, reasoning: Mapping[int, str]) -> schemas.Choice:
     message: schemas.Message = {"role": "assistant", "content": choice.text, "refusal": None}
     if reasoning.get(index):
@@ -147,11 +140,32 @@ def _choice(index: int, choice: Choice, reasoning: Mapping[int, str]) -> schemas
     }
 
 
-class Chunks:
-    """Server-sent events of one reply: its chat.completion.chunk objects, in the order of the methods."""
+class Completion:
+    """One reply as a chat.completion, or as its chat.completion.chunk objects in the order of the methods."""
 
-    def __init__(self, heading: Heading, *, include_usage: bool) -> None:
-        self._heading, self._include_usage = heading, include_usage
+    def __init__(self, heading: Heading, body: ChatRequest) -> None:
+        options = body.stream_options
+        self._heading, self._include_usage = heading, options is not None and options.include_usage
+
+    def whole(
+        self, outcome: Outcome, reasoning: Mapping[int, str], moderation: schemas.TurnModeration | None
+    ) -> schemas.ChatCompletion:
+        heading = self._heading
+        whole: schemas.ChatCompletion = {
+            "id": heading.id,
+            "object": "chat.completion",
+            "created": heading.created,
+            "model": heading.model,
+            "system_fingerprint": heading.fingerprint,
+            "choices": [_choice(index, choice, reasoning) for index, choice in enumerate(outcome.reply.choices)],
+            "usage": usage_object(outcome.usage),
+            "psychechat": outcome_object(outcome, heading),
+        }
+        if heading.service_tier is not None:
+            whole["service_tier"] = heading.service_tier
+        if moderation is not None:
+            whole["moderation"] = moderation
+        return whole
 
     def opening(self, choices: int) -> bytes:
         return b"".join(event(self._chunk(index, {"role": "assistant", "content": ""})) for index in range(choices))
@@ -169,19 +183,22 @@ class Chunks:
         chunks = [
             self._chunk(index, {}, None, choice.finish_reason) for index, choice in enumerate(outcome.reply.choices)
         ]
-        chunks[-1]["psychechat"] = outcome_object(outcome)
+        chunks[-1]["psychechat"] = outcome_object(outcome, self._heading)
         if moderation is not None:
             chunks.append({**self._frame(), "moderation": moderation})
         if self._include_usage:
             chunks.append({**self._frame(), "usage": usage_object(outcome.usage)})
         return b"".join(map(event, chunks)) + DONE
 
+    def broken_off(self, error: Exception) -> bytes:
+        return broken_off(self._heading.request_id, error)
+
     def _chunk(
         self,
         index: int,
         delta: schemas.Delta,
         logprobs: schemas.Logprobs | None = None,
-        finish_reason: FinishReason | None = None,
+        finish_reason: schemas.FinishReason | None = None,
     ) -> schemas.ChatCompletionChunk:
         chunk = self._frame()
         chunk["choices"] = [{"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": finish_reason}]

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from psychechat.api.chat.history import legible
 from psychechat.api.chat.intake import Caller, turn_request
-from psychechat.api.chat.protocol import NOTES, TOOLS, ChatRequest, all_text, role_meant
+from psychechat.api.chat.protocol import NOTES, TOOLS, ChatRequest, all_text, role_meant, spoken
 from psychechat.api.chat.second_look import look
 from psychechat.conversation import Conversation, Utterance
 from psychechat.errors import InvalidRequest
@@ -39,7 +39,9 @@ async def rescue(body: object, pipeline: Pipeline, caller: Caller) -> tuple[Chat
 
 def _heard(body: object) -> Conversation:
     """Both speakers' words up to the seeker's last, in messages of whatever make."""
-    said = body.get("messages") if isinstance(body, dict) else body if isinstance(body, list) else []
+    said: object = body if isinstance(body, list) else []
+    if isinstance(body, dict):
+        said = spoken(body, ("messages", "input", "prompt"))
     messages = said[-MOST_MESSAGES:] if isinstance(said, list) else [said]
     utterances = [utterance for message in messages if (utterance := _utterance(message)) is not None]
     while utterances and utterances[-1].speaker == "counselor":
@@ -62,12 +64,15 @@ def _legal(
 ) -> tuple[ChatRequest, TurnRequest]:
     """Request and turn without the fields that an error names; messages that it names give way to what was said."""
     least = {"model": "psychechat", "messages": _fitting(said, pipeline.policy.limits)}
-    fields = {name: body[name] for name in ChatRequest.model_fields if name in body}
+    fields = dict(body)
     while True:
         try:
             request = ChatRequest.model_validate(least | fields)
             return request, turn_request(request, pipeline, caller)
         except (ValidationError, InvalidRequest) as error:
+            if isinstance(error, InvalidRequest) and error.param == "metadata.session_id":
+                fields["metadata"] = {name: value for name, value in fields["metadata"].items() if name != "session_id"}
+                continue  # the locale stays
             illegal = set(_fields(error))
             if not illegal & {*fields, _SESSION, _TIMEOUT}:
                 raise

@@ -7,6 +7,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, replace
 
 from psychechat.admission.lanes import estimate_tokens
+from psychechat.concurrency import in_time
 from psychechat.conversation import Assessment, Conversation, Utterance
 from psychechat.engines.base import Call
 from psychechat.errors import Overloaded
@@ -102,13 +103,13 @@ async def _read(states: Sequence[TurnState], pipeline: Pipeline) -> bool:
 async def _classify(texts: Sequence[str], turn: TurnRequest, pipeline: Pipeline) -> dict[str, Assessment]:
     """Assessments by text, counted to the key's minute; none if that or the door is full, or the classifier gone."""
     quotas, seconds = pipeline.quotas, pipeline.policy.limits.classify_seconds
-    call = Call(turn.request_id, turn.request_id, turn.tenant, priority=BULK, deadline=pipeline.wall_clock() + seconds)
+    call = Call(turn.request_id, turn.request_id, turn.tenant, priority=BULK, deadline=pipeline.monotonic() + seconds)
     try:
         quotas.check(turn.tenant)
         quotas.count(turn.tenant)
         quotas.charge(turn.tenant, sum(map(estimate_tokens, texts)))
         reading = classify_all(pipeline.classifier, pipeline.admission.classification, texts, lambda: call)
-        async with asyncio.timeout(seconds), aclosing(reading) as found:
+        async with in_time(seconds), aclosing(reading) as found:
             return dict(zip(texts, [assessment async for assessment in found], strict=True))
     except Overloaded:
         return {}

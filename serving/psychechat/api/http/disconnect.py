@@ -6,6 +6,8 @@ from typing import Any, TypeVar
 
 from fastapi import Request
 
+from psychechat.concurrency import unshown
+
 T = TypeVar("T")
 
 CLIENT_LEFT = 499
@@ -26,9 +28,9 @@ async def before_leaving(request: Request, awaited: Coroutine[Any, Any, object],
 
 async def unless_left(request: Request, work: Coroutine[Any, Any, T]) -> T | None:
     """Result of `work`; None, and `work` is cancelled, if the client disconnected first."""
-    task = asyncio.create_task(work)
+    task = asyncio.create_task(unshown(work))
     try:
-        return task.result() if await before_leaving(request, asyncio.wait({task})) else None
+        return task.result().value if await before_leaving(request, asyncio.wait({task})) else None
     finally:
         await end(task)
 

@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from psychechat.api.http.methods import allowed
 from psychechat.api.http.responses import JSONBytes, event
 from psychechat.errors import (
     ContextLengthExceeded,
@@ -22,6 +23,7 @@ from psychechat.errors import (
     Forbidden,
     InvalidRequest,
     MemoryUnavailable,
+    NotLocal,
     Overloaded,
     PsycheChatError,
     StageFailed,
@@ -39,6 +41,7 @@ _TABLE: Sequence[tuple[type[PsycheChatError], int, str, str | None]] = (
     (InvalidRequest, 400, "invalid_request_error", None),
     (Unauthorized, 401, "invalid_request_error", "invalid_api_key"),
     (Forbidden, 403, "invalid_request_error", "insufficient_permissions"),
+    (NotLocal, 403, "invalid_request_error", "not_local"),
     (Overloaded, 429, "rate_limit_error", "rate_limit_exceeded"),
     (EngineUnavailable, 503, "server_error", "engine_unavailable"),
     (MemoryUnavailable, 503, "server_error", "memory_unavailable"),
@@ -54,7 +57,6 @@ _HTTP = {
     400: "The body must be one JSON object.",
     404: "There is nothing at this path.",
     405: "This path does not take this method.",
-    415: "The body must be sent with content-type application/json.",
 }
 _FIELD = re.compile(r"[A-Za-z0-9_]{1,64}")
 
@@ -80,14 +82,21 @@ def describe(error: Exception) -> tuple[int, dict[str, Any]]:
 
 def broken_off(request_id: str, error: Exception) -> bytes:
     """Event that ends a stream early. No `[DONE]` follows, so that a client does not take the part for the whole."""
+    return event(in_stream(request_id, error))
+
+
+def in_stream(request_id: str, error: Exception) -> dict[str, Any]:
+    """Error object of what ends a stream early; what nobody foresaw is logged."""
     if not isinstance(error, PsycheChatError):
         log_unforeseen(logger, request_id, error)
-    return event(describe(error)[1])
+    return describe(error)[1]
 
 
 def respond(request: Request, error: Exception) -> Response:
     status, body = describe(error)
     headers = dict(error.headers or {}) if isinstance(error, HTTPException) else {}
+    if status == 405:
+        headers = {"allow": allowed(request.scope)}
     if isinstance(error, Unauthorized):
         headers["www-authenticate"] = "Bearer"
     if isinstance(error, Overloaded):

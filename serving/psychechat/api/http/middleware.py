@@ -6,12 +6,14 @@ import re
 import secrets
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from psychechat import logs, tracing
+from psychechat.api.http.body import coding, unread
 from psychechat.api.http.errors import describe
 from psychechat.api.http.responses import JSONBytes
 from psychechat.logs import log_unforeseen
@@ -46,13 +48,18 @@ class Envelope:
             await self._answer(scope, receive, send, request_id, span)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send, request_id: str, span: Span) -> None:
-        status, began, body = 0, time.monotonic(), _Body(receive, self._limits())
+        status, began, body = 0, time.monotonic(), _Body(scope, receive, self._limits())
 
         async def named(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message = {**message, "headers": [*message["headers"], (b"x-request-id", request_id.encode())]}
+                headers = [*message["headers"], (b"x-request-id", request_id.encode())]
+                if ignored := scope["state"].get("ignored"):
+                    headers.append((unread.HEADER.encode(), ignored.encode()))
+                if not await body.drained():
+                    headers.append((b"connection", b"close"))
+                message = {**message, "headers": headers}
             await send(message)
 
         try:
@@ -76,20 +83,49 @@ class Envelope:
 class _Body:
     """Request body as it arrives, with limits on its size and duration."""
 
-    def __init__(self, receive: Receive, limits: Limits) -> None:
-        self._receive, self._limits = receive, limits
-        self._due: float | None = time.monotonic() + limits.body_seconds
-        self._bytes = 0
+    def __init__(self, scope: Scope, receive: Receive, limits: Limits) -> None:
+        self._scope, self._receive, self._limits = scope, receive, limits
+        headers = dict(scope["headers"])
+        comes = b"transfer-encoding" in headers or headers.get(b"content-length", b"0") != b"0"
+        self._due = time.monotonic() + limits.body_seconds if comes else None
+        """None once all of it is here."""
+        self._bytes = self._inflated = 0
+        self._gzip: coding.Gzip | None = None
 
     async def receive(self) -> Message:
+        """The next message, without the content coding that its bytes came in. Raises HTTPException."""
+        if not self._bytes:
+            self._gzip = coding.of(self._scope)
         try:
-            async with asyncio.timeout(None if self._due is None else self._due - time.monotonic()):
-                message = await self._receive()
+            message = await self._next()
         except TimeoutError:
-            raise HTTPException(408, "The body did not arrive in time.", {"connection": "close"}) from None
+            raise HTTPException(408, "The body did not arrive in time.") from None
         self._bytes += len(message.get("body", b""))
-        if self._bytes > self._limits.body_bytes:
-            raise HTTPException(413, f"The body is larger than {self._limits.body_bytes} bytes.")
+        most = self._limits.body_bytes
+        if self._gzip is not None and message["type"] == "http.request" and self._bytes <= most:
+            last = not message.get("more_body", False)
+            body = self._gzip.inflate(message.get("body", b""), most + 1 - self._inflated, last=last)
+            self._inflated += len(body)
+            message = {**message, "body": body}
+        if max(self._bytes, self._inflated) > most:
+            raise HTTPException(413, f"The body is larger than {most} bytes.")
+        return message
+
+    async def drained(self) -> bool:
+        """Read what is left, which nobody wants; False if it does not arrive in time.
+
+        A client that still sends hears no answer; and one whose rest nobody awaits could send a byte now and then for
+        ever, without a key.
+        """
+        with suppress(TimeoutError):
+            while self._due is not None:
+                await self._next()
+        return self._due is None
+
+    async def _next(self) -> Message:
+        """Raises TimeoutError."""
+        async with asyncio.timeout(None if self._due is None else self._due - time.monotonic()):
+            message = await self._receive()
         if not message.get("more_body"):
             self._due = None  # the next message is the disconnect
         return message

@@ -10,6 +10,9 @@ DONE = b"data: [DONE]\n\n"
 KEEP_ALIVE = b": keep-alive\n\n"
 """Comment line, which clients skip: https://html.spec.whatwg.org/multipage/server-sent-events.html"""
 
+STREAMED = {"cache-control": "no-store", "x-accel-buffering": "no"}
+"""Headers of a stream: kept nowhere, and not held back by nginx, whose word the second one is."""
+
 
 class JSONBytes(Response):
     media_type = "application/json"
@@ -18,5 +21,6 @@ class JSONBytes(Response):
         super().__init__(orjson.dumps(content), status_code, headers)
 
 
-def event(value: Any) -> bytes:
-    return b"data: " + orjson.dumps(value) + b"\n\n"
+def event(value: Any, name: str | None = None) -> bytes:
+    line = b"" if name is None else f"event: {name}\n".encode()
+    return line + b"data: " + orjson.dumps(value) + b"\n\n"

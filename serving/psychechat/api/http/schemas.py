@@ -8,10 +8,14 @@ from typing import Any, Literal, NotRequired
 from pydantic import ConfigDict, TypeAdapter, with_config
 from typing_extensions import TypedDict
 
+from psychechat.conversation import Phase, ReactionType
 from psychechat.emotion import Intensity
 from psychechat.risk import Kind, SeverityName, Trend
+from psychechat.telemetry import ConfigPart
 
 closed = with_config(ConfigDict(extra="forbid"))
+
+FinishReason = Literal["stop", "length", "content_filter"]
 
 
 @closed
@@ -86,6 +90,58 @@ class Resource(TypedDict):
 
 
 @closed
+class StageAnalysis(TypedDict):
+    labels: list[str]
+    analysis: str
+    recent_change: str
+    overall_trend: str
+    shift_analysis: str
+
+
+@closed
+class StageDraft(TypedDict):
+    phase: Phase
+    strategy: str
+    response: str
+
+
+@closed
+class StageVerdict(TypedDict):
+    analysis: str
+    passed: bool
+
+
+@closed
+class StageReaction(TypedDict):
+    type: ReactionType
+    response: str
+    verdict: StageVerdict | None
+
+
+@closed
+class StageReview(TypedDict):
+    passed: bool
+    emotional_suggestion: str
+    safety_suggestion: str
+
+
+@closed
+class StageRound(TypedDict):
+    draft: StageDraft
+    reactions: list[StageReaction]
+    review: StageReview
+
+
+@closed
+class Stages(TypedDict):
+    """What the stages made of the turn. A draft that was refused is a model's unreviewed words: never for a seeker."""
+
+    groups: dict[str, dict[str, float]] | None
+    analysis: StageAnalysis | None
+    rounds: list[StageRound]
+
+
+@closed
 class PsycheChat(TypedDict):
     mode: Literal["agent", "llm"]
     reason: str
@@ -99,6 +155,16 @@ class PsycheChat(TypedDict):
     guard: list[GuardFinding]
     resources: list[Resource]
     timings: dict[str, float]
+    stages: NotRequired[Stages]
+
+
+@closed
+class MinimalPsycheChat(TypedDict):
+    """In the place of `PsycheChat` for a key with `fields: minimal`: what whoever reads the reply may see."""
+
+    request_id: str
+    resources: list[Resource]
+    finish_reasons: list[FinishReason]
 
 
 class Detected(TypedDict):
@@ -156,7 +222,7 @@ class Moderated(TypedDict):
     categories: dict[str, bool]
     category_scores: dict[str, float]
     category_applied_input_types: dict[str, list[Literal["text", "image"]]]
-    psychechat: Found
+    psychechat: NotRequired[Found]
 
 
 @closed
@@ -252,7 +318,7 @@ class Choice(TypedDict):
     index: int
     message: Message
     logprobs: Logprobs | None
-    finish_reason: Literal["stop", "length", "content_filter"]
+    finish_reason: FinishReason
 
 
 @closed
@@ -266,7 +332,7 @@ class ChatCompletion(TypedDict):
     choices: list[Choice]
     usage: Usage
     moderation: NotRequired[TurnModeration]
-    psychechat: PsycheChat
+    psychechat: PsycheChat | MinimalPsycheChat
 
 
 @closed
@@ -281,7 +347,7 @@ class ChunkChoice(TypedDict):
     index: int
     delta: Delta
     logprobs: Logprobs | None
-    finish_reason: Literal["stop", "length", "content_filter"] | None
+    finish_reason: FinishReason | None
 
 
 @closed
@@ -295,7 +361,7 @@ class ChatCompletionChunk(TypedDict):
     choices: list[ChunkChoice]
     usage: NotRequired[Usage | None]
     moderation: NotRequired[TurnModeration]
-    psychechat: NotRequired[PsycheChat]
+    psychechat: NotRequired[PsycheChat | MinimalPsycheChat]
 
 
 # ------------------------------------------------------------------------------------------- the rest
@@ -332,6 +398,7 @@ class Readiness(TypedDict):
     status: Literal["ready", "starting"]
     engines: dict[str, bool]
     limits: NotRequired[dict[str, list[Literal["urgent_steps", "jump_forward", "sparse_penalties"]]]]
+    config_refused: NotRequired[list[ConfigPart]]
 
 
 def schemas(*kinds: type) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from fastapi import Request
 
 from psychechat.admission.lanes import estimate_tokens
 from psychechat.api.http.auth import tenant
-from psychechat.api.http.limits import check_length
+from psychechat.api.http.body.limits import check_length
 from psychechat.api.http.middleware import request_id
 from psychechat.conversation import Assessment, Reading
 from psychechat.engines.base import Call
@@ -50,7 +50,7 @@ def _calls(pipeline: Pipeline, texts: Sequence[str], request: Request, each_batc
     pipeline.quotas.charge(salt, sum(map(estimate_tokens, texts)))
 
     def call() -> Call:
-        return Call(identifier, identifier, salt, priority=BULK, deadline=time.time() + limits.turn_seconds)
+        return Call(identifier, identifier, salt, priority=BULK, deadline=time.monotonic() + limits.turn_seconds)
 
     first = call()
     return call if each_batch else lambda: first

@@ -9,17 +9,19 @@ from contextlib import aclosing
 from fastapi import APIRouter, Request
 from starlette.responses import Response, StreamingResponse
 
+from psychechat.api.http.body import unread
+from psychechat.api.http.body.json_route import JSONRoute
 from psychechat.api.http.disconnect import CLIENT_LEFT, unless_left
 from psychechat.api.http.errors import broken_off
-from psychechat.api.http.json_route import JSONRoute
 from psychechat.api.http.middleware import request_id
 from psychechat.api.http.openapi import READ, answers, streamed
-from psychechat.api.http.responses import DONE, JSONBytes, event
+from psychechat.api.http.responses import DONE, STREAMED, JSONBytes, event
 from psychechat.api.http.schemas import Classification, Classifications
 from psychechat.api.texts.assess import assessments, each
-from psychechat.api.texts.protocol import ClassifyRequest
+from psychechat.api.texts.protocol import MODEL, ClassifyRequest
 from psychechat.api.texts.rendering import classification
 from psychechat.conversation import Assessment
+from psychechat.errors import UnknownModel
 from psychechat.pipeline.services import Pipeline
 from psychechat.policy import Policy
 
@@ -31,20 +33,24 @@ def router(pipeline: Pipeline) -> APIRouter:
         "/v1/classify",
         summary="Emotion and risk of texts",
         responses=streamed(
-            answers(Classifications, *READ, 403, 504, when="A classification a text, in order."),
+            answers(Classifications, *READ, 404, 504, when="A classification a text, in order."),
             Classification,
         ),
     )
     async def classify(body: ClassifyRequest, request: Request) -> Response:
         policy = pipeline.policy
+        unread.check(body, strict=policy.strict_parameters)
+        unread.note(body, request)
+        if policy.model(body.model) != MODEL:
+            raise UnknownModel(", ".join(name for name in policy.names if policy.model(name) == MODEL))
         assessed = assessments(pipeline, body.input, request, each_batch=body.stream)
         if body.stream:
             # A failure before the first event is still an ordinary error with its own status.
             first = await unless_left(request, anext(assessed))
             if first is None:
                 return Response(status_code=CLIENT_LEFT)
-            events, headers = _events(request_id(request), first, assessed, policy), {"cache-control": "no-store"}
-            return StreamingResponse(events, media_type="text/event-stream", headers=headers)
+            events = _events(request_id(request), first, assessed, policy)
+            return StreamingResponse(events, media_type="text/event-stream", headers=STREAMED)
         saying = each(assessed, lambda index, assessment: classification(index, assessment, policy))
         data = await unless_left(request, saying)
         if data is None:

@@ -1,13 +1,14 @@
 """Bodies of requests about texts, without a reply."""
 
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, TypeVar
 
 from pydantic import BeforeValidator, ConfigDict, Field
 
-from psychechat.api.http.wire import TextPart, Wire
+from psychechat.api.http.body.wire import Body, TextPart
 from psychechat.errors import UnsupportedParameter
+from psychechat.policy import Model
 
-MODEL: Literal["psychechat"] = "psychechat"
+MODEL: Model = "psychechat"
 
 
 T = TypeVar("T")
@@ -31,7 +32,7 @@ def _strings_or_parts(value: object) -> object:
     return ["\n".join(part["text"] for part in value)]
 
 
-class ClassifyRequest(Wire):
+class ClassifyRequest(Body):
     """`POST /v1/classify`."""
 
     model_config = ConfigDict(
@@ -39,11 +40,12 @@ class ClassifyRequest(Wire):
     )
 
     input: Annotated[list[str], BeforeValidator(_strings, json_schema_input_type=str | _Several[str])]
-    model: Literal["psychechat"] = MODEL
+    model: str = MODEL
+    """This one, or an alias of it."""
     stream: bool = False
 
 
-class ModerationRequest(Wire):
+class ModerationRequest(Body):
     """`POST /v1/moderations`: https://platform.openai.com/docs/api-reference/moderations/create"""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"input": ["I am worried", "a fine day"]}]})

@@ -24,16 +24,21 @@ def classification(index: int, assessment: Assessment, policy: Policy) -> schema
 
 
 def detected(assessment: Assessment, policy: Policy) -> schemas.Detected:
-    """Detected emotions and risk of one text. `groups`: probabilities before any threshold."""
+    """Detected emotions and risk of one text."""
     emotions, thresholds = assessment.emotions(policy.emotion_thresholds.by_group), policy.risk.by_severity
     return {
         "emotions": emotions_object(emotions),
         "valence": valence(emotion.label for emotion in emotions),
-        "groups": {
-            str(group): {level: round(share, 4) for level, share in zip(_LEVELS, columns, strict=True)}
-            for group, columns in assessment.groups.items()
-        },
+        "groups": groups_object(assessment),
         "risk": risk_object(assessment.severity(thresholds), assessment.decided_by(thresholds)),
+    }
+
+
+def groups_object(assessment: Assessment) -> dict[str, dict[str, float]]:
+    """Probabilities of each group's intensities, before any threshold."""
+    return {
+        str(group): {level: round(share, 4) for level, share in zip(_LEVELS, columns, strict=True)}
+        for group, columns in assessment.groups.items()
     }
 
 

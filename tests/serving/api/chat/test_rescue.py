@@ -67,6 +67,24 @@ FORGIVEN: dict[str, Callable[[str], bytes]] = {
     "counselor last": lambda text: said("", messages=[*HISTORY, {"role": "user", "content": text}, ASKED]),
     "tool last": lambda text: said("", messages=[{"role": "user", "content": text}, {"role": "tool", "content": "x"}]),
     "shortest bound": lambda text: said(text, max_completion_tokens=1),
+    "tools": lambda text: said(text, tools=[{"type": "function"}], tool_choice="auto", parallel_tool_calls=False),
+    "no tools": lambda text: said(text, tools=["x", 7, None], functions=[{}], tool_choice="none", function_call="none"),
+    "tools allowed": lambda text: said(
+        text, tool_choice={"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": [{}]}}
+    ),
+    "sampling of others": lambda text: said(text, top_k=1, min_p=1, repetition_penalty=2),
+    "strangers": lambda text: said(text, ignore_eos=True, num_ctx=4_096, **{"any words": [{}]}),
+    "a template's": lambda text: said(text, chat_template_kwargs={"other": [1]}),
+    "hints": lambda text: said(
+        text,
+        verbosity="low",
+        store=True,
+        logit_bias={"1": 2},
+        prediction={"type": "content", "content": "x"},
+        web_search_options={},
+        audio={"voice": "alloy"},
+        prompt_cache_retention="24h",
+    ),
 }
 """What is no error, whoever sends it."""
 
@@ -76,7 +94,7 @@ REFUSED: dict[str, Callable[[str], bytes]] = {
     "notes": lambda text: after(text, {"role": "system", "content": "n" * 4_001}),
     "logprobs": lambda text: said(text, logprobs=True),
     "top_logprobs": lambda text: said(text, top_logprobs=5),
-    "key": lambda text: said(text, prompt_cache_key="k" * 257),
+    "session": lambda text: said(text, metadata={"session_id": "k" * 257}),
     "stop": lambda text: said(text, stop=""),
     "stops": lambda text: said(text, stop=["a"] * 5),
     "kind of stop": lambda text: said(text, stop={"a": 1}),
@@ -101,12 +119,17 @@ REFUSED: dict[str, Callable[[str], bytes]] = {
     "no role": lambda text: said("", messages=[{"content": text}]),
     "no list": lambda text: said("", messages={"role": "user", "content": text}),
     "no message": lambda text: said("", messages=text),
-    "tools": lambda text: said(text, tools=[{"type": "function"}]),
-    "choice of tool": lambda text: said(text, tool_choice="required"),
-    "stranger": lambda text: said(text, top_k=40),
+    "any tool": lambda text: said(text, tools=[{"type": "function"}], tool_choice="required"),
+    "a tool": lambda text: said(text, tool_choice={"type": "function", "function": {"name": "f"}}),
+    "a tool of these": lambda text: said(
+        text, tool_choice={"type": "allowed_tools", "allowed_tools": {"mode": "required", "tools": []}}
+    ),
+    "a function": lambda text: said(text, functions=[{}], function_call={"name": "f"}),
+    "sound": lambda text: said(text, modalities=["text", "audio"], audio={"voice": "alloy"}),
+    "slip": lambda text: said(text, moderaton={"model": "m"}),
+    "part of moderation": lambda text: said(text, moderation={"model": "m", "policies": {}}),
+    "sampling": lambda text: said(text, top_k=-2, min_p=2, repetition_penalty=0),
     "format": lambda text: said(text, response_format={"type": "json_object"}),
-    "store": lambda text: said(text, store=True),
-    "verbosity": lambda text: said(text, verbosity="low"),
     "temperature": lambda text: said(text, temperature=9),
     "no number": lambda text: broken(text, "}]", b'}], "temperature": NaN'),
     "bound": lambda text: said(text, max_tokens=-1),
@@ -120,6 +143,8 @@ REFUSED: dict[str, Callable[[str], bytes]] = {
     "something behind": lambda text: said(text) + b"\n--end",
     "single quotes": lambda text: str(json.loads(said(text))).encode(),
     "no object around": lambda text: json.dumps([*HISTORY, {"role": "user", "content": text}]).encode(),
+    "another endpoint's field": lambda text: json.dumps({"model": "psychechat", "input": text}).encode(),
+    "an old endpoint's field": lambda text: json.dumps({"model": "psychechat", "prompt": text}).encode(),
 }
 """What is an error, unless it is a crisis."""
 
@@ -131,7 +156,9 @@ def test_a_crisis_is_answered_whatever_is_wrong(served: Served, ears: Ears, case
 
 
 @pytest.mark.parametrize("text", [PHRASE, SEEN], ids=["phrase", "classifier"])
-@pytest.mark.parametrize("case", ["half an emoji", "image before", "model", "too long", "too many", "tools", "bound"])
+@pytest.mark.parametrize(
+    "case", ["half an emoji", "image before", "model", "too long", "too many", "tools", "a tool", "bound"]
+)
 def test_it_is_streamed_where_that_was_asked(served: Served, ears: Ears, case: str, text: str) -> None:
     asked = json.loads((FORGIVEN | REFUSED)[case](text)) | {"stream": True}
     answer = post(served, json.dumps(asked).encode())
@@ -187,13 +214,19 @@ def test_what_is_calm_is_refused_and_read_once_behind_all(served: Served, ears: 
 
 def test_what_is_legal_stays(served: Served, ears: Ears) -> None:
     """The conversation, the session's name, the locale and the pinned mode."""
-    body = after(PHRASE, *HISTORY, model="psychechat-llm", prompt_cache_key="mine", metadata={"locale": "en-US"}, n=99)
+    body = after(PHRASE, *HISTORY, model="psychechat-llm", metadata={"session_id": "mine", "locale": "en-US"}, n=99)
     found = assert_crisis(post(served, body), "988")
     assert (found["model"], found["psychechat"]["mode"], found["psychechat"]["session"]) == (
         *("psychechat-llm", "llm", "mine"),
     )
     asked = served.generator.prompts[-1][1]
     assert any("How was your day?" in message.content for message in asked)
+
+
+def test_an_illegal_session_takes_no_locale_with_it(served: Served, ears: Ears) -> None:
+    named = {"session_id": "s" * 257, "locale": "en-US"}
+    found = assert_crisis(post(served, said(SEEN, metadata=named)), "988")
+    assert found["psychechat"]["session"] != "s" * 257
 
 
 def test_an_illegal_session_and_timeout_are_left_out(served: Served, ears: Ears) -> None:

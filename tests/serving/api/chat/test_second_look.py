@@ -28,7 +28,7 @@ Serving = Callable[..., AbstractContextManager[Served]]
 
 QUESTION = {"role": "assistant", "content": "Do you have a plan to end your life?"}
 WRONG: list[dict[str, Any]] = [
-    {"tools": [{"type": "function"}]},
+    {"tool_choice": "required"},
     {"temperature": 9},
     {"messages": [{"role": None, "content": "hello"}]},
 ]
@@ -39,7 +39,7 @@ def wrong(text: str, *history: Any, **more: Any) -> bytes:
     return after(text, *more.pop("messages", ()), *history, **more)
 
 
-@pytest.mark.parametrize("more", WRONG, ids=["tools", "temperature", "messages"])
+@pytest.mark.parametrize("more", WRONG, ids=["tool", "temperature", "messages"])
 def test_an_answer_is_read_with_its_question(served: Served, ears: Ears, more: dict[str, Any]) -> None:
     found = assert_crisis(post(served, wrong("yes", *HISTORY[:1], QUESTION, **more)))
     assert found["psychechat"]["risk"]["level"] == "behavior"
@@ -47,7 +47,7 @@ def test_an_answer_is_read_with_its_question(served: Served, ears: Ears, more: d
     assert post(served, wrong("yes", *HISTORY, **more)).status_code == 400
 
 
-@pytest.mark.parametrize("more", WRONG, ids=["tools", "temperature", "messages"])
+@pytest.mark.parametrize("more", WRONG, ids=["tool", "temperature", "messages"])
 @pytest.mark.parametrize("text", [PHRASE, SEEN], ids=["phrase", "classifier"])
 def test_a_held_conversation_is_answered_where_no_memory_tells(
     served: Served, ears: Ears, text: str, more: dict[str, Any]
@@ -62,18 +62,18 @@ def test_a_held_conversation_is_answered_where_no_memory_tells(
 
 
 def test_a_hold_in_memory_is_known_with_the_door_full(serving: Serving) -> None:
-    """No line that was sent tells of it: the crisis was another conversation's of the same name."""
+    """No line of the seeker's that was sent tells of it: the client has trimmed what was said."""
     with serving(admission={"tokens": 100, "door_seconds": 0.05}) as served:
         served.pipeline.classifier = ears = Ears()
-        named = {"prompt_cache_key": "mine"}
-        assert_crisis(post(served, said(SEEN, **named)))
+        named = {"metadata": {"session_id": "mine"}}
+        trimmed = assert_crisis(post(served, said(SEEN, **named)))["choices"][0]["message"]
         asked = len(ears.asked)
         held = asyncio.run(served.pipeline.admission.classification.acquire(Rank.ORDINARY, 100))
-        answer = post(served, after("whatever, fine", *HISTORY, n=200, **named))
+        answer = post(served, after("whatever, fine", trimmed, n=200, **named))
         held.close()
         assert answer.status_code == 200
         assert answer.json()["psychechat"]["risk"]["conversation"]["held"]
-        assert "findahelpline.com" in answer.json()["choices"][0]["message"]["content"]
+        assert "helpline" in answer.json()["choices"][0]["message"]["content"]
         assert len(ears.asked) == asked
         assert looks(served) == {"held": 1}
         assert post(served, after("whatever, fine", *HISTORY, n=200)).status_code == 400
@@ -105,14 +105,14 @@ def test_a_phrase_that_the_classifier_overrules_leaves_the_refusal(serving: Serv
     with serving(risk={"veto_below": 0.05}) as served:
         served.pipeline.classifier = ears = Ears()
         assert post(served, said(JOKE)).json()["psychechat"]["risk"]["level"] == "indicator"
-        assert post(served, said(JOKE, tools=[{}])).status_code == 400
+        assert post(served, said(JOKE, temperature=9)).status_code == 400
         assert looks(served) == {"calm": 1}
-        assert_crisis(post(served, said(ACT, tools=[{}])))
+        assert_crisis(post(served, said(ACT, temperature=9)))
         assert_crisis(post(served, said(f"{JOKE}. " + "So it goes. " * 4_000 + PHRASE[:-3] + "kill myself tonight")))
-        held = post(served, after(JOKE, {"role": "user", "content": ACT}, ASKED, tools=[{}]))
+        held = post(served, after(JOKE, {"role": "user", "content": ACT}, ASKED, temperature=9))
         assert_crisis(held)
         ears.failure = EngineUnavailable("gone")
-        assert_crisis(post(served, said(JOKE, tools=[{}])))
+        assert_crisis(post(served, said(JOKE, temperature=9)))
         assert refused_crises(served) == 0
 
 
@@ -120,5 +120,5 @@ def test_a_phrase_that_nothing_may_overrule_is_a_crisis(serving: Serving) -> Non
     """The heads are not the shipped ones, and nobody has set what overrules."""
     with serving(risk={"veto_below": 0.0}) as served:
         served.pipeline.classifier = ears = Ears()
-        assert_crisis(post(served, said(JOKE, tools=[{}])))
+        assert_crisis(post(served, said(JOKE, temperature=9)))
         assert len(ears.asked) == 1  # the turn's own

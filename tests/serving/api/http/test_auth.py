@@ -107,6 +107,7 @@ def test_a_key_names_a_tenant_and_tenants_do_not_meet(guarded: Any) -> None:
         ("DELETE", "/v1/sessions/abc"),
         ("POST", "/v1/classify"),
         ("POST", "/v1/moderations"),
+        ("GET", "/v1/responses/resp_1"),
         ("GET", "/openapi.json"),
         ("GET", "/v1/modelsandmore"),
         ("GET", "/nowhere"),
@@ -126,6 +127,8 @@ def test_a_key_for_tasks_is_for_nothing_else(serving: Serving, method: str, path
             for allowed in ("/v1/models", "/v1/models/psychechat", "/health", "/metrics"):
                 assert served.http.get(allowed, headers=bearer(key)).status_code == 200
             assert served.http.post("/v1/chat/completions", json=HELLO, headers=bearer(key)).status_code == 200
+            asked = {"model": "psychechat", "input": HELLO["messages"]}
+            assert served.http.post("/v1/responses", json=asked, headers=bearer(key)).status_code == 200
         assert served.http.request(method, path, headers=bearer("psy-page")).status_code != 403
 
 
@@ -144,3 +147,20 @@ def test_metrics_may_need_a_key(serving: Serving) -> None:
         served.keyring = keyring(KEYS)
         assert served.http.get("/metrics").status_code == 401
         assert served.http.get("/metrics", headers=bearer(KEYS["ward"])).status_code == 200
+
+
+@pytest.mark.parametrize("open_metrics", [True, False])
+def test_metrics_may_have_a_key_of_their_own(serving: Serving, open_metrics: bool) -> None:
+    """A scraper's key reads no seeker's words, and no client's key reads the metrics of all tenants."""
+    with serving(open_metrics=open_metrics) as served:
+        served.keyring = Keyring(hashes(KEYS | {"prometheus": "psy-scraper"}), metrics={"prometheus"})
+        assert served.http.get("/metrics").status_code == 401
+        assert served.http.get("/metrics", headers=bearer(KEYS["ward"])).status_code == 403
+        assert served.http.get("/metrics", headers=bearer("psy-scraper")).status_code == 200
+        for method, path in (("POST", "/v1/chat/completions"), ("GET", "/v1/models"), ("GET", "/openapi.json")):
+            assert served.http.request(method, path, headers=bearer("psy-scraper")).status_code == 403
+        assert served.http.get("/ready").status_code == 200
+        document = served.http.get("/openapi.json", headers=bearer(KEYS["ward"])).json()
+        assert document["paths"]["/metrics"]["get"]["security"] == [{"key": []}]
+        served.keyring = keyring(KEYS)
+        assert (served.http.get("/metrics").status_code == 200) is open_metrics

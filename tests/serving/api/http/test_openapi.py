@@ -16,11 +16,16 @@ from psychechat.engines.scripted import ScriptedGenerator
 from psychechat.errors import DeadlineExceeded, EngineUnavailable, Overloaded
 
 Serving = Callable[..., AbstractContextManager[Any]]
-CHAT, TEXTS = "/v1/chat/completions", {"input": ["I want to die", "a fine day"]}
+CHAT, RESPONSES = "/v1/chat/completions", "/v1/responses"
+TEXTS = {"input": ["I want to die", "a fine day"]}
 
 
 def hello(model: str = "psychechat", text: str = "hello there", **more: Any) -> dict[str, Any]:
     return {"model": model, "messages": [{"role": "user", "content": text}], **more}
+
+
+def asked(said: str = "hello there", model: str = "psychechat", **more: Any) -> dict[str, Any]:
+    return {"model": model, "input": said, **more}
 
 
 def documented(served: Any, answer: httpx.Response) -> dict[str, Any]:
@@ -51,6 +56,13 @@ def validator(document: dict[str, Any], schema: dict[str, Any]) -> Draft202012Va
         (CHAT, hello(text="I want to die")),
         (CHAT, hello("gpt-4o")),
         (CHAT, {}),
+        (RESPONSES, asked()),
+        (RESPONSES, asked("I am so worried", "psychechat-agent", service_tier="auto", moderation={"model": "m"})),
+        (RESPONSES, asked("I want to die", max_output_tokens=1, metadata={"locale": "en-US"})),
+        (RESPONSES, asked(model="psychechat-llm", reasoning={"effort": "none"}, max_output_tokens=3)),
+        (RESPONSES, asked(model="gpt-4o")),
+        (RESPONSES, asked(background=True)),
+        (RESPONSES, {}),
         ("/v1/classify", TEXTS),
         ("/v1/classify", {}),
         ("/v1/moderations", TEXTS),
@@ -79,6 +91,26 @@ def test_a_message_without_content_is_documented(served: Any, message: dict[str,
     validator(document, {"$ref": "#/components/schemas/ChatRequest"}).validate(body)
 
 
+@pytest.mark.parametrize("path", [CHAT, RESPONSES, "/v1/moderations"])
+def test_minimal_answers_are_as_documented(serving: Serving, path: str) -> None:
+    with serving() as served:
+        digest = hashlib.sha256(b"secret-key").hexdigest()
+        served.keyring = Keyring({"page": digest}, minimal={"page"})
+        body = {CHAT: hello(text="I want to die"), RESPONSES: asked("I want to die")}.get(path, TEXTS)
+        answer = served.http.post(path, json=body, headers={"authorization": "Bearer secret-key"})
+        served.keyring = Keyring({})
+        assert answer.status_code == 200
+        documented(served, answer)
+
+
+@pytest.mark.parametrize("model", ["psychechat-agent", "psychechat-llm"])
+def test_stages_are_as_documented(serving: Serving, model: str) -> None:
+    with serving(show_stages=True) as served:
+        answer = served.http.post(CHAT, json=hello(model, "I am so worried"))
+        assert "stages" in answer.json()["psychechat"]
+        documented(served, answer)
+
+
 def test_a_session_is_forgotten_as_documented(served: Any) -> None:
     documented(served, served.http.delete("/v1/sessions/one"))
 
@@ -94,11 +126,25 @@ def test_a_session_is_forgotten_as_documented(served: Any) -> None:
 )
 def test_events_are_as_documented(served: Any, path: str, body: dict[str, Any]) -> None:
     answer = served.http.post(path, json=body)
+    assert (answer.headers["cache-control"], answer.headers["x-accel-buffering"]) == ("no-store", "no")
     found = documented(served, answer)
     done, event = found["media"]["itemSchema"]["properties"]["data"]["anyOf"]
     *events, last = [line.removeprefix("data: ") for line in answer.text.splitlines() if line]
     assert last == done["const"]
     assert len(events) > 1
+    for data in events:
+        validator(found["document"], event["contentSchema"]).validate(json.loads(data))
+
+
+@pytest.mark.parametrize(
+    "more", [{}, {"model": "psychechat-agent", "moderation": {"model": "m"}}, {"max_output_tokens": 3}]
+)
+def test_events_of_a_response_are_as_documented(served: Any, more: dict[str, Any]) -> None:
+    answer = served.http.post(RESPONSES, json=asked(stream=True, **more))
+    found = documented(served, answer)
+    [event] = found["media"]["itemSchema"]["properties"]["data"]["anyOf"]
+    events = [line.removeprefix("data: ") for line in answer.text.splitlines() if line.startswith("data: ")]
+    assert len(events) > 8
     for data in events:
         validator(found["document"], event["contentSchema"]).validate(json.loads(data))
 
@@ -127,11 +173,13 @@ def test_what_is_not_ready_is_as_documented(serving: Serving) -> None:
         documented(served, answer)
 
 
-@pytest.mark.parametrize("path", ["/metrics", "/v1/models", "/v1/models/psychechat", CHAT, "/v1/moderations"])
+@pytest.mark.parametrize(
+    "path", ["/metrics", "/v1/models", "/v1/models/psychechat", CHAT, RESPONSES, "/v1/moderations"]
+)
 def test_a_refusal_is_as_documented(serving: Serving, path: str) -> None:
     with serving(open_metrics=False) as served:
         served.keyring = Keyring({"team": hashlib.sha256(b"secret-key").hexdigest()})
-        refused = served.http.request("POST" if path in (CHAT, "/v1/moderations") else "GET", path)
+        refused = served.http.request("POST" if path in (CHAT, RESPONSES, "/v1/moderations") else "GET", path)
         served.keyring = Keyring({})
         assert refused.status_code == 401
         documented(served, refused)
@@ -159,7 +207,8 @@ def test_metrics_need_a_key_where_they_do(serving: Serving, opened: bool) -> Non
 
 def test_the_examples_are_answered_and_nothing_of_fastapis_is_left(served: Any) -> None:
     document = served.http.get("/openapi.json").json()
-    for path, name in ((CHAT, "ChatRequest"), ("/v1/classify", "ClassifyRequest")):
+    requests = {CHAT: "ChatRequest", RESPONSES: "ResponsesRequest", "/v1/classify": "ClassifyRequest"}
+    for path, name in requests.items():
         for body in document["components"]["schemas"][name]["examples"]:
             assert served.http.post(path, json=body).status_code == 200
     assert "ValidationError" not in json.dumps(document)

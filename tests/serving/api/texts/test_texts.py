@@ -197,8 +197,7 @@ def test_parts_are_one_text(client: openai.OpenAI) -> None:
         ("/v1/classify", {"input": []}, "input"),
         ("/v1/classify", {"input": [CANARY, 3]}, "input"),
         ("/v1/classify", {"input": {CANARY: CANARY}}, "input"),
-        ("/v1/classify", {"input": "x", "model": CANARY}, "model"),
-        ("/v1/classify", {"input": "x", CANARY: 1}, CANARY),
+        ("/v1/classify", {"input": "x", "straem": True, CANARY: 1}, "straem"),
         ("/v1/classify", {"input": ["x"] * 4097}, "input"),
         ("/v1/classify", {"input": ["x", f"{CANARY} " * 4000]}, "input[1]"),
         ("/v1/moderations", {"input": []}, "input"),
@@ -217,6 +216,12 @@ def test_bad_requests_name_the_field_and_repeat_nothing(
     assert set(error) == {"message", "type", "param", "code"}
     assert error["param"] == param
     assert CANARY not in error["message"] or param == CANARY
+
+
+def test_another_model_is_not_found_and_not_repeated(served: Any) -> None:
+    response = served.http.post("/v1/classify", json={"input": "x", "model": CANARY})
+    assert (response.status_code, response.json()["error"]["code"]) == (404, "model_not_found")
+    assert CANARY not in response.text
 
 
 def test_every_route_is_in_the_openapi_document(served: Any) -> None:

@@ -10,7 +10,8 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
-from psychechat.api.http import lenient
+from psychechat.api.http.body import lenient
+from psychechat.api.http.body.coding import is_broken
 from psychechat.errors import InvalidRequest
 
 Refusal = RequestValidationError | InvalidRequest
@@ -21,7 +22,10 @@ class JSONRequest(Request):
     async def json(self) -> Any:
         """Value of the body, as FastAPI asks for it. Raises json.JSONDecodeError."""
         if not hasattr(self, "_json"):
-            self._json = lenient.read(await self.body(), self._charset)
+            body = await self.body()
+            if is_broken(self.scope):
+                raise json.JSONDecodeError("no gzip", "", 0)
+            self._json = lenient.read(body, self._charset)
         return self._json
 
     async def made_out(self) -> Any:
@@ -44,7 +48,7 @@ class JSONRoute(APIRoute):
 
         async def leniently(request: Request) -> Response:
             if not _is_json(request.headers.get("content-type", "")):
-                raise HTTPException(415)
+                raise HTTPException(415, "The body must be sent with content-type application/json.")
             asked = JSONRequest(request.scope, request.receive)
             try:
                 return await handle(asked)

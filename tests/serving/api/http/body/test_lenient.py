@@ -6,7 +6,7 @@ import random
 import orjson
 import pytest
 
-from psychechat.api.http.lenient import is_lost, made_out, read
+from psychechat.api.http.body.lenient import is_lost, made_out, read
 
 HALF, FACE = "\\ud83d", "\\ud83d\\ude42"
 

@@ -1,0 +1,53 @@
+"""Methods that every path takes, as HTTP means them: HEAD where there is GET, and OPTIONS.
+
+https://www.rfc-editor.org/rfc/rfc9110.html#name-methods
+"""
+
+from starlette.responses import Response
+from starlette.routing import Match
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+_ORDER = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+
+
+class Methods:
+    """Middleware next to the routes."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        method = scope["method"] if scope["type"] == "http" else None
+        if method == "OPTIONS" and (methods := allowed(scope)):
+            await Response(status_code=204, headers={"allow": methods})(scope, receive, send)
+        elif method == "HEAD":
+            await self._head(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+    async def _head(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """What GET says, but for the body."""
+
+        async def bodiless(message: Message) -> None:
+            await send({**message, "body": b""} if message["type"] == "http.response.body" else message)
+
+        asked = {**scope, "method": "GET"}
+        try:
+            await self._app(asked, receive, bodiless)
+        finally:
+            if "route" in asked:
+                scope["route"] = asked["route"]
+
+
+def allowed(scope: Scope) -> str:
+    """Methods that this path takes, as `Allow` lists them; "" if there is none. Notes the route, if there is one."""
+    taken: set[str] = set()
+    for route in scope["app"].routes:
+        match, found = route.matches(scope)
+        if match is not Match.NONE:
+            taken |= getattr(route, "methods", None) or {"GET"}
+            scope.setdefault("route", found.get("route", route))
+    if not taken:
+        return ""
+    taken |= {"OPTIONS", *(["HEAD"] if "GET" in taken else [])}
+    return ", ".join(method for method in _ORDER if method in taken)

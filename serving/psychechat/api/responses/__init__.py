@@ -1,0 +1,1 @@
+"""Turns in OpenAI's newer shape: `/v1/responses`, without state."""
