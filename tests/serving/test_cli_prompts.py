@@ -76,3 +76,14 @@ def test_import_names_what_it_did_not_find(tmp_path: Path) -> None:
     assert not (tmp_path / "pack").exists()
     result = prompts("import", str(tmp_path / "nowhere"), "--output", str(tmp_path / "pack"))
     assert "there is no folder" in result.stderr
+
+
+def test_a_copy_is_a_pack_to_change(tmp_path: Path) -> None:
+    folder = tmp_path / "packs" / "ours"
+    result = prompts("copy", str(folder), "--pack", "zh")
+    assert (result.exit_code, f"{{zh: {folder}}}" in result.stdout) == (0, True)
+    (folder / "system.txt").write_text("OUR WORDS")
+    assert prompts("show", "--pack", str(folder)).stdout.count("OUR WORDS") == len(StageName)
+    assert "OUR WORDS" not in prompts("show", "--pack", "zh").stdout
+    assert "name another folder" in prompts("copy", str(folder)).stderr
+    assert "is no prompt pack" in prompts("copy", str(tmp_path / "new"), "--pack", str(tmp_path)).stderr

@@ -8,9 +8,8 @@ import gc
 import json
 import os
 import stat
-import tempfile
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -21,6 +20,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from psychechat.commands.console import fail
+from psychechat.commands.files import replacing
 from psychechat.config import DEMO, Settings
 from psychechat.conversation import Assessment
 from psychechat.emotion import ABSENT, valence
@@ -138,7 +138,7 @@ async def classify_file(classifier: Classifier, job: Job, advance: Callable[[int
 
     Raises BadLine, EngineUnavailable or OSError; then the output is as it was before.
     """
-    with job.source.open("rb") as source, _replacing(job.target) as target:
+    with job.source.open("rb") as source, replacing(job.target) as target:
         rows = (row for row in _rows(source, job) if row is not None)
         for number, window in enumerate(_windows(rows)):
             call = Call(request_id=f"classify-{number}", session_id="classify")
@@ -238,16 +238,3 @@ def _line(row: Mapping[str, Any]) -> bytes:
         return json.dumps(row, ensure_ascii=False).encode() + b"\n"
     except UnicodeEncodeError:  # half of a surrogate pair, which JSON can write and UTF-8 cannot
         return json.dumps(row).encode() + b"\n"
-
-
-@contextmanager
-def _replacing(target: Path) -> Iterator[BinaryIO]:
-    """A temporary file beside `target` that takes its place at the end, or goes."""
-    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.absolute().parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            yield file
-        os.replace(name, target)
-    except BaseException:
-        os.unlink(name)
-        raise

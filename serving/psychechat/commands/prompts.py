@@ -1,5 +1,6 @@
 """`psychechat prompts`: look at a prompt pack, or make one of the authors' prompts."""
 
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
@@ -55,6 +56,32 @@ def import_(
     Console().print(
         f"Pack written to {output}. See it with `psychechat prompts show --pack {output}`; "
         f"to serve with it, put it under packs in the settings: {{zh: {output}}}.",
+        markup=False,
+        soft_wrap=True,
+    )
+
+
+@commands.command()
+def copy(
+    output: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="A folder that is not there yet. Example: prompts/ours")
+    ],
+    pack: Annotated[str, typer.Option(help="A built-in pack (en, zh) or a pack's folder. Example: --pack zh")] = "en",
+) -> None:
+    """Begin a pack of your own: the words of another one, to change."""
+    try:
+        source = prompts.load(pack)
+    except (OSError, ValueError, yaml.YAMLError):
+        fail(f"{pack} is no prompt pack: `psychechat prompts show --pack {pack}` says why.")
+    try:
+        shutil.copytree(source.folder, output)
+    except FileExistsError:
+        fail(f"{output} already exists: name another folder.")
+    except OSError as error:
+        fail(f"{output}: {error.strerror}.")
+    Console().print(
+        f"Pack written to {output}. Change its words, see them with `psychechat prompts show --pack {output}`, and "
+        f"name it under packs in the settings: {{{source.language}: {output}}}.",
         markup=False,
         soft_wrap=True,
     )
