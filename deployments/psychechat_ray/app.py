@@ -32,15 +32,19 @@ def build(args: dict[str, Any]) -> Application:
     return assemble(settings)
 
 
-def assemble(settings: Settings) -> Application:
-    turn_seconds = settings.policy.limits.turn_seconds
+def assemble(settings: Settings, version: str | None = None) -> Application:
+    """`version`: as `deployment` has it, of every deployment."""
+    common: dict[str, Any] = {"drain_seconds": settings.policy.limits.turn_seconds, "version": version}
     classifier = deployment(
-        Classifier, "classifier", settings.classifier.replicas, turn_seconds, request_router_config=BY_SESSION
+        Classifier, "classifier", settings.classifier.replicas, request_router_config=BY_SESSION, **common
     ).bind(settings.classifier, settings.cache)
 
     def generator(name: str, engine: GeneratorSettings) -> Application:
         return deployment(
-            Generator, name, engine.replicas, turn_seconds, by_fullness(engine), request_router_config=BY_SESSION
+            *(Generator, name, engine.replicas),
+            policy=by_fullness(engine),
+            request_router_config=BY_SESSION,
+            **common,
         ).bind(engine, list(_stages(settings, name)), settings.cache)
 
     engines = {name: generator(name, engine) for name, engine in settings.engines.items()}
@@ -48,9 +52,9 @@ def assemble(settings: Settings) -> Application:
         Ingress,
         "ingress",
         settings.ingress,
-        turn_seconds,
         # Whatever else changes restarts replicas; this does not.
         user_config=settings.policy.model_dump(mode="json"),
+        **common,
     ).bind(settings, classifier, engines)
 
 

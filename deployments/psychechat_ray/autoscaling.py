@@ -14,11 +14,9 @@ from psychechat.engines.base import Load
 
 REPORT_SECONDS = 10.0
 """Replicas say how they are so often at least, and three times a window."""
-STOP_SECONDS = 30.0
-"""What a replica that goes has beyond the deadline of its last turn."""
 
 
-def options(autoscaling: Autoscaling, turn_seconds: float, policy: AutoscalingPolicy | None = None) -> dict[str, Any]:
+def options(autoscaling: Autoscaling, policy: AutoscalingPolicy | None = None) -> dict[str, Any]:
     """Of a Serve deployment that scales. Without a policy it does so by Ray's own: on the requests that are open."""
     with warnings.catch_warnings():
         # What is to take the interval's place, a variable of the environment, is not read yet.
@@ -33,7 +31,7 @@ def options(autoscaling: Autoscaling, turn_seconds: float, policy: AutoscalingPo
             downscale_delay_s=autoscaling.downscale_seconds,
             policy=policy or AutoscalingPolicy(),  # type: ignore[no-untyped-call]
         )
-    return {"autoscaling_config": config, "graceful_shutdown_timeout_s": turn_seconds + STOP_SECONDS}
+    return {"autoscaling_config": config}
 
 
 def by_fullness(settings: GeneratorSettings) -> AutoscalingPolicy | None:

@@ -16,6 +16,7 @@ from psychechat.tracing import Tracer
 from psychechat_ray.models import classifier_model
 from psychechat_ray.remote import ACCEPTED
 from psychechat_ray.replicas import freeze_heap, redact_foreign_errors, shut_down, start_telemetry, traced
+from psychechat_ray.sent_call import SentCall
 
 if TYPE_CHECKING:
     from psychechat.engines.vllm.classifier import VllmClassifier
@@ -31,16 +32,18 @@ class Classifier:
         await self._engine.classify(["warm up"], Call("warm-up", "warm-up"))  # a first pass takes seconds
         freeze_heap()
 
-    async def classify(self, utterances: Sequence[str], call: Call) -> AsyncGenerator[list[Assessment] | None, None]:
+    async def classify(
+        self, utterances: Sequence[str], sent: SentCall
+    ) -> AsyncGenerator[list[Assessment] | None, None]:
         yield ACCEPTED
-        with redact_foreign_errors(), traced(self._tracer, "classify", call, texts=len(utterances)) as its_call:
+        with redact_foreign_errors(), traced(self._tracer, "classify", sent, texts=len(utterances)) as its_call:
             assessments = await self._engine.classify(utterances, its_call)
         yield assessments
 
-    async def judge(self, pairs: Sequence[Pair], call: Call) -> AsyncGenerator[list[float] | None, None]:
+    async def judge(self, pairs: Sequence[Pair], sent: SentCall) -> AsyncGenerator[list[float] | None, None]:
         """After ACCEPTED, which is None too, None from heads that cannot tell."""
         yield ACCEPTED
-        with redact_foreign_errors(), traced(self._tracer, "judge", call, texts=len(pairs)) as its_call:
+        with redact_foreign_errors(), traced(self._tracer, "judge", sent, texts=len(pairs)) as its_call:
             hurting = await self._engine.judge(pairs, its_call)
         yield hurting
 

@@ -1,6 +1,9 @@
-"""The `psychechat` command: `serve` and `models`, beside the commands that need no Ray."""
+"""The `psychechat` command: `serve`, `check` and `models`, beside the commands that need no Ray."""
 
-from typing import Annotated, Literal, TypeVar
+from datetime import date
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Annotated, Literal, TypeVar, get_args
 
 import typer
 from pydantic import ValidationError
@@ -10,13 +13,14 @@ from rich.table import Table
 from rich.text import Text
 from yaml import YAMLError
 
-from psychechat import prompts
 from psychechat.cli import commands
-from psychechat.config import ROLES, ModelSettings, Settings, SettingsError
-from psychechat.memory.backends import open_memory
-from psychechat_ray import environment
-from psychechat_ray.configurations import load
-from psychechat_ray.models import check_adapters
+from psychechat.commands.console import fail, printable
+from psychechat.config import ROLES, ModelSettings, Settings, SettingsError, complaint
+from psychechat.demo import thresholds
+from psychechat.help import resources
+from psychechat_ray import configurations, environment
+from psychechat_ray.configurations import Kind
+from psychechat_ray.models import has_shipped_heads
 from psychechat_ray.models import prepare as prepare_models
 
 M = TypeVar("M", bound=ModelSettings)
@@ -38,33 +42,86 @@ def serve(
         Literal["vllm", "scripted"] | None, typer.Option(help="'scripted' needs no model and starts in seconds.")
     ] = None,
     logs: Annotated[bool, typer.Option("--logs", help="Print the logs of Ray and the engines too.")] = False,
-    check: Annotated[
-        bool, typer.Option("--check", help="Only look at the configuration, and show who does what.")
-    ] = False,
 ) -> None:
     """Serve the API on this machine."""
+
+    def read() -> Settings:
+        found = _settings(config, host=host, port=port, engine=engine)
+        configurations.check(found)  # as the replicas will; Ray's complaint comes later and is longer
+        return found
+
+    def read_again() -> Settings:
+        try:
+            return read()
+        except typer.Exit:
+            raise SettingsError(f"{config} is not taken.") from None  # it was said why
+
     console = Console()
-    settings = _settings(config, host=host, port=port, engine=engine)
     try:
-        # As the replicas will; Ray's complaint comes later and is longer.
-        open_memory(settings.memory)
-        prompts.load_all(settings.packs)
-        check_adapters(settings)
-        if check:
-            console.print(_who_does_what(settings))
-            return
+        settings = read()
         prepare_models(settings)
     except (SettingsError, FileNotFoundError, ValueError) as error:
         console.print(str(error), markup=False, style="red", soft_wrap=True)
         raise typer.Exit(1) from None
-    environment.set_defaults()
-    from psychechat_ray import server  # imports Ray, which reads the environment
+    # This user's alone. A socket's path may not be long, as TMPDIR may be.
+    with TemporaryDirectory(dir="/tmp", prefix="psy-", ignore_cleanup_errors=True) as folder:
+        environment.set_defaults()
+        environment.keep_private(Path(folder))
+        environment.let_turns_end(settings.policy.limits.turn_seconds)
+        from psychechat_ray import server  # imports Ray, which reads the environment
 
+        try:
+            server.run(settings, console, logs=logs, read_again=read_again)
+        except server.StartFailed as failure:
+            console.print(str(failure), markup=False, style="red", soft_wrap=True)
+            raise typer.Exit(1) from None
+
+
+@app.command()
+def check(
+    file: Annotated[
+        str,
+        typer.Argument(
+            metavar="FILE",
+            help="A file, or a configuration that comes with the package. Example: settings.yaml",
+            show_default=False,
+        ),
+    ],
+    kind: Annotated[
+        Kind | None,
+        typer.Option("--as", help="What it is, where that does not show. Resources: a table of places and rows."),
+    ] = None,
+) -> None:
+    """Judge a file of settings, API keys, keys of the memory or crisis resources as the server does. Starts nothing."""
+    console, path = Console(highlight=False), Path(file)
     try:
-        server.run(settings, console, logs=logs)
-    except server.StartFailed as failure:
-        console.print(str(failure), markup=False, style="red", soft_wrap=True)
-        raise typer.Exit(1) from None
+        kind = kind or (configurations.kind_of(path) if path.exists() else "settings")
+        if kind is None:
+            fail(f"{file} is empty, or does not show what it is: say it with --as {', '.join(get_args(Kind))}.")
+        if kind == "settings":
+            settings = _settings(file)
+            configurations.check(settings)
+            console.print(_who_does_what(settings))
+            told = _notices(settings)
+        elif kind == "resources":
+            table = configurations.check_resources(path)
+            told = [resources.notice(table, date.today())]
+        else:
+            check_file = configurations.check_keys if kind == "keys" else configurations.check_memory_keys
+            told = [f"{check_file(path)} {kind}"]
+    except SettingsError as error:
+        fail(f"{file}, as {kind or 'a file'}: {printable(str(error))}")
+    for line in filter(None, told):
+        console.print(line, markup=False, soft_wrap=True)
+    console.print(f"{file}: {kind} as they should be.", markup=False, soft_wrap=True)
+
+
+def _notices(settings: Settings) -> list[str | None]:
+    """What the log says at the start."""
+    return [
+        resources.notice(settings.policy.crisis.resources, date.today()),
+        thresholds.notice(settings.policy, shipped=has_shipped_heads(settings.classifier)),
+    ]
 
 
 @models.command()
@@ -92,10 +149,11 @@ def _who_does_what(settings: Settings) -> Table:
 
 def _settings(config: str, *, host: str | None = None, port: int | None = None, engine: str | None = None) -> Settings:
     try:
-        settings = load(config)
-    except (FileNotFoundError, ValidationError, YAMLError) as error:
-        Console(stderr=True).print(str(error), markup=False, style="red", soft_wrap=True)
-        raise typer.Exit(1) from None
+        settings = configurations.load(config)
+    except FileNotFoundError as error:
+        fail(f"{error}.")
+    except (OSError, ValueError, YAMLError) as error:
+        fail(f"{config}: {complaint(error)}")
     changes: dict[str, object] = {}
     if host is not None:
         changes["host"] = host

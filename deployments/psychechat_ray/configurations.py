@@ -1,10 +1,22 @@
-"""Settings files by name."""
+"""Settings files by name, and what is wrong with a file before a server is given it."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
-from psychechat.config import Settings
+import yaml
+
+from psychechat import prompts
+from psychechat.config import Auth, MemorySettings, Settings, SettingsError, complaint
+from psychechat.help.resources import Table
+from psychechat.memory.backends import open_memory
+from psychechat_ray import live_config
+from psychechat_ray.models import check_adapters
 
 FOLDER = Path(__file__).with_name("configs")
+
+Kind = Literal["settings", "keys", "memory-keys", "resources"]
+"""What a file may be: settings, an `auth.keys_file`, a `memory.keys_file`, a table for `policy.crisis.resources`."""
 
 
 def load(config: str) -> Settings:
@@ -19,3 +31,57 @@ def load(config: str) -> Settings:
         known = ", ".join(sorted(file.stem for file in FOLDER.glob("*.yaml")))
         raise FileNotFoundError(f"no configuration {config!r}: neither a file nor one of {known}")
     return Settings.load(FOLDER / f"{config}.yaml")
+
+
+def check(settings: Settings) -> None:
+    """Raises SettingsError for what would end the start of a server with them, as far as it shows without engines."""
+    live_config.read(settings.policy, settings)
+    open_memory(settings.memory)
+    try:
+        if settings.escalation.is_on:
+            settings.escalation.target()
+            settings.escalation.secret()
+        prompts.load_all(settings.packs)
+    except (OSError, ValueError) as error:
+        raise SettingsError(str(error)) from None
+    except yaml.YAMLError as error:
+        raise SettingsError(f"packs: {complaint(error)}") from None
+    check_adapters(settings)
+
+
+def check_keys(file: Path) -> int:
+    """How many API keys the file holds. Raises SettingsError."""
+    return len(Auth(keys_file=file).read())
+
+
+def check_memory_keys(file: Path) -> int:
+    """How many keys of the memory the file holds. Raises SettingsError."""
+    return len(MemorySettings(backend="redis", keys_file=file).keys().keys)
+
+
+def check_resources(file: Path) -> Table:
+    """The file's table. Raises SettingsError."""
+    policy = live_config.read_policy({"crisis": {"resources": _content(file)}}, shipped_heads=False)
+    return policy.crisis.resources
+
+
+def kind_of(file: Path) -> Kind | None:
+    """What the file looks like. None: like nothing that we know, or it is empty. Raises SettingsError."""
+    content = _content(file)
+    if not isinstance(content, Mapping) or not content:
+        return None
+    if content.keys() & Settings.model_json_schema()["properties"].keys():
+        return "settings"
+    if content.keys() & {"index", "encrypt_with"}:
+        return "memory-keys"
+    if any(isinstance(value, list) for value in content.values()):
+        return "resources"
+    holds_keys = any(isinstance(key, str) or (isinstance(key, Mapping) and "sha256" in key) for key in content.values())
+    return "keys" if holds_keys else None
+
+
+def _content(file: Path) -> object:
+    try:
+        return yaml.safe_load(file.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise SettingsError(complaint(error)) from None

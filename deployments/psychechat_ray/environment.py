@@ -1,6 +1,10 @@
 """What Ray reads from the environment while it is imported, so: before it is."""
 
 import os
+import secrets
+import sysconfig
+from math import ceil
+from pathlib import Path
 
 from psychechat_ray.ports import free_from
 
@@ -19,6 +23,8 @@ DEFAULTS = {
     "RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S": "30",
     # A replica that says nothing for this long hangs: every turn has ended by then, or sent a keep-alive.
     "RAY_SERVE_HAPROXY_TIMEOUT_SERVER_S": "600",
+    # A HAProxy that goes lets go of connections without a request, and does not wait for their clients to.
+    "RAY_SERVE_HAPROXY_CLOSE_SPREAD_TIME_S": "1",
     # Nobody has to be drained away from a server on one machine, so Ctrl-C need not wait for it.
     "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1",
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -26,6 +32,9 @@ DEFAULTS = {
     # discard service's port, where nobody does.
     "RAY_SERVE_HAPROXY_LOG_TARGET": "127.0.0.1:9",
 }
+# HAProxy by way of `haproxy.py`. Ray would not start without a file that it is told of.
+if (HAPROXY := Path(sysconfig.get_path("scripts"), "psychechat-haproxy")).is_file():
+    DEFAULTS["RAY_SERVE_HAPROXY_BINARY_PATH"] = str(HAPROXY)
 PORTS = {
     "RAY_SERVE_HAPROXY_STATS_PORT": 8404,
     "RAY_SERVE_HAPROXY_METRICS_PORT": 9101,
@@ -34,6 +43,11 @@ PORTS = {
     "RAY_SERVE_FALLBACK_PROXY_GRPC_PORT": 9500,
 }
 
+STOP_SECONDS = 30.0
+"""What a replica or a HAProxy that goes has beyond the deadline of its last turn."""
+TOKEN = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
+"""Where Ray looks for it before ~/.ray/auth_token, which it would make itself, for others to read."""
+
 
 def set_defaults() -> None:
     """What the caller has set stays. Ports move up where another server has them."""
@@ -41,3 +55,23 @@ def set_defaults() -> None:
         os.environ.setdefault(name, value)
     for name, port in PORTS.items():
         os.environ.setdefault(name, str(free_from(port)))
+
+
+def let_turns_end(turn_seconds: float) -> None:
+    """Give a HAProxy that goes as long as a turn may take. What the caller has set stays."""
+    os.environ.setdefault("RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S", str(ceil(turn_seconds + STOP_SECONDS)))
+
+
+def keep_private(folder: Path) -> None:
+    """Let nobody else into a Ray of our own. What the caller has set stays. `folder` must be this user's alone.
+
+    What comes to Ray's ports is unpickled, so it takes a token. HAProxy's admin socket is open to all who can reach it
+    where an operator's own HAProxy runs; its path may have 97 bytes, of which Ray and the name take 68.
+    """
+    os.environ.setdefault("RAY_SERVE_HAPROXY_SOCKET_PATH", str(folder / "admin.sock"))
+    mode = os.environ.setdefault("RAY_AUTH_MODE", "token")
+    if mode == "token" and not any(os.environ.get(name) for name in TOKEN):
+        token = folder / "auth_token"
+        token.touch(0o600)
+        token.write_text(secrets.token_hex(32))
+        os.environ["RAY_AUTH_TOKEN_PATH"] = str(token)

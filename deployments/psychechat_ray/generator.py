@@ -10,13 +10,14 @@ from ray import serve
 
 from psychechat import tracing
 from psychechat.config import GeneratorSettings
-from psychechat.engines.base import Call, Delta, Message, Sampling, Stage
+from psychechat.engines.base import Delta, Message, Sampling, Stage
 from psychechat.engines.scripted import ScriptedGenerator
 from psychechat.tracing import Tracer
 from psychechat_ray.autoscaling import gauges
 from psychechat_ray.models import adapter_folders, generator_model
 from psychechat_ray.remote import ACCEPTED
 from psychechat_ray.replicas import freeze_heap, redact_foreign_errors, shut_down, start_telemetry, traced
+from psychechat_ray.sent_call import SentCall
 
 if TYPE_CHECKING:
     from psychechat.engines.vllm.generator import VllmGenerator
@@ -41,13 +42,13 @@ class Generator:
         freeze_heap()
 
     async def generate(
-        self, messages: Sequence[Message], stage: Stage, sampling: Sampling, call: Call
+        self, messages: Sequence[Message], stage: Stage, sampling: Sampling, sent: SentCall
     ) -> AsyncGenerator[Delta | None, None]:
         """A delta holds all that the engine wrote since the last one left: each costs a message."""
         yield ACCEPTED
         self._streams += 1
         try:
-            with redact_foreign_errors(), traced(self._tracer, "generate", call, stage=stage.name) as its_call:
+            with redact_foreign_errors(), traced(self._tracer, "generate", sent, stage=stage.name) as its_call:
                 async with aclosing(self._engine.generate(messages, stage, sampling, its_call)) as deltas:
                     async for delta in deltas:
                         yield delta
@@ -55,11 +56,13 @@ class Generator:
         finally:
             self._streams -= 1
 
-    async def check_fits(self, messages: Sequence[Message], reserve: int) -> AsyncGenerator[int | None, None]:
+    async def check_fits(
+        self, messages: Sequence[Message], reserve: int, sent: SentCall
+    ) -> AsyncGenerator[int | None, None]:
         """Gives the context's length, so that who asks knows when not to."""
         yield ACCEPTED
         with redact_foreign_errors():
-            await self._engine.check_fits(messages, reserve)
+            await self._engine.check_fits(messages, reserve, sent.received())
         yield self._engine.context_length
 
     async def check_health(self) -> Sequence[str]:

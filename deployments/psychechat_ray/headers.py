@@ -7,6 +7,7 @@ from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from psychechat.api.http.middleware import SANE_ID
+from psychechat_ray import closing
 
 CONTROL = frozenset({"x_request_timeout_seconds", "x_request_disconnect_disabled", "serve_multiplexed_model_id"})
 """With these a client would set its own deadline, hide that it left, or choose a replica. Dashes count as underscores,
@@ -18,6 +19,7 @@ Headers = list[tuple[bytes, bytes]]
 
 
 def middlewares() -> list[Middleware]:
+    closing.install()  # it is not yet listening
     return [Middleware(ControlHeaders)]
 
 

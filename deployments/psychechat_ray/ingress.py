@@ -13,8 +13,7 @@ from ray.serve.handle import DeploymentHandle
 
 from psychechat import prompts
 from psychechat.api.app import create_app
-from psychechat.api.http.auth import Keyring
-from psychechat.config import Auth, Casting, Settings
+from psychechat.config import Casting, Settings
 from psychechat.demo import thresholds
 from psychechat.emotion import Language
 from psychechat.engines.cast import Cast
@@ -22,12 +21,12 @@ from psychechat.help import languages, resources
 from psychechat.memory.backends import change_keys, open_memory
 from psychechat.memory.base import Keys
 from psychechat.pipeline.services import Pipeline
-from psychechat.policy import Policy
-from psychechat.safety import crisis, phrases
-from psychechat.safety.output_guard import Guard
+from psychechat.safety import phrases
 from psychechat.safety.replies import broken_text, contacts, crisis_reply
 from psychechat.safety.webhook import WebhookEscalations
-from psychechat.telemetry import Metrics
+from psychechat.telemetry import ConfigPart, Metrics
+from psychechat_ray import live_config
+from psychechat_ray.live_config import ConfigRefused
 from psychechat_ray.metrics import RayMetricsExporter
 from psychechat_ray.models import has_shipped_heads, weights_version
 from psychechat_ray.periodic import Periodic
@@ -40,7 +39,7 @@ logger = logging.getLogger(__name__)
 Handle = DeploymentHandle[Any]
 
 LAST_SECONDS = 5.0
-"""Timeout for escalations still pending when the replica stops; Serve allows 20 seconds for all of shutdown."""
+"""Timeout for escalations still pending when the replica stops, within what Serve allows for all of shutdown."""
 
 
 @serve.ingress()
@@ -49,15 +48,18 @@ class Ingress:
         remote_classifier = RemoteClassifier(classifier)
         generators = {name: RemoteGenerator(handle) for name, handle in engines.items()}
         self._engines: dict[str, RemoteClassifier | RemoteGenerator] = {"classifier": remote_classifier, **generators}
-        self._auth, self._memory = settings.auth, settings.memory
-        self._keyring, self._drills = _keys(settings.auth)
+        self._settings = settings
+        self._live = live_config.read(settings.policy, settings)
+        self._started = False
+        """Whether Serve has taken this replica for whole, with the policy that it then had."""
+        self._config_refused: tuple[ConfigPart, ...] = ()
         tracer, metrics = start_telemetry(), Metrics()
         here = serve.get_replica_context()
         self._exporter = RayMetricsExporter(metrics.registry, here.replica_id.unique_id)
         self._peers = Peers(here.app_name, here.deployment) if settings.ingress.autoscaling else None
         self._escalations = (
-            WebhookEscalations(settings.escalation, metrics, drills=lambda: self._drills)
-            if settings.escalation.url
+            WebhookEscalations(settings.escalation, metrics, drills=lambda: self._live.drills)
+            if settings.escalation.is_on
             else None
         )
         memory, keys = open_memory(settings.memory)
@@ -67,7 +69,7 @@ class Ingress:
             packs=prompts.load_all(settings.packs),
             memory=memory,
             metrics=metrics,
-            policy=settings.policy,
+            policy=self._live.policy,
             default_language=settings.default_language,
             max_sequences=lambda lane: settings.generations(lane, RUNNING),
             memory_keys=keys,
@@ -80,30 +82,46 @@ class Ingress:
             load()  # seconds in all, which no message should wait for
         if told := resources.notice(settings.policy.crisis.resources, date.today()):
             logger.warning(told)
-        self._shipped_heads = has_shipped_heads(settings.classifier)
-        if told := thresholds.notice(settings.policy, shipped=self._shipped_heads):
+        if told := thresholds.notice(settings.policy, shipped=has_shipped_heads(settings.classifier)):
             logger.warning(told)
         freeze_heap()
 
     def reconfigure(self, user_config: dict[str, Any]) -> None:
-        """Swap the policy, and read the keys again, those of clients and those of the memory.
+        """Swap the policy and the keys, those of clients and those of the memory, all at once. If any is wrong, the old
+        ones stay.
 
-        Serve calls this at the start and on every change of `user_config`, without a restart.
+        Serve calls this at the start and on every change of `user_config`, without a restart. What it raises ends the
+        replica, and the next one, so only a start does: it has nothing to keep.
         """
-        policy = thresholds.for_heads(Policy.model_validate(user_config), shipped=self._shipped_heads)
-        keys = _keys(self._auth)
-        change_keys(self._pipeline.memory, self._memory)
-        # Phrases are compiled now, so that no turn waits for them.
-        Guard(policy.guard)
-        crisis.hits("", policy.crisis.backstop)
-        self._pipeline.policy, (self._keyring, self._drills) = policy, keys
+        try:
+            live = live_config.read(user_config, self._settings)
+        except ConfigRefused as refused:
+            if not self._started:
+                raise
+            logger.error("The newest change of the configuration is refused, the old one is served: %s", refused)
+            self._tell_refused(refused.parts)
+            return
+        change_keys(self._pipeline.memory, live.memory_keys)
+        self._pipeline.policy, self._live = live.policy, live
+        self._tell_refused(())
+
+    def check_health(self) -> None:
+        """Serve asks now and then, for the first time after the first `reconfigure`."""
+        self._started = True
+
+    def _tell_refused(self, parts: tuple[ConfigPart, ...]) -> None:
+        self._config_refused = parts
+        self._pipeline.metrics.tell_refused_config(parts)
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         return create_app(
             self._pipeline,
             ready=self._ready,
-            keyring=lambda: self._keyring,
-            open_metrics=not self._auth.metrics,
+            keyring=lambda: self._live.keyring,
+            config_refused=lambda: self._config_refused,
+            open_metrics=not self._settings.auth.metrics,
+            origins=self._settings.cors.origins,
+            ui=self._settings.ui,
         )
 
     async def __del__(self) -> None:
@@ -128,11 +146,3 @@ def _casts(casting: Casting, engines: Mapping[str, Handle]) -> dict[Language, Ca
         language: Cast({role: generators[part] for role, part in parts.items()}, casting.lane(language))
         for language, parts in casting.parts.items()
     }
-
-
-def _keys(auth: Auth) -> tuple[Keyring, frozenset[str]]:
-    """The clients' keys, and the names of those for practice."""
-    keys = auth.read()
-    tasks = {name: key.of or name for name, key in keys.items() if key.tasks}
-    keyring = Keyring({name: key.sha256 for name, key in keys.items()}, tasks)
-    return keyring, frozenset(name for name, key in keys.items() if key.drill)

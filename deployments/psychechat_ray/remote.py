@@ -14,6 +14,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from contextvars import Context
 from dataclasses import replace
+from math import inf
 from typing import Any, cast
 
 from grpc import StatusCode
@@ -22,9 +23,18 @@ from ray.exceptions import RayActorError, RayTaskError
 from ray.serve.exceptions import BackPressureError
 from ray.serve.handle import DeploymentHandle, DeploymentResponseGenerator
 
+from psychechat.concurrency import is_cancelled
 from psychechat.conversation import Assessment
-from psychechat.engines.base import Call, Delta, Message, Pair, Sampling, Stage
-from psychechat.errors import DeadlineExceeded, EngineUnavailable, Overloaded, PsycheChatError, ReplicaDied
+from psychechat.engines.base import BYTES_A_TOKEN, Call, Delta, Message, Pair, Sampling, Stage
+from psychechat.errors import (
+    ContextLengthExceeded,
+    DeadlineExceeded,
+    EngineUnavailable,
+    Overloaded,
+    PsycheChatError,
+    ReplicaDied,
+)
+from psychechat_ray.sent_call import SentCall
 
 logger = logging.getLogger(__name__)
 
@@ -47,17 +57,18 @@ class RemoteGenerator:
     async def generate(
         self, messages: Sequence[Message], stage: Stage, sampling: Sampling, call: Call
     ) -> AsyncGenerator[Delta, None]:
-        arguments = (messages, stage, sampling, replace(call, adapter=self._adapter))
-        async with aclosing(_stream(self._handle, "generate", call.session_id, call.deadline, arguments)) as deltas:
+        call = replace(call, adapter=self._adapter)
+        async with aclosing(_called(self._handle, "generate", (messages, stage, sampling), call)) as deltas:
             async for delta in deltas:
                 yield delta
 
-    async def check_fits(self, messages: Sequence[Message], reserve: int) -> None:
+    async def check_fits(self, messages: Sequence[Message], reserve: int, call: Call) -> None:
         """Asks a replica only where it may be close."""
-        if most_tokens(messages) + reserve > self._context_length:
-            self._context_length = await _asked(
-                lambda: _stream(self._handle, "check_fits", "", float("inf"), (messages, reserve))
-            )
+        length = self._context_length
+        if length and (least := least_tokens(messages) + reserve) > length:
+            raise ContextLengthExceeded(least, length)
+        if most_tokens(messages) + reserve > length:
+            self._context_length = await _asked(lambda: _called(self._handle, "check_fits", (messages, reserve), call))
 
     async def readiness(self) -> bool | tuple[str, ...]:
         return await _readiness(self._handle)
@@ -72,24 +83,24 @@ class RemoteClassifier:
         """Until a replica has told that its heads cannot: other heads restart this one's too."""
 
     async def classify(self, utterances: Sequence[str], call: Call) -> list[Assessment]:
-        arguments = (utterances, call)
-        assessments: list[Assessment] = await _asked(
-            lambda: _stream(self._handle, "classify", call.session_id, call.deadline, arguments)
-        )
+        assessments: list[Assessment] = await _asked(lambda: _called(self._handle, "classify", (utterances,), call))
         return assessments
 
     async def judge(self, pairs: Sequence[Pair], call: Call) -> list[float] | None:
         """Asks a replica once where its heads cannot tell."""
         if not self._judges:
             return None
-        hurting: list[float] | None = await _asked(
-            lambda: _stream(self._handle, "judge", call.session_id, call.deadline, (pairs, call))
-        )
+        hurting: list[float] | None = await _asked(lambda: _called(self._handle, "judge", (pairs,), call))
         self._judges = hurting is not None
         return hurting
 
     async def readiness(self) -> bool | tuple[str, ...]:
         return await _readiness(self._handle)
+
+
+def least_tokens(messages: Sequence[Message]) -> int:
+    """Fewer than the engine makes of what people write: each token stands for so many bytes at most."""
+    return sum(len(message.content.encode()) for message in messages) // BYTES_A_TOKEN
 
 
 def most_tokens(messages: Sequence[Message]) -> int:
@@ -101,20 +112,21 @@ _TEMPLATE_TOKENS = 32
 """Around each message. Should a template write more, the engine still refuses what does not fit."""
 
 
-async def _stream(
-    handle: DeploymentHandle[Any], method: str, session_id: str, deadline: float, arguments: tuple[Any, ...]
+async def _called(
+    handle: DeploymentHandle[Any], method: str, arguments: tuple[Any, ...], call: Call
 ) -> AsyncGenerator[Any, None]:
-    """What the replica's method yields. Closing this cancels it there.
+    """What the replica's method yields, whose last argument is the call. Closing this cancels it there.
 
     The session id is given on every hop: a request's own does not survive a second one.
     """
-    streaming = handle.options(method_name=method, stream=True, session_id=session_id)
+    deadline = call.deadline
+    streaming = handle.options(method_name=method, stream=True, session_id=call.session_id)
     # Outside the context of the HTTP request: two calls that share its id never both reach the replica.
-    response = cast(DeploymentResponseGenerator[Any], Context().run(streaming.remote, *arguments))
+    response = cast(DeploymentResponseGenerator[Any], Context().run(streaming.remote, *arguments, SentCall.of(call)))
     finished = False
     try:
         try:
-            async with asyncio.timeout(min(ACCEPT_SECONDS, deadline - time.time())):
+            async with asyncio.timeout(min(ACCEPT_SECONDS, deadline - time.monotonic())):
                 await anext(response)
         except TimeoutError:
             _check(deadline)
@@ -122,7 +134,7 @@ async def _stream(
             raise EngineUnavailable(_UNAVAILABLE) from None
         while True:
             try:
-                async with asyncio.timeout(None if deadline == float("inf") else deadline - time.time()):
+                async with asyncio.timeout(None if deadline == inf else deadline - time.monotonic()):
                     item = await anext(response)
             except StopAsyncIteration:
                 finished = True
@@ -131,8 +143,9 @@ async def _stream(
     except TimeoutError:
         raise DeadlineExceeded("The turn's time is up.") from None
     except asyncio.CancelledError as error:
-        if _leaving():
+        if is_cancelled():
             raise
+        # A replica has ended with its calls.
         raise _mapped(error, handle.deployment_name) from None
     except Exception as error:
         raise _mapped(error, handle.deployment_name) from None
@@ -163,7 +176,7 @@ async def _readiness(handle: DeploymentHandle[Any]) -> bool | tuple[str, ...]:
         async with asyncio.timeout(HEALTH_SECONDS):
             limits = await handle.options(method_name="check_health").remote()
     except asyncio.CancelledError:
-        if _leaving():
+        if is_cancelled():
             raise
         return False
     except Exception:
@@ -171,18 +184,12 @@ async def _readiness(handle: DeploymentHandle[Any]) -> bool | tuple[str, ...]:
     return tuple(limits or ()) or True
 
 
-def _leaving() -> bool:
-    """Whether somebody has cancelled the task that runs. If not, it is a replica that has ended with its calls."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
-
-
 _UNAVAILABLE = "An engine is not available."
 """To a client: the engines' names are the operator's. The log tells which."""
 
 
 def _check(deadline: float) -> None:
-    if deadline <= time.time():
+    if deadline <= time.monotonic():
         raise DeadlineExceeded("The turn's time is up.")
 
 

@@ -17,6 +17,8 @@ from psychechat.engines.base import Call
 from psychechat.errors import EngineUnavailable, PsycheChatError
 from psychechat.tracing import Tracer
 from psychechat_ray import autoscaling
+from psychechat_ray.environment import STOP_SECONDS
+from psychechat_ray.sent_call import SentCall
 
 logger = logging.getLogger(__name__)
 
@@ -30,16 +32,18 @@ def deployment(
     replicas: Replicas,
     drain_seconds: float = 90.0,
     policy: AutoscalingPolicy | None = None,
+    version: str | None = None,
     **more: Any,
 ) -> Deployment:
     """Serve deployment of the class `replica`, with the operator's counts and resources.
 
-    `drain_seconds`: how long a replica that is removed may take to finish its turns; only where replicas come and go.
-    `policy`: autoscaling policy.
+    `drain_seconds`: how long a replica that is removed may take to finish its turns; it has STOP_SECONDS more.
+    `policy`: autoscaling policy. `version`: where Serve is given it again with the same one, no replica restarts. None:
+    they do.
     """
     scaling = replicas.autoscaling
-    number = autoscaling.options(scaling, drain_seconds, policy) if scaling else {"num_replicas": replicas.num_replicas}
-    return serve.deployment(
+    number = autoscaling.options(scaling, policy) if scaling else {"num_replicas": replicas.num_replicas}
+    made = serve.deployment(
         name=name,
         **number,
         max_ongoing_requests=_MAX_ONGOING_REQUESTS,
@@ -50,10 +54,13 @@ def deployment(
             "runtime_env": {"env_vars": dict(replicas.env)},
         },
         health_check_period_s=replicas.health_check_seconds,
+        graceful_shutdown_timeout_s=drain_seconds + STOP_SECONDS,
         # An engine that cannot start fails the deployment soon, not after Serve's twenty attempts.
         max_constructor_retry_count=2,
         **more,
     )(replica)
+    made._version = version  # Serve has no option for it any more
+    return made
 
 
 def start_telemetry() -> Tracer:
@@ -64,8 +71,9 @@ def start_telemetry() -> Tracer:
 
 
 @contextmanager
-def traced(tracer: Tracer, work: str, call: Call, **attributes: str | int) -> Iterator[Call]:
+def traced(tracer: Tracer, work: str, sent: SentCall, **attributes: str | int) -> Iterator[Call]:
     """Span of an engine's work, as a child of the calling stage's; yields the call to pass to the engine."""
+    call = sent.received()
     logs.request_id.set(call.request_id)
     named = {f"psychechat.{name}": value for name, value in {**attributes, "request_id": call.request_id}.items()}
     with tracing.continued(tracer, work, call.trace, named) as headers:

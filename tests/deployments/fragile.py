@@ -17,7 +17,7 @@ SETTINGS = {
     "ingress": REPLICAS,
     "classifier": ENGINE,
     "counselor": {**ENGINE, "max_num_seqs": 5, "engine_args": {"table": TABLE, "seconds_per_word": 0.1}},
-    "policy": {"admission": {"generation_seconds": 1.0}},
+    "policy": {"admission": {"generation_seconds": 1.0}, "quota": {"crises_per_minute": None}},
 }
 
 

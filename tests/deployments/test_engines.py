@@ -88,7 +88,8 @@ def _is_bound(line: str) -> bool:
 def test_an_engine_that_hangs_is_named_and_missed_by_its_language_alone(server: Cluster) -> None:
     assert ready(server) == (200, {"classifier": True, "mild": True, "ming": True})
     with stopped(server, "ming"):
-        assert ready(server) == (503, {"classifier": True, "mild": True, "ming": False})
+        missing = (503, {"classifier": True, "mild": True, "ming": False})
+        wait_until(lambda: ready(server) == missing, 10, "it is said to be up")
         assert reply(ask(server, IN_ENGLISH)) == ENGLISH
         missed = ask(server, IN_CHINESE)
         assert (missed.status_code, missed.json()["error"]["code"]) == (503, "engine_unavailable")

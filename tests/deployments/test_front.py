@@ -3,12 +3,16 @@
 docs/api.md lists these answers. The official client must raise for each and take no part of a reply for the whole.
 """
 
+import re
 import socket
+import stat
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import openai
+import psutil
 import pytest
 
 from tests.deployments.fragile import strike
@@ -52,6 +56,26 @@ def test_what_is_no_http_is_answered_as_documented(server: Cluster, sent: bytes,
     assert head.startswith(b"http/1.1 " + status)
     assert b"content-type: " + kind in head
     assert b"x-request-id" not in head
+
+
+def test_a_body_that_nobody_reads_is_not_listened_to(server: Cluster) -> None:
+    """Serve's front of a replica closes the connection, too. How HAProxy bounds headers: test_haproxy.py."""
+    with socket.create_connection(("127.0.0.1", httpx.URL(server.url).port or 0), timeout=40) as slow:
+        slow.sendall(b"POST /none HTTP/1.1\r\nhost: localhost\r\ncontent-length: 5000\r\n\r\n ")
+        answer = b"".join(iter(lambda: slow.recv(65536), b""))
+    assert answer.startswith(b"HTTP/1.1 404 ")
+
+
+def test_every_haproxy_bounds_headers_and_keeps_its_admin_socket(server: Cluster) -> None:
+    """Those of `psychechat serve` and of the chart have the same variable."""
+    commands = [process.cmdline() for process in psutil.Process().children(recursive=True)]
+    files = {command[command.index("-f") + 1] for command in commands if "-db" in command}
+    assert files
+    for file in files:
+        written = Path(file).read_text()
+        assert "\n    timeout http-request 30s\n" in written
+        [admin] = re.findall(r"stats socket (\S+)", written)
+        assert stat.S_IMODE(Path(admin).stat().st_mode) == 0o600
 
 
 def test_a_websocket_is_refused(server: Cluster) -> None:

@@ -8,8 +8,10 @@ import pytest
 from psychechat.engines.base import Call, Delta, Message, Sampling, Stage, StageName
 from psychechat.engines.scripted import ScriptedGenerator
 from psychechat_ray.generator import Generator, pause
+from psychechat_ray.sent_call import SentCall
 from tests.support import virtual_time
 
+CALL = SentCall.of(Call("r", "s"))
 WORDS = [f"w{number}" for number in range(100)]
 
 
@@ -31,7 +33,7 @@ async def replica() -> Replica:
 
 
 async def read(generator: Generator) -> list[Delta]:
-    asked = generator.generate([Message("user", "Hello.")], Stage(StageName.REPLY), Sampling(200), Call("r", "s"))
+    asked = generator.generate([Message("user", "Hello.")], Stage(StageName.REPLY), Sampling(200), CALL)
     return [delta async for delta in asked if delta is not None]
 
 
@@ -72,7 +74,7 @@ async def test_a_scripted_engine_has_no_limits() -> None:
 @pytest.mark.asyncio
 async def test_a_stream_that_is_closed_early_counts_no_more() -> None:
     generator = await replica()
-    asked = generator.generate([Message("user", "Hello.")], Stage(StageName.REPLY), Sampling(200), Call("r", "s"))
+    asked = generator.generate([Message("user", "Hello.")], Stage(StageName.REPLY), Sampling(200), CALL)
     async with aclosing(asked) as deltas:
         await anext(deltas)
         await anext(deltas)

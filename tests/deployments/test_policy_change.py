@@ -15,6 +15,7 @@ import yaml
 
 from psychechat.policy import Policy
 from tests.support.ray_cluster import AT_ONCE, Cluster, application
+from tests.support.servers import wait_until
 
 pytestmark = pytest.mark.e2e
 
@@ -98,4 +99,27 @@ def test_a_policy_change_restarts_nothing_and_loses_no_turn(cluster: Cluster) ->
     assert alarmed["psychechat"]["reason"] == "crisis"
     assert "555 0199" in alarmed["choices"][0]["message"]["content"]
     assert [status(cluster, key) for key in (WITHDRAWN, ADDED, "psy-nobody")] == [401, 200, 401]
+    assert cluster.replicas() == before
+
+
+def refused(cluster: Cluster) -> list[str]:
+    parts: list[str] = httpx.get(f"{cluster.url}/ready", timeout=30).raise_for_status().json().get("config_refused", [])
+    return parts
+
+
+def test_a_change_that_is_wrong_restarts_nothing_and_the_old_one_is_served(cluster: Cluster) -> None:
+    """Serve stops a replica whose `reconfigure` raises, and the next one."""
+    good = {"routing": {"raised_from": "ideation"}}
+    deploy(cluster, good, [KEPT])
+    cluster.wait_until_whole()
+    wait_until(lambda: refused(cluster) == [], 60, "the first policy was refused")
+    before = cluster.replicas()
+    deploy(cluster, {"routing": {"raised_frm": "indicator"}}, [KEPT])
+    wait_until(lambda: refused(cluster) == ["policy"], 60, "the typo in the policy was not refused")
+    deploy(cluster, {**good, "revision": "2"}, [])
+    wait_until(lambda: refused(cluster) == ["keys"], 60, "the empty file of keys was not refused")
+    assert (reason(cluster, KEPT), status(cluster, ADDED)) == ("low_risk", 401)
+    deploy(cluster, {**good, "revision": "3"}, [KEPT, ADDED])
+    wait_until(lambda: status(cluster, ADDED) == 200, 60, "what was mended was not taken")
+    assert refused(cluster) == []
     assert cluster.replicas() == before

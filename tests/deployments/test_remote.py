@@ -19,11 +19,20 @@ from ray import serve
 from ray.exceptions import ActorUnavailableError
 from ray.serve.handle import DeploymentHandle
 
-from psychechat.config import ModelSettings, Replicas
+from psychechat import prompts
+from psychechat.config import MemorySettings, ModelSettings, Replicas
+from psychechat.conversation import Conversation, ReplyDelta, Utterance
 from psychechat.emotion import Group
-from psychechat.engines.base import Call, Delta, Message, Pair, Sampling, Stage, StageName
+from psychechat.engines.base import BYTES_A_TOKEN, Call, Delta, Message, Pair, Sampling, Stage, StageName
+from psychechat.engines.cast import everywhere
 from psychechat.engines.scripted import ScriptedClassifier, ScriptedGenerator
 from psychechat.errors import ContextLengthExceeded, DeadlineExceeded, EngineUnavailable, ReplicaDied
+from psychechat.memory.local import LocalMemory
+from psychechat.pipeline.request import TurnRequest
+from psychechat.pipeline.services import Pipeline
+from psychechat.pipeline.turn import run_turn
+from psychechat.policy import Policy
+from psychechat.telemetry import Metrics
 from psychechat_ray import remote
 from psychechat_ray.classifier import Classifier
 from psychechat_ray.generator import Generator
@@ -31,11 +40,13 @@ from psychechat_ray.remote import RemoteClassifier, RemoteGenerator
 from psychechat_ray.replica_counts import RUNNING
 from psychechat_ray.replicas import deployment
 from psychechat_ray.routing import BY_SESSION
+from psychechat_ray.sent_call import SentCall
 
 pytestmark = [pytest.mark.engine, pytest.mark.asyncio(loop_scope="module")]
 
 CANARY = "zanzibarquokka"
 CALL = Call("test", "session")
+SENTENCES = ("You went out for a walk.", "How was it?")
 HELLO = [Message("user", "I feel sad.")]
 REPLY = Stage(StageName.REPLY, thinks=True)
 DRAFT = Stage(StageName.DRAFT)
@@ -64,12 +75,14 @@ class Counselor(Generator):
             context_length=1000,
         )
 
-    async def check_fits(self, messages: Sequence[Message], reserve: int) -> AsyncGenerator[int | None, None]:
+    async def check_fits(
+        self, messages: Sequence[Message], reserve: int, sent: SentCall
+    ) -> AsyncGenerator[int | None, None]:
         """Dies of a message that names a file, which is gone then."""
         if os.path.isfile(messages[0].content):  # noqa: ASYNC240  it ends here
             os.remove(messages[0].content)
             os._exit(1)
-        async for item in super().check_fits(messages, reserve):
+        async for item in super().check_fits(messages, reserve, sent):
             yield item
 
     async def running(self) -> int:
@@ -78,6 +91,13 @@ class Counselor(Generator):
 
     async def who(self) -> int:
         return os.getpid()
+
+
+class Slow(Generator):
+    """Replies in a second with two sentences."""
+
+    async def __init__(self) -> None:  # type: ignore[misc]
+        self._engine = ScriptedGenerator({StageName.REPLY: [" ".join(SENTENCES)]}, seconds_per_word=0.1)
 
 
 class Judge(ScriptedClassifier):
@@ -187,18 +207,27 @@ async def test_an_engine_that_is_up_tells_its_limits(
 
 
 async def test_our_errors_arrive_as_they_are(counselor: RemoteGenerator) -> None:
-    await counselor.check_fits(HELLO, reserve=10)
     with pytest.raises(ContextLengthExceeded) as refused:
-        await counselor.check_fits(HELLO, reserve=5000)
+        await counselor.check_fits(HELLO, reserve=5000, call=CALL)
     assert (refused.value.tokens, refused.value.limit) == (5011, 1000)
 
 
 async def test_what_surely_fits_is_not_asked(counselor: RemoteGenerator, monkeypatch: pytest.MonkeyPatch) -> None:
-    await counselor.check_fits(HELLO, reserve=10)
+    await counselor.check_fits(HELLO, reserve=10, call=CALL)
     monkeypatch.setattr(counselor, "_handle", None)
-    await counselor.check_fits(HELLO, reserve=900)
+    await counselor.check_fits(HELLO, reserve=900, call=CALL)
     with pytest.raises(AttributeError):
-        await counselor.check_fits(HELLO, reserve=960)
+        await counselor.check_fits(HELLO, reserve=960, call=CALL)
+
+
+async def test_what_surely_does_not_fit_is_not_asked(
+    counselor: RemoteGenerator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await counselor.check_fits(HELLO, reserve=10, call=CALL)
+    monkeypatch.setattr(counselor, "_handle", None)
+    with pytest.raises(ContextLengthExceeded) as refused:
+        await counselor.check_fits([Message("user", "a" * BYTES_A_TOKEN * 1000)], reserve=10, call=CALL)
+    assert (refused.value.tokens, refused.value.limit) == (1010, 1000)
 
 
 def ray_logs() -> dict[Path, bytes]:
@@ -243,9 +272,29 @@ async def test_cancelling_the_task_ends_it_on_the_replica(
 
 async def test_a_deadline_is_kept(counselor: RemoteGenerator, handle: DeploymentHandle[Any]) -> None:
     with pytest.raises(DeadlineExceeded):
-        await collect(counselor, call=replace(CALL, deadline=time.time() + 0.4))
+        await collect(counselor, call=replace(CALL, deadline=time.monotonic() + 0.4))
     await asyncio.sleep(0.3)
     assert await running(handle) == 0
+
+
+async def test_a_time_of_day_that_jumps_ends_no_turn(deploy: Deploy, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By an hour, in the middle of a reply, as when a machine's clock is set."""
+    engine = RemoteGenerator(await asyncio.to_thread(deploy, Slow))
+    memory, packs = LocalMemory(MemorySettings()), prompts.load_all({"en": "en", "zh": "zh"})
+    pipeline = Pipeline(ScriptedClassifier(), everywhere(engine), packs, memory, Metrics(), Policy())
+    jumped, time_of_day = 0.0, time.time
+    monkeypatch.setattr(time, "time", lambda: time_of_day() + jumped)
+    said: list[str] = []
+
+    def emit(piece: ReplyDelta) -> None:
+        nonlocal jumped
+        jumped = 3600.0
+        said.append(piece.content)
+
+    conversation = Conversation((Utterance("seeker", "I went for a walk."),))
+    outcome = await run_turn(pipeline, TurnRequest(conversation, "llm", "req-1"), emit)
+    assert len(said) > 1  # the first words came before the last were written
+    assert "".join(said) == outcome.reply.choices[0].text == " ".join(SENTENCES)
 
 
 async def test_a_session_stays_with_its_replica(handle: DeploymentHandle[Any]) -> None:
@@ -350,5 +399,5 @@ async def test_what_a_replica_was_asked_when_it_died_is_asked_of_another(
     handle: DeploymentHandle[Any], tmp_path: Path
 ) -> None:
     (tmp_path / "file").touch()
-    await RemoteGenerator(handle).check_fits([Message("user", str(tmp_path / "file"))], reserve=10)
+    await RemoteGenerator(handle).check_fits([Message("user", str(tmp_path / "file"))], 10, CALL)
     assert not (tmp_path / "file").exists()

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from psychechat.cli import commands
 from tests.support.ray_cluster import Cluster
 from tests.support.redis_server import RedisServer
+from tests.support.servers import TURN_SECONDS
 
 pytestmark = pytest.mark.e2e
 
@@ -72,7 +73,7 @@ def test_a_session_is_forgotten_whichever_replica_is_asked(server: Cluster) -> N
 def test_redis_goes_in_the_middle_of_a_stream_and_comes_back(server: Cluster, redis_server: RedisServer) -> None:
     first = chat(server, LOVELY)
     body = {"model": "psychechat-llm", "messages": [LOVELY], "stream": True}
-    with httpx.stream("POST", f"{server.url}/v1/chat/completions", json=body, timeout=30) as response:
+    with httpx.stream("POST", f"{server.url}/v1/chat/completions", json=body, timeout=TURN_SECONDS) as response:
         lines = (line for line in response.iter_lines() if line.startswith("data: "))
         while '"content":"' not in (line := next(lines)) or '"content":""' in line:
             pass
@@ -134,7 +135,7 @@ def at_once(do: Callable[[Any], Any], each: Collection[Any]) -> list[Any]:
 
 def chat(server: Cluster, *messages: dict[str, str]) -> dict[str, Any]:
     body = {"model": "psychechat", "messages": messages, "user": secrets.token_hex(4)}
-    response = httpx.post(f"{server.url}/v1/chat/completions", json=body, timeout=30)
+    response = httpx.post(f"{server.url}/v1/chat/completions", json=body, timeout=TURN_SECONDS)
     assert response.status_code == 200, response.text
     answered: dict[str, Any] = response.json()
     return answered

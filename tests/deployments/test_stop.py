@@ -1,0 +1,109 @@
+"""`psychechat serve` is told to stop while turns run: nobody new is let in, they end whole, then it ends."""
+
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+
+from tests.deployments.fragile import REPLY
+from tests.support import servers
+from tests.support.servers import Server, wait_until
+
+pytestmark = pytest.mark.e2e
+
+TURNS = {
+    "psychechat-llm": "I went for a walk.",
+    "psychechat-agent": "I went for a walk.",
+    "psychechat": "I want to die",
+}
+"""By the model that is asked: one in each mode, and a crisis, which takes Agent Mode."""
+EXIT_SECONDS = 60
+
+
+def settings(seconds_per_word: float) -> Mapping[str, Any]:
+    arguments = {"table": {"reply": [REPLY]}, "seconds_per_word": seconds_per_word}
+    return {**servers.SCRIPTED, "counselor": {**servers.SCRIPTED["counselor"], "engine_args": arguments}}
+
+
+def stream(server: Server, model: str) -> str:
+    """All that comes. Raises httpx.TransportError where it breaks off."""
+    body = {"model": model, "stream": True, "messages": [{"role": "user", "content": TURNS[model]}]}
+    return httpx.post(f"{server.url}/v1/chat/completions", json=body, timeout=120).text
+
+
+def generating(server: Server) -> int:
+    """Turns that an engine works on."""
+    lines = httpx.get(f"{server.url}/metrics", timeout=60).text.splitlines()
+    [held] = [line for line in lines if line.startswith("psychechat_permits{") and 'generation",state="held' in line]
+    return int(float(held.split()[-1]))
+
+
+def refuses(server: Server) -> bool:
+    try:
+        httpx.get(f"{server.url}/health", timeout=60)
+    except httpx.ConnectError:
+        return True
+    return False
+
+
+@contextmanager
+def idle(server: Server) -> Iterator[socket.socket]:
+    """A connection that had a request, and is kept open for the next one."""
+    with socket.create_connection(("127.0.0.1", httpx.URL(server.url).port or 0), timeout=30) as connection:
+        connection.sendall(b"GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n")
+        assert connection.recv(65_536).startswith(b"HTTP/1.1 200")
+        yield connection
+
+
+@contextmanager
+def under_way(server: Server) -> Iterator[Mapping[str, Future[str]]]:
+    """The turns, once an engine works on each."""
+    with ThreadPoolExecutor(len(TURNS)) as pool:
+        streams = {model: pool.submit(stream, server, model) for model in TURNS}
+        wait_until(lambda: generating(server) == len(TURNS), 60, "not all of them came to have an engine")
+        yield streams
+
+
+def test_sigterm_lets_every_turn_end_whole(short_folder: Callable[[], Path]) -> None:
+    """They take longer than the half minute after which Ray replaces a HAProxy that says nothing."""
+    with servers.configured(settings(1.0), short_folder()) as server, idle(server) as connection:
+        family = psutil.Process(server.process.pid).children(recursive=True)
+        with under_way(server) as streams:
+            server.process.send_signal(signal.SIGTERM)
+            wait_until(lambda: refuses(server), 30, "it still lets people in")
+            assert connection.recv(1) == b""  # closed from there
+            assert {model: turn.result() for model, turn in streams.items() if turn.done()} == {}
+            told = {model: turn.result() for model, turn in streams.items()}
+        for model, text in told.items():
+            assert text.endswith("data: [DONE]\n\n"), model
+            assert '"finish_reason":"stop"' in text, model
+            assert '"cut":true' not in text, model
+            assert '"fallback":true' not in text, model
+        assert "weighs on you most today?" in told["psychechat-llm"]
+        assert "findahelpline.com" in told["psychechat"]
+        assert server.process.wait(EXIT_SECONDS) == 0
+        assert psutil.wait_procs(family, 10)[1] == []
+        assert "All have ended." in server.log.read_text()
+
+
+def test_a_second_interrupt_ends_all_at_once(short_folder: Callable[[], Path]) -> None:
+    """A terminal's Ctrl-C goes to the whole process group, and the first one cuts no turn in that way either."""
+    with servers.configured(settings(2.0), short_folder()) as server, under_way(server) as streams:
+        family = psutil.Process(server.process.pid).children(recursive=True)
+        os.killpg(server.process.pid, signal.SIGINT)
+        wait_until(lambda: refuses(server), 30, "it still lets people in")
+        time.sleep(5)
+        assert not any(turn.done() for turn in streams.values())
+        os.killpg(server.process.pid, signal.SIGINT)
+        assert {type(turn.exception(timeout=20)) for turn in streams.values()} == {httpx.RemoteProtocolError}
+        assert server.process.wait(EXIT_SECONDS) == 0
+        assert psutil.wait_procs(family, 10)[1] == []
