@@ -182,6 +182,12 @@ TRAFFIC = dashboard(
         stacked=True,
     ),
     graph("Healthy replicas", "short", (HEALTHY, "{{deployment}}")),
+    graph(
+        "Changes of the configuration that are refused",
+        "short",
+        ("sum by (part) (ray_psychechat_config_refused)", "{{part}}"),
+        about="Ingress replicas that serve the old one.",
+    ),
 )
 
 _TURNS = rate("risk_turns_total")

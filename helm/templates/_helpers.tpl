@@ -97,8 +97,14 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- fail "app.memory.backend is redis: name a secret with what `psychechat keys memory` prints in secrets.memoryKeys.existingSecret" -}}
 {{- end -}}
 {{- end -}}
-{{- if and (dig "escalation" "url" "" $values.app) (not $values.secrets.escalation.existingSecret) (not (dig "escalation" "secret_file" "" $values.app)) -}}
-{{- fail "app.escalation.url is set: name the secret that signs its events in secrets.escalation.existingSecret" -}}
+{{- if and $values.secrets.escalation.urlKey (not $values.secrets.escalation.existingSecret) -}}
+{{- fail "secrets.escalation.urlKey is a key of a secret: name it in secrets.escalation.existingSecret" -}}
+{{- end -}}
+{{- if and $values.secrets.escalation.urlKey (or (dig "escalation" "url" "" $values.app) (dig "escalation" "url_file" "" $values.app)) -}}
+{{- fail "secrets.escalation.urlKey stands in the place of app.escalation.url and url_file: take one" -}}
+{{- end -}}
+{{- if and (include "psychechat.escalates" .) (not $values.secrets.escalation.existingSecret) (not (dig "escalation" "secret_file" "" $values.app)) -}}
+{{- fail "crises are to be told of (app.escalation): name the secret that signs its events in secrets.escalation.existingSecret" -}}
 {{- end -}}
 {{- if and $values.redis.enabled (not $values.redis.existingSecret) -}}
 {{- fail "redis.enabled: name a secret with its password in redis.existingSecret" -}}

@@ -25,6 +25,10 @@ Everything here takes the root, a group with all its defaults, its component (he
 - {name: RAY_SERVE_THROUGHPUT_OPTIMIZED, value: "1"}
 - {name: RAY_SERVE_LOG_TO_STDERR, value: "1"}
 - {name: RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH, value: psychechat_ray.headers.middlewares}
+{{- with .Values.haproxy.binaryPath }}
+- {name: RAY_SERVE_HAPROXY_BINARY_PATH, value: {{ . }}}
+{{- end }}
+- {name: PSYCHECHAT_HAPROXY_TIMEOUT_HEADERS_S, value: {{ .Values.haproxy.timeoutHeadersSeconds | quote }}}
 - {name: RAY_SERVE_HAPROXY_NBTHREAD, value: {{ .Values.haproxy.threads | quote }}}
 - {name: RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S, value: {{ .Values.haproxy.timeoutClientSeconds | quote }}}
 - {name: RAY_SERVE_HAPROXY_TIMEOUT_SERVER_S, value: {{ .Values.haproxy.timeoutServerSeconds | quote }}}

@@ -1,3 +1,9 @@
+{{/* Whether somebody is told of crises. */}}
+{{- define "psychechat.escalates" -}}
+{{- $escalation := .Values.app.escalation | default dict -}}
+{{- if or $escalation.url $escalation.url_file .Values.secrets.escalation.urlKey }}true{{ end -}}
+{{- end -}}
+
 {{/* The mounted secrets: where each is a file, and which setting says so. As JSON. */}}
 {{- define "psychechat.files" -}}
 {{- $files := list -}}
@@ -6,7 +12,7 @@
       (dict "secret" .apiKeys "name" "api-keys" "branch" "auth" "setting" "keys_file" "used" true)
       (dict "secret" .redisUrl "name" "redis-url" "branch" "memory" "setting" "url_file" "used" (eq (dig "memory" "backend" "local" $.Values.app) "redis"))
       (dict "secret" .memoryKeys "name" "memory-keys" "branch" "memory" "setting" "keys_file" "used" (eq (dig "memory" "backend" "local" $.Values.app) "redis"))
-      (dict "secret" .escalation "name" "escalation" "branch" "escalation" "setting" "secret_file" "used" (ne (dig "escalation" "url" "" $.Values.app) "")) -}}
+      (dict "secret" .escalation "name" "escalation" "branch" "escalation" "setting" "secret_file" "used" (include "psychechat.escalates" $)) -}}
 {{- if and .secret.existingSecret .used -}}
 {{- $files = append $files . -}}
 {{- end -}}
@@ -21,6 +27,9 @@
 {{- range include "psychechat.files" . | fromJsonArray -}}
 {{- $branch := merge (dict .setting (printf "/etc/psychechat/%s/%s" .name .secret.key)) (get $args .branch | default dict) -}}
 {{- $_ := set $args .branch $branch -}}
+{{- end -}}
+{{- with .Values.secrets.escalation.urlKey -}}
+{{- $_ := set $args.escalation "url_file" (printf "/etc/psychechat/escalation/%s" .) -}}
 {{- end -}}
 {{- $args | toJson -}}
 {{- end -}}

@@ -2,9 +2,11 @@
 
 import json
 import re
+import shlex
 import shutil
 import subprocess
 import sys
+import tomllib
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -19,11 +21,13 @@ from prometheus_client import generate_latest
 from helm import generate
 from psychechat.policy import Limits
 from psychechat.telemetry import Metrics
+from psychechat_ray import haproxy
 from psychechat_ray.environment import DEFAULTS
 from psychechat_ray.server import OBJECT_STORE_BYTES
-from tests.helm.charts import CHART, EXAMPLES, Helm, Manifest, Refused, Rendered
+from tests.helm.charts import CHART, EXAMPLES, KEYS, Helm, Manifest, Refused, Rendered
 
-SHARED = CHART.parent.parent / "shared"
+ROOT = CHART.parent
+SHARED = ROOT.parent / "shared"
 CUSTOM = {"ray.io/v1", "monitoring.coreos.com/v1", "gateway.networking.k8s.io/v1"}
 KUBERAYS_OWN = {"networkPolicy", "tlsOptions", "authOptions"}
 needs_shared = pytest.mark.skipif(
@@ -94,8 +98,25 @@ def test_kuberay_takes_its_own_options_as_they_are_given(
     helm: Helm, name: str, given: dict[str, Any], tmp_path: Path
 ) -> None:
     rendered = helm.render(f"rayCluster.{name}={json.dumps(given)}")
-    assert {key: rendered.cluster[key] for key in KUBERAYS_OWN & set(rendered.cluster)} == {name: given}
+    others = {"authOptions": {"mode": "token"}}
+    assert {key: rendered.cluster[key] for key in KUBERAYS_OWN & set(rendered.cluster)} == others | {name: given}
     assert_kuberay_takes(rendered, tmp_path)
+
+
+def test_images_can_be_named_by_digest(helm: Helm) -> None:
+    digest = f"sha256:{'ab' * 32}"
+    rendered = helm.render(
+        f"image.tag=0.1.0-cpu@{digest}",
+        f"workerGroups.engines.image=registry.example/psychechat-server:0.1.0-gpu@{digest}",
+        "redis.enabled=true",
+        "redis.existingSecret=psychechat-redis",
+        f"redis.image=redis:7.4-alpine@{digest}",
+    )
+    images = {name: pod["spec"]["containers"][0]["image"] for name, pod in rendered.pods.items()}
+    assert images["head"] == images["ingress"] == f"psychechat-server:0.1.0-cpu@{digest}"
+    assert images["engines"] == f"registry.example/psychechat-server:0.1.0-gpu@{digest}"
+    redis = rendered.only("Deployment")["spec"]["template"]["spec"]["containers"][0]["image"]
+    assert redis == f"redis:7.4-alpine@{digest}"
 
 
 @needs_shared
@@ -123,6 +144,7 @@ def test_prometheus_operator_takes_what_is_for_it(helm: Helm, values: Path | Non
         "workerGroups.engines.replcas=2",
         "drain.gracefulShutdownSeconds=soon",
         "upgradeStrategy.type=Sometimes",
+        "rayCluster.authOptions.mode=tokens",
         "networkPolicy.clients=everybody",
         "slo.ttftSeconds=3",
         "prometheusRule.runbookBaseUrl=docs",
@@ -140,6 +162,12 @@ def test_what_is_mistyped_is_refused(each_helm: Helm, mistake: str) -> None:
         (["app.memory.backend=redis"], "secrets.redisUrl.existingSecret"),
         (["app.memory.backend=redis", "secrets.redisUrl.existingSecret=r"], "psychechat keys memory"),
         (["app.escalation.url=https://pager.example"], "secrets.escalation.existingSecret"),
+        (["app.escalation.url_file=/etc/pager"], "secrets.escalation.existingSecret"),
+        (["secrets.escalation.urlKey=url"], "secrets.escalation.existingSecret"),
+        (
+            ["app.escalation.url=https://a", "secrets.escalation.urlKey=url", "secrets.escalation.existingSecret=e"],
+            "take one",
+        ),
         (["redis.enabled=true"], "redis.existingSecret"),
         (["gcsFaultTolerance.enabled=true"], "gcsFaultTolerance.redisAddress"),
         (["app.counselor.max_num_seqs=8", "app.engines.mild.max_num_seqs=8"], "write app.engines.counselor"),
@@ -235,6 +263,18 @@ class TestSecrets:
         }
         assert files == {name: f"{mounts[name]}/{key}" for name, key in keys.items()}
 
+    def test_where_events_go_may_be_one(self, helm: Helm) -> None:
+        rendered = helm.render("secrets.escalation.existingSecret=pager", "secrets.escalation.urlKey=hook")
+        [mount] = [
+            mount["mountPath"]
+            for mount in rendered.pods["ingress"]["spec"]["containers"][0]["volumeMounts"]
+            if mount["name"] == "escalation"
+        ]
+        assert rendered.application["args"]["escalation"] == {
+            "secret_file": f"{mount}/secret",
+            "url_file": f"{mount}/hook",
+        }
+
     def test_the_bundled_redis_needs_no_secret_with_a_url(self, helm: Helm) -> None:
         rendered = helm.render(values=CHART / "ci/cpu-demo-values.yaml")
         [container] = rendered.pods["ingress"]["spec"]["containers"]
@@ -255,10 +295,26 @@ class TestPods:
             for pod in rendered.pods.values()
         ]
         assert all(environment == environments[0] for environment in environments)
-        differs = {"RAY_SERVE_HAPROXY_NBTHREAD", "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S"}
-        expected = {name: value for name, value in DEFAULTS.items() if name not in differs}
+        differs = {
+            "RAY_SERVE_HAPROXY_BINARY_PATH",  # the image's
+            "RAY_SERVE_HAPROXY_NBTHREAD",
+            "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S",
+        }
+        of_the_stop = {"RAY_SERVE_HAPROXY_CLOSE_SPREAD_TIME_S"}  # of `psychechat serve`; a pod drains in its own way
+        expected = {name: value for name, value in DEFAULTS.items() if name not in differs | of_the_stop}
         assert expected.items() <= environments[0].items()
         assert differs <= set(environments[0])
+
+    def test_haproxy_is_what_the_image_installs_and_bounds_headers(self, rendered: Rendered) -> None:
+        """Ray starts none where the file is missing."""
+        [prefix] = re.findall(r"^ENV VENV=(\S+)$", (ROOT / "Dockerfile").read_text("utf-8"), re.M)
+        scripts = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["scripts"]
+        for pod in rendered.pods.values():
+            environment = {v["name"]: v.get("value") for v in pod["spec"]["containers"][0]["env"]}
+            folder, _, name = environment["RAY_SERVE_HAPROXY_BINARY_PATH"].rpartition("/")
+            assert folder == f"{prefix}/bin"
+            assert scripts[name] == "psychechat_ray.haproxy:main"
+            assert environment[haproxy.HEADERS_SECONDS] == "30"
 
     def test_they_may_do_nothing_that_they_need_not(self, rendered: Rendered) -> None:
         templates = [*rendered.pods.values(), *(d["spec"]["template"] for d in rendered.of_kind("Deployment"))]
@@ -272,6 +328,13 @@ class TestPods:
                     "capabilities": {"drop": ["ALL"]},
                 }
                 assert {"requests", "limits"} == set(container["resources"])
+
+    def test_none_may_dump_its_memory(self, rendered: Rendered) -> None:
+        """KubeRay runs the container's command, and then `ray start`, in one shell."""
+        for pod in rendered.pods.values():
+            command = shlex.join(pod["spec"]["containers"][0]["command"])
+            told = ["sh", "-c", f"ulimit -S -c $(ulimit -H -c) && {command} && sh -c 'ulimit -c'"]
+            assert subprocess.run(told, capture_output=True, text=True, check=True).stdout.split() == ["0"]
 
     def test_only_the_autoscaler_may_speak_to_kubernetes(self, helm: Helm) -> None:
         for enabled in (False, True):
@@ -387,6 +450,27 @@ class TestSelectors:
 
 
 class TestNetwork:
+    @pytest.mark.parametrize("values", [None, *EXAMPLES], ids=lambda path: path.stem if path else "values")
+    def test_ray_asks_for_a_token_which_is_nobodys_to_write_down(self, values: Path | None, helm: Helm) -> None:
+        rendered = helm.render(values=values)
+        assert rendered.cluster["authOptions"] == {"mode": "token"}
+        # KubeRay sets these from the secret that it makes; one of ours would stand before its own.
+        given = {variable["name"] for each in containers(rendered) for variable in each.get("env", [])}
+        assert not {"RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & given
+
+    def test_it_is_told_where_ray_asks_for_none(self, helm: Helm) -> None:
+        def notes(*sets: str) -> str:
+            given = [part for each in (KEYS, *sets) for part in ("--set", each)]
+            return helm.run("install", "rel", CHART, "--dry-run=client", *given).partition("NOTES:")[2]
+
+        assert "can run code" not in notes()
+        assert "asks for no token" in notes("rayCluster.authOptions.mode=disabled")
+        assert "asks for no token" in notes("rayCluster.authOptions=null")
+        assert "policy is off, and Ray asks for no token" in notes(
+            "networkPolicy.enabled=false", "rayCluster.authOptions.mode=disabled"
+        )
+        assert "Ray's token alone" in notes("networkPolicy.enabled=false")
+
     def test_it_is_closed_unless_it_is_opened(self, helm: Helm) -> None:
         rules = helm.render("networkPolicy.prometheus=[]", "networkPolicy.operator=[]").only("NetworkPolicy")["spec"][
             "ingress"

@@ -19,6 +19,7 @@ import pytest
 from typer.testing import CliRunner
 
 from psychechat_ray.cli import app as commands
+from psychechat_ray.environment import HAPROXY
 from tests.helm.charts import CHART, Helm, Manifest
 from tests.support.ray_cluster import Cluster, ray_head
 from tests.support.redis_server import RedisServer
@@ -62,7 +63,11 @@ def cluster(
     with ray_head(
         folder,
         env=environment(rendered.pods["ingress"])
-        | {"RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(folder / "haproxy.cfg"), "HOME": str(folder / "home")},
+        | {
+            "RAY_SERVE_HAPROXY_BINARY_PATH": str(HAPROXY),  # this environment's, not the image's
+            "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(folder / "haproxy.cfg"),
+            "HOME": str(folder / "home"),
+        },
         prefix=[*READ_ONLY, str(folder)] if can_be_read_only() else [],
         cpus=3,
         resources=json.loads(node["rayStartParams"]["resources"]),
@@ -88,7 +93,7 @@ def test_it_ran_on_a_root_that_cannot_be_written_to() -> None:
 def environment(pod: Manifest) -> dict[str, str]:
     """The container's, but for what is about its file system."""
     [container] = pod["spec"]["containers"]
-    return {v["name"]: v["value"] for v in container["env"] if v["name"].startswith("RAY_")}
+    return {v["name"]: v["value"] for v in container["env"] if v["name"].startswith(("RAY_", "PSYCHECHAT_HAPROXY_"))}
 
 
 def test_a_turn_is_served(cluster: tuple[Cluster, openai.OpenAI], redis_server: RedisServer) -> None:
@@ -124,6 +129,8 @@ def test_the_front_answers_the_probe_that_kuberay_adds(cluster: tuple[Cluster, o
     assert (answer.status_code, "success" in answer.text) == (200, True)
 
 
-def test_haproxy_has_the_hard_stop_of_the_chart(cluster: tuple[Cluster, openai.OpenAI]) -> None:
+def test_haproxy_has_the_bounds_of_the_chart(cluster: tuple[Cluster, openai.OpenAI]) -> None:
     [file] = cluster[0].folder.rglob("haproxy*.cfg")
-    assert "hard-stop-after 120s" in file.read_text()
+    written = file.read_text()
+    assert "hard-stop-after 120s" in written
+    assert "timeout http-request 30s" in written
