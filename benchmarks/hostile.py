@@ -2,9 +2,9 @@
 
 Valid requests with something spoilt, bytes that are no JSON, wrong paths and methods, headers that lie, broken HTTP on
 a bare socket, bodies of nearly a megabyte that are made to be dear, and all the while connections that send a byte now
-and then. What must hold: every answer is one that docs/api.md lists, an error is OpenAI's object and repeats nothing of
-what was sent, `/health`, asked all the while, never waits long, and the server's memory does not grow. Exits with 1
-where one of them does not.
+and then. What must hold: what became of every request is counted, every answer is one that docs/api.md lists, an error
+is OpenAI's object and repeats nothing of what was sent, `/health`, asked all the while, never waits long, and the
+server's memory does not grow. Exits with 1 where one of them does not.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ from tests.support import servers
 
 CANARY = "kingfisher7Q"
 """In the values of everything that is sent. No error may repeat it, but it may name an unknown field."""
-KNOWN = frozenset({200, 400, 401, 404, 405, 408, 413, 415, 429})
+KNOWN = frozenset({200, 204, 400, 401, 404, 405, 408, 413, 415, 429})
 """504 besides, where the request itself asked for almost no time."""
 
 VALID: dict[str, dict[str, Any]] = {
@@ -50,6 +50,27 @@ VALID: dict[str, dict[str, Any]] = {
         "stop": [f"{CANARY} stop"],
         "metadata": {"locale": "en-US"},
         "user": CANARY,
+    },
+    "/v1/responses": {
+        "model": "psychechat-llm",
+        "instructions": f"{CANARY} note",
+        "input": [
+            {"role": "user", "content": [{"type": "input_text", "text": f"{CANARY} hello"}]},
+            {"type": "reasoning", "id": "rs_1", "summary": []},
+            {
+                "type": "message",
+                "id": "msg_1",
+                "status": "completed",
+                "role": "assistant",
+                "content": [{"type": "output_text", "text": f"{CANARY} and you?", "annotations": []}],
+            },
+            {"role": "user", "content": f"{CANARY} fine"},
+        ],
+        "stream": True,
+        "reasoning": {"effort": "none", "summary": "auto"},
+        "max_output_tokens": 200,
+        "text": {"format": {"type": "text"}},
+        "metadata": {"locale": "en-US"},
     },
     "/v1/classify": {"input": [f"{CANARY} one", f"{CANARY} two"], "stream": False},
     "/v1/moderations": {"input": f"{CANARY} text", "model": "omni-moderation-latest"},
@@ -72,6 +93,8 @@ _VALUES: tuple[Any, ...] = (
     ),
 )
 
+_ADDED = ("colour", "tools", "tool_choice", "top_k", "modreation", "n", "logprobs", "response_format", "seed")
+
 _BYTES: tuple[bytes, ...] = (
     *(b"", b" ", b"null", b"[]", b'"text"', b"{", b"}", b'{"model":', b"\xff\xfe", b"\xef\xbb\xbf{}", b"\x00" * 64),
     *(b"[" * 50_000, b'{"a":' * 20_000, b'{"model": NaN}', b'{"model": 1e999999}', b'{"n":' + b"9" * 5_000 + b"}"),
@@ -93,7 +116,8 @@ def _said(text: str, times: int = 1) -> list[dict[str, str]]:
     return [{"role": "user", "content": text}] * times
 
 
-_CHAT, _MODERATE, _CLASSIFY = "/v1/chat/completions", "/v1/moderations", "/v1/classify"
+_CHAT, _RESPONSES = "/v1/chat/completions", "/v1/responses"
+_MODERATE, _CLASSIFY = "/v1/moderations", "/v1/classify"
 _MARKS, _LIGATURES = "a" + "\u0301" * 31_998, "\ufdfa" * 31_999
 _STRANGERS = {f"a{number}": 0 for number in range(80_000)}
 _DEAR: tuple[tuple[str, bytes], ...] = (
@@ -107,6 +131,11 @@ _DEAR: tuple[tuple[str, bytes], ...] = (
     _dear(_CHAT, messages=[{"role": "user", "content": [{"type": "text", "text": "a"}] * 30_000}]),
     _dear(_CHAT, messages=_said("fine"), metadata=_STRANGERS),
     _dear(_CHAT, messages=_said("fine"), **_STRANGERS),
+    _dear(_RESPONSES, input=[{}] * 320_000),
+    _dear(_RESPONSES, input=_said("x", 25_000), instructions="x"),
+    _dear(_RESPONSES, input="fine", text=_STRANGERS),
+    _dear(_CLASSIFY, input="fine", **_STRANGERS),
+    _dear(_CHAT, messages=_said("fine"), tools=[[{"type": CANARY, "function": {}}] * 20_000]),
     _dear(_MODERATE, input=["I went for a walk. " * 10] * 4_096),
     _dear(_MODERATE, input=[_MARKS] * 15),
     _dear(_CLASSIFY, input=["I went for a walk. " * 10] * 4_096),
@@ -116,7 +145,8 @@ _DEAR: tuple[tuple[str, bytes], ...] = (
 _BROKEN: tuple[tuple[str, bytes], ...] = (
     _dear(_CHAT, messages=_said("k1ll s.e.l.f " * 2_400), n=200),
     _dear(_CHAT, messages=_said("I went for a walk. " * 50_000), temperature=9),
-    _dear(_CHAT, messages=_said("I went for a walk. " * 1_600, 30), tools=[{}]),
+    _dear(_CHAT, messages=_said("I went for a walk. " * 1_600, 30), tool_choice="required"),
+    _dear(_CHAT, messages=_said("fine"), temperature=9, **_STRANGERS),
     (_CHAT, _dear(_CHAT, messages=_said("I went for a walk. " * 1_600, 30))[1][:-1] + b",}"),
     (_CHAT, b"\xef\xbb\xbf" + _dear(_CHAT, messages=[[]] * 300_000)[1]),
     *(
@@ -156,14 +186,14 @@ _PATHS = (
 _RAW: tuple[bytes, ...] = (
     b"\r\n\r\n",
     b"GET\r\n\r\n",
-    b"GET / HTTP/9.9\r\nhost: x\r\n\r\n",
-    b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: -5\r\n\r\n",
-    b"POST /v1/classify HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
-    b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n",
-    b"GET /health HTTP/1.1\r\nhost: x\r\nx-request-id: a\r\n evil: folded\r\n\r\n",
-    b"GET /health HTTP/1.1\r\nhost: x\r\nx-bad: a\x00b\r\n\r\n",
-    b"GET /health HTTP/1.1\r\nhost: x\r\n" + b"x-long: " + b"a" * 100_000 + b"\r\n\r\n",
-    b"GET /" + b"a" * 100_000 + b" HTTP/1.1\r\nhost: x\r\n\r\n",
+    b"GET / HTTP/9.9\r\nhost: [::1]\r\n\r\n",
+    b"POST /v1/chat/completions HTTP/1.1\r\nhost: [::1]\r\ncontent-length: -5\r\n\r\n",
+    b"POST /v1/classify HTTP/1.1\r\nhost: [::1]\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+    b"POST /v1/chat/completions HTTP/1.1\r\nhost: [::1]\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n",
+    b"GET /health HTTP/1.1\r\nhost: [::1]\r\nx-request-id: a\r\n evil: folded\r\n\r\n",
+    b"GET /health HTTP/1.1\r\nhost: [::1]\r\nx-bad: a\x00b\r\n\r\n",
+    b"GET /health HTTP/1.1\r\nhost: [::1]\r\n" + b"x-long: " + b"a" * 100_000 + b"\r\n\r\n",
+    b"GET /" + b"a" * 100_000 + b" HTTP/1.1\r\nhost: [::1]\r\n\r\n",
     b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(range(64)),
     b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
 )
@@ -177,6 +207,17 @@ class Found:
     statuses: Counter[str] = field(default_factory=Counter)
     complaints: Counter[str] = field(default_factory=Counter)
     health: list[float] = field(default_factory=list)
+    silent: int = 0
+    """Requests that either side ended without an answer."""
+
+    @property
+    def requests(self) -> int:
+        return sum(self.kinds.values())
+
+    def count(self, sent: int) -> None:
+        """Complain if what became of them is not known of all that were sent."""
+        if not sent == self.requests == sum(self.statuses.values()) + self.silent:
+            self.complaints[f"of {sent} requests {self.requests} were counted"] += 1
 
     def judge(self, kind: str, status: int, body: bytes, *, own_time: bool = False) -> None:
         self.kinds[kind] += 1
@@ -204,9 +245,7 @@ def spoilt(body: dict[str, Any], chance: random.Random) -> dict[str, Any]:
             place = place[key]
         match chance.random(), place:
             case blow, dict() if blow < 0.2:
-                place[chance.choice(["colour", "tools", "n", "logprobs", "response_format", "seed"])] = chance.choice(
-                    _VALUES
-                )
+                place[chance.choice(_ADDED)] = chance.choice(_VALUES)
             case blow, dict() | list() if blow < 0.4 and key is not None:
                 del place[key]
             case _ if key is not None:
@@ -233,7 +272,13 @@ async def one(client: httpx.AsyncClient, found: Found, chance: random.Random) ->
         case _:
             kind, path = "path or method", chance.choice([*_PATHS, *VALID])
             method, content = chance.choice(["GET", "PUT", "DELETE", "PATCH", "OPTIONS", "HEAD", "POST"]), b"{}"
-    response = await client.request(method, path, content=content, headers=headers)
+    try:
+        response = await client.request(method, path, content=content, headers=headers)
+    except httpx.HTTPError as error:
+        found.kinds[kind] += 1
+        found.silent += 1
+        found.complaints[f"{kind}: no answer, {type(error).__name__}"] += 1
+        return
     found.judge(kind, response.status_code, response.content, own_time="x-request-timeout" in headers)
 
 
@@ -245,6 +290,7 @@ async def broken(host: str, port: int, found: Found, chance: random.Random) -> N
         await writer.drain()
         if chance.random() < 0.3:
             found.kinds["broken HTTP, hung up"] += 1
+            found.silent += 1
             return
         async with asyncio.timeout(3):
             answer = await reader.read(65_536)
@@ -253,8 +299,10 @@ async def broken(host: str, port: int, found: Found, chance: random.Random) -> N
             found.judge("broken HTTP", int(head.split()[1]), body)
         else:
             found.kinds["broken HTTP, no answer"] += 1
+            found.silent += 1
     except (TimeoutError, OSError):
         found.kinds["broken HTTP, no answer"] += 1
+        found.silent += 1
     finally:
         await hang_up(writer)
 
@@ -271,7 +319,7 @@ async def dribble(host: str, port: int, stop: asyncio.Event) -> None:
         with suppress(OSError):
             _, writer = await asyncio.open_connection(host, port)
             try:
-                writer.write(b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\n")
+                writer.write(b"POST /v1/chat/completions HTTP/1.1\r\nhost: [::1]\r\n")
                 while not stop.is_set():
                     writer.write(b"x")
                     await writer.drain()
@@ -326,14 +374,16 @@ def main(
     with servers.configured(servers.SCRIPTED, Path(tempfile.mkdtemp())) as server:
         process, memory = psutil.Process(server.process.pid), []
         for part in range(5):
-            asyncio.run(attack(server.url, requests // 5, seed + part, found))
+            asyncio.run(attack(server.url, requests * (part + 1) // 5 - requests * part // 5, seed + part, found))
             memory.append(round(resident(process)))
-            console.log(f"{sum(found.kinds.values()):,} requests, {memory[-1]:,} MB, {dict(found.complaints)}")
+            console.log(f"{found.requests:,} requests, {memory[-1]:,} MB, {dict(found.complaints)}")
+    found.count(requests)
     if max(found.health) > MOST_HEALTH_SECONDS:
         found.complaints[f"/health took {max(found.health):.1f} s"] += 1
     cuts = statistics.quantiles(found.health, n=100, method="inclusive")
     result = {
-        "requests": sum(found.kinds.values()),
+        "requests": found.requests,
+        "without_an_answer": found.silent,
         "kinds": dict(found.kinds),
         "statuses": dict(sorted(found.statuses.items())),
         "complaints": dict(found.complaints),

@@ -1,4 +1,6 @@
-"""docs/benchmarks.md, and the README's figures, from the newest results: `python -m benchmarks.report`.
+"""docs/benchmarks.md, the README's figures and the table of docs/clients.md, from the newest results.
+
+`python -m benchmarks.report` writes them.
 
 The prose around the figures is docs/benchmarks.md.in, a Jinja template. What explains a run was written for that run,
 so the template names its day: `{{ run("soak", "2026-11-24") }}`. A newer result is refused until somebody has read the
@@ -6,13 +8,14 @@ prose again.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import jinja2
 
+from benchmarks.clients.table import table
 from benchmarks.provenance import RESULTS
 from benchmarks.speed.report import markdown
 from benchmarks.speed.targets import judge
@@ -21,6 +24,7 @@ ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 DOCUMENT = ROOT / "docs" / "benchmarks.md"
 TEMPLATE = ROOT / "docs" / "benchmarks.md.in"
+CLIENTS = ROOT / "docs" / "clients.md"
 BEGIN, END = "<!-- figures: written by python -m benchmarks.report -->", "<!-- /figures -->"
 MODELS = ROOT / "models" / "results"
 
@@ -54,14 +58,20 @@ def document() -> str:
     environment = jinja2.Environment(
         undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
     )
-    results = {name: read(newest(f"{name}.json")) for name in names}
+    results: dict[str, Any] = {name: read(newest(f"{name}.json")) for name in names}
+    results["tenants"] = read(newest("tenants.json")) if any(RESULTS.glob("*/tenants.json")) else None
     return environment.from_string(TEMPLATE.read_text("utf-8")).render(
         **results,
         **{name: read(MODELS / f"{name}.json") for name in ("classifier", "counselor")},
         speed_tables=markdown(results["speed"]["parts"]),
         run=run,
-        plot=lambda name: f"../{newest(name).relative_to(ROOT)}",
+        plot=plot,
+        soak_plot=plot("soak.png") if any(RESULTS.glob("*/soak.png")) else None,
     )
+
+
+def plot(name: str) -> str:
+    return f"../{newest(name).relative_to(ROOT)}"
 
 
 def run(kind: str, day: str | None = None) -> str:
@@ -112,12 +122,7 @@ def figures() -> list[Figure]:
             "make guard",
             files["guard"],
         ),
-        Figure(
-            "a crisis turn's first words in a full batch, beside an idle server's (wanted: 2 × at most)",
-            f"{overload['crisis_first_words_ratio']['busy']:.3g} ×",
-            "make overload",
-            files["overload"],
-        ),
+        waiting(overload, files["overload"]),
         Figure(
             f"turns lost or failed, of {lost_node['turns']}, while one of two nodes is killed",
             str(lost),
@@ -137,6 +142,19 @@ def figures() -> list[Figure]:
             files["speed"],
         ),
     ]
+
+
+def waiting(overload: Mapping[str, Any], file: Path) -> Figure:
+    """How long a crisis waits for its resources under load."""
+    found = overload["crisis_times_idle"]
+    what = "a crisis's resources at twice the capacity, beside an idle server's (wanted: 1.5 × at most)"
+    slowest = max(found[name]["overload"]["p50"] for name in ("resources_phrase", "resources_veiled"))
+    return Figure(what, f"{slowest:.3g} ×", "make overload", file)
+
+
+def clients() -> str:
+    """The table of docs/clients.md."""
+    return table(read(newest("clients.json"))["clients"])
 
 
 def readme_figures(chosen: Sequence[Figure]) -> str:
@@ -160,6 +178,7 @@ def into(file: Path, text: str) -> str:
 def write() -> None:
     DOCUMENT.write_text(document(), "utf-8")
     README.write_text(into(README, readme_figures(figures())), "utf-8")
+    CLIENTS.write_text(into(CLIENTS, clients()), "utf-8")
 
 
 if __name__ == "__main__":

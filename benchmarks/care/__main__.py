@@ -1,9 +1,9 @@
 """`python -m benchmarks.care --help` says what there is; `make care` measures all of it.
 
-What is read (`probe`, `singles`, `ordinary`, `dialogues`, `cost`) goes through the server's own API in this process,
-with the shipped classifier and a counselor who says the dialogue's next line: one classification a turn. What is
-answered (`crises`, `robust`, `fifty`) goes to the whole demo. Either goes to a server that is running, where `--url`
-names one.
+What is read (`probe`, `singles`, `ordinary`, `dialogues`, `pairs`, `cost`) goes through the server's own API in this
+process, with the shipped classifier and a counselor who says the dialogue's next line: one classification a turn. What
+is answered (`crises`, `robust`, `fifty`, `replies`) goes to the whole demo. Either goes to a server that is running,
+where `--url` names one. `sheet` and `judged` are for replies that are judged blind.
 """
 
 import asyncio
@@ -18,6 +18,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from benchmarks.care import blind
 from benchmarks.care.asking import MODELS, Client, reached
 from benchmarks.care.parts import contacts as contacts_part
 from benchmarks.care.parts import cost as cost_part
@@ -25,6 +26,7 @@ from benchmarks.care.parts import crises as crises_part
 from benchmarks.care.parts import dialogues as dialogues_part
 from benchmarks.care.parts import fifty as fifty_part
 from benchmarks.care.parts import ordinary as ordinary_part
+from benchmarks.care.parts import pairs as pairs_part
 from benchmarks.care.parts import probe as probe_part
 from benchmarks.care.parts import replies as replies_part
 from benchmarks.care.parts import robust as robust_part
@@ -195,6 +197,49 @@ def replies(
     _or_fail(lambda: asyncio.run(read()))
 
 
+@app.command()
+def pairs(output: Output = None) -> None:
+    """40 pairs of drafts, a kind one and one that hurts: whether the third head lets the kind one alone pass."""
+
+    async def measure() -> Found:
+        async with classifier() as engine:
+            return await pairs_part.run(engine)
+
+    _finish("pairs", lambda: asyncio.run(measure()), output, "")
+
+
+Replies = Annotated[list[str], typer.Argument(help="NAME=FILE of each model, as `replies` wrote it.")]
+
+
+@app.command()
+def sheet(
+    replies: Replies,
+    to: Annotated[Path, typer.Option(help="A folder: sheet.jsonl is for the judge, key.json is not.")],
+    seed: Seed = 0,
+) -> None:
+    """Mix the replies of several models for a judge who is not to know whose they are."""
+    named = dict(told.split("=", 1) for told in replies)
+    rows, key = blind.sheet({name: blind.read(Path(file)) for name, file in named.items()}, seed)
+    to.mkdir(parents=True, exist_ok=True)
+    (to / "sheet.jsonl").write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), "utf-8")
+    (to / "key.json").write_text(json.dumps(key, ensure_ascii=False, indent=1) + "\n", "utf-8")
+    console.print(f"{len(rows)} rows; a verdict is a line of JSON: row, verdict ({', '.join(blind.VERDICTS)}), why")
+
+
+@app.command()
+def judged(
+    folder: Annotated[Path, typer.Argument(help="With sheet.jsonl, key.json and the judge's verdicts.jsonl.")],
+    output: Output = None,
+) -> None:
+    """Count a judge's verdicts by model and language, and how often a check of patterns agrees."""
+
+    def count() -> Found:
+        rows, key = blind.read(folder / "sheet.jsonl"), json.loads((folder / "key.json").read_text("utf-8"))
+        return {**blind.counted(rows, key, blind.verdicts_of(folder / "verdicts.jsonl", rows)), "missed": []}
+
+    _finish("judged", count, output, str(folder))
+
+
 @app.command(name="all")
 def every_part(data: Data = ROOT, output: Output = None, seed: Seed = 0) -> None:
     """Measure every part, each with a server of its own (about an hour on two cores)."""
@@ -204,6 +249,7 @@ def every_part(data: Data = ROOT, output: Output = None, seed: Seed = 0) -> None
         "probe": lambda: probe(data=data, output=output),
         "ordinary": lambda: ordinary(data=data, output=output, seed=seed),
         "dialogues": lambda: dialogues(output=output),
+        "pairs": lambda: pairs(output),
         "cost": lambda: cost(data, output, seed),
         "crises": lambda: crises(output=output, seed=seed),
         "robust": lambda: robust(data=data, output=output, seed=seed),
@@ -246,9 +292,7 @@ async def _client(url: str | None, key: str | None, config: str | None) -> Async
             yield client
         return
     console.log("Starting the server ...")
-    log = Path(tempfile.mkdtemp(prefix="care-")) / "log"
-    with servers.psychechat(servers.free_port(), log, "--config", config) as server:
-        server.wait_until_ready()
+    with servers.configured(servers.with_all_crises(config), Path(tempfile.mkdtemp(prefix="care-"))) as server:
         async with reached(server.url, key) as client:
             yield client
 
@@ -256,7 +300,7 @@ async def _client(url: str | None, key: str | None, config: str | None) -> Async
 def _or_fail(work: Callable[[], Any]) -> Any:
     try:
         return work()
-    except (TextsMissing, OtherRun, RuntimeError) as error:
+    except (TextsMissing, OtherRun, RuntimeError, ValueError) as error:
         console.print(f"[red]{error}[/]", highlight=False)
         raise typer.Exit(1) from None
 

@@ -18,6 +18,7 @@ from psychechat import language, prompts
 from psychechat.api.app import create_app
 from psychechat.config import MemorySettings
 from psychechat.conversation import Draft, EmotionMemory
+from psychechat.demo import thresholds
 from psychechat.emotion import Language
 from psychechat.engines.base import Classifier, Message, StageName
 from psychechat.engines.cast import everywhere
@@ -68,13 +69,19 @@ class NoMemory:
     async def remember(self, keys: Sequence[bytes], memory: EmotionMemory, *, session: bytes, age: float) -> bool:
         return True
 
+    async def remember_hold(self, keys: Sequence[bytes], hold: EmotionMemory) -> None:
+        pass
+
     async def forget(self, session: bytes) -> None:
         pass
 
 
 @asynccontextmanager
-async def in_process(classifier: Classifier, memory: Memory | None = None) -> AsyncIterator[Client]:
-    """A client of a server of its own, with an empty memory unless one is given."""
+async def in_process(
+    classifier: Classifier, memory: Memory | None = None, *, shipped: bool = True
+) -> AsyncIterator[Client]:
+    """A client of a server of its own, with an empty memory unless one is given. `shipped`: whether the classifier has
+    the heads whose thresholds are known."""
     phrases.warm()
     counselor = ScriptedGenerator({StageName.REPLY: [_reply], StageName.DRAFT: [_draft]}, keep=False)
     pipeline = Pipeline(
@@ -83,10 +90,10 @@ async def in_process(classifier: Classifier, memory: Memory | None = None) -> As
         packs={"en": prompts.load("en"), "zh": prompts.load("zh")},
         memory=memory or LocalMemory(MemorySettings()),
         metrics=Metrics(),
-        policy=Policy(),
+        policy=thresholds.for_heads(Policy(), shipped=shipped),
     )
     transport = httpx.ASGITransport(create_app(pipeline, ready=_ready))
-    async with httpx.AsyncClient(transport=transport, base_url="http://care", timeout=None) as http:
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost", timeout=None) as http:
         yield Client(http)
 
 

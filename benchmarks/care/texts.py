@@ -60,6 +60,16 @@ class Single:
     kind: str
 
 
+@dataclass(frozen=True, slots=True)
+class Drafts:
+    """Two answers to what a seeker said."""
+
+    language: Language
+    seeker: str
+    kind: str
+    hurting: str
+
+
 # ------------------------------------------------------------------------------------------------ our own
 
 
@@ -93,6 +103,10 @@ def messages() -> list[Dialogue]:
         Dialogue(f"message {number}", row["language"], row["severity"], tuple(row["turns"]))
         for number, row in enumerate(rows, start=1)
     ]
+
+
+def drafts() -> list[Drafts]:
+    return [Drafts(**json.loads(row)) for row in _read(TEXTS / "drafts.jsonl").splitlines()]
 
 
 def contacts() -> tuple[list[Line], list[Line]]:

@@ -4,12 +4,12 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from benchmarks.chaos.world import World
+from benchmarks.chaos.world import POLICY, World
 from tests.support.servers import wait_until
 
 REPLACED_SECONDS = 10.0
 """Until a node that was killed is started again, as KubeRay replaces its pod. A cluster takes longer."""
-NEW_POLICY = {"routing": {"raised_from": "ideation"}}
+NEW_POLICY = {**POLICY, "routing": {"raised_from": "ideation"}}
 
 
 @dataclass(frozen=True)

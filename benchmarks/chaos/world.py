@@ -31,6 +31,8 @@ from tests.support.servers import answers, free_port, wait_until
 REPLICAS = 2
 ROOM = dict.fromkeys(DEPLOYMENTS, REPLICAS)
 """For replicas of each on each node."""
+POLICY: Mapping[str, Any] = {"quota": {"crises_per_minute": None}}
+"""All seekers have one key."""
 GRACEFUL_SECONDS = 150
 DRAINING = {"RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "30"}
 """Both as the chart has them."""
@@ -74,7 +76,7 @@ class World:
     def fronts(self) -> list[str]:
         return [node.url for node in self.nodes]
 
-    def deploy(self, policy: Mapping[str, Any] | None = None, *, anew: bool = False) -> None:
+    def deploy(self, policy: Mapping[str, Any] = POLICY, *, anew: bool = False) -> None:
         """`anew`: with another argument of the counselor's engine, for which Serve replaces every replica."""
         if anew:
             self.revision += 1
@@ -93,7 +95,7 @@ class World:
             "memory": {"backend": "redis"},
         }
         more = {"graceful_shutdown_timeout_s": GRACEFUL_SECONDS, "max_surge_percent": 100}
-        ours = application(args, user_config=policy or {}, **more)
+        ours = application(args, user_config=policy, **more)
         self.cluster.put(self.cluster.config(ours, proxy_location="EveryNode"))
 
     def replicas(self) -> list[str]:

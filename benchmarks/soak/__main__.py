@@ -2,13 +2,14 @@
 
 locust plays the scenario beside this file against a server of its own, while the memory of each of the server's
 processes is watched. No turn may fail, the first words may not take longer than they should, no process may grow, and
-each replica and each engine must live from the beginning to the end. Writes soak.json, and locust's report for a
-browser. Exits with 1 where one of these is not so.
+each replica and each engine must live from the beginning to the end. Writes soak.json, soak.png, which shows the memory
+of each process over time, and locust's report for a browser. Exits with 1 where one of these is not so.
 """
 
 import csv
 import json
 import os
+import signal
 import subprocess
 import tempfile
 import time
@@ -25,7 +26,7 @@ from rich.console import Console
 from benchmarks import environments
 from benchmarks.provenance import provenance, today
 from benchmarks.soak import SPIKE
-from psychechat_ray.configurations import load
+from benchmarks.soak.plot import draw
 from tests.support import servers
 
 SCENARIO = Path(__file__).with_name("scenario.py")
@@ -152,14 +153,16 @@ def play(url: str, seconds: float, seekers: int, folder: Path) -> subprocess.Pop
 
 def main(
     seconds: Annotated[float, typer.Option(help="How long.")] = 1800.0,
+    minutes: Annotated[float | None, typer.Option(help="The same in minutes, in the place of --seconds.")] = None,
     seekers: Annotated[int, typer.Option(help="How many talk at once; four times as many in the spike.")] = 8,
     config: Annotated[str, typer.Option(help="A configuration, as for `psychechat serve`.")] = "demo-cpu",
     output: Annotated[Path | None, typer.Option(help="Folder for the result. [benchmarks/results/DATE]")] = None,
 ) -> None:
     """Let seekers talk with the server, watch its memory and write soak.json."""
-    console = Console()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the server is stopped then, too
+    seconds, console = 60 * minutes if minutes else seconds, Console()
     folder = Path(tempfile.mkdtemp(prefix="soak-"))
-    settings = load(config).model_dump(mode="json", exclude_unset=True)
+    settings = servers.with_all_crises(config)
     samples: list[Sample] = []
     with console.status("Starting the server ..."), servers.configured(settings, folder) as server:
         locust = play(server.url, seconds, seekers, folder)
@@ -181,7 +184,9 @@ def main(
         "missed": wrong,
     }
     command = f"python -m benchmarks.soak --seconds {seconds:.0f} --seekers {seekers}"
-    (today(output) / "soak.json").write_text(json.dumps(provenance(command) | result, indent=2) + "\n")
+    written = today(output)
+    (written / "soak.json").write_text(json.dumps(provenance(command) | result, indent=2) + "\n")
+    draw(samples, seconds, written / "soak.png")
     console.print(ended, grown, f"locust's report: {REPORT}")
     if wrong:
         console.print("Missed:", *wrong, sep="\n  ")

@@ -1,4 +1,4 @@
-"""docs/benchmarks.md and the README's figures are what the newest results say, and only the newest are kept."""
+"""The figures and tables of the documents are what the newest results say, and only the newest are kept."""
 
 import re
 from collections import Counter
@@ -17,6 +17,12 @@ def test_the_document_is_what_the_results_say() -> None:
 def test_the_readmes_figures_are_those_of_the_files() -> None:
     written = report.into(report.README, report.readme_figures(report.figures()))
     assert report.README.read_text("utf-8") == written, "run `python -m benchmarks.report`"
+
+
+def test_the_clients_table_is_that_of_the_file() -> None:
+    assert report.CLIENTS.read_text("utf-8") == report.into(report.CLIENTS, report.clients()), (
+        "run `python -m benchmarks.report`"
+    )
 
 
 def test_the_readme_shows_eight_figures_of_one_number_each() -> None:

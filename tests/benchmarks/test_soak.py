@@ -1,11 +1,13 @@
 """What the soak says is wrong."""
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from benchmarks.soak.__main__ import growth, missed, percentiles, replaced, resident, told, too_much
+from benchmarks.soak.plot import REST, draw, label, series
 
 STILL = {"mb": 100.0, "grown_mb": 0.0, "mb_an_hour": 0.0}
 
@@ -97,3 +99,15 @@ def test_what_is_missed_is_named() -> None:
         "ingress 1 grew by 70.0 MB, 280.0 MB an hour",
     ]
     assert missed(told([]), {}) == ["no turn ended", "no process was watched from the middle to the end"]
+
+
+def test_the_plot_shows_each_large_process_and_all_others_together(tmp_path: Path) -> None:
+    samples = [(float(at), {ENGINE: 900.0 + at, REPLICA: 150.0, "haproxy 3": 20.0}) for at in range(0, 600, 10)]
+    samples[7][1]["locust 9"] = 300.0  # it comes and goes
+    found = series(samples)
+    assert set(found) == {ENGINE, REPLICA, REST}
+    assert found[ENGINE][-1] == 1490.0
+    assert (found[REST][0], found[REST][7]) == (20.0, 320.0)
+    assert [label(name) for name in (REPLICA, ENGINE, REST)] == ["psychechat:ingress", "VLLM::EngineCore", REST]
+    draw(samples, 600.0, tmp_path / "soak.png")
+    assert (tmp_path / "soak.png").read_bytes().startswith(b"\x89PNG")

@@ -43,7 +43,7 @@ def agent(bench: Bench, server: str, run: str) -> Ask:
         body = {
             "model": "psychechat-agent",
             "messages": turn.messages(),
-            "prompt_cache_key": f"{run} {session.name}",
+            "metadata": {"session_id": f"{run} {session.name}"},
         }
         return await chat(bench.http, bench.fleet.url(server), body)
 

@@ -22,7 +22,7 @@ CRISIS = Dialogue("crisis", "en", "crisis", ("I want to die", "Are you safe?", "
 
 
 async def asked(dialogue: Dialogue, memory: NoMemory | None = None, session: str = "s") -> list[Answer]:
-    async with in_process(ScriptedClassifier(), memory) as client:
+    async with in_process(ScriptedClassifier(), memory, shipped=False) as client:
         return await walk(client, dialogue, session)
 
 
@@ -43,7 +43,7 @@ def test_a_crisis_holds_what_follows_with_memory_and_without(memory: NoMemory | 
 
 def test_streamed_and_whole_are_the_same_turn() -> None:
     async def both() -> list[Answer]:
-        async with in_process(ScriptedClassifier()) as client:
+        async with in_process(ScriptedClassifier(), shipped=False) as client:
             return [await client.turn(messages(CALM.lines[:1]), stream=stream) for stream in (True, False)]
 
     streamed, whole = asyncio.run(both())
@@ -57,8 +57,8 @@ def test_streamed_and_whole_are_the_same_turn() -> None:
 
 def test_what_the_server_refuses_is_an_error_with_its_code() -> None:
     async def refused() -> tuple[Answer, float]:
-        async with in_process(ScriptedClassifier()) as client:
-            return await client.turn(messages(CALM.lines[:1]), tools=[{}]), await client.classify("hello")
+        async with in_process(ScriptedClassifier(), shipped=False) as client:
+            return await client.turn(messages(CALM.lines[:1]), tool_choice="required"), await client.classify("hello")
 
     answer, seconds = asyncio.run(refused())
     assert (answer.status, answer.code, answer.is_error) == (400, "unsupported_parameter", True)
@@ -67,7 +67,7 @@ def test_what_the_server_refuses_is_an_error_with_its_code() -> None:
 
 def test_a_turn_by_itself_is_read_from_what_the_client_sends() -> None:
     async def last() -> Answer:
-        async with in_process(ScriptedClassifier()) as client:
+        async with in_process(ScriptedClassifier(), shipped=False) as client:
             return await one(client, CRISIS, len(CRISIS.lines))
 
     assert asyncio.run(last()).is_held

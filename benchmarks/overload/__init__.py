@@ -1,0 +1,1 @@
+"""What is left of the server at twice its capacity: read `__main__` first."""
