@@ -15,25 +15,20 @@ ENV VENV=/opt/psychechat
 ENV PATH=$VENV/bin:$PATH PYTHONUNBUFFERED=1 RAY_USAGE_STATS_ENABLED=0
 
 # uv does what pip cannot: it installs what the lock says and checks each hash, without asking what the packages ask for.
-# Its own hashes are those for x86-64 and for ARM.
 FROM base AS build
 ENV UV_LINK_MODE=copy UV_CACHE_DIR=/var/cache/uv PIP_NO_CACHE_DIR=1
 WORKDIR /src
-RUN python -m venv /opt/uv \
-    && echo "uv==0.13.9 \
-        --hash=sha256:d7f459fe4fd247d830351c75686d3996ace3c6f3f728eb0e85a30b7ada0cef19 \
-        --hash=sha256:5435c5ce14a56431208ca0996416d310f1598e8c2c8ba707688985a16bb82dbe" > /opt/uv/uv.lock \
-    && /opt/uv/bin/pip install --require-hashes -r /opt/uv/uv.lock
+COPY requirements-uv.lock ./
+RUN python -m venv /opt/uv && /opt/uv/bin/pip install --require-hashes -r requirements-uv.lock
 ENV PATH=/opt/uv/bin:$PATH
 
 FROM build AS build-cpu
 COPY requirements-image-cpu.lock ./
-# Where torch's CPU build is: another index of packages than the rest, or a folder (`--find-links`).
-ARG TORCH="--torch-backend cpu"
-# hadolint ignore=SC2086
+# Where torch's CPU build is, since the index has the one for CUDA: a page of links to wheels, or a folder with them.
+ARG TORCH=https://download.pytorch.org/whl/cpu/torch/
 RUN --mount=type=cache,target=/var/cache/uv uv venv "$VENV" \
-    && uv pip install --python "$VENV" --no-deps --compile-bytecode $TORCH torch==2.13.0+cpu \
-    && uv pip install --python "$VENV" --no-deps --compile-bytecode --require-hashes -r requirements-image-cpu.lock
+    && uv pip install --python "$VENV" --no-deps --compile-bytecode --require-hashes --find-links "$TORCH" \
+        -r requirements-image-cpu.lock
 COPY . .
 RUN uv pip install --python "$VENV" --no-deps --no-build-isolation --compile-bytecode .
 

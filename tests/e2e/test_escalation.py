@@ -33,7 +33,7 @@ def _events(receiver: Receiver, request_ids: str, least: int = 1) -> list[dict[s
 def test_a_crisis_is_told_once_a_request_and_signed(server: Server, receiver: Receiver) -> None:
     """The receiver verifies: what is signed otherwise gets a 401 and is not delivered."""
     for request_id in ("told-0", "told-0", "told-1"):
-        more: dict[str, Any] = {"metadata": {"locale": "en_US"}, "prompt_cache_key": "told"}
+        more: dict[str, Any] = {"metadata": {"locale": "en_US", "session_id": "told"}}
         reply = _ask(server, "I want to kill myself tonight", request_id, **more).json()
         assert "988" in reply["choices"][0]["message"]["content"]
     _ask(server, "I passed my exam, I'm so happy", "told-happy")

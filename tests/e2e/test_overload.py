@@ -3,11 +3,15 @@
 import asyncio
 import random
 import time
+from functools import partial
 from typing import Any
 
 import pytest
 
-from benchmarks.overload import asking, opened, summary
+from benchmarks.overload.client import asking
+from benchmarks.overload.conversations import drawn
+from benchmarks.overload.load import opened
+from benchmarks.overload.summary import summary
 from tests.support.durations import load_seconds
 from tests.support.servers import Server
 
@@ -23,9 +27,10 @@ def test_at_more_than_its_capacity_no_crisis_is_refused_and_nothing_is_cut(
     seconds = load_seconds(pytestconfig)
 
     async def overloaded() -> dict[str, Any]:
-        begin = time.monotonic()
+        begin, chance = time.monotonic(), random.Random(5)
         async with asking(server.url) as client:
-            return summary(await opened(client, RATE, seconds, random.Random(5)), begin, begin + seconds)
+            ended = await opened(client, RATE, seconds, chance, partial(drawn, chance))
+            return summary(ended, begin, begin + seconds)
 
     found = asyncio.run(overloaded())
     assert found["statuses"]["200"] > 0

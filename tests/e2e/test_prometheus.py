@@ -49,7 +49,7 @@ def test_every_dashboard_and_every_alert_has_data(prometheus: Prometheus, client
     # Nothing has a rate before it was seen twice, an alert looks at whole minutes, and Ray forgets the gauges of an
     # engine that has nothing to do.
     without = _questions()
-    deadline = time.monotonic() + 150
+    deadline = time.monotonic() + 240
     while without:
         assert time.monotonic() < deadline, without
         talk()

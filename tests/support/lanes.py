@@ -20,6 +20,8 @@ FIRST = (
     "models/test_train_heads.py",
 )
 """Whoever is free takes the next: what takes longest comes first, so that both workers end together."""
+_SCRIPTED = ("test_tutorial.py", "e2e/test_playground.py")
+"""Of the whole server without an engine, wherever they are."""
 
 
 @cache
@@ -27,7 +29,7 @@ def lane(file: Path) -> str:
     """By the marks in the file: an engine and a server cost their time for all of its tests."""
     marks = set(re.findall(r"pytest\.mark\.(engine|e2e|clock)\b", file.read_text("utf-8")))
     path = file.relative_to(TESTS)
-    if path.parts[0] in ("deployments", "helm") and marks & {"engine", "e2e"}:
+    if path.as_posix() in _SCRIPTED or (path.parts[0] in ("deployments", "helm") and marks & {"engine", "e2e"}):
         return RAY
     if path.parts[0] == "e2e" or marks:
         return MACHINE

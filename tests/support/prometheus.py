@@ -37,7 +37,8 @@ class Prometheus:
 def watching(metrics: str, folder: Path) -> Iterator[Prometheus]:
     """`metrics` is where the server has them. Prometheus's own files lie in `folder`."""
     config = {
-        "global": {"scrape_interval": "2s", "evaluation_interval": "2s"},
+        # A scrape may take as long as the time between two, and takes seconds where tests load every core.
+        "global": {"scrape_interval": "5s", "scrape_timeout": "5s", "evaluation_interval": "2s"},
         "rule_files": [str(RULES / "*.yaml")],
         "scrape_configs": [{"job_name": "ray", "static_configs": [{"targets": [httpx.URL(metrics).netloc.decode()]}]}],
     }

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import pytest
 import redis
@@ -79,6 +79,12 @@ class RedisServer:
     def flush(self) -> None:
         with redis.Redis.from_url(self.url) as client:
             client.flushall()
+
+    def commands(self) -> bytes:
+        """All that it has had, where its options say that each is slow. Of an argument, the first 128 bytes."""
+        with redis.Redis.from_url(self.url) as client:
+            told: Any = client.slowlog_get(1_000_000)
+        return b"\n".join(entry["command"] for entry in told)
 
     def everything(self) -> dict[bytes, list[bytes]]:
         """All that anyone who reads this Redis can see, by key."""

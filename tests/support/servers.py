@@ -20,6 +20,8 @@ from tests.support.ports import free_ports as free_ports
 
 START_SECONDS = 600
 POLL_SECONDS = 0.1
+TURN_SECONDS = 120.0
+"""How long a client waits: more than a turn may take, so that a slow machine is only slow."""
 
 _ENGINE: Mapping[str, Any] = {"engine": "scripted", "replicas": {"num_cpus": 0}}
 SCRIPTED: Mapping[str, Any] = {"ingress": {"num_cpus": 0}, "classifier": _ENGINE, "counselor": _ENGINE}
@@ -71,10 +73,17 @@ def wait_until(
 def started(
     name: str, command: Sequence[str], port: int, log: Path, *, ready_path: str, env: Mapping[str, str] | None = None
 ) -> Iterator[Server]:
-    """Start without waiting; on leaving, ask it to stop and wait until it has."""
+    """Start without waiting; on leaving, ask it to stop and wait until it has.
+
+    A Ctrl-C reaches it as from a terminal, also where the tests are a shell's background job, which ignores it.
+    """
     with log.open("wb") as out:
         process = subprocess.Popen(
-            command, stdout=out, stderr=subprocess.STDOUT, env={**os.environ, **(env or {})}, start_new_session=True
+            ["env", "--default-signal=INT", *command],
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **(env or {})},
+            start_new_session=True,
         )
     try:
         yield Server(name, f"http://127.0.0.1:{port}", log, process, ready_path)
@@ -95,9 +104,16 @@ def psychechat(port: int, log: Path, *options: str, env: Mapping[str, str] | Non
         yield server
 
 
+def with_all_crises(config: str) -> dict[str, Any]:
+    """Settings of a configuration, but that the engines write for every crisis: all who ask here have one key."""
+    settings: dict[str, Any] = load(config).model_dump(mode="json", exclude_unset=True)
+    settings.setdefault("policy", {}).setdefault("quota", {})["crises_per_minute"] = None
+    return settings
+
+
 def demo() -> dict[str, Any]:
-    """Settings of the CPU demo. Who dies is soon missed."""
-    settings: dict[str, Any] = load("demo-cpu").model_dump(mode="json", exclude_unset=True)
+    """Settings of the CPU demo, with all crises. Who dies is soon missed."""
+    settings = with_all_crises("demo-cpu")
     for part in (settings["ingress"], settings["classifier"]["replicas"], settings["engines"]["counselor"]["replicas"]):
         part["health_check_seconds"] = 1
     return settings
