@@ -30,6 +30,14 @@ def client(server: Cluster) -> Iterator[openai.OpenAI]:
         yield opened
 
 
+@pytest.fixture(scope="module", autouse=True)
+def slow(server: Cluster) -> Iterator[socket.socket]:
+    """A connection whose body never ends. The other tests run while it is waited for."""
+    with socket.create_connection(("127.0.0.1", httpx.URL(server.url).port or 0), timeout=40) as connection:
+        connection.sendall(b"POST /none HTTP/1.1\r\nhost: localhost\r\ncontent-length: 5000\r\n\r\n ")
+        yield connection
+
+
 def answer_to(server: Cluster, sent: bytes) -> bytes:
     with socket.create_connection(("127.0.0.1", httpx.URL(server.url).port or 0), timeout=10) as connection:
         connection.sendall(sent)
@@ -58,14 +66,6 @@ def test_what_is_no_http_is_answered_as_documented(server: Cluster, sent: bytes,
     assert b"x-request-id" not in head
 
 
-def test_a_body_that_nobody_reads_is_not_listened_to(server: Cluster) -> None:
-    """Serve's front of a replica closes the connection, too. How HAProxy bounds headers: test_haproxy.py."""
-    with socket.create_connection(("127.0.0.1", httpx.URL(server.url).port or 0), timeout=40) as slow:
-        slow.sendall(b"POST /none HTTP/1.1\r\nhost: localhost\r\ncontent-length: 5000\r\n\r\n ")
-        answer = b"".join(iter(lambda: slow.recv(65536), b""))
-    assert answer.startswith(b"HTTP/1.1 404 ")
-
-
 def test_every_haproxy_bounds_headers_and_keeps_its_admin_socket(server: Cluster) -> None:
     """Those of `psychechat serve` and of the chart have the same variable."""
     commands = [process.cmdline() for process in psutil.Process().children(recursive=True)]
@@ -90,6 +90,12 @@ def test_a_client_steers_nothing_and_gets_one_id(server: Cluster) -> None:
     answer = httpx.post(f"{server.url}/v1/chat/completions", json=body, headers=steering, timeout=60)
     assert answer.status_code == 200
     assert answer.headers.get_list("x-request-id") == ["mine-1"]
+
+
+def test_a_body_that_nobody_reads_is_not_listened_to(slow: socket.socket) -> None:
+    """Serve's front of a replica closes the connection, too. How HAProxy bounds headers: test_haproxy.py."""
+    answer = b"".join(iter(lambda: slow.recv(65536), b""))
+    assert answer.startswith(b"HTTP/1.1 404 ")
 
 
 def test_the_official_client_takes_no_part_for_the_whole(server: Cluster, client: openai.OpenAI) -> None:

@@ -62,7 +62,8 @@ def test_one_that_has_just_ended_is_no_error(proxies: Proxies, monkeypatch: pyte
 
 def test_it_waits_no_longer_than_it_may(proxies: Proxies, monkeypatch: pytest.MonkeyPatch) -> None:
     proxies.start()
-    monkeypatch.setattr(os, "kill", lambda *_: None)
     began = time.monotonic()
-    assert not soft_stop.let_replies_end("node", 1, 0.05, lambda _: None)
+    with monkeypatch.context() as patch:  # which ends before the process does
+        patch.setattr(os, "kill", lambda *_: None)
+        assert not soft_stop.let_replies_end("node", 1, 0.05, lambda _: None)
     assert time.monotonic() - began < WAIT_SECONDS
