@@ -89,7 +89,7 @@ def test_a_body_that_is_no_json_object(served: Any, content: bytes) -> None:
         ({"metadata": {"session_id": "x" * 257}}, "metadata.session_id"),
         ({"metadata": {"session_id": "a\nb"}}, "metadata.session_id"),
         ({"metadata": {"session_id": "a\x7f"}}, "metadata.session_id"),
-        ({"prompt_cache_key": 7}, "prompt_cache_key"),
+        ({"service_tier": 7}, "service_tier"),
         ({"model": "psychechat-llm", "n": 9}, "n"),
         ({"n": 129}, "n"),
         ({"metadata": {f"k{number}": "v" for number in range(17)}}, "metadata"),
@@ -249,6 +249,17 @@ def test_what_the_seeker_said_in_several_messages_is_no_longer_than_one_may_be(s
     long = {"role": "user", "content": "a" * 20_000}
     body = {"model": "psychechat", "messages": [long, long]}
     assert_error(post(served, body), 400, param="messages", code="string_above_max_length")
+
+
+def test_of_the_operators_notes_the_one_that_is_too_much_is_named(served: Any) -> None:
+    notes = [{"role": "system", "content": "n" * 3_000}, HELLO, {"role": "developer", "content": "n" * 1_001}]
+    message = assert_error(
+        post(served, {"model": "psychechat", "messages": notes}),
+        400,
+        param="messages[2].content",
+        code="string_above_max_length",
+    )
+    assert "4000" in message
 
 
 URGENT = {"role": "user", "content": "I want to die"}

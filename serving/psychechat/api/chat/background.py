@@ -67,9 +67,10 @@ def supported_task(
             task = task_request(request, pipeline, caller, for_tasks=for_tasks)
             return None if task is None else (request, task)
         except UnsupportedParameter as error:
-            if error.param not in body:
+            refused = (error.param or "").partition(".")[0]
+            if refused not in body:
                 return None
-            body = {name: value for name, value in body.items() if name != error.param}
+            body = {name: value for name, value in body.items() if name != refused}
         except (ValidationError, InvalidRequest):
             return None
 

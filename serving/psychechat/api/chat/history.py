@@ -3,7 +3,7 @@ one conversation is found in memory under the same key, however it was sent.
 """
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from psychechat.api.chat.protocol import NOTES, SPOKEN, TOOLS, ChatMessage
 from psychechat.api.http.body.lenient import is_lost
@@ -36,13 +36,7 @@ def conversation(messages: Sequence[ChatMessage], limits: Limits) -> tuple[Conve
         raise InvalidRequest(f"'messages' holds more than {limits.messages} messages.", param="messages")
     for place, message in kept.items():
         check_length(f"messages[{place}].content", message.content.text, limits)
-    notes = tuple(m.content.text for m in kept.values() if m.role in NOTES and m.content.text.strip())
-    if sum(map(len, notes)) > limits.operator_characters:
-        raise InvalidRequest(
-            f"System and developer messages may hold {limits.operator_characters} characters in all.",
-            param="messages",
-            code="string_above_max_length",
-        )
+    notes = _notes(kept, limits)
     spoken = {place: message for place, message in kept.items() if message.role not in NOTES}
     if is_lost(_newest(spoken.values())):
         why = "Too much of the seeker's last message is broken to be read: send it as UTF-8."
@@ -70,6 +64,22 @@ def _kept(messages: Sequence[ChatMessage], last: int, left_out: Counter[LeftOut]
             left_out["part"] += bool(message.content.wordless)
             kept[place] = message
     return kept
+
+
+def _notes(kept: Mapping[int, ChatMessage], limits: Limits) -> tuple[str, ...]:
+    """The operator's. Raises InvalidRequest, which names the one with which they are too long."""
+    notes, held = [], 0
+    for place, message in kept.items():
+        if message.role in NOTES and message.content.text.strip():
+            notes.append(message.content.text)
+            held += len(message.content.text)
+            if held > limits.operator_characters:
+                raise InvalidRequest(
+                    f"System and developer messages may hold {limits.operator_characters} characters in all.",
+                    param=f"messages[{place}].content",
+                    code="string_above_max_length",
+                )
+    return tuple(notes)
 
 
 def _newest(spoken: Collection[ChatMessage]) -> str:

@@ -22,6 +22,7 @@ from pydantic import (
 from pydantic.json_schema import SkipJsonSchema
 from typing_extensions import TypedDict
 
+from psychechat.api.chat.parameters import IGNORED_IN_CHAT, REFUSED
 from psychechat.api.http.body.wire import Body, ContentPart, Wire
 from psychechat.errors import UnsupportedParameter
 from psychechat.pipeline.router import Requested
@@ -39,34 +40,6 @@ _MEANT = {
 }
 """Other names of the two speakers, as other servers' clients have them."""
 
-_NO_WORDS = {
-    "tool_choice": "a counselor calls no tools",
-    "function_call": "a counselor calls no functions",
-    "modalities": "replies are text",
-    "response_format": "a reply is plain text",
-}
-"""Parameters of OpenAI's API by which a client may want no reply in words, with the reason why that is refused."""
-_IGNORED = {
-    "tools": "a counselor calls no tools",
-    "functions": "a counselor calls no functions",
-    "audio": "replies are text",
-    "prediction": "replies are not predicted",
-    "web_search_options": "a counselor does not search the web",
-    "logit_bias": "replies are reviewed as the model wrote them",
-    "verbosity": "the prompt pack sets the length of replies",
-    "store": "conversations are not stored",
-}
-"""Those that a reply in words may leave unheeded. A strict policy refuses them."""
-_NEUTRAL: Mapping[str, tuple[Any, ...]] = {
-    "tools": ([],),
-    "functions": ([],),
-    "logit_bias": ({},),
-    "verbosity": ("medium",),
-    "store": (False,),
-}
-"""Their values that ask for nothing."""
-
-
 MAX_STOP = 64
 """Characters of a stop string."""
 MAX_CHOICES = 8
@@ -78,9 +51,7 @@ _Stop = Annotated[str, Field(min_length=1, max_length=MAX_STOP)]
 class StreamOptions(Wire):
     include_usage: bool = False
     include_obfuscation: bool = False
-    """Accepted; chunks are not padded."""
     continuous_usage_stats: bool = False
-    """Accepted; the usage comes at the end."""
 
 
 class TemplateOptions(Wire):
@@ -228,7 +199,7 @@ def _in_words(name: str, allows: Callable[[object], bool]) -> Callable[[object],
 
     def check(value: object) -> object:
         if value is not None and not allows(value):
-            raise UnsupportedParameter(name, _NO_WORDS[name])
+            raise UnsupportedParameter(name, REFUSED[name])
         return value
 
     return check
@@ -271,13 +242,11 @@ class TurnBody(Body):
     moderation: ChatModeration | None = None
     user: str | None = None
     safety_identifier: str | None = None
-    prompt_cache_key: str | None = None
-    """Accepted, and changes nothing: many conversations may share one. A session's name is `metadata.session_id`."""
     metadata: Annotated[dict[str, Annotated[str, Field(max_length=512)]], Field(max_length=_MAX_METADATA)] | None = None
     """`metadata.session_id` names the session, as `x-session-id` does; `metadata.locale`, e.g. `en-US`, chooses the
     crisis resources.
     """
-    service_tier: Literal["auto", "default", "flex", "scale", "priority"] | None = None
+    service_tier: str | None = None
     """A wish: there is one tier, and the answer says so."""
 
     @field_validator("metadata", mode="before")
@@ -291,7 +260,7 @@ class ChatRequest(TurnBody):
     """`POST /v1/chat/completions`. Sampling is the reply's; stages that nobody reads keep the pack's."""
 
     model_config = ConfigDict(json_schema_extra={"examples": _EXAMPLES})
-    UNSUPPORTED = _IGNORED
+    IGNORED = IGNORED_IN_CHAT
 
     messages: _Messages
     stream_options: StreamOptions | None = None
@@ -332,15 +301,6 @@ class ChatRequest(TurnBody):
     response_format: Annotated[
         Any, BeforeValidator(_in_words("response_format", _is_text), json_schema_input_type=TextFormat | None)
     ] = None
-    parallel_tool_calls: bool | None = None
-    tools: Any = None
-    functions: Any = None
-    audio: Any = None
-    prediction: Any = None
-    web_search_options: Any = None
-    logit_bias: Any = None
-    verbosity: Any = None
-    store: Any = None
 
     @field_validator("stop", mode="before", json_schema_input_type=_Stop | list[_Stop] | None)
     @classmethod
@@ -352,12 +312,6 @@ class ChatRequest(TurnBody):
     def _last(cls, messages: object) -> object:
         """Last messages, as many as any policy may allow: earlier ones need no validation."""
         return messages[-MOST_MESSAGES:] if isinstance(messages, list) else messages
-
-    @property
-    def unread(self) -> Sequence[str]:
-        sent = {name: getattr(self, name) for name in _IGNORED}
-        in_vain = [name for name, value in sent.items() if value not in (None, *_NEUTRAL.get(name, ()))]
-        return (*in_vain, *super().unread)
 
     @property
     def thinks(self) -> bool:

@@ -2,7 +2,7 @@
 
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from fastapi import Request
@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from psychechat.api.chat.background import refused_task, supported_task, task_request
 from psychechat.api.chat.intake import Caller, turn_request
-from psychechat.api.chat.protocol import ChatRequest
+from psychechat.api.chat.protocol import ChatRequest, TurnBody
 from psychechat.api.chat.rendering import Heading
 from psychechat.api.chat.rescue import rescue
 from psychechat.api.chat.running import Rendering, answered
@@ -31,16 +31,21 @@ class Turns:
         """`prefix`: of the answers' ids."""
         self._pipeline, self._prefix, self._rendering = pipeline, prefix, rendering
 
-    async def answer(self, body: ChatRequest, request: Request) -> Response:
-        unread.check(body, strict=self._pipeline.policy.strict_parameters)
+    async def answer(self, body: ChatRequest, request: Request, sent: TurnBody | None = None) -> Response:
+        """`sent`: what `body` was made of, where that is no chat's."""
+        sent = body if sent is None else sent
+        unread.check(sent, strict=self._pipeline.policy.strict_parameters)
         caller = _caller(request)
         task = task_request(body, self._pipeline, caller, for_tasks=for_tasks(request))
-        return await self._answer(body, task or turn_request(body, self._pipeline, caller), request)
+        return await self._answer(body, task or turn_request(body, self._pipeline, caller), request, sent.unread)
 
-    async def refused(self, body: object, refusal: Refusal, request: Request) -> Response:
+    async def refused(
+        self, body: object, refusal: Refusal, request: Request, in_vain: Sequence[str] | None = None
+    ) -> Response:
         """The answer to a crisis, or to a task, in a body that breaks a rule; else the refusal, raised.
 
-        `body`: any value of JSON, or what is made out of what is none.
+        `body`: any value of JSON, or what is made out of what is none. `in_vain`: the names of what it was made of that
+        change nothing, where that is no chat's.
         """
         if isinstance(refusal, ContextLengthExceeded):
             raise refusal  # the turn was read
@@ -48,7 +53,7 @@ class Turns:
         if isinstance(body, dict):
             supported = supported_task(body, self._pipeline, caller, for_tasks=reserved)
             if supported is not None:
-                return await self._answer(*supported, request)
+                return await self._answer(*supported, request, in_vain)
         task = refused_task(body, self._pipeline, caller, for_tasks=reserved)
         if task is not None:  # never a turn, whatever it quotes
             await unless_left(request, read_task(self._pipeline, task))
@@ -56,10 +61,12 @@ class Turns:
         rescued = await unless_left(request, rescue(body, self._pipeline, caller))
         if rescued is None:
             raise refusal
-        return await self._answer(*rescued, request)
+        return await self._answer(*rescued, request, in_vain)
 
-    async def _answer(self, body: ChatRequest, asked: TurnRequest | TaskRequest, request: Request) -> Response:
-        unread.note(body, request)
+    async def _answer(
+        self, body: ChatRequest, asked: TurnRequest | TaskRequest, request: Request, in_vain: Sequence[str] | None
+    ) -> Response:
+        unread.note(body.unread if in_vain is None else in_vain, request)
         if minimal(request) and isinstance(asked, TurnRequest):
             asked = replace(asked, tells_thinking=False)
         heading = Heading(

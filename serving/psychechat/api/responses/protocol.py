@@ -3,31 +3,20 @@
 https://platform.openai.com/docs/api-reference/responses/create
 """
 
-from collections.abc import Sequence
-from typing import Annotated, Any, Literal, NotRequired
+from typing import Annotated, Any, ClassVar, Literal, NotRequired
 
 from pydantic import ConfigDict, FailFast, Field, JsonValue, field_validator, model_validator
 from typing_extensions import TypedDict
 
+from psychechat.api.chat.parameters import IGNORED_IN_RESPONSES, REFUSED
 from psychechat.api.chat.protocol import ChatMessage, ChatRequest, Effort, TurnBody
 from psychechat.api.http.body.wire import ContentPart
 from psychechat.api.responses.translation import as_chat, items
 from psychechat.errors import UnsupportedParameter
 
-_UNSUPPORTED = {
-    "previous_response_id": "responses are not stored; send the conversation as 'input'",
-    "conversation": "conversations are not stored; send this one as 'input'",
-    "prompt": "there are no stored prompts; send 'instructions'",
-    "background": "a turn is answered while its client waits",
-}
-"""Parameters that need what is not kept here, with the reason. `null` and `false` pass."""
-
-_IGNORED = {
-    "tools": "a counselor calls no tools",
-    "include": "nothing more is kept of a turn",
-    "top_logprobs": "'/v1/chat/completions' gives token probabilities",
-}
-"""Parameters that a reply in words may leave unheeded. A strict policy refuses them."""
+_NOT_KEPT = ("previous_response_id", "conversation", "prompt", "background")
+"""What needs something that is not kept here."""
+_Without = Literal[False] | None
 
 
 class InputItem(TypedDict):
@@ -41,8 +30,6 @@ class InputItem(TypedDict):
 class Reasoning(TypedDict, total=False):
     effort: Effort | None
     """`none`: replies without thinking. For any other value the prompt pack decides."""
-    summary: str | None
-    """Accepted; the thinking is not shown."""
 
 
 class TextFormat(TypedDict, total=False):
@@ -51,8 +38,6 @@ class TextFormat(TypedDict, total=False):
 
 class TextOptions(TypedDict, total=False):
     format: TextFormat | None
-    verbosity: str | None
-    """Accepted; the prompt pack sets the length of replies."""
 
 
 _Items = Annotated[list[ChatMessage], FailFast(), Field(min_length=1)]
@@ -76,7 +61,8 @@ class ResponsesRequest(TurnBody):
     """`POST /v1/responses`. Read as a `ChatRequest`."""
 
     model_config = ConfigDict(json_schema_extra={"examples": _EXAMPLES})
-    UNSUPPORTED = _IGNORED
+    IGNORED = IGNORED_IN_RESPONSES
+    READ_INSIDE: ClassVar = {"reasoning": ("effort",), "text": ("format",), "stream_options": ()}
 
     input: _Items
     instructions: str | None = None
@@ -84,31 +70,27 @@ class ResponsesRequest(TurnBody):
     max_output_tokens: Annotated[int, Field(ge=1, lt=2**63)] | None = None
     reasoning: Reasoning | None = None
     text: TextOptions | None = None
-    tools: Any = None
-    """Accepted; a counselor calls none."""
     tool_choice: Any = None
     """Accepted where it leaves the choice: `auto`, `none`."""
-    store: bool | None = None
-    """Accepted; nothing is stored, and the answer says so."""
-    include: Any = None
-    """Accepted, as all below, and changes nothing."""
-    parallel_tool_calls: Any = None
     stream_options: Any = None
-    top_logprobs: Any = None
-    truncation: Any = None
+    """Accepted, and changes nothing."""
+    previous_response_id: _Without = None
+    conversation: _Without = None
+    prompt: _Without = None
+    background: _Without = None
 
     @model_validator(mode="before")
     @classmethod
     def _supported(cls, body: object) -> object:
         if not isinstance(body, dict):
             return body
-        for name, why in _UNSUPPORTED.items():
+        for name in _NOT_KEPT:
             if body.get(name) not in (None, False):
-                raise UnsupportedParameter(name, why)
+                raise UnsupportedParameter(name, REFUSED[name])
         if not _is_free(body.get("tool_choice")):
-            raise UnsupportedParameter("tool_choice", "a counselor calls no tools")
+            raise UnsupportedParameter("tool_choice", REFUSED["tool_choice"])
         if _format(body.get("text")) not in (None, "text"):
-            raise UnsupportedParameter("text.format", "a reply is plain text")
+            raise UnsupportedParameter("text.format", REFUSED["text.format"])
         return body
 
     @field_validator("input", mode="before", json_schema_input_type=str | list[InputItem])
@@ -117,10 +99,6 @@ class ResponsesRequest(TurnBody):
         if not isinstance(said, str | list):
             return said
         return items(said)
-
-    @property
-    def unread(self) -> Sequence[str]:
-        return (*(name for name in _IGNORED if getattr(self, name)), *super().unread)
 
     @property
     def chat(self) -> ChatRequest:

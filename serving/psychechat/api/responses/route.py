@@ -4,7 +4,6 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from psychechat.api.chat.turns import Turns
-from psychechat.api.http.body import unread
 from psychechat.api.http.body.json_route import JSONRequest, JSONRoute, Refusal
 from psychechat.api.http.openapi import READ, answers, streamed
 from psychechat.api.responses import schemas
@@ -21,8 +20,9 @@ def router(pipeline: Pipeline) -> APIRouter:
     class ResponsesRoute(JSONRoute):
         async def refused(self, request: JSONRequest, refusal: Refusal) -> Response:
             body = await request.made_out()
+            in_vain = tuple(ResponsesRequest.unread_in(body)) if isinstance(body, dict) else ()
             try:
-                return await turns.refused(as_chat(body), refusal, request)
+                return await turns.refused(as_chat(body), refusal, request, in_vain)
             except InvalidRequest as error:
                 raise renamed(error, body) from None
 
@@ -38,8 +38,6 @@ def router(pipeline: Pipeline) -> APIRouter:
         ),
     )
     async def respond(body: ResponsesRequest, request: Request) -> Response:
-        unread.check(body, strict=pipeline.policy.strict_parameters)
-        unread.note(body, request)
-        return await turns.answer(body.chat, request)
+        return await turns.answer(body.chat, request, body)
 
     return routes

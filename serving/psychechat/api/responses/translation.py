@@ -85,9 +85,11 @@ def renamed(error: InvalidRequest, body: object) -> InvalidRequest:
 
     def name(found: re.Match[str]) -> str:
         place, inside = found.groups()
+        if place is not None and int(place) < notes:
+            return "instructions"
         if place is None or isinstance(fields.get("input"), str):
             return "input"
-        return f"input[{int(place) - notes}]{inside or ''}" if int(place) >= notes else "instructions"
+        return f"input[{int(place) - notes}]{inside or ''}"
 
     error.param = _MESSAGES.sub(name, error.param or "") or None
     error.message = _MESSAGES.sub(name, error.message)

@@ -40,7 +40,7 @@ def router(pipeline: Pipeline) -> APIRouter:
     async def classify(body: ClassifyRequest, request: Request) -> Response:
         policy = pipeline.policy
         unread.check(body, strict=policy.strict_parameters)
-        unread.note(body, request)
+        unread.note(body.unread, request)
         if policy.model(body.model) != MODEL:
             raise UnknownModel(", ".join(name for name in policy.names if policy.model(name) == MODEL))
         assessed = assessments(pipeline, body.input, request, each_batch=body.stream)

@@ -36,7 +36,7 @@ def router(pipeline: Pipeline) -> APIRouter:
     async def moderate(body: ModerationRequest, request: Request) -> Response:
         policy, verdict_only = pipeline.policy, minimal(request)
         unread.check(body, strict=policy.strict_parameters)
-        unread.note(body, request)
+        unread.note(body.unread, request)
         read = readings(pipeline, body.input, request, policy)
         results = await unless_left(
             request, each(read, lambda _, told: _result(*told, policy, verdict_only=verdict_only))

@@ -24,6 +24,7 @@ Serving = Callable[..., AbstractContextManager[Served]]
 PATH, CHAT = "/v1/responses", "/v1/chat/completions"
 MODELS = ("psychechat", "psychechat-agent", "psychechat-llm")
 CRISIS = "I want to die"
+IGNORED = "x-psychechat-ignored"
 ORDER = [
     "response.created",
     "response.in_progress",
@@ -236,24 +237,35 @@ def test_moderation_is_of_the_one_text_and_the_one_reply(served: Served) -> None
 
 # ------------------------------------------------------------------------------------------- what is refused
 
-HARMLESS: dict[str, Any] = {
-    "tools": [{"type": "function", "name": "f", "parameters": {}}, {"type": "web_search"}],
+NEUTRAL: dict[str, Any] = {
     "tool_choice": "auto",
+    "tools": [],
     "parallel_tool_calls": True,
-    "store": True,
-    "include": ["reasoning.encrypted_content"],
-    "truncation": "auto",
-    "top_logprobs": 5,
+    "store": False,
+    "include": [],
+    "truncation": "disabled",
+    "top_logprobs": 0,
     "stream_options": {"include_obfuscation": False},
-    "prompt_cache_key": "bucket",
-    "text": {"format": {"type": "text"}, "verbosity": "low"},
-    "reasoning": {"effort": "high", "summary": "auto", "context": "auto"},
+    "text": {"format": {"type": "text"}, "verbosity": "medium"},
+    "reasoning": {"effort": "high", "summary": None, "context": "auto", "mode": "standard"},
+    "service_tier": "auto",
+    "safety_identifier": "someone",
     "background": False,
     "previous_response_id": None,
     "conversation": None,
-    "max_tool_calls": 3,
-    "a_field_of_next_year": {"x": 1},
+    "prompt": None,
 }
+IN_VAIN: list[tuple[dict[str, Any], str]] = [
+    ({"tools": [{"type": "web_search"}], "parallel_tool_calls": False}, "tools, parallel_tool_calls"),
+    ({"store": True, "service_tier": "flex", "max_tool_calls": 3}, "store, service_tier, max_tool_calls"),
+    ({"include": ["reasoning.encrypted_content"], "truncation": "auto"}, "include, truncation"),
+    ({"prompt_cache_key": "bucket", "top_logprobs": 5}, "prompt_cache_key, top_logprobs"),
+    ({"text": {"verbosity": "low", "tone": "warm"}}, "text.verbosity, text.tone"),
+    ({"reasoning": {"effort": "low", "summary": "auto", "budget": 7}}, "reasoning.summary, reasoning.budget"),
+    ({"stream_options": {"include_obfuscation": True, "x": 1}}, "stream_options.include_obfuscation, stream_options.x"),
+    ({"context_management": [{"type": "compaction"}], "image": {"x": 1}}, "context_management, image"),
+    ({"access_programs": {"cyber": "standard"}, "a_field_of_next_year": {}}, "access_programs, a_field_of_next_year"),
+]
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "previous response": ({"previous_response_id": "resp_1"}, "previous_response_id"),
     "conversation": ({"conversation": "conv_1"}, "conversation"),
@@ -268,7 +280,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "temperature": ({"temperature": 9}, "temperature"),
     "bound": ({"max_output_tokens": 0}, "max_output_tokens"),
     "effort": ({"reasoning": {"effort": "vast"}}, "reasoning.effort"),
-    "instructions": ({"instructions": "n" * 4_001}, "input"),
+    "instructions": ({"instructions": "n" * 4_001}, "instructions"),
     "kind of instructions": ({"instructions": 7}, "instructions"),
     "session": ({"metadata": {"session_id": ""}}, "metadata.session_id"),
 }
@@ -278,6 +290,10 @@ LISTS: dict[str, tuple[Callable[[str], object], str]] = {
     "number": (lambda text: [7, {"role": "user", "content": text}], "input[0]"),
     "no list": (lambda text: {"role": "user", "content": text}, "input"),
     "too long": (lambda text: text + "." * 32_001, "input"),
+    "note after": (
+        lambda text: [{"role": "user", "content": text}, {"role": "developer", "content": "n" * 4_001}],
+        "input[1].content",
+    ),
     "image after": (
         lambda text: [{"role": "user", "content": text}, {"role": "user", "content": [{"type": "input_image"}]}],
         "input",
@@ -285,9 +301,30 @@ LISTS: dict[str, tuple[Callable[[str], object], str]] = {
 }
 
 
-@pytest.mark.parametrize("name", HARMLESS)
-def test_what_changes_nothing_is_accepted(served: Served, name: str) -> None:
-    assert told(ask(served, stream=False, **{name: HARMLESS[name]}))["store"] is False
+@pytest.mark.parametrize("strict", [False, True])
+def test_what_asks_for_nothing_is_accepted(serving: Serving, strict: bool) -> None:
+    with serving(strict_parameters=strict) as served:
+        for name, value in NEUTRAL.items():
+            answer = ask(served, **{name: value})
+            assert told(answer)["store"] is False, name
+            assert IGNORED not in answer.headers
+
+
+@pytest.mark.parametrize(("fields", "names"), IN_VAIN)
+def test_what_changes_nothing_is_named(served: Served, fields: dict[str, Any], names: str) -> None:
+    """Of a crisis, which is answered whatever else is wrong, too."""
+    for said, more in (("hello there", {}), (CRISIS, {}), (CRISIS, {"temperature": 9}), ("hello", {"stream": True})):
+        answer = ask(served, said, **fields, **more)
+        assert (answer.status_code, answer.headers[IGNORED]) == (200, names)
+
+
+def test_a_strict_policy_refuses_it_by_name(serving: Serving) -> None:
+    with serving(strict_parameters=True) as served:
+        for fields, names in IN_VAIN:
+            answer = ask(served, **fields)
+            assert (answer.status_code, answer.json()["error"]["param"]) == (400, names.split(", ")[0])
+            assert IGNORED not in answer.headers
+            assert told(ask(served, CRISIS, **fields))["psychechat"]["reason"] == "crisis"
 
 
 @pytest.mark.parametrize("name", REFUSED)
@@ -295,7 +332,7 @@ def test_what_cannot_be_done_is_refused_by_name(served: Served, name: str) -> No
     more, param = REFUSED[name]
     answer = ask(served, **more)
     assert (answer.status_code, answer.json()["error"]["param"]) == (404 if param == "model" else 400, param)
-    assert "messages" not in answer.json()["error"]["message"] or name == "instructions"
+    assert "messages" not in answer.json()["error"]["message"] or name == "instructions"  # those of the operator
 
 
 @pytest.mark.parametrize("name", LISTS)

@@ -113,7 +113,6 @@ def test_what_both_have_is_the_same_and_the_rest_has_chats_name() -> None:
         "stream": True,
         "user": "u",
         "safety_identifier": "s",
-        "prompt_cache_key": "p",
         "service_tier": "auto",
         "metadata": {"session_id": "one", "locale": "en-US"},
         "moderation": {"model": "m"},

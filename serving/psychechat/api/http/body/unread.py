@@ -11,7 +11,7 @@ from string import ascii_lowercase, digits
 
 from fastapi import Request
 
-from psychechat.api.http.body.wire import Body
+from psychechat.api.http.body.wire import Body, Ignored
 from psychechat.errors import InvalidRequest, UnsupportedParameter
 
 HEADER = "x-psychechat-ignored"
@@ -31,13 +31,13 @@ def check(body: Body, *, strict: bool) -> None:
     for name in body.unread:
         meant = slips.get(name.casefold().replace("-", "_"))
         if strict or meant is not None:
-            _refuse(name, body.UNSUPPORTED, meant, strict=strict)
+            _refuse(name, body.IGNORED, meant, strict=strict)
 
 
-def _refuse(name: str, unsupported: Mapping[str, str], meant: str | None, *, strict: bool) -> None:
-    if name in unsupported:
+def _refuse(name: str, ignored: Mapping[str, Ignored], meant: str | None, *, strict: bool) -> None:
+    if name in ignored:
         if strict:
-            raise UnsupportedParameter(name, unsupported[name])
+            raise UnsupportedParameter(name, ignored[name].why)
     elif _NAME.fullmatch(name):
         hint = "" if meant is None else f" Did you mean '{meant}'?"
         raise InvalidRequest(f"Unknown parameter: '{name}'.{hint}", param=name)
@@ -45,10 +45,10 @@ def _refuse(name: str, unsupported: Mapping[str, str], meant: str | None, *, str
         raise InvalidRequest("There is a parameter that is not known here.")
 
 
-def note(body: Body, request: Request) -> None:
+def note(names: Sequence[str], request: Request) -> None:
     """Has the answer name what was not read."""
-    if body.unread:
-        request.state.ignored = listed(body.unread)
+    if names:
+        request.state.ignored = listed(names)
 
 
 def listed(names: Sequence[str]) -> str:

@@ -1,9 +1,12 @@
 """Bases of request bodies and of their parts."""
 
-from collections.abc import Mapping, Sequence
-from typing import ClassVar, Literal, NotRequired, Self
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, NotRequired, Self
 
-from pydantic import BaseModel, ConfigDict, ModelWrapValidatorHandler, model_validator
+from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler, ModelWrapValidatorHandler, model_validator
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 from typing_extensions import TypedDict
 
 
@@ -41,25 +44,66 @@ class Wire(_Strict):
         return known if stranger is None else known | {stranger: None}
 
 
+@dataclass(frozen=True, slots=True)
+class Ignored:
+    """A parameter that is known here and changes nothing, with the reason."""
+
+    why: str
+    neutral: tuple[object, ...] = ()
+    """Values, beside `null`, that ask for nothing which the answer would lack."""
+
+
 class Body(_Strict):
     """Whole request body. Unknown fields are left out and kept by name: `unread` says what becomes of them."""
 
     model_config = ConfigDict(extra="ignore")
 
-    UNSUPPORTED: ClassVar[Mapping[str, str]] = {}
-    """Known fields that nothing here can heed, with the reason."""
-    _strangers: tuple[str, ...] = ()
+    IGNORED: ClassVar[Mapping[str, Ignored]] = {}
+    """By name; of a field inside an object the name is `object.field`."""
+    READ_INSIDE: ClassVar[Mapping[str, Sequence[str]]] = {}
+    """Objects that may hold unknown fields, which are named as well, and the fields in them that are read."""
+    _unread: tuple[str, ...] = ()
 
     @model_validator(mode="wrap")
     @classmethod
     def _apart(cls, body: object, read: ModelWrapValidatorHandler[Self]) -> Self:
         found = read(body)
         if isinstance(body, dict):
-            known = cls.model_fields
-            found._strangers = tuple([name for name in body if name not in known])
+            found._unread = tuple(cls.unread_in(body))
         return found
+
+    @classmethod
+    def unread_in(cls, body: Mapping[str, Any]) -> Iterator[str]:
+        """Names, as the client wrote them, of fields that were sent and change nothing."""
+        for name, ignored in cls.IGNORED.items():
+            if _found(body, name) not in (None, *ignored.neutral):
+                yield name
+        for name, read in cls.READ_INSIDE.items():
+            inside = body.get(name)
+            if isinstance(inside, dict):
+                strangers = (f"{name}.{field}" for field in inside if field not in read)
+                yield from (stranger for stranger in strangers if stranger not in cls.IGNORED)
+        yield from (name for name in body if name not in cls.model_fields and name not in cls.IGNORED)
 
     @property
     def unread(self) -> Sequence[str]:
-        """Names, as the client wrote them, of fields that were sent and change nothing."""
-        return self._strangers
+        return self._unread
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """With the parameters that are ignored."""
+        schema = handler(core)
+        fields = handler.resolve_ref_schema(schema)["properties"]
+        for name, ignored in cls.IGNORED.items():
+            if "." not in name:
+                fields.setdefault(name, {"description": f"Ignored: {ignored.why}."})
+        return schema
+
+
+def _found(body: Mapping[str, Any], name: str) -> object:
+    """Value at `field` or `object.field`; None if there is none."""
+    outer, _, inner = name.partition(".")
+    found = body.get(outer)
+    if not inner:
+        return found
+    return found.get(inner) if isinstance(found, dict) else None
