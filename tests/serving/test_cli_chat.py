@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
@@ -27,6 +29,8 @@ from psychechat.api.chat.protocol import ChatRequest
 from psychechat.api.chat.rendering import Completion, Heading
 from psychechat.api.http.responses import DONE, KEEP_ALIVE, event
 from psychechat.cli import commands
+from psychechat.commands.chat import shown
+from psychechat.commands.chat.talk import Turn
 from psychechat.conversation import (
     AgentOutcome,
     Choice,
@@ -64,6 +68,14 @@ ANALYSIS = EmotionAnalysis((Label.parse("sad"),), "A loss.", shift_analysis="Dow
 UNREAD = replace(reading(), assessment=None)
 
 
+NAMES = (
+    *("mode", "reason", "emotions", "valence", "shift", "risk", "level", "conversation", "held", "review", "rounds"),
+    *("passed", "fallback", "session", "stages", "groups", "analysis", "labels", "label", "probability", "draft"),
+    *("reactions", "verdict", "response", "joy", "absent"),
+)
+"""What `psychechat` of a reply has names for."""
+
+
 def reply(
     text: str, *, finish: Any = "stop", fallback: bool = False, heading: Heading = HEADING, **known: Any
 ) -> bytes:
@@ -91,6 +103,10 @@ class FakeServer:
 
     url: str
     scripts: list[bytes | int] = field(default_factory=list)
+    listing: bytes | None = None
+    """In the place of its models."""
+    forgets: object = None
+    """In the place of its answer to who wants to be forgotten."""
     asked: list[list[str]] = field(default_factory=list)
     keys: list[str] = field(default_factory=list)
     models_asked: list[str] = field(default_factory=list)
@@ -101,6 +117,8 @@ class FakeServer:
         self.keys.append(request.headers["authorization"])
         if request.headers["authorization"] == "Bearer wrong":
             return JSONResponse({"error": {"message": "No.", "type": "x", "param": None, "code": None}}, 401)
+        if self.listing is not None:
+            return Response(self.listing, media_type="application/json")
         listed = [{"id": name, "object": "model", "created": 0, "owned_by": "x"} for name in ("psychechat", "other")]
         return JSONResponse({"object": "list", "data": listed})
 
@@ -120,7 +138,8 @@ class FakeServer:
         if self.forgetting != 200:
             error = {"message": "The memory cannot be reached.", "type": "x", "param": None, "code": None}
             return JSONResponse({"error": error}, self.forgetting)
-        return JSONResponse({"id": self.forgotten[-1], "object": "session.deleted", "deleted": True})
+        deleted = {"id": self.forgotten[-1], "object": "session.deleted", "deleted": True}
+        return JSONResponse(self.forgets or deleted)
 
 
 @pytest.fixture
@@ -205,13 +224,113 @@ def test_a_turn_that_fails_is_explained_and_forgotten(server: FakeServer, script
     assert server.asked[-1] == ["user: a", "assistant: r1", "user: c"]
 
 
-def test_a_server_that_is_no_psychechat_still_converses(server: FakeServer) -> None:
-    server.scripts = [
-        CHUNKS.delta(ReplyDelta(content="hello"))
-        + event({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
-    ]
-    result = chat(server.url, "a")
-    assert "counselor › hello\n" in result.stdout
+# --------------------------------------------------------------------------------------- servers that are not ours
+
+
+def streamed(*chunks: object) -> bytes:
+    return b"".join(b"data: %s\n\n" % json.dumps(chunk).encode() for chunk in chunks) + DONE
+
+
+def said(content: object, finish: object = None, **more: Any) -> dict[str, Any]:
+    return {"choices": [{"index": 0, "delta": {"content": content}, "finish_reason": finish}], **more}
+
+
+NO_OBJECT = "sends no psychechat object"
+OTHER_VERSION = "is it of another version?"
+FOREIGN: list[tuple[object, str, str]] = [
+    (None, "", NO_OBJECT),
+    ("words", "", NO_OBJECT),
+    ([1], "", NO_OBJECT),
+    ({}, "", NO_OBJECT),
+    ({"mode": 7, "risk": "none", "emotions": "sad", "valence": True}, "", "shows no stages"),
+    ({"mode": "agent"}, "agent mode", "shows no stages"),
+    ({"mode": "llm", "reason": "other"}, "llm mode (other)", "shows no stages"),
+    ({"emotions": [{}, 7, {"label": "sad"}, {"label": "calm", "probability": "x"}]}, "sad, calm", "shows no stages"),
+    ({"valence": 2.5, "shift": 10**400, "risk": {"level": None}}, "valence +2.5 · risk unknown", "shows no stages"),
+    ({"review": {"rounds": 2}}, "review not passed after 2", "shows no stages"),
+    ({"stages": "all of them"}, "", OTHER_VERSION),
+    ({"stages": {}}, "", "does not tell groups, analysis, rounds"),
+    ({"stages": {"groups": {"joy": 0.5}, "analysis": {"labels": 7}, "rounds": [{}]}}, "", "round 1, refused"),
+    (
+        {"stages": {"groups": None, "rounds": [{"draft": 7, "reactions": [{"verdict": {}}]}]}},
+        "",
+        "does not tell analysis",
+    ),
+]
+
+
+@pytest.mark.parametrize(("found", "line", "stages"), FOREIGN)
+def test_whatever_a_server_sends_beside_its_words_it_converses(
+    server: FakeServer, found: object, line: str, stages: str
+) -> None:
+    server.scripts = [streamed(said("hello"), said(None, "stop", psychechat=found)), streamed(said("bye", "stop"))]
+    result = chat(server.url, "a", "/stages", "/save /dev/null/x", "b", "/forget")
+    assert result.exit_code == 0
+    assert f"counselor › hello\n{line}" in result.stdout
+    assert stages in result.stdout
+    assert "counselor › bye\n" in result.stdout
+    assert "The server named no session" in result.stdout
+
+
+@pytest.mark.parametrize(
+    "chunks",
+    [
+        [said("hello", "stop"), {"usage": {}}, {"choices": None}, {"choices": [], "psychechat": None}],
+        [{}, 7, ["x"], None, {"choices": [7, {}, {"delta": None}]}, said(["x"]), said("hello"), said(None, "stop")],
+    ],
+)
+def test_chunks_of_another_shape_are_passed_over(server: FakeServer, chunks: list[object]) -> None:
+    server.scripts = [streamed(*chunks)]
+    assert "counselor › hello\n" in chat(server.url, "a").stdout
+
+
+@pytest.mark.parametrize("script", [b"data: {no JSON\n\n", b'{"choices": [{"message": {"content": "hello"}}]}', b""])
+def test_what_is_no_stream_of_openais_is_said_and_the_next_turn_goes_on(server: FakeServer, script: bytes) -> None:
+    server.scripts = [script, streamed(said("hello", "stop"))]
+    told = chat(server.url, "a", "b").stdout
+    assert "answered in a way that no server of OpenAI's API does: is the address right? Your message was taken" in told
+    assert "counselor › hello\n" in told
+
+
+@pytest.mark.parametrize(
+    ("listing", "why"),
+    [
+        (b"<html>", "answered in a way that no server of OpenAI's API does"),
+        (b'["psychechat"]', "answered in a way that no server of OpenAI's API does"),
+        (b'{"data": null}', "answered in a way that no server of OpenAI's API does"),
+        (b'{"data": [{"name": "psychechat"}, 7]}', "lists no models"),
+        (b'{"data": [{"id": "llama\\u001b[2J"}]}', "Pass --model with one of: llama[2J."),
+    ],
+)
+def test_models_of_another_shape_are_a_plain_message(server: FakeServer, listing: bytes, why: str) -> None:
+    server.listing = listing
+    result = chat(server.url)
+    assert (result.exit_code, result.stderr.count("\n")) == (1, 1)
+    assert why in result.stderr
+
+
+@pytest.mark.parametrize("answer", ["ok", {"deleted": False}, {"id": "one"}])
+def test_who_does_not_say_that_it_forgot_has_not(server: FakeServer, answer: object) -> None:
+    server.scripts, server.forgets = [reply("r1", session="one")], answer
+    told = chat(server.url, "a", "/forget").stdout
+    assert "It may not be forgotten yet: the conversation goes on." in told
+    assert "Deleted on the server" not in told
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(NAMES), inner, max_size=6),
+    max_leaves=25,
+)
+
+
+@given(found=st.dictionaries(st.sampled_from(NAMES), _JSON, max_size=8))
+def test_no_object_of_a_servers_breaks_the_command(found: dict[str, Any]) -> None:
+    shown.summary(found, "stop")
+    shown.stages(found)
+    turn = Turn("a", "r", found)
+    assert isinstance(turn.session, str)
+    assert turn.held in (True, False)
 
 
 def test_the_key_comes_from_the_environment_or_the_option(server: FakeServer) -> None:

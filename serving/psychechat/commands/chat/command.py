@@ -8,7 +8,7 @@ from openai import OpenAI
 from rich.console import Console
 from rich.panel import Panel
 
-from psychechat.commands.chat.shown import explain
+from psychechat.commands.chat.shown import Unreadable, explain
 from psychechat.commands.chat.slash import Slash
 from psychechat.commands.chat.talk import BrokenOff, Talk
 from psychechat.commands.chat.typed import Typed
@@ -52,8 +52,10 @@ def chat(
         talk = Talk(client, model, console)
         try:
             models = talk.models()
-        except openai.OpenAIError as error:
+        except (openai.OpenAIError, Unreadable) as error:
             fail(explain(error, url))
+        if not models:
+            fail(f"The server at {url} lists no models: is it ready, and is the address right?")
         if model not in models:
             fail(f"The server has no model {model}. Pass --model with one of: {', '.join(map(printable, models))}.")
         console.print(Panel(_OPENING, border_style="dim"))
@@ -81,7 +83,7 @@ def _converse(talk: Talk, console: Console, url: str) -> None:
             talk.turn(text.removeprefix("/") if text.startswith("//") else text)
         except KeyboardInterrupt:
             console.print("\nStopped. Your message was taken back.", style="dim")
-        except (openai.OpenAIError, BrokenOff) as error:
+        except (openai.OpenAIError, BrokenOff, Unreadable) as error:
             console.print()
             console.print(f"{explain(error, url)} Your message was taken back.", style="red", markup=False)
         else:

@@ -7,7 +7,7 @@ import openai
 from rich.console import Console
 
 from psychechat.commands.chat.saved import file_name, save
-from psychechat.commands.chat.shown import explain, stages
+from psychechat.commands.chat.shown import Unreadable, explain, stages
 from psychechat.commands.chat.talk import Talk
 from psychechat.commands.chat.typed import Typed
 from psychechat.commands.console import printable
@@ -77,19 +77,12 @@ class Slash:
             self._show_stages()
 
     def _show_stages(self) -> None:
-        made = self._talk.turns[-1].psychechat.get("stages")
-        if made is None:
-            self._say(
-                "The server shows no stages: they need policy.show_stages: true in its settings and, where it has API "
-                "keys, one that inspects (psychechat keys new NAME --inspect)."
-            )
-        else:
-            self._console.print(stages(made), soft_wrap=True)
+        self._console.print(stages(self._talk.turns[-1].psychechat), soft_wrap=True)
 
     def _model(self, name: str) -> None:
         try:
             self._models = self._talk.models()
-        except openai.OpenAIError as error:
+        except (openai.OpenAIError, Unreadable) as error:
             self._complain(explain(error, self._url))
             return
         if name and name in self._models:
@@ -103,13 +96,13 @@ class Slash:
 
     def _forget(self) -> None:
         sessions, turns = self._talk.sessions, self._talk.turns
-        was_held = any(turn.psychechat.get("risk", {}).get("conversation", {}).get("held") for turn in turns)
+        was_held = any(turn.held for turn in turns)
         try:
             self._talk.forget()
         except openai.NotFoundError:
             self._complain("This server has no sessions to delete. The conversation goes on; /new starts over.")
             return
-        except openai.OpenAIError as error:
+        except (openai.OpenAIError, Unreadable) as error:
             self._complain(f"{explain(error, self._url)} It may not be forgotten yet: the conversation goes on.")
             return
         self._typed.clear_history()
