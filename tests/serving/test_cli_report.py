@@ -14,17 +14,20 @@ from typer.testing import CliRunner, Result
 
 from psychechat.api.chat.protocol import ChatRequest
 from psychechat.api.chat.rendering import Completion, Heading
+from psychechat.api.http.responses import KEEP_ALIVE
+from psychechat.api.texts.rendering import classification
 from psychechat.cli import commands
 from psychechat.commands import report
 from psychechat.commands.chat.saved import save
 from psychechat.commands.chat.talk import Turn
 from psychechat.commands.classify import describe
-from psychechat.conversation import Choice, Decision, Reply
+from psychechat.conversation import Choice, Decision, Reply, ReplyDelta
 from psychechat.emotion import Emotion, Label
 from psychechat.engines.base import Usage
 from psychechat.engines.scripted import assessment, reading
 from psychechat.pipeline.request import Outcome
 from psychechat.policy import Policy
+from psychechat.report import Turn as Drawn
 from psychechat.report import lines, tally
 from psychechat.risk import RiskState, Severity
 
@@ -162,6 +165,83 @@ def test_what_save_wrote_is_read(tmp_path: Path) -> None:
         assert WORD not in page
 
 
+def exported(*replies: dict[str, Any]) -> dict[str, Any]:
+    """As session.js writes it; tests/e2e/test_playground.py reads a real one."""
+    messages: list[dict[str, Any]] = []
+    for number, reply in enumerate(replies):
+        messages += [
+            {"role": "user", "content": f"{SAID} {number}", "at": "2026-11-29T10:00:00Z"},
+            {"role": "assistant", "content": "r", "status": "done", "psychechat": reply["psychechat"]},
+        ]
+    return {"format": "psychechat.conversation", "version": 1, "model": "psychechat", "messages": messages}
+
+
+def test_what_the_playground_exported_is_read(tmp_path: Path) -> None:
+    """Over several lines, as it is written, as one line of many, and in a list; a turn without a reply is told."""
+    unanswered = exported(*HELD)
+    unanswered["messages"].insert(2, {"role": "user", "content": SAID})
+    files = {
+        "whole": (json.dumps(exported(*HELD), indent=2), 1, 0),
+        "lines": ("\n".join([json.dumps(exported(*HELD))] * 2), 2, 0),
+        "list": (json.dumps([exported(*HELD)] * 2, indent=2), 2, 0),
+        "unanswered": (json.dumps(unanswered, indent=2), 1, 1),
+    }
+    for name, (content, conversations, unreadable) in files.items():
+        result = run(written(tmp_path / name, content), "-o", tmp_path / "page.html", "--with-texts")
+        assert f"{4 * conversations} turns drawn" in result.output, name
+        page = (tmp_path / "page.html").read_text()
+        assert page.count("<h2>Conversation ") == conversations
+        assert page.count("line 1, turn 2, has no reply") == unreadable
+        assert table(page, "Valence and its shifts")[1][1:] == ["+1", "", "calm"]
+        assert WORD in page
+
+
+def test_what_the_server_answered_is_read_whatever_the_endpoint(tmp_path: Path) -> None:
+    """A log of responses, of `/v1/classify`, and a stream as it came."""
+    found = replied("sad")["psychechat"]
+    response = {"object": "response", "output": [{"content": [{"type": "output_text", "text": SAID}]}]}
+    response["psychechat"] = found
+    read = assessment(Emotion(Label.parse("sad"), 0.9), risk=Severity.IDEATION)
+    listed = {"object": "list", "data": [classification(index, read, Policy()) for index in range(2)]}
+    chunks = Completion(Heading("c", 0, "m", "f"), ASKED)
+    streamed = (
+        chunks.opening(1) + KEEP_ALIVE + chunks.delta(ReplyDelta(content=SAID)) + chunks.finish(outcome("sad"), None)
+    )
+    events = [{"type": "response.created", "response": {}}, {"type": "response.completed", "response": response}]
+    for rows, count in (
+        ([response], 1),
+        ([listed], 2),
+        ([streamed.decode() + "data: [DONE]"], 1),
+        ([f"event: {event['type']}\ndata: {json.dumps(event)}\n" for event in events], 1),
+    ):
+        result = run(written(tmp_path / "in.jsonl", *rows), "-o", tmp_path / "page.html")
+        assert result.output == f"{count} turn{'' if count == 1 else 's'} drawn in {tmp_path / 'page.html'}.\n"
+        page = (tmp_path / "page.html").read_text()
+        assert table(page, "Emotions")[1] == ["sad", str(count), "100.0%"]
+        assert WORD not in page
+
+
+@pytest.mark.parametrize(
+    ("row", "told"),
+    [
+        (WORD, "is no JSON, or no UTF-8; what is read is a line of psychechat classify"),
+        (7, "is no JSON object; what is read is a line of psychechat classify"),
+        ("null", "is no JSON object"),
+        ({WORD: 1}, "holds nothing that is known here; what is read is"),
+        ({"text": WORD}, "holds words and no findings: psychechat classify adds them"),
+        ({"messages": [{"role": "user", "content": WORD}]}, "psychechat classify adds them"),
+        ({"choices": [{"message": {"content": WORD}}]}, "is a reply without findings"),
+        ({"psychechat": WORD}, "is a reply without findings"),
+        ({"turns": [{"user": WORD, "psychechat": {"mode": "llm"}}]}, "line 1, turn 1, has no usable reason"),
+    ],
+)
+def test_an_unknown_line_says_what_was_expected(tmp_path: Path, row: object, told: str) -> None:
+    result = run(written(tmp_path / "in.jsonl", row), "-o", tmp_path / "page.html")
+    assert result.exit_code == 1
+    assert told.casefold() in result.stderr.casefold()
+    assert WORD not in result.output
+
+
 @pytest.mark.parametrize("rows", [[replied("sad")], [classified(SAID, "sad")], [SAID, replied("sad", session=WORD)]])
 def test_no_word_of_anybody_is_on_the_page_or_the_terminal(tmp_path: Path, rows: list[object]) -> None:
     """Nor a key of the line, a session's name, or what could not be read."""
@@ -213,7 +293,7 @@ def test_the_page_asks_nobody_and_each_plot_has_its_table(drawn: Callable[..., s
     assert "default-src 'none'" in page
     assert parts.tags.count("svg") == parts.tags.count("figure") == parts.tags.count("desc") == 7
     assert parts.tags.count("table") == 7 + 3  # in all, seconds by stage, the most held
-    assert "prefers-color-scheme: dark" in page
+    assert "color-scheme: light dark" in page
     assert "@media print" in page
 
 
@@ -277,7 +357,7 @@ def test_what_cannot_be_done_is_said_and_leaves_nothing(tmp_path: Path) -> None:
     for args, said in (
         ((tmp_path / "none.jsonl",), "There is no file"),
         ((tmp_path,), "is a folder"),
-        ((empty,), "is empty: pass what psychechat classify or /save wrote"),
+        ((empty,), "is empty: pass what psychechat classify, /save or the playground's export wrote"),
         ((words,), "holds nothing to draw. Line 1 is no JSON"),
         ((good, "-o", good), "are the same file"),
         ((good, "-o", tmp_path), "name a file in an existing folder"),
@@ -296,9 +376,9 @@ def test_many_conversations_take_no_more_memory(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(tally, "MOST_CONVERSATIONS", 20)
     counted = tally.Tally()
 
-    def turns() -> Iterator[lines.Turn]:
+    def turns() -> Iterator[Drawn]:
         for number in range(100):
-            yield lines.Turn(number, 1, ("happy",), {}, Severity.NONE, 0, f"s{number}", mode="llm", seeker=WORD)
+            yield Drawn(number, 1, ("happy",), {}, Severity.NONE, 0, f"s{number}", mode="llm", seeker=WORD)
 
     for turn in turns():
         counted.add(turn)

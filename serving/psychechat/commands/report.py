@@ -12,16 +12,18 @@ from rich.console import Console
 
 from psychechat.commands.console import fail, printable
 from psychechat.commands.files import replacing
-from psychechat.report import Tally, read, render
-from psychechat.report.lines import Turn, Unreadable
+from psychechat.report import Tally, Turn, Unreadable, read, render
 
 _QUIET_SECONDS = 2.0
+_FROM = "what psychechat classify, /save or the playground's export wrote"
 
 
 def report(
     source: Annotated[
         str,
-        typer.Argument(metavar="FILE", help="Of classify, a log of replies, or of /save in chat; - is stdin."),
+        typer.Argument(
+            metavar="FILE", help="Of classify, a log of replies, or a conversation that was saved; - is stdin."
+        ),
     ],
     target: Annotated[
         Path,
@@ -39,9 +41,10 @@ def report(
     no words of anybody unless you ask for them. Lines may be:
 
     \b
-    what psychechat classify wrote                        one object a line
-    replies of the server, with their psychechat object   one chat completion a line
+    what psychechat classify wrote, or /v1/classify       one object a line
+    replies of the server, with their psychechat object   one chat completion or response a line
     what /save of psychechat chat wrote                   one conversation a file
+    what the playground exported                          one conversation a file
 
     \b
     psychechat classify --input messages.jsonl --output classified.jsonl
@@ -82,7 +85,7 @@ def _opened(source: str, target: Path) -> Iterator[BinaryIO]:
         return
     file = Path(source)
     if not file.exists():
-        fail(f"There is no file {file}: pass what classify or /save wrote, or - for standard input.")
+        fail(f"There is no file {file}: pass {_FROM}, or - for standard input.")
     if file.is_dir():
         fail(f"{file} is a folder: pass a file in it.")
     if target.exists() and target.samefile(file):
@@ -94,9 +97,10 @@ def _opened(source: str, target: Path) -> Iterator[BinaryIO]:
 def _nothing(source: str, tally: Tally) -> str:
     name = "Standard input" if source == "-" else source
     if not tally.unreadable:
-        return f"{name} is empty: pass what psychechat classify or /save wrote, or a log of replies."
+        return f"{name} is empty: pass {_FROM}, or a log of replies."
     first = tally.told[0]
-    return f"{name} holds nothing to draw. Line {first.line} {first.why}; `psychechat report --help` says what is read."
+    where = first.place[0].upper() + first.place[1:]
+    return f"{name} holds nothing to draw. {where} {first.why}. `psychechat report --help` shows how."
 
 
 def _with_progress(lines: Iterable[Turn | Unreadable]) -> Iterator[Turn | Unreadable]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from psychechat.emotion import Group
-from psychechat.report.lines import Turn
+from psychechat.report.turns import Turn
 from psychechat.risk import Severity
 
 WIDTH = 720.0

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from math import ceil, exp, log
 
-from psychechat.report.lines import Turn, Unreadable
+from psychechat.report.turns import Turn, Unreadable
 from psychechat.risk import CRISIS, Severity
 
 DRAWN, KEPT, MOST_TURNS = 12, 200, 200
