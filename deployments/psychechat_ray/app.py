@@ -19,7 +19,7 @@ from psychechat_ray.classifier import Classifier
 from psychechat_ray.configurations import load
 from psychechat_ray.generator import Generator
 from psychechat_ray.ingress import Ingress
-from psychechat_ray.replicas import deployment
+from psychechat_ray.replicas import START_ATTEMPTS, deployment
 from psychechat_ray.routing import BY_SESSION
 
 
@@ -32,9 +32,13 @@ def build(args: dict[str, Any]) -> Application:
     return assemble(settings)
 
 
-def assemble(settings: Settings, version: str | None = None) -> Application:
-    """`version`: as `deployment` has it, of every deployment."""
-    common: dict[str, Any] = {"drain_seconds": settings.policy.limits.turn_seconds, "version": version}
+def assemble(settings: Settings, version: str | None = None, start_attempts: int = START_ATTEMPTS) -> Application:
+    """`version`, `start_attempts`: as `deployment` has them, of every deployment."""
+    common: dict[str, Any] = {
+        "drain_seconds": settings.policy.limits.turn_seconds,
+        "version": version,
+        "start_attempts": start_attempts,
+    }
     classifier = deployment(
         Classifier, "classifier", settings.classifier.replicas, request_router_config=BY_SESSION, **common
     ).bind(settings.classifier, settings.cache)

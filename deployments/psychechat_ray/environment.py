@@ -27,6 +27,8 @@ DEFAULTS = {
     "RAY_SERVE_HAPROXY_CLOSE_SPREAD_TIME_S": "1",
     # Nobody has to be drained away from a server on one machine, so Ctrl-C need not wait for it.
     "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1",
+    # How often replicas may fail to start is said by `start_attempts`. Serve would allow three times a replica at most.
+    "RAY_SERVE_MAX_PER_REPLICA_RETRY_COUNT": "1000",
     "RAY_USAGE_STATS_ENABLED": "0",
     # HAProxy would log each request's path and query string to whatever syslog listens on port 514. This is the
     # discard service's port, where nobody does.

@@ -24,6 +24,8 @@ logger = logging.getLogger(__name__)
 
 _MAX_ONGOING_REQUESTS = 100_000
 """Serve's limit per replica, above what admission ever lets through, so that turns queue in admission only."""
+START_ATTEMPTS = 20
+"""A hub or a GPU that is away for some minutes must not make a failure final: nobody may be looking on."""
 
 
 def deployment(
@@ -33,13 +35,14 @@ def deployment(
     drain_seconds: float = 90.0,
     policy: AutoscalingPolicy | None = None,
     version: str | None = None,
+    start_attempts: int = START_ATTEMPTS,
     **more: Any,
 ) -> Deployment:
     """Serve deployment of the class `replica`, with the operator's counts and resources.
 
     `drain_seconds`: how long a replica that is removed may take to finish its turns; it has STOP_SECONDS more.
     `policy`: autoscaling policy. `version`: where Serve is given it again with the same one, no replica restarts. None:
-    they do.
+    they do. `start_attempts`: as the setting of that name, which goes before it.
     """
     scaling = replicas.autoscaling
     number = autoscaling.options(scaling, policy) if scaling else {"num_replicas": replicas.num_replicas}
@@ -55,8 +58,8 @@ def deployment(
         },
         health_check_period_s=replicas.health_check_seconds,
         graceful_shutdown_timeout_s=drain_seconds + STOP_SECONDS,
-        # An engine that cannot start fails the deployment soon, not after Serve's twenty attempts.
-        max_constructor_retry_count=2,
+        # Serve takes three times the number of replicas if that is less, but for what `environment` says.
+        max_constructor_retry_count=replicas.start_attempts or start_attempts,
         **more,
     )(replica)
     made._version = version  # Serve has no option for it any more

@@ -29,6 +29,8 @@ _STARTS = 3
 """Of Ray."""
 _TAKEN_SECONDS = 60.0
 """For another policy to be taken."""
+_START_ATTEMPTS = 2
+"""Somebody is looking on: an engine that cannot start should say so soon."""
 
 
 class StartFailed(Exception):
@@ -104,7 +106,8 @@ def _is_taken() -> bool:
 
 def _deploy(settings: Settings) -> None:
     """Of what is served already only the policy may be another."""
-    target = serve.RunTarget(assemble(settings, version=str(os.getpid())), name=APPLICATION)
+    application = assemble(settings, version=str(os.getpid()), start_attempts=_START_ATTEMPTS)
+    target = serve.RunTarget(application, name=APPLICATION)
     serve.run_many([target], wait_for_applications_running=False)
 
 

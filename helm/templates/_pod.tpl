@@ -20,6 +20,7 @@ Everything here takes the root, a group with all its defaults, its component (he
 - {name: HOME, value: /home/psychechat}
 - {name: HF_HOME, value: /models/huggingface}
 - {name: RAY_USAGE_STATS_ENABLED, value: "0"}
+- {name: RAY_SERVE_MAX_PER_REPLICA_RETRY_COUNT, value: "1000"}
 - {name: RAY_process_group_cleanup_enabled, value: "1"}
 - {name: RAY_SERVE_ENABLE_HA_PROXY, value: "1"}
 - {name: RAY_SERVE_THROUGHPUT_OPTIMIZED, value: "1"}

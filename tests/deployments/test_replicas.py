@@ -1,8 +1,13 @@
 """How a replica is run, as Serve is told it."""
 
-import pytest
+from typing import Any
 
-from psychechat.config import Autoscaling, Replicas
+import pytest
+from ray import serve
+from ray.serve._private.constants import MAX_PER_REPLICA_RETRY_COUNT
+
+from psychechat.config import Autoscaling, Replicas, Settings
+from psychechat_ray import app, server
 from psychechat_ray.replicas import deployment
 
 
@@ -22,3 +27,22 @@ def test_a_replica_that_goes_has_time_for_its_last_turn(replicas: Replicas) -> N
     """Also where their number is fixed: an update or the server's end takes those too."""
     config = deployment(Nothing, "nothing", replicas, 90.0)._deployment_config
     assert config.graceful_shutdown_timeout_s >= 90 + 30
+
+
+def attempts(application: serve.Application) -> int:
+    """Failed starts until Serve gives up, as it counts them with one replica."""
+    most: int = application._bound_deployment._deployment_config.max_constructor_retry_count
+    return min(most, MAX_PER_REPLICA_RETRY_COUNT)
+
+
+def test_on_a_ray_of_ones_own_some_bad_minutes_are_not_final() -> None:
+    assert attempts(app.build({})) >= 10
+    assert attempts(app.build({"ingress": {"start_attempts": 40}})) == 40
+
+
+def test_for_who_is_looking_on_a_start_fails_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    targets: list[Any] = []
+    monkeypatch.setattr(serve, "run_many", lambda given, **_: targets.extend(given))
+    server._deploy(Settings())
+    server._deploy(Settings(ingress=Replicas(start_attempts=7)))
+    assert [attempts(target.target) for target in targets] == [2, 7]

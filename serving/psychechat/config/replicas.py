@@ -50,6 +50,9 @@ class Replicas(Branch):
     health_check_seconds: PositiveFloat = 5.0
     """Between two of Serve's health checks. A replica that died is replaced after the next one, one whose engine died
     after the third."""
+    start_attempts: PositiveInt | None = None
+    """So often may replicas fail to start until Serve gives the deployment up; then only a new deployment helps. Left
+    out: 2 for `psychechat serve`, where somebody is looking on, and 20 elsewhere."""
 
     @model_validator(mode="after")
     def _one_number(self) -> Self:
