@@ -12,7 +12,9 @@ RUN apt-get update \
     && groupadd --gid 1000 psychechat \
     && useradd --uid 1000 --gid psychechat --create-home psychechat
 ENV VENV=/opt/psychechat
-ENV PATH=$VENV/bin:$PATH PYTHONUNBUFFERED=1 RAY_USAGE_STATS_ENABLED=0
+ENV PATH=$VENV/bin:$PATH PYTHONUNBUFFERED=1
+# Neither Ray nor vLLM tells its makers that it runs.
+ENV RAY_USAGE_STATS_ENABLED=0 VLLM_NO_USAGE_STATS=1 DO_NOT_TRACK=1
 
 # uv does what pip cannot: it installs what the lock says and checks each hash, without asking what the packages ask for.
 FROM base AS build
@@ -42,6 +44,9 @@ RUN uv pip install --python "$VENV" --no-deps --no-build-isolation --compile-byt
 FROM base AS serve
 USER 1000:1000
 WORKDIR /home/psychechat
+# What engines download and compile. A new volume that is mounted there belongs to whom the folder in the image does.
+RUN mkdir .cache
+ENV TRITON_CACHE_DIR=/home/psychechat/.cache/triton
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=5s --start-period=5m CMD ["wget", "-q", "-O-", "http://127.0.0.1:8000/health"]
 # KubeRay puts `ray start` in its place. By itself it serves the CPU demo on loopback; with a settings file that has API
@@ -50,6 +55,8 @@ CMD ["psychechat", "serve"]
 
 FROM serve AS gpu
 ENV NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility
+# FlashInfer's would be compiled as the engine starts, and there is no nvcc here.
+ENV VLLM_USE_FLASHINFER_SAMPLER=0
 COPY --from=build-gpu /opt/psychechat /opt/psychechat
 
 FROM serve AS cpu

@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 import ray
 
+from psychechat_ray.environment import DEFAULTS
+
 ROOT = Path(__file__).parent.parent
 BIN = Path(sys.executable).parent
 reads = pytest.mark.reads(
@@ -62,6 +64,31 @@ def test_a_target_is_what_a_pod_needs(target: str) -> None:
         f"--from=build-{target} /opt/psychechat /opt/psychechat"
     ]
     assert not any(re.search("TOKEN|SECRET|PASSWORD|KEY", rest) for name, rest in lineage(f"build-{target}"))
+
+
+def variables(target: str) -> dict[str, str]:
+    """What the image puts into the environment."""
+    return dict(pair.split("=", 1) for name, rest in lineage(target) if name == "ENV" for pair in rest.split())
+
+
+@pytest.mark.parametrize("target", ["cpu", "gpu"])
+def test_nothing_in_an_image_tells_its_makers_that_it_runs(target: str) -> None:
+    silent = {name: DEFAULTS[name] for name in ("RAY_USAGE_STATS_ENABLED", "VLLM_NO_USAGE_STATS", "DO_NOT_TRACK")}
+    assert silent.items() <= variables(target).items()
+
+
+def test_without_nvcc_nothing_is_compiled_with_it() -> None:
+    assert not any("nvcc" in rest or "cuda" in rest for name, rest in lineage("gpu") if name in ("FROM", "RUN"))
+    assert variables("gpu")["VLLM_USE_FLASHINFER_SAMPLER"] == DEFAULTS["VLLM_USE_FLASHINFER_SAMPLER"] == "0"
+
+
+@pytest.mark.parametrize("target", ["cpu", "gpu"])
+def test_what_engines_compile_is_in_the_folder_that_is_a_volume(target: str) -> None:
+    """That folder must be in the image: else Docker makes it, for root."""
+    [home] = [rest for name, rest in lineage(target) if name == "WORKDIR"]
+    assert variables(target)["TRITON_CACHE_DIR"].startswith(f"{home}/.cache/")
+    after = lineage(target)[[name for name, _ in lineage(target)].index("USER") :]
+    assert ("RUN", "mkdir .cache") in after
 
 
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda path: path.stem)

@@ -1,4 +1,4 @@
-"""What Ray reads from the environment while it is imported, so: before it is."""
+"""What Ray reads from the environment while it is imported, so: before it is. vLLM, which Ray starts, reads it too."""
 
 import os
 import secrets
@@ -30,6 +30,12 @@ DEFAULTS = {
     # How often replicas may fail to start is said by `start_attempts`. Serve would allow three times a replica at most.
     "RAY_SERVE_MAX_PER_REPLICA_RETRY_COUNT": "1000",
     "RAY_USAGE_STATS_ENABLED": "0",
+    # vLLM would tell its makers of each start on a GPU. The second is a convention that other packages keep too.
+    "VLLM_NO_USAGE_STATS": "1",
+    "DO_NOT_TRACK": "1",
+    # FlashInfer compiles its sampler on the GPU that it finds, with an nvcc that our image has not, and without it the
+    # engine dies as it starts. vLLM's own needs Triton alone.
+    "VLLM_USE_FLASHINFER_SAMPLER": "0",
     # HAProxy would log each request's path and query string to whatever syslog listens on port 514. This is the
     # discard service's port, where nobody does.
     "RAY_SERVE_HAPROXY_LOG_TARGET": "127.0.0.1:9",

@@ -15,10 +15,19 @@ Everything here takes the root, a group with all its defaults, its component (he
 {{- define "psychechat.env" -}}
 {{- $root := .root -}}
 {{- $ingress := include "psychechat.runsIngress" . -}}
+{{- /* What engines compile is of one image: another has its own folder beside it. */ -}}
+{{- $image := default (include "psychechat.image" $root) .group.image -}}
+{{- $compiled := printf "/models/compiled/%s" (regexReplaceAll "[^A-Za-z0-9._-]+" $image "-" | trunc -120) -}}
 {{- with $root -}}
 {{- $drain := include "psychechat.drain" . | fromJson -}}
 - {name: HOME, value: /home/psychechat}
 - {name: HF_HOME, value: /models/huggingface}
+- {name: VLLM_CACHE_ROOT, value: {{ $compiled }}/vllm}
+- {name: TRITON_CACHE_DIR, value: {{ $compiled }}/triton}
+- {name: FLASHINFER_WORKSPACE_BASE, value: {{ $compiled }}/flashinfer}
+- {name: VLLM_USE_FLASHINFER_SAMPLER, value: "0"}
+- {name: VLLM_NO_USAGE_STATS, value: "1"}
+- {name: DO_NOT_TRACK, value: "1"}
 - {name: RAY_USAGE_STATS_ENABLED, value: "0"}
 - {name: RAY_SERVE_MAX_PER_REPLICA_RETRY_COUNT, value: "1000"}
 - {name: RAY_process_group_cleanup_enabled, value: "1"}

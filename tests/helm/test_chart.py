@@ -291,7 +291,11 @@ class TestPods:
     def test_ray_reads_the_same_everywhere(self, rendered: Rendered) -> None:
         """Serve's front, its controller and its replicas are on different nodes, and must agree."""
         environments = [
-            {v["name"]: v["value"] for v in pod["spec"]["containers"][0]["env"] if v["name"].startswith("RAY_")}
+            {
+                v["name"]: v["value"]
+                for v in pod["spec"]["containers"][0]["env"]
+                if v["name"].startswith("RAY_") or v["name"] in DEFAULTS
+            }
             for pod in rendered.pods.values()
         ]
         assert all(environment == environments[0] for environment in environments)
@@ -315,6 +319,20 @@ class TestPods:
             assert folder == f"{prefix}/bin"
             assert scripts[name] == "psychechat_ray.haproxy:main"
             assert environment[haproxy.HEADERS_SECONDS] == "30"
+
+    def test_what_engines_download_and_compile_outlives_a_pod_but_no_image(self, helm: Helm) -> None:
+        """It lies on the volume of the models, and code that was compiled for one image is no other's."""
+        image = f"registry.example:5000/psychechat-server:0.2.0-gpu@sha256:{'ab' * 32}"
+        folders = []
+        for given in ("modelCache.enabled=true", f"workerGroups.engines.image={image}"):
+            [container] = helm.render("modelCache.enabled=true", given).pods["engines"]["spec"]["containers"]
+            environment = {v["name"]: v.get("value") for v in container["env"]}
+            [models] = [m["mountPath"] for m in container["volumeMounts"] if m["name"] == "models"]
+            named = [environment[name] for name in ("VLLM_CACHE_ROOT", "TRITON_CACHE_DIR", "FLASHINFER_WORKSPACE_BASE")]
+            assert all(Path(folder).is_relative_to(models) for folder in [*named, environment["HF_HOME"]])
+            assert all(re.fullmatch(r"[\w/.-]+", folder) for folder in named)
+            folders += named
+        assert len(set(folders)) == 6
 
     def test_they_may_do_nothing_that_they_need_not(self, rendered: Rendered) -> None:
         templates = [*rendered.pods.values(), *(d["spec"]["template"] for d in rendered.of_kind("Deployment"))]
