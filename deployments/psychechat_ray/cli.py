@@ -171,8 +171,11 @@ def _settings(config: str, *, host: str | None = None, port: int | None = None, 
 
 
 def _on(engine: str, settings: M) -> M:
-    """The same on this kind of engine, without arguments that another kind alone knows."""
-    return settings if settings.engine == engine else settings.model_copy(update={"engine": engine, "engine_args": {}})
+    """The same on this kind of engine, without arguments that another kind alone knows. A scripted one needs no GPU."""
+    if settings.engine == engine:
+        return settings
+    replicas = settings.replicas.model_copy(update={"num_gpus": 0.0}) if engine == "scripted" else settings.replicas
+    return settings.model_copy(update={"engine": engine, "engine_args": {}, "replicas": replicas})
 
 
 def main() -> None:

@@ -17,7 +17,7 @@ from ray.serve.schema import ApplicationStatus, ApplicationStatusOverview
 from rich.console import Console
 
 from psychechat.config import ModelSettings, Replicas, Settings, SettingsError
-from psychechat_ray import soft_stop
+from psychechat_ray import gpus, soft_stop
 from psychechat_ray.app import assemble
 from psychechat_ray.environment import STOP_SECONDS
 from psychechat_ray.ports import free_from, is_free
@@ -34,7 +34,9 @@ _START_ATTEMPTS = 2
 
 
 class StartFailed(Exception):
-    """The port is taken, or Ray or a deployment cannot start. The message holds what Ray or Serve says of that."""
+    """The port is taken, GPUs are missing, or Ray or a deployment cannot start. The message holds what Ray or Serve
+    says of that.
+    """
 
 
 def run(settings: Settings, console: Console, *, logs: bool, read_again: Callable[[], Settings]) -> None:
@@ -181,19 +183,19 @@ def _let_turns_end(settings: Settings, console: Console) -> None:
 
 
 def _cpus(settings: Settings) -> int:
-    return round(sum(part.most * part.num_cpus for part in _parts(settings)) + 0.5)
+    return round(sum(part.most * part.num_cpus for part in _parts(settings).values()) + 0.5)
 
 
 def _resources(settings: Settings) -> dict[str, float]:
     resources: dict[str, float] = {}
-    for part in _parts(settings):
+    for part in _parts(settings).values():
         for name, amount in part.resources.items():
             resources[name] = resources.get(name, 0.0) + part.most * amount
     return resources
 
 
-def _parts(settings: Settings) -> list[Replicas]:
-    return [settings.ingress, *(model.replicas for model in _models(settings).values())]
+def _parts(settings: Settings) -> dict[str, Replicas]:
+    return {"ingress": settings.ingress, **{name: model.replicas for name, model in _models(settings).items()}}
 
 
 def _models(settings: Settings) -> dict[str, ModelSettings]:
@@ -204,6 +206,8 @@ def _wait_until_running(settings: Settings, console: Console, started: float) ->
     waiting = set(_models(settings))
     for name, model in _models(settings).items():
         console.print(f"Loading {name}: {model.model} on {model.engine}")
+    cards = gpus.Watch(_parts(settings), lambda: float(ray.cluster_resources().get("GPU", 0.0)))
+    told: str | None = None
     with console.status("") as spinner:
         while True:
             application = serve.status().applications.get(APPLICATION)
@@ -215,8 +219,18 @@ def _wait_until_running(settings: Settings, console: Console, started: float) ->
                     return
                 if application.status is ApplicationStatus.DEPLOY_FAILED:
                     raise StartFailed(_complaints(application))
+            if (missing := _missing(cards)) and missing != told:
+                told = missing
+                console.print(f"{missing} Waiting for them ...", markup=False, soft_wrap=True)
             spinner.update(f"{', '.join(sorted(waiting)) or 'ingress'} loading, {time.monotonic() - started:.0f} s")
             time.sleep(0.5)
+
+
+def _missing(cards: gpus.Watch) -> str | None:
+    try:
+        return cards.missing()
+    except gpus.TooFewGpus as error:
+        raise StartFailed(str(error)) from None
 
 
 def _healthy(application: ApplicationStatusOverview) -> set[str]:

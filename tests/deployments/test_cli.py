@@ -18,6 +18,7 @@ def test_options_replace_what_the_configuration_says() -> None:
     counselor, seeker = settings.engines["counselor"], settings.engines["seeker"]
     assert {settings.classifier.engine, counselor.engine, seeker.engine} == {"scripted"}
     assert not counselor.engine_args, "they are vLLM's"
+    assert {engine.replicas.num_gpus for engine in (settings.classifier, counselor, seeker)} == {0.0}
     assert _settings("demo-cpu", engine="vllm").engines["counselor"].engine_args
     assert counselor.replicas.num_replicas == 2
 
