@@ -11,20 +11,19 @@ from pathlib import Path
 from typing import Any
 
 import vllm
-from vllm import AsyncEngineArgs, SamplingParams
+from vllm import SamplingParams
 from vllm.exceptions import GracefulHTTPError, VLLMClientError, VLLMServerError
 from vllm.inputs import tokens_input
 from vllm.outputs import RequestOutput
 from vllm.platforms import current_platform
 from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
-from vllm.usage.usage_lib import UsageContext
 from vllm.v1.engine.async_llm import AsyncLLM
 
 from psychechat.conversation import TokenLogprob
 from psychechat.engines.base import Call, Delta, FinishReason, Load, Message, Sampling, Stage, Usage
 from psychechat.engines.stopping import StopStrings
 from psychechat.engines.thinking import CLOSE, ThinkingSplitter, begun
-from psychechat.engines.vllm import cpu, lora, script_masks
+from psychechat.engines.vllm import cpu, engine_config, lora, script_masks
 from psychechat.engines.vllm.cpu import min_p
 from psychechat.engines.vllm.cpu.niceness import lower_priority
 from psychechat.engines.vllm.encoding import Encoder, TooLong
@@ -36,24 +35,16 @@ from psychechat.errors import ContextLengthExceeded, DeadlineExceeded, EngineUna
 
 log = logging.getLogger(__name__)
 
-DEFAULTS: Mapping[str, Any] = {
-    "enable_prefix_caching": True,
-    "scheduling_policy": "priority",
-    # Backend "auto" would refuse the whitespace flag, and a flag on the request is not read.
-    "structured_outputs_config": {"backend": "xgrammar", "disable_any_whitespace": True, "reasoning_parser": "qwen3"},
-    "enable_log_requests": False,
-    "disable_log_stats": False,
-}
-
 _FINISH: Mapping[str, FinishReason] = {"stop": "stop", "length": "length", "abort": "abort", "repetition": "length"}
 
 
 class VllmGenerator:
     """One engine in processes of its own. Building it blocks until the weights are loaded; any thread may do it.
 
-    `model` is a folder or a hub name. `engine_args` are vLLM's `AsyncEngineArgs`, on top of `DEFAULTS`. `adapters`:
-    folders of LoRA adapters by name. `on_ray`: this is a process of Ray's, whose agent gets vLLM's metrics.
-    Raises what vLLM raises if the engine cannot start.
+    `model` is a folder or a hub name. `engine_args` are vLLM's `AsyncEngineArgs`, on top of `engine_config.DEFAULTS`.
+    `adapters`: folders of LoRA adapters by name. `stages`: what it will be asked for, as far as it has a grammar.
+    `on_ray`: this is a process of Ray's, whose agent gets vLLM's metrics.
+    Raises SettingsError for stages that the model cannot write, and what vLLM raises if the engine cannot start.
     """
 
     def __init__(
@@ -62,22 +53,16 @@ class VllmGenerator:
         *,
         engine_args: Mapping[str, Any] | None = None,
         adapters: Mapping[str, Path] | None = None,
+        stages: Sequence[Stage] = (),
         on_ray: bool = False,
     ) -> None:
         on_cpu = current_platform.is_cpu()
-        defaults = {**DEFAULTS, **cpu.engine_args(vllm.__version__)} if on_cpu else dict(DEFAULTS)
         self.limits = cpu.limits(vllm.__version__) if on_cpu else ()
         """Additions that are off, for `/ready` to tell."""
         self._gauges = Gauges()
         self._adapters = lora.requests(adapters or {})
-        of_adapters = lora.engine_args(adapters or {}, on_cpu=on_cpu)
-        args = AsyncEngineArgs(model=model, **(defaults | dict(engine_args or {}) | of_adapters))
-        config = args.create_engine_config(UsageContext.ENGINE_CONTEXT)
-        # Only now is known which of vLLM's model runners will take them.
-        config.model_config.logits_processors = [
-            *(args.logits_processors or ()),
-            *script_masks.processors(config),
-        ] or None
+        args = engine_config.arguments(model, engine_args, adapters, on_cpu=on_cpu)
+        config = engine_config.configuration(args, stages)
         self._engine = AsyncLLM.from_vllm_config(
             config,
             stat_loggers=[self._gauges.listener, *stat_loggers(on_ray)],
