@@ -134,5 +134,6 @@ lock: setup ## Resolve the locks again from pyproject.toml: this environment's, 
 	$(BIN)/uv pip compile "$$@" $$cpu $(FIND_TORCH) --constraint requirements-cpu.lock --no-annotate \
 		--output-file requirements-image-cpu.lock pyproject.toml && \
 	$(BIN)/uv pip compile "$$@" --python-platform x86_64-manylinux_2_35 --extra gpu --no-annotate \
-		--output-file requirements-image-gpu.lock pyproject.toml
+		--output-file requirements-image-gpu.lock pyproject.toml && \
+	$(BIN)/python -m audit.requirements
 	@$(BIN)/uv pip compile --quiet --generate-hashes --no-annotate --group uv --output-file requirements-uv.lock
