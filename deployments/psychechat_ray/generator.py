@@ -37,7 +37,7 @@ class Generator:
         self._tracer = start_telemetry()
         self._gather_seconds = settings.gather_seconds
         # In a thread, so that the replica can be stopped while its engine loads.
-        self._engine = await asyncio.to_thread(_engine, settings, stages, cache)
+        self._engine = await asyncio.to_thread(_engine, settings, cache)
         await self._engine.warm(stages)
         freeze_heap()
 
@@ -91,7 +91,7 @@ _MESSAGE_SECONDS = 0.001
 """About what a message costs its sender and its reader together."""
 
 
-def _engine(settings: GeneratorSettings, stages: Sequence[Stage], cache: Path) -> "VllmGenerator | ScriptedGenerator":
+def _engine(settings: GeneratorSettings, cache: Path) -> "VllmGenerator | ScriptedGenerator":
     if settings.engine == "scripted":
         return ScriptedGenerator(**{"max_num_seqs": settings.max_num_seqs, **settings.engine_args})
     from psychechat.engines.vllm.generator import VllmGenerator  # vLLM takes its time, and is not always there
@@ -108,6 +108,5 @@ def _engine(settings: GeneratorSettings, stages: Sequence[Stage], cache: Path) -
         generator_model(settings, cache),
         engine_args={**given, **settings.engine_args},
         adapters=adapter_folders(settings),
-        stages=stages,
         on_ray=True,
     )

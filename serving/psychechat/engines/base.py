@@ -69,22 +69,29 @@ class Stage:
     """Whether the deltas carry the thinking's text; where it is not shown, its tokens need not be sent."""
     language: Language | None = None
     """Nothing is written but whole characters of this language's scripts; None leaves the model every token."""
+    indent: int | None = None
+    """Spaces a level of the JSON, as `json.dumps` writes it; None: no white space at all."""
+    blank_line: bool = False
+    """Whether a blank line stands between the thinking and the JSON."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """Sampling parameters, greedy by default. `max_tokens` bounds thinking and answer together."""
+    """Sampling parameters, greedy by default. `max_tokens` bounds thinking and answer together.
+
+    None of those that may be so: what the checkpoint's `generation_config.json` says, else what changes nothing.
+    """
 
     max_tokens: int
     temperature: float = 0.0
-    top_p: float = 1.0
-    top_k: int = 0
+    top_p: float | None = None
+    top_k: int | None = None
     """Of how many tokens one is drawn; 0: of all."""
-    min_p: float = 0.0
+    min_p: float | None = None
     """No token is drawn that has less than this share of the likeliest one's probability."""
     presence_penalty: float = 0.0
     frequency_penalty: float = 0.0
-    repetition_penalty: float = 1.0
+    repetition_penalty: float | None = None
     """Above 1 what stands in the prompt or was written already is less likely."""
     stop: tuple[str, ...] = ()
     """Stop strings: they end the reply and are not part of it. In the thinking they are ignored."""

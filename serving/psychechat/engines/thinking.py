@@ -3,6 +3,7 @@
 Reasoning models write `<think>…</think>` before they answer; some templates write the opening tag into the prompt.
 """
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 OPEN, CLOSE = "<think>", "</think>"
@@ -71,6 +72,27 @@ class ThinkingSplitter:
             text = text.lstrip()
             self._leading = not text
         return text
+
+
+class ThinkingTokens:
+    """How many tokens of a generation are its thinking's, `</think>` among them, which may be one or several."""
+
+    def __init__(self, thinking: bool) -> None:
+        self.thinking = thinking
+        """Whether the next token still belongs to the thinking."""
+        self._end = ""
+
+    def feed(self, pieces: Iterable[str]) -> int:
+        """Of the next tokens, as the vocabulary writes them."""
+        count = 0
+        for piece in pieces if self.thinking else ():
+            count += 1
+            text = self._end + piece
+            if CLOSE in text:
+                self.thinking = False
+                break
+            self._end = text[-len(CLOSE) :]
+        return count
 
 
 def _overlap(text: str) -> int:

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from psychechat.engines.thinking import CLOSE, OPEN, ThinkingSplitter, begun
+from psychechat.engines.thinking import CLOSE, OPEN, ThinkingSplitter, ThinkingTokens, begun
 
 
 def split(pieces: list[str], *, thinking: bool = True) -> tuple[str, str]:
@@ -69,3 +69,20 @@ def test_a_template_decides_whether_thinking_has_begun(said: str, opening: str, 
     """And what people write does not."""
     prompt = f"user: {said}\nsystem: Reply.\nassistant: {opening}"
     assert begun(prompt, " Reply.\n", asked) is thinking
+
+
+@pytest.mark.parametrize(
+    ("pieces", "count"),
+    [
+        pytest.param(["a", "</think>", "ĊĊ", "b"], 2, id="one token"),
+        pytest.param(["a", "</", "think", ">ĊĊ", "b"], 4, id="several, the last with what follows"),
+        pytest.param(["a", "</thi", "nk", "<", "/think", ">", "b"], 6, id="almost before"),
+        pytest.param(["a", "b"], 2, id="no end"),
+        pytest.param(["</think>", "</think>"], 1, id="a second one is content"),
+    ],
+)
+def test_tokens_are_the_thinkings_up_to_its_end(pieces: list[str], count: int) -> None:
+    for cut in range(len(pieces) + 1):
+        counter = ThinkingTokens(thinking=True)
+        assert counter.feed(pieces[:cut]) + counter.feed(pieces[cut:]) == count
+    assert ThinkingTokens(thinking=False).feed(pieces) == 0

@@ -1,6 +1,6 @@
 """The configuration of a generator's engine: our defaults, what the operator says, and what follows from the model."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +10,6 @@ from vllm.config import VllmConfig
 from vllm.tokenizers import cached_tokenizer_from_config
 from vllm.usage.usage_lib import UsageContext
 
-from psychechat.config import SettingsError
-from psychechat.engines.base import Stage
 from psychechat.engines.thinking import CLOSE
 from psychechat.engines.vllm import cpu, lora, script_masks
 
@@ -24,7 +22,7 @@ DEFAULTS: Mapping[str, Any] = {
     "disable_log_stats": False,
 }
 _PARSER = "qwen3"
-"""vLLM's, which has a grammar begin behind CLOSE."""
+"""vLLM's, which has a grammar begin behind CLOSE. Where that is no token, the grammar begins with the thinking."""
 
 
 def arguments(
@@ -37,11 +35,8 @@ def arguments(
     )
 
 
-def configuration(args: AsyncEngineArgs, stages: Sequence[Stage]) -> VllmConfig:
-    """vLLM's configuration of an engine that will be asked for these stages.
-
-    Raises SettingsError for a stage that the model cannot write, and what vLLM raises for arguments that it refuses.
-    """
+def configuration(args: AsyncEngineArgs) -> VllmConfig:
+    """vLLM's configuration of the engine. Raises what vLLM raises for arguments that it refuses."""
     # vLLM's bounds of a server on this card, as on how many tokens a step computes: others have no such table.
     config = args.create_engine_config(UsageContext.OPENAI_API_SERVER)
     # Only now is known which of vLLM's model runners will take them.
@@ -49,15 +44,4 @@ def configuration(args: AsyncEngineArgs, stages: Sequence[Stage]) -> VllmConfig:
     outputs = config.structured_outputs_config
     if not outputs.reasoning_parser and CLOSE in cached_tokenizer_from_config(config.model_config).get_vocab():
         outputs.reasoning_parser = _PARSER
-    if not outputs.reasoning_parser:
-        _refuse_json_behind_thinking(args.model, stages)
     return config
-
-
-def _refuse_json_behind_thinking(model: str, stages: Sequence[Stage]) -> None:
-    """Without the token nothing tells vLLM where the thinking ends, and it would hold no answer to its grammar."""
-    if wrong := dict.fromkeys(stage.name for stage in stages if stage.thinks and stage.schema is not None):
-        raise SettingsError(
-            f"The tokenizer of {model} has no token {CLOSE}, so nobody can tell where the thinking before a stage's "
-            f"JSON ends. In the prompt pack write `thinks: false` for {' and '.join(wrong)}, or take a model with it."
-        )

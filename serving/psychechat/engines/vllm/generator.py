@@ -22,7 +22,7 @@ from vllm.v1.engine.async_llm import AsyncLLM
 from psychechat.conversation import TokenLogprob
 from psychechat.engines.base import Call, Delta, FinishReason, Load, Message, Sampling, Stage, Usage
 from psychechat.engines.stopping import StopStrings
-from psychechat.engines.thinking import CLOSE, ThinkingSplitter, begun
+from psychechat.engines.thinking import CLOSE, ThinkingSplitter, ThinkingTokens, begun
 from psychechat.engines.vllm import cpu, engine_config, lora, script_masks
 from psychechat.engines.vllm.cpu import min_p
 from psychechat.engines.vllm.cpu.niceness import lower_priority
@@ -35,6 +35,9 @@ from psychechat.errors import ContextLengthExceeded, DeadlineExceeded, EngineUna
 
 log = logging.getLogger(__name__)
 
+NEUTRAL: Mapping[str, Any] = {"top_p": 1.0, "top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0}
+"""What changes nothing, where neither a request nor the checkpoint says more."""
+
 _FINISH: Mapping[str, FinishReason] = {"stop": "stop", "length": "length", "abort": "abort", "repetition": "length"}
 
 
@@ -42,9 +45,8 @@ class VllmGenerator:
     """One engine in processes of its own. Building it blocks until the weights are loaded; any thread may do it.
 
     `model` is a folder or a hub name. `engine_args` are vLLM's `AsyncEngineArgs`, on top of `engine_config.DEFAULTS`.
-    `adapters`: folders of LoRA adapters by name. `stages`: what it will be asked for, as far as it has a grammar.
-    `on_ray`: this is a process of Ray's, whose agent gets vLLM's metrics.
-    Raises SettingsError for stages that the model cannot write, and what vLLM raises if the engine cannot start.
+    `adapters`: folders of LoRA adapters by name. `on_ray`: this is a process of Ray's, whose agent gets vLLM's metrics.
+    Raises what vLLM raises if the engine cannot start.
     """
 
     def __init__(
@@ -53,7 +55,6 @@ class VllmGenerator:
         *,
         engine_args: Mapping[str, Any] | None = None,
         adapters: Mapping[str, Path] | None = None,
-        stages: Sequence[Stage] = (),
         on_ray: bool = False,
     ) -> None:
         on_cpu = current_platform.is_cpu()
@@ -62,7 +63,7 @@ class VllmGenerator:
         self._gauges = Gauges()
         self._adapters = lora.requests(adapters or {})
         args = engine_config.arguments(model, engine_args, adapters, on_cpu=on_cpu)
-        config = engine_config.configuration(args, stages)
+        config = engine_config.configuration(args)
         self._engine = AsyncLLM.from_vllm_config(
             config,
             stat_loggers=[self._gauges.listener, *stat_loggers(on_ray)],
@@ -78,7 +79,9 @@ class VllmGenerator:
         self._takes_min_p = config.speculative_config is None
         self._traces = self._engine.observability_config.otlp_traces_endpoint is not None
         self._tokenizer: Any = self._engine.renderer.get_tokenizer()
-        self._close = self._tokenizer.get_vocab().get(CLOSE)
+        self._close: int | None = self._tokenizer.get_vocab().get(CLOSE)
+        """None where it is several tokens: thinking then ends by its text."""
+        self._sampling: Mapping[str, Any] = NEUTRAL | config.model_config.get_diff_sampling_param()
         self._scores = Scores(self._tokenizer)
         self._encoder = Encoder(self._tokenizer)
         # One thread: a Hugging Face tokenizer is not safe to share between several.
@@ -100,14 +103,15 @@ class VllmGenerator:
             with _errors_mapped():
                 outputs = self._engine.generate(
                     tokens_input(prompt, cache_salt=call.tenant_salt or None),
-                    self._parameters(stage, sampling),
+                    self._parameters(stage, sampling, thinking=thinking),
                     # A turn may ask the same stage several times, also side by side.
                     f"{call.request_id}-{stage.name}-{next(self._numbers)}",
                     lora_request=self._adapters[call.adapter] if call.adapter else None,
                     priority=call.priority,
                     trace_headers=dict(call.trace) if self._traces else None,
                     # Said for every call: without it the engine looks for the end of a thinking that never comes.
-                    reasoning_ended=not thinking,
+                    # Where that is no token, the grammar begins with the thinking.
+                    reasoning_ended=not thinking or self._close is None,
                 )
                 self._under_way += 1
                 try:
@@ -130,6 +134,7 @@ class VllmGenerator:
         deadline: float,
     ) -> AsyncGenerator[Delta, None]:
         completion_tokens = reasoning_tokens = 0
+        counter = ThinkingTokens(splitter.thinking)
         scores: tuple[TokenLogprob, ...] = ()
         while True:
             async with asyncio.timeout(deadline - time.monotonic() if deadline != float("inf") else None):
@@ -137,9 +142,7 @@ class VllmGenerator:
             completion = output.outputs[0]
             tokens = completion.token_ids
             completion_tokens += len(tokens)
-            thoughts = 0
-            if splitter.thinking:
-                thoughts = tokens.index(self._close) + 1 if self._close in tokens else len(tokens)
+            thoughts = counter.feed(self._tokenizer.convert_ids_to_tokens(tokens)) if counter.thinking else 0
             reasoning_tokens += thoughts
             if alternatives is not None and completion.logprobs:
                 scores += self._scores.of(tokens[thoughts:], completion.logprobs[thoughts:], alternatives)
@@ -217,24 +220,35 @@ class VllmGenerator:
         except TooLong as error:
             raise ContextLengthExceeded(error.tokens + reserve, self.context_length) from None
 
-    def _parameters(self, stage: Stage, sampling: Sampling) -> SamplingParams:
-        outputs = StructuredOutputsParams(grammar=grammar(stage.schema)) if stage.schema is not None else None
+    def _parameters(self, stage: Stage, sampling: Sampling, *, thinking: bool) -> SamplingParams:
+        """`thinking`: whether what is written begins with thinking."""
+        outputs = None
+        if stage.schema is not None:
+            after = "\n\n" if stage.blank_line and thinking else ""
+            in_text = thinking and self._close is None
+            ebnf = grammar(stage.schema, indent=stage.indent, after=after, thinks_in_text=in_text)
+            outputs = StructuredOutputsParams(grammar=ebnf)
+        chosen = {name: _first(getattr(sampling, name), self._sampling[name]) for name in NEUTRAL}
         return SamplingParams(
             max_tokens=sampling.max_tokens,
             temperature=sampling.temperature,
-            top_p=sampling.top_p,
-            top_k=sampling.top_k,
-            min_p=sampling.min_p if self._takes_min_p else 0.0,
+            top_p=chosen["top_p"],
+            top_k=chosen["top_k"],
+            min_p=chosen["min_p"] if self._takes_min_p else 0.0,
             presence_penalty=sampling.presence_penalty,
             frequency_penalty=sampling.frequency_penalty,
-            repetition_penalty=sampling.repetition_penalty,
+            repetition_penalty=chosen["repetition_penalty"],
             seed=sampling.seed if self._takes_seeds else None,
             logprobs=sampling.logprobs,
             structured_outputs=outputs,
-            extra_args={**script_masks.arguments(stage.language), **min_p.arguments(sampling.min_p)} or None,
+            extra_args={**script_masks.arguments(stage.language), **min_p.arguments(chosen["min_p"])} or None,
             # Nobody can read half a JSON: one delta spares every process on its way the cost of the others.
             output_kind=RequestOutputKind.DELTA if outputs is None else RequestOutputKind.FINAL_ONLY,
         )
+
+
+def _first(given: float | None, default: float) -> float:
+    return default if given is None else given
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """How vLLM is configured: by the model's tokenizer, as for a server on a GPU, and by variables of the environment."""
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from importlib.resources import files
 from inspect import signature
 from pathlib import Path
@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from psychechat.config import SettingsError
-from psychechat.engines.base import Stage, StageName
 from psychechat_ray.environment import DEFAULTS
 
 pytest.importorskip("vllm")
@@ -27,20 +25,13 @@ pytestmark = [
 ROOT = Path(__file__).parents[4]
 COUNSELOR = Path(str(files("psychechat") / "demo" / "counselor"))
 GPU_CONFIGS = [*ROOT.glob("deployments/configs/*-gpu.yaml"), *ROOT.glob("helm/ci/*-gpu-values.yaml")]
-SCHEMA: Mapping[str, Any] = {"type": "object"}
-JSON_BEHIND_THINKING = [
-    Stage(StageName.EMOTION, thinks=True, schema=SCHEMA),
-    Stage(StageName.REVIEW, thinks=True, schema=SCHEMA),
-    Stage(StageName.REVIEW, thinks=True, schema=SCHEMA),
-]
-ALL_ELSE = [Stage(StageName.DRAFT, schema=SCHEMA), Stage(StageName.REPLY, thinks=True)]
 
 
-def configured(model: Path, *stages: Stage, **given: Any) -> "VllmConfig":
+def configured(model: Path, **given: Any) -> "VllmConfig":
     from psychechat.engines.vllm import engine_config
 
     arguments = engine_config.arguments(str(model), {"enforce_eager": True, **given}, None, on_cpu=True)
-    return engine_config.configuration(arguments, stages)
+    return engine_config.configuration(arguments)
 
 
 @pytest.fixture
@@ -58,22 +49,14 @@ def without_tags(tmp_path: Path) -> Path:
 
 class TestThinking:
     def test_where_the_tokenizer_has_its_end_grammars_begin_behind_it(self) -> None:
-        config = configured(COUNSELOR, *JSON_BEHIND_THINKING, *ALL_ELSE)
-        assert config.structured_outputs_config.reasoning_parser == "qwen3"
+        assert configured(COUNSELOR).structured_outputs_config.reasoning_parser == "qwen3"
 
-    def test_where_it_has_not_json_behind_thinking_is_refused_before_weights_are_loaded(
-        self, without_tags: Path
-    ) -> None:
-        with pytest.raises(SettingsError, match=r"no token </think>.*`thinks: false` for emotion and review,") as e:
-            configured(without_tags, *ALL_ELSE, *JSON_BEHIND_THINKING)
-        assert str(without_tags) in str(e.value)
-
-    def test_all_else_it_may_write_and_grammars_begin_at_once(self, without_tags: Path) -> None:
-        assert configured(without_tags, *ALL_ELSE).structured_outputs_config.reasoning_parser == ""
+    def test_where_it_has_not_nobody_waits_for_it(self, without_tags: Path) -> None:
+        assert configured(without_tags).structured_outputs_config.reasoning_parser == ""
 
     def test_an_operators_parser_stays(self, without_tags: Path) -> None:
         given = {"backend": "xgrammar", "reasoning_parser": "deepseek_r1"}
-        config = configured(without_tags, *JSON_BEHIND_THINKING, structured_outputs_config=given)
+        config = configured(without_tags, structured_outputs_config=given)
         assert config.structured_outputs_config.reasoning_parser == "deepseek_r1"
 
 

@@ -171,6 +171,33 @@ async def test_a_stage_that_thinks_is_constrained_after_its_thinking(counselor: 
     assert 0 < usage(answer).reasoning_tokens < usage(answer).completion_tokens
 
 
+async def test_where_the_end_of_thinking_is_no_token_the_text_ends_it(
+    counselor: "VllmGenerator", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in Qwen2.5's vocabulary. vLLM is then told that nothing thinks, and the grammar begins with the thinking."""
+    monkeypatch.setattr(counselor, "_close", None)
+    stage = replace(THINKING, schema=MOOD, indent=4, blank_line=True)
+    answer = await thought_out(counselor, stage)
+    assert answer.content in ('{\n    "mood": "low"\n}', '{\n    "mood": "high"\n}')
+    assert answer.reasoning
+    assert "</think>" not in answer.reasoning
+    assert 0 < usage(answer).reasoning_tokens < usage(answer).completion_tokens
+
+
+async def test_the_published_form_follows_the_thinking(counselor: "VllmGenerator") -> None:
+    answer = await thought_out(counselor, replace(THINKING, schema=MOOD, indent=4, blank_line=True))
+    assert answer.content in ('{\n    "mood": "low"\n}', '{\n    "mood": "high"\n}')
+
+
+async def test_what_nobody_sets_is_the_checkpoints(counselor: "VllmGenerator") -> None:
+    """The demo's `generation_config.json` says 0.9 of `top_p`, and nothing of the others."""
+    parameters = counselor._parameters(FREE, Sampling(8), thinking=False)
+    assert (parameters.top_p, parameters.top_k, parameters.min_p, parameters.repetition_penalty) == (0.9, 0, 0.0, 1.0)
+    asked = replace(SHORT, top_p=1.0, top_k=20, repetition_penalty=1.05)
+    parameters = counselor._parameters(FREE, asked, thinking=False)
+    assert (parameters.top_p, parameters.top_k, parameters.repetition_penalty) == (1.0, 20, 1.05)
+
+
 async def test_what_a_template_opens_as_thinking_is_no_answer(counselor: "VllmGenerator") -> None:
     """nano's does before a reply, also where none is asked for."""
     asked = [*HELLO, Message("system", "[stage: reply]")]

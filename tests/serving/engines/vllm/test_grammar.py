@@ -1,4 +1,5 @@
 import json
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -6,6 +7,8 @@ import pytest
 import xgrammar
 
 from psychechat import prompts
+from psychechat.conversation import Draft, EmotionAnalysis, Reaction, Review, Verdict
+from psychechat.emotion import Label
 from psychechat.engines.base import StageName
 from psychechat.engines.vllm.grammar import grammar
 from psychechat.prompts import answers
@@ -19,8 +22,8 @@ def compiler() -> xgrammar.GrammarCompiler:
     return xgrammar.GrammarCompiler(xgrammar.TokenizerInfo([bytes([n]) for n in range(256)]), cache_enabled=True)
 
 
-def accepts(compiler: xgrammar.GrammarCompiler, schema: Mapping[str, Any], text: str | bytes) -> bool:
-    compiled = compiler.compile_grammar(grammar(schema))
+def accepts(compiler: xgrammar.GrammarCompiler, schema: Mapping[str, Any], text: str | bytes, **form: Any) -> bool:
+    compiled = compiler.compile_grammar(grammar(schema, **form))
     matcher = xgrammar.GrammarMatcher(compiled, terminate_without_stop_token=True)
     return bool(matcher.accept_string(text) and matcher.is_terminated())
 
@@ -83,3 +86,79 @@ def test_the_review_of_one_reaction_is_its_verdict_and_what_follows(
     assert accepts(compiler, schema, text) is accepted
     if accepted:
         assert len(answers.parse_lone_review(text, 2).verdicts) == 1
+
+
+ANSWERS = {
+    StageName.EMOTION: EmotionAnalysis((Label.parse("sad"), Label.parse("worried")), "因为", "", "向下", ""),
+    StageName.DRAFT: Draft("insight", "倾听", "我在听。"),
+    StageName.SIMULATION: (Reaction("normal", "嗯"), Reaction("silent", "……"), Reaction("hostile", "哼")),
+    StageName.REVIEW: Review((Verdict("a", True), Verdict("b", False), Verdict("c", True)), False, "暖", "稳"),
+}
+
+
+@pytest.mark.parametrize("stage", ANSWERS)
+def test_indented_json_is_as_pythons_and_nothing_else(compiler: xgrammar.GrammarCompiler, stage: StageName) -> None:
+    schema = prompts.load("zh").stage(stage).schema
+    assert schema is not None
+    compact, written = (answers.render(ANSWERS[stage], "zh", indent) for indent in (None, 4))
+    assert written == json.dumps(json.loads(compact), ensure_ascii=False, indent=4)
+    assert accepts(compiler, schema, written, indent=4)
+    for other in (compact, answers.render(ANSWERS[stage], "zh", 2), f"{written}\n", written.replace(": ", ":  ", 1)):
+        assert not accepts(compiler, schema, other, indent=4)
+    assert not accepts(compiler, schema, written)
+
+
+@pytest.mark.parametrize(
+    ("text", "accepted"),
+    [
+        ('\n\n["a"]', True),
+        ('["a"]', False),
+        ('\n["a"]', False),
+        ('\n\n\n["a"]', False),
+    ],
+)
+def test_a_blank_line_comes_first_where_the_weights_write_one(
+    compiler: xgrammar.GrammarCompiler, text: str, accepted: bool
+) -> None:
+    assert accepts(compiler, SCHEMA, text, after="\n\n") is accepted
+
+
+@pytest.mark.parametrize(
+    ("text", "accepted"),
+    [
+        pytest.param('<think>\n想 a < b, </b>, <</think>\n\n["a"]', True, id="almost tags"),
+        pytest.param('</think>\n\n["a"]', True, id="nothing was thought"),
+        pytest.param('{"a": [1]}\n</think>\n\n["a"]', True, id="JSON in it"),
+        pytest.param('</</t</think</think>\n\n["a"]', True, id="begun again and again"),
+        pytest.param("still thinking", False, id="no end"),
+        pytest.param('["a"]', False, id="no thinking"),
+        pytest.param('a</think>["a"]', False, id="no blank line"),
+        pytest.param('a</think>b</think>\n\n["a"]', False, id="the first end is the end"),
+        pytest.param('a</think>\n\n{"a": 1}', False, id="another answer"),
+    ],
+)
+def test_thinking_that_ends_by_text_is_followed_by_the_answer(
+    compiler: xgrammar.GrammarCompiler, text: str, accepted: bool
+) -> None:
+    assert accepts(compiler, SCHEMA, text, after="\n\n", thinks_in_text=True) is accepted
+
+
+def test_long_thinking_costs_a_token_no_more_than_a_short_one() -> None:
+    """A mask for each token, so that thought after thought the engine's time for one stays what it was."""
+    tokens = [bytes([n]) for n in range(256)] + [f"w{n}".encode() for n in range(4000)]
+    compiler = xgrammar.GrammarCompiler(xgrammar.TokenizerInfo(tokens), cache_enabled=True)
+    matcher = xgrammar.GrammarMatcher(
+        compiler.compile_grammar(grammar(SCHEMA, after="\n\n", thinks_in_text=True)), terminate_without_stop_token=True
+    )
+    mask = xgrammar.allocate_token_bitmask(1, len(tokens))
+
+    def seconds(count: int) -> float:
+        started = time.process_time()
+        for _ in range(count):
+            matcher.fill_next_token_bitmask(mask)
+            assert matcher.accept_token(256 + 7)
+        return time.process_time() - started
+
+    seconds(100)  # what is compiled on the way
+    first, _, last = seconds(300), seconds(3000), seconds(300)
+    assert last < 10 * first + 0.1

@@ -89,6 +89,17 @@ async def test_an_adapter_keeps_a_stages_schema(engine: "VllmGenerator") -> None
     jsonschema.validate(json.loads(await write(engine, "one", Stage(StageName.EMOTION, schema=MOOD))), MOOD)
 
 
+async def test_two_counselors_write_at_once_as_each_would_alone(
+    engine: "VllmGenerator", counselor: "VllmGenerator"
+) -> None:
+    """Agent Mode's weights an engine, LLM Mode's an adapter of another."""
+    draft = Stage(StageName.EMOTION, schema=MOOD, indent=4)
+    asked = [(counselor, None, draft), (engine, "one", Stage(StageName.REPLY)), (engine, "two", draft)]
+    alone = [await write(*of) for of in asked]
+    assert [await asyncio.gather(*(write(*of) for of in asked)) for _ in range(2)] == [alone, alone]
+    assert all(json.loads(alone[place])["mood"] in ("low", "high") for place in (0, 2))
+
+
 async def test_an_adapter_of_another_model_ends_the_start(
     engine: "VllmGenerator", tmp_path: Path, output_to: OutputTo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
