@@ -13,11 +13,13 @@ from rich.table import Table
 from rich.text import Text
 from yaml import YAMLError
 
+from psychechat import prompts
 from psychechat.cli import commands
 from psychechat.commands.console import fail, printable
 from psychechat.config import ROLES, ModelSettings, Settings, SettingsError, complaint
 from psychechat.demo import thresholds
 from psychechat.help import resources
+from psychechat.prompts import weights
 from psychechat_ray import configurations, environment
 from psychechat_ray.configurations import Kind
 from psychechat_ray.models import has_shipped_heads
@@ -59,6 +61,8 @@ def serve(
     console = Console()
     try:
         settings = read()
+        if told := weights.notice(prompts.load_all(settings.packs), settings.casting):
+            console.print(told, markup=False, style="yellow", soft_wrap=True)
         prepare_models(settings)
     except (SettingsError, FileNotFoundError, ValueError) as error:
         console.print(str(error), markup=False, style="red", soft_wrap=True)
@@ -119,6 +123,7 @@ def check(
 def _notices(settings: Settings) -> list[str | None]:
     """What the log says at the start."""
     return [
+        weights.notice(prompts.load_all(settings.packs), settings.casting),
         resources.notice(settings.policy.crisis.resources, date.today()),
         thresholds.notice(settings.policy, shipped=has_shipped_heads(settings.classifier)),
     ]

@@ -21,6 +21,7 @@ from psychechat.help import languages, resources
 from psychechat.memory.backends import change_keys, open_memory
 from psychechat.memory.base import Keys
 from psychechat.pipeline.services import Pipeline
+from psychechat.prompts import weights
 from psychechat.safety import phrases
 from psychechat.safety.replies import broken_text, contacts, crisis_reply
 from psychechat.safety.webhook import WebhookEscalations
@@ -63,14 +64,15 @@ class Ingress:
             else None
         )
         memory, keys = open_memory(settings.memory)
+        packs = prompts.load_all(settings.packs)
         self._pipeline = Pipeline(
             classifier=remote_classifier,
             casts=_casts(settings.casting, engines),
-            packs=prompts.load_all(settings.packs),
+            packs=packs,
             memory=memory,
             metrics=metrics,
             policy=self._live.policy,
-            default_language=settings.default_language,
+            default_language=settings.default_language or prompts.default_language(packs),
             max_sequences=lambda lane: settings.generations(lane, RUNNING),
             memory_keys=keys,
             episode_keys=Keys(self._escalations.episode_key if self._escalations else secrets.token_bytes(32)),
@@ -80,6 +82,8 @@ class Ingress:
         )
         for load in (phrases.warm, languages.warm, contacts.warm, crisis_reply.warm, broken_text.warm):
             load()  # seconds in all, which no message should wait for
+        if told := weights.notice(packs, settings.casting):
+            logger.warning(told)
         if told := resources.notice(settings.policy.crisis.resources, date.today()):
             logger.warning(told)
         if told := thresholds.notice(settings.policy, shipped=has_shipped_heads(settings.classifier)):

@@ -1,6 +1,6 @@
 """Value types of a turn, in the order in which they come into being. All are frozen: a stage makes a new one."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import chain, takewhile
 from math import isfinite
@@ -131,6 +131,8 @@ class Draft:
     phase: Phase
     strategy: str
     response: str
+    thinking: str = ""
+    """What the model thought before it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +176,36 @@ class Round:
 
 
 @dataclass(frozen=True, slots=True)
+class PastTurn:
+    """What an earlier turn's stages made, for packs that show it again. Clients have seen the reply alone."""
+
+    reply: str
+    """Keyed hash of the reply, as in `Said`."""
+    analysis: EmotionAnalysis | None = None
+    """None: LLM Mode answered."""
+    rounds: tuple[Round, ...] = ()
+    """The last one passed."""
+    thinking: str = ""
+    """LLM Mode's, before the reply."""
+
+    @property
+    def sober(self) -> "PastTurn":
+        """Without positive labels."""
+        return replace(self, analysis=self.analysis and self.analysis.sober)
+
+    @property
+    def texts(self) -> Iterator[str]:
+        """Agent Mode's."""
+        if stated := self.analysis:
+            yield from (stated.analysis, stated.recent_change, stated.overall_trend, stated.shift_analysis)
+        for made in self.rounds:
+            yield from (made.draft.thinking, made.draft.strategy, made.draft.response)
+            yield from (reaction.response for reaction in made.reactions)
+            yield from (verdict.analysis for verdict in made.review.verdicts)
+            yield from (made.review.emotional_suggestion, made.review.safety_suggestion)
+
+
+@dataclass(frozen=True, slots=True)
 class Said:
     """What was said last in a conversation, as keyed hashes of its utterances, oldest first."""
 
@@ -204,6 +236,11 @@ class EmotionMemory:
     labels: tuple[Label, ...] | None = None
     """Labels of the latest turn with an assessment; None before the first of those."""
     analysis: EmotionAnalysis | None = None
+    """Of the latest turn in Agent Mode, for a few turns."""
+    analysis_age: int = 1
+    """Turns since then, as the next turn counts: 1 for the previous one's."""
+    turns: tuple[PastTurn, ...] = ()
+    """Oldest first; none unless the pack shows them again."""
     risk: RiskState = field(default_factory=RiskState)
     """Of the whole conversation so far: severities, numbers and keyed hashes, no words."""
     said: Said = field(default_factory=Said)
@@ -371,6 +408,8 @@ class StageInputs:
     """Rounds of this turn that the review refused, oldest first."""
     draft: Draft | None = None
     reactions: tuple[Reaction, ...] = ()
+    earlier: Mapping[int, PastTurn] = field(default_factory=dict)
+    """Earlier turns that memory knows, by the place of their reply among the utterances."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -422,6 +461,8 @@ class Choice:
     """Whether all of it is fixed words."""
     cut: bool = False
     """Whether it broke off, and ends with its last whole sentence or a fixed one."""
+    thinking: str = ""
+    """What the model thought before it, where the pack shows that again in later turns."""
 
 
 @dataclass(frozen=True, slots=True)

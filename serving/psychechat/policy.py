@@ -111,12 +111,12 @@ class Limits(Branch):
     """One deadline for the whole turn: queueing, all stages, all rounds."""
     classify_seconds: PositiveFloat = 10.0
     """After this the turn goes on with unknown risk."""
-    rounds: PositiveInt = 2
-    """Drafts that may be written before fixed words answer."""
+    rounds: PositiveInt | None = None
+    """Drafts that may be written before fixed words answer. Null: as many as the turn's prompt pack says, 2 in ours."""
     keep_alive_seconds: PositiveFloat = 5.0
     """A stream that has had nothing to say for this long sends a comment, so that nothing between closes it."""
     stage_attempts: PositiveInt = 3
-    """Tries of one stage whose answer is malformed: as the pack says, then warmer, a reply's last without thinking."""
+    """Tries of one stage whose answer is malformed, each warmer as the pack says, a reply's without thinking."""
     messages: Annotated[int, Field(gt=0, le=MOST_MESSAGES)] = 512
     message_characters: PositiveInt = 32_000
     """In one message, and in all that the seeker said since the last reply."""

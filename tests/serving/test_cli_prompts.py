@@ -3,9 +3,11 @@
 from pathlib import Path
 
 import pytest
+import yaml
 from typer.testing import CliRunner, Result
 
 from psychechat.cli import commands
+from psychechat.config import Settings
 from psychechat.engines.base import StageName
 from psychechat.prompts import BUILT_IN
 
@@ -61,6 +63,9 @@ def test_import_writes_a_pack_that_show_can_read(tmp_path: Path) -> None:
     result = prompts("import", str(tmp_path / "theirs"), "--output", output)
     assert result.exit_code == 0
     assert f"prompts show --pack {output}" in result.stdout
+    assert "no licence beside it" in result.stdout
+    settings = Settings.model_validate(yaml.safe_load(result.stdout[result.stdout.index("packs:") :]))
+    assert (settings.packs["zh"], settings.casting.part("reply", "zh").engine) == (output, "llm-counselor")
     shown = prompts("show", "--pack", output)
     assert shown.exit_code == 0
     assert shown.stdout.count("THE SYSTEM") == shown.stdout.count("THE TOOLS") == 1

@@ -30,7 +30,7 @@ from psychechat.conversation import (
 from psychechat.emotion import Label, Language
 from psychechat.engines.base import StageName
 from psychechat.engines.scripted import reading
-from psychechat.prompts.importer import PromptsNotFound, import_pack
+from psychechat.prompts.importer import SETTINGS, PromptsNotFound, import_pack
 from psychechat.prompts.pack import Pack, TemplateError
 
 commands = typer.Typer(no_args_is_help=True, help="Look at prompt packs, or import the authors' prompts.")
@@ -48,17 +48,21 @@ def import_(
 ) -> None:
     """Make a pack for the published weights: reads the authors' prompts as text and executes nothing."""
     try:
-        import_pack(checkout, output)
+        licences = import_pack(checkout, output)
     except (PromptsNotFound, FileExistsError) as error:
         fail(f"{error}.")
     except OSError as error:
         fail(f"{error.filename or output}: {error.strerror}.")
-    Console().print(
-        f"Pack written to {output}. See it with `psychechat prompts show --pack {output}`; "
-        f"to serve with it, put it under packs in the settings: {{zh: {output}}}.",
+    console = Console(highlight=False)
+    kept = f", with {' and '.join(licences)}" if licences else "; there is no licence beside it: find it"
+    console.print(
+        f"Pack written to {output}{kept}. See it with `psychechat prompts show --pack {output}`. These settings go "
+        "with it, as in the configuration psychechat-8b:\n",
         markup=False,
         soft_wrap=True,
     )
+    settings = {"packs": {"en": "en", "zh": str(output)}, **SETTINGS}
+    console.print(yaml.safe_dump(settings, allow_unicode=True, sort_keys=False), markup=False, soft_wrap=True, end="")
 
 
 @commands.command()

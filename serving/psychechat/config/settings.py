@@ -121,8 +121,9 @@ class Settings(Branch):
     """Where `psychechat serve` has Ray give its metrics, ours among them; the next free one if this is taken."""
     packs: Mapping[Language, str] = {"en": "en", "zh": "zh"}
     """The prompt pack for each language: a built-in name or a folder."""
-    default_language: Language = "en"
-    """For conversations in which no message is clearly in either."""
+    default_language: Language | None = None
+    """For conversations in which no message is clearly in either. Null: that of the pack which asks for them, else
+    English."""
     cache: Path = Path("~/.cache/psychechat")
     """Where prepared models are kept."""
     ingress: Replicas = Replicas()

@@ -16,7 +16,7 @@ from psychechat.pipeline.stages import StageContext
 async def answer(
     context: StageContext, inputs: StageInputs, client_sampling: Mapping[str, Any], *, is_sober: bool = False
 ) -> AgentOutcome:
-    """Rounds until a draft passes its review or `limits.rounds` is reached.
+    """Rounds until a draft passes its review or there are `context.rounds` of them.
 
     `client_sampling`: fields of `Sampling` that the client set; they apply to the draft alone. `is_sober`: no stage is
     told of a positive emotion that the first one named.
@@ -26,7 +26,7 @@ async def answer(
         analysis = analysis.sober
     inputs = replace(inputs, analysis=analysis)
     rounds: tuple[Round, ...] = ()
-    for _ in range(context.limits.rounds):
+    for _ in range(context.rounds):
         draft = await stages.write_draft(context, replace(inputs, rounds=rounds), client_sampling)
         reactions = await stages.simulate(context, replace(inputs, draft=draft))
         review = await _review(context, replace(inputs, draft=draft, reactions=reactions), draft.response)

@@ -1,7 +1,6 @@
 """LLM Mode: one generation that thinks, then replies, a sentence at a time past the output guard and the third head."""
 
 from contextlib import aclosing
-from dataclasses import replace
 
 from psychechat.concurrency import together
 from psychechat.conversation import Choice, StageInputs
@@ -51,7 +50,7 @@ async def _one(
         except (StageFailed, ReplicaDied) as error:
             if isinstance(error, StageFailed):
                 context.metrics.malformed.labels(StageName.REPLY).inc()
-                sampling = replace(sampling, temperature=max(sampling.temperature, stages.RETRY_TEMPERATURE))
+                sampling = context.pack.warmer(sampling)
                 think = False
             if guarded.has_emitted or attempt == context.limits.stage_attempts:
                 raise
@@ -68,7 +67,7 @@ async def _write(
     context: StageContext, inputs: StageInputs, sampling: Sampling, index: int, guarded: GuardedReply, think: bool
 ) -> Choice:
     """Raises StageFailed for an answer that is not a reply: empty, with thinking in it, or another stage's JSON."""
-    written = ""
+    written = thinking = ""
     finish: FinishReason | None = None
     reply = stages.stream_reply(context, inputs, sampling, index, think=think, show_reasoning=guarded.shows_reasoning)
     async with aclosing(reply) as deltas:
@@ -78,6 +77,7 @@ async def _write(
             written += content
             if CLOSE in written or written.startswith(_JSON):  # thinking, or another stage's answer
                 return _broken(guarded)
+            thinking += delta.reasoning
             finish = delta.finish_reason or finish
             guarded.tokens.feed(delta.logprobs)
             await guarded.feed(content, delta.reasoning, finish=finish)
@@ -100,7 +100,10 @@ async def _write(
             or (finish == "stop" and nothing_was_written and sampling.stop)  # the client's stop came first
             or (finish == "length" and nothing_was_written and clients_bound and not can_do_without_thinking)
         ):
-            return Choice(guarded.emitted, finish, told, cause=guarded.finding, withheld=guarded.withheld)
+            kept = thinking.strip() if context.pack.keeps_thinking else ""
+            return Choice(
+                guarded.emitted, finish, told, cause=guarded.finding, withheld=guarded.withheld, thinking=kept
+            )
         case "stop" | "length":
             raise StageFailed(StageName.REPLY)
         case _:

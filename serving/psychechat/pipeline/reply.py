@@ -29,6 +29,8 @@ async def reply_in_mode(
     `seconds`: the turn's time limit, of which half must be left for that. Raises StageFailed if that fails too.
     """
     inputs = replace(inputs, reading=state.reading_for_stages)
+    if state.is_sober:
+        inputs = replace(inputs, earlier={place: turn.sober for place, turn in inputs.earlier.items()})
     try:
         return await _reply(state, decision, context, inputs, written)
     except StageFailed:

@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from psychechat import tracing
 from psychechat.admission.lanes import Permit
@@ -23,10 +23,6 @@ from psychechat.prompts.pack import Pack
 from psychechat.telemetry import Metrics
 
 T = TypeVar("T")
-
-RETRY_TEMPERATURE = 0.7
-"""Lowest temperature of every attempt after the first."""
-
 
 STAGES: Mapping[Mode, Sequence[StageName]] = {
     "agent": (StageName.EMOTION, StageName.DRAFT, StageName.SIMULATION, StageName.REVIEW),
@@ -47,6 +43,11 @@ class StageContext:
     judge: Judge
     try_acquire: Callable[[int], Permit | None]
     """Permit for n more sequences of this turn; None unless there is room and the queue is empty."""
+
+    @property
+    def rounds(self) -> int:
+        """Drafts that may be written."""
+        return self.limits.rounds or self.pack.file.rounds
 
     def generator(self, stage: StageName) -> Generator:
         return self.cast.generators[self.pack.role(stage)]
@@ -70,7 +71,7 @@ def stages_by_generator(cast: Cast, pack: Pack) -> list[tuple[Generator, list[St
 
 
 async def analyse_emotion(context: StageContext, inputs: StageInputs) -> EmotionAnalysis:
-    return await _answer(context, StageName.EMOTION, inputs, answers.parse_emotion)
+    return (await _answer(context, StageName.EMOTION, inputs, answers.parse_emotion)).value
 
 
 async def write_draft(context: StageContext, inputs: StageInputs, client_sampling: Mapping[str, Any]) -> Draft:
@@ -83,16 +84,19 @@ async def write_draft(context: StageContext, inputs: StageInputs, client_samplin
     """
     sampling = replace(context.pack.sampling(StageName.DRAFT), **{**client_sampling, "stop": ()})
     for widened in (False, True):
-        draft = await _answer(context, StageName.DRAFT, inputs, answers.parse_draft, sampling=sampling, widened=widened)
+        draft, thinking = await _answer(
+            context, StageName.DRAFT, inputs, answers.parse_draft, sampling=sampling, widened=widened
+        )
         if len(draft.response) < context.pack.response_characters(widened):
             stops = StopStrings(client_sampling.get("stop", ()))
-            return replace(draft, response=(stops.feed(draft.response) + stops.finish()).strip())
+            response = (stops.feed(draft.response) + stops.finish()).strip()
+            return replace(draft, response=response, thinking=thinking)
         context.metrics.truncated.inc()
     raise StageFailed(StageName.DRAFT)
 
 
 async def simulate(context: StageContext, inputs: StageInputs) -> tuple[Reaction, ...]:
-    return await _answer(context, StageName.SIMULATION, inputs, answers.parse_simulation)
+    return (await _answer(context, StageName.SIMULATION, inputs, answers.parse_simulation)).value
 
 
 async def review(context: StageContext, inputs: StageInputs) -> Review:
@@ -103,10 +107,10 @@ async def review(context: StageContext, inputs: StageInputs) -> Review:
     others = answers.REACTIONS - 1
     room = context.try_acquire(others) if context.pack.reviews_each else None
     if room is None:
-        return await _answer(context, StageName.REVIEW, inputs, answers.parse_review)
+        return (await _answer(context, StageName.REVIEW, inputs, answers.parse_review)).value
     messages, sampling = context.pack.messages(StageName.REVIEW, inputs), context.pack.sampling(StageName.REVIEW)
     with room, context.meter.timed(StageName.REVIEW):
-        reviews = await together(
+        answered = await together(
             *(
                 _parsed(
                     context,
@@ -118,6 +122,7 @@ async def review(context: StageContext, inputs: StageInputs) -> Review:
                 for reaction in range(1, answers.REACTIONS + 1)
             )
         )
+    reviews = [review.value for review in answered]
     verdicts = tuple(verdict for review in reviews for verdict in review.verdicts)
     return replace(next((review for review in reviews if not review.passed), reviews[0]), verdicts=verdicts)
 
@@ -127,12 +132,18 @@ def stream_reply(
 ) -> AsyncGenerator[Delta, None]:
     """Deltas of LLM Mode's generation: thinking first, then the reply. Choices share a prompt, counted for the first.
 
-    `show_reasoning`: whether the thinking's text is streamed too.
+    `show_reasoning`: whether the thinking's text is streamed too, as it is where later turns show it again.
     """
     messages = context.pack.messages(StageName.REPLY, inputs)
     stage = context.stage(StageName.REPLY, inputs)
-    stage = replace(stage, thinks=stage.thinks and think, tells_thinking=show_reasoning)
+    stage = replace(stage, thinks=stage.thinks and think, tells_thinking=show_reasoning or context.pack.keeps_thinking)
     return _generate(context, messages, stage, sampling, count_prompt=index == 0)
+
+
+class _Answered(NamedTuple, Generic[T]):
+    value: T
+    thinking: str = ""
+    """Without the tags, and the white space around it."""
 
 
 async def _answer(
@@ -143,7 +154,7 @@ async def _answer(
     *,
     sampling: Sampling | None = None,
     widened: bool = False,
-) -> T:
+) -> _Answered[T]:
     """Result of a JSON stage. `widened`: with the reply's bound and max_tokens doubled. Raises StageFailed."""
     messages = context.pack.messages(name, inputs)
     stage = context.stage(name, inputs, widened=widened)
@@ -156,17 +167,17 @@ async def _answer(
 
 async def _parsed(
     context: StageContext, messages: Sequence[Message], stage: Stage, sampling: Sampling, parse: Callable[[str], T]
-) -> T:
-    """Result of a stage; a parse failure is retried at a higher temperature.
+) -> _Answered[T]:
+    """Result of a stage; a parse failure is retried, warmer each time, as the pack says.
 
     Raises StageFailed after the last attempt. The parser's own error quotes the answer, so it is dropped.
     """
     for attempt in range(context.limits.stage_attempts):
         if attempt:
-            sampling = replace(sampling, temperature=max(RETRY_TEMPERATURE, sampling.temperature))
-        text = await _with_replica_retry(context, messages, stage, sampling)
+            sampling = context.pack.warmer(sampling)
+        written = await _with_replica_retry(context, messages, stage, sampling)
         try:
-            return parse(text)
+            return _Answered(parse(written.content), written.reasoning.strip())
         except ValueError:
             context.metrics.malformed.labels(stage.name).inc()
     raise StageFailed(stage.name)
@@ -174,17 +185,18 @@ async def _parsed(
 
 async def _with_replica_retry(
     context: StageContext, messages: Sequence[Message], stage: Stage, sampling: Sampling
-) -> str:
-    """Text of one answer. If its replica dies, the request is sent once more: nothing of it was emitted yet."""
+) -> Delta:
+    """One answer. If its replica dies, the request is sent once more: nothing of it was emitted yet."""
     try:
         return await _once(context, messages, stage, sampling)
     except ReplicaDied:
         return await _once(context, messages, stage, sampling)
 
 
-async def _once(context: StageContext, messages: Sequence[Message], stage: Stage, sampling: Sampling) -> str:
+async def _once(context: StageContext, messages: Sequence[Message], stage: Stage, sampling: Sampling) -> Delta:
     async with aclosing(_generate(context, messages, stage, sampling)) as deltas:
-        return "".join([delta.content async for delta in deltas])
+        parts = [delta async for delta in deltas]
+    return Delta("".join(part.content for part in parts), "".join(part.reasoning for part in parts))
 
 
 async def _generate(

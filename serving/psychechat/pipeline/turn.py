@@ -5,6 +5,7 @@ recall → a permit → classify → a crisis: its fixed words leave → route �
 
 import logging
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -23,7 +24,7 @@ from psychechat.pipeline.services import Pipeline
 from psychechat.pipeline.sinks import Emit, FirstWords, HeldBack, Written
 from psychechat.pipeline.stages import STAGES, StageContext, stages_by_generator
 from psychechat.pipeline.state import TurnState
-from psychechat.pipeline.turn_memory import line_reader, recall, remember
+from psychechat.pipeline.turn_memory import earlier_turns, line_reader, recall, remember
 from psychechat.prompts.inert import inert_conversation
 from psychechat.safety.conversation_risk import LineReader
 from psychechat.safety.reply_moderation import moderate
@@ -182,8 +183,12 @@ class _Turn:
             if not decision.crisis:
                 pipeline.quotas.count(self._request.tenant)
             context = self._stage_context(decision)
-            inputs = StageInputs(await inert_conversation(self._request.conversation), state.reading)
-            await self._check_fits(decision, context, inputs)
+            inputs = StageInputs(
+                await inert_conversation(self._request.conversation),
+                state.reading,
+                earlier=earlier_turns(pipeline, self._request, state.reading.memory),
+            )
+            inputs = await self._fitting(decision, context, inputs)
             self._admitted()
             return await reply_in_mode(state, decision, context, inputs, self._written, self._seconds)
 
@@ -235,6 +240,21 @@ class _Turn:
             return {}
         return dict(zip(passages, assessments, strict=True))
 
+    async def _fitting(self, decision: Decision, context: StageContext, inputs: StageInputs) -> StageInputs:
+        """The inputs, without what earlier turns have made where that is too long. Raises what `_check_fits` raises."""
+        if inputs.earlier:
+            with suppress(ContextLengthExceeded):
+                await self._check_fits(decision, context, inputs)
+                return inputs
+            inputs = replace(inputs, earlier={})
+        try:
+            await self._check_fits(decision, context, inputs)
+        except ContextLengthExceeded as error:
+            if not decision.crisis:
+                self._pipeline.quotas.charge(self._request.tenant, error.limit)
+            raise
+        return inputs
+
     async def _check_fits(self, decision: Decision, context: StageContext, inputs: StageInputs) -> None:
         """Raises what keeps a stage of this mode from running. Whom the mode asks is asked about all of its stages: the
         next turn may be in the other one. A prompt that is too long costs its key what the context holds, but for a
@@ -245,19 +265,15 @@ class _Turn:
         seconds = self._limits.classify_seconds
         try:
             async with in_time(min(_ALARMED_SECONDS, seconds) if decision.crisis else seconds):
-                await together(*(self._check_stages(*of, context.call, inputs) for of in needed))
+                await together(*(self._check_stages(*of, context, inputs) for of in needed))
         except TimeoutError:
             raise EngineUnavailable("The counselor is not available.") from None
-        except ContextLengthExceeded as error:
-            if not decision.crisis:
-                self._pipeline.quotas.charge(self._request.tenant, error.limit)
-            raise
 
     async def _check_stages(
-        self, generator: Generator, stages: Sequence[StageName], call: Call, inputs: StageInputs
+        self, generator: Generator, stages: Sequence[StageName], context: StageContext, inputs: StageInputs
     ) -> None:
-        prompt, reserve = self._pack.longest(inputs, stages), self._pack.reserve(self._limits.rounds, stages)
-        await generator.check_fits(prompt, reserve, call)
+        prompt, reserve = self._pack.longest(inputs, stages), self._pack.reserve(context.rounds, stages)
+        await generator.check_fits(prompt, reserve, context.call)
 
     def _route(self) -> Decision:
         reading = self._state.reading

@@ -5,12 +5,12 @@ A failure to recall or to store costs the turn its memory only; a failure to for
 
 import logging
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache, partial
 
 from psychechat.concurrency import in_time
-from psychechat.conversation import EmotionMemory, Reply, Said, Utterance
+from psychechat.conversation import Choice, EmotionAnalysis, EmotionMemory, PastTurn, Reply, Said, Utterance
 from psychechat.errors import MemoryUnavailable
 from psychechat.logs import log_kind
 from psychechat.memory.base import Unreadable
@@ -27,6 +27,9 @@ _SECONDS = 1.0
 
 _KEPT = 16
 """Utterances of a session whose hashes are kept."""
+
+_ANALYSIS_TURNS = 3
+"""An analysis is told for so many turns, if those after it make none of their own."""
 
 _FORGET_SECONDS = 5.0
 """Timeout of forgetting; longer, since a client waits for the confirmation."""
@@ -157,7 +160,8 @@ async def remember(pipeline: Pipeline, state: TurnState, reply: Reply, meter: Tu
             state.session,
             reading.language,
             known,
-            state.agent.analysis if state.agent else None,
+            *_last_analysis(state),
+            turns=_turns(pipeline, state, reply.choices),
             risk=reading.conversation,
             said=_said_now(pipeline, request, reading.memory, replies[0]),
             revision=secrets.token_hex(4),
@@ -173,6 +177,47 @@ async def remember(pipeline: Pipeline, state: TurnState, reply: Reply, meter: Tu
         stores.labels("kept" if kept else "forgotten").inc()
         if kept and reading.conversation.held:
             await _remember_hold(pipeline, request, replies, _hold_of(memory))
+
+
+def _last_analysis(state: TurnState) -> tuple[EmotionAnalysis | None, int]:
+    """With its age at the next turn."""
+    memory = state.reading.memory
+    if state.agent:
+        return state.agent.analysis, 1
+    if memory is None or memory.analysis is None or memory.analysis_age >= _ANALYSIS_TURNS:
+        return None, 1
+    return memory.analysis, memory.analysis_age + 1
+
+
+def _turns(pipeline: Pipeline, state: TurnState, choices: Sequence[Choice]) -> tuple[PastTurn, ...]:
+    """What later turns of the pack show again, with this turn's: once for each reply that the client may go on with."""
+    pack, memory, agent = pipeline.packs[state.reading.language], state.reading.memory, state.agent
+    made = [
+        PastTurn(
+            pipeline.memory_keys.of_utterance(state.request.tenant, Utterance("counselor", choice.text)),
+            agent.analysis if agent else None,
+            agent.rounds if agent else (),
+            choice.thinking,
+        )
+        for choice in choices
+        if not choice.fallback
+    ]
+    return pack.latest((*(memory.turns if memory else ()), *made))
+
+
+def earlier_turns(pipeline: Pipeline, request: TurnRequest, memory: EmotionMemory | None) -> Mapping[int, PastTurn]:
+    """What memory knows of earlier turns, by the place of their reply among the utterances."""
+    if memory is None or not memory.turns:
+        return {}
+    left, found = list(memory.turns), dict[int, PastTurn]()
+    for place, utterance in reversed([*enumerate(request.conversation.utterances)]):
+        if utterance.speaker == "counselor":
+            name = pipeline.memory_keys.of_utterance(request.tenant, utterance)
+            ends = [at for at, turn in enumerate(left) if turn.reply == name]
+            if ends:  # the same reply may have been given before
+                found[place] = left[ends[-1]]
+                del left[ends[-1] :]
+    return found
 
 
 async def _remember_hold(

@@ -1,5 +1,5 @@
 """Prompt packs: which messages a stage shows a model, and the JSON that the model answers."""
 
-from psychechat.prompts.pack import BUILT_IN, Pack, load, load_all
+from psychechat.prompts.pack import BUILT_IN, Pack, default_language, load, load_all
 
-__all__ = ["BUILT_IN", "Pack", "load", "load_all"]
+__all__ = ["BUILT_IN", "Pack", "default_language", "load", "load_all"]

@@ -4,10 +4,10 @@ Keys and shapes are those of the published weights (PsychēChat's stages), so th
 Words of a fixed vocabulary are in the pack's language in the JSON, and in English in our types.
 """
 
+import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-import orjson
 from pydantic import (
     BaseModel,
     BeforeValidator,
@@ -240,8 +240,10 @@ def parse_lone_review(text: str, reaction: int) -> Review:
     return Review(judged, False, answer.suggestion.emotion, answer.suggestion.safety)
 
 
-def render(value: EmotionAnalysis | Draft | tuple[Reaction, ...] | Review, language: Language) -> str:
-    """Compact JSON of the value: the inverse of the parsers."""
+def render(
+    value: EmotionAnalysis | Draft | tuple[Reaction, ...] | Review, language: Language, indent: int | None = None
+) -> str:
+    """JSON of the value, the inverse of the parsers. `indent`: spaces a level; None: no white space."""
     wire: Any
     match value:
         case EmotionAnalysis():
@@ -269,4 +271,4 @@ def render(value: EmotionAnalysis | Draft | tuple[Reaction, ...] | Review, langu
             }
         case _:
             wire = [{"type": REACTION_TYPES[language][r.type], "response": r.response} for r in value]
-    return orjson.dumps(wire).decode()
+    return json.dumps(wire, ensure_ascii=False, indent=indent, separators=(",", ": " if indent else ":"))

@@ -85,8 +85,11 @@ RESULTS: Mapping[str, str] = {
 <tool_response>
 {"emotion_analysis": {{ text | json }}}
 </tool_response>""",
-    "refused_draft.txt": _NO_THINKING
-    + """\
+    "refused_draft.txt": """\
+<think>
+{{ round.draft.thinking }}
+</think>
+
 {{ round.draft | answer }}
 <tool_call>
 {"name": "safety_analysis", "arguments": {}}
@@ -112,17 +115,25 @@ RESULTS: Mapping[str, str] = {
 
 PACK: Mapping[str, Any] = {
     "language": "zh",
-    # Wider than any answer in the authors' example dialogues (303 and 88 characters).
-    "note_characters": 600,
+    "default": True,
+    "own_weights": ["reply", "seeker"],
+    # Bounds are wider than any answer in the authors' examples: 316 characters, and 88 of a reply.
+    "note_characters": 400,
     "response_characters": 300,
     "speakers": {"seeker": "来访者", "counselor": "咨询师"},
     "trim": False,
+    "json": {"indent": 4},
+    "blank_line": True,
+    "retries": {"step": 0.1, "most": 0.7},
+    "rounds": 5,
     "stages": {
-        "emotion": {"thinks": True, "max_tokens": 2048, "messages": [{"role": "user", "file": "emotion.txt"}]},
+        # The longest seen: 678 tokens without the white space, which is some 8 % more.
+        "emotion": {"thinks": True, "max_tokens": 1024, "messages": [{"role": "user", "file": "emotion.txt"}]},
         "draft": {
             "thinks": True,
-            "max_tokens": 1536,
+            "max_tokens": 512,  # 202, and 13 %
             "reply_prefix": _NO_THINKING,
+            "history": "full",
             "messages": [
                 {"role": "system", "file": "system_agent.txt"},
                 "history",
@@ -134,18 +145,36 @@ PACK: Mapping[str, Any] = {
         },
         "simulation": {
             "role": "seeker",
-            "max_tokens": 512,
+            "max_tokens": 512,  # 175, and 35 %
             "messages": [{"role": "user", "file": "simulation.txt"}],
         },
-        "review": {"thinks": True, "max_tokens": 2560, "messages": [{"role": "user", "file": "review.txt"}]},
+        # 787, and 27 %
+        "review": {"thinks": True, "max_tokens": 1280, "messages": [{"role": "user", "file": "review.txt"}]},
         "reply": {
             "thinks": True,
-            "max_tokens": 2048,
-            "thinks_from": 256,
+            "max_tokens": 2048,  # 1,368; the shortest 571
+            "thinks_from": 640,
+            "history": "full",
             "messages": [{"role": "system", "file": "system_llm.txt"}, "history"],
         },
     },
 }
+
+SETTINGS: Mapping[str, Any] = {
+    "engines": {
+        name: {"model": f"Johnnyfans/PsycheChat-{weights}-Qwen3-8B", "engine_args": {"max_model_len": 32_768}}
+        for name, weights in (
+            ("counselor", "Counselor-Agent-Mode"),
+            ("llm-counselor", "Counselor-LLM-Mode"),
+            ("seeker", "Seeker"),
+        )
+    },
+    "roles": {"counselor": "counselor", "reply": "llm-counselor", "seeker": "seeker"},
+    "policy": {"limits": {"stage_attempts": 8}},
+}
+"""What goes with the pack. `stage_attempts`: as many tries as it takes to be as warm as `retries` gets."""
+
+LICENCES = ("LICENSE*", "LICENCE*", "COPYING*", "NOTICE*")
 
 _HEADER = """\
 # Imported from a checkout of the PsychēChat authors' repository by `psychechat prompts import`, for their weights.
@@ -153,8 +182,8 @@ _HEADER = """\
 """
 
 
-def import_pack(checkout: Path, output: Path) -> None:
-    """Write the pack into the folder `output`, atomically.
+def import_pack(checkout: Path, output: Path) -> list[str]:
+    """Write the pack into the folder `output`, atomically. Names the licence files that were copied beside it.
 
     Raises PromptsNotFound if the checkout lacks a prompt, FileExistsError if `output` already holds something.
     """
@@ -168,11 +197,15 @@ def import_pack(checkout: Path, output: Path) -> None:
             (staging / file).write_text(template + "\n", "utf-8")  # Jinja drops one newline at the end of a file
         pack = yaml.safe_dump(dict(PACK), allow_unicode=True, sort_keys=False)
         (staging / "pack.yaml").write_text(_HEADER + pack, "utf-8")
+        licences = sorted(path for name in LICENCES for path in checkout.glob(name) if path.is_file())
+        for path in licences:
+            shutil.copyfile(path, staging / path.name)
         staging.chmod(0o755)
         staging.rename(output)
     except BaseException:
         shutil.rmtree(staging, ignore_errors=True)
         raise
+    return [path.name for path in licences]
 
 
 def read_prompts(checkout: Path) -> dict[str, str]:

@@ -1,95 +1,36 @@
 """Prompt packs: folders that define, per stage, the messages a model is sent and how it may answer.
 
-A pack is `pack.yaml` (the `PackFile` below) beside its Jinja templates. Ours, `en` and `zh`, share one prefix
+A pack is `pack.yaml` (a `PackFile`) beside its Jinja templates. Ours, `en` and `zh`, share one prefix
 between all stages: the system text, then the conversation; only a short tail differs, so that an engine's prefix
 cache serves four stages of five. Other packs may lay their messages out as their weights expect.
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import groupby
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Any
 
-import orjson
 import yaml
 from jinja2 import FileSystemLoader, StrictUndefined, TemplateError
 from jinja2.sandbox import SandboxedEnvironment
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, model_validator
 
 from psychechat.config.roles import Role
-from psychechat.conversation import Conversation, Draft, EmotionAnalysis, StageInputs, Utterance
+from psychechat.conversation import Draft, EmotionAnalysis, PastTurn, Round, StageInputs, Utterance
 from psychechat.emotion import LABELS, MAX_LABELS, Label, Language
 from psychechat.engines.base import Message, Sampling, Stage, StageName
+from psychechat.engines.thinking import CLOSE, OPEN
 from psychechat.prompts import answers
+from psychechat.prompts.earlier import shown
 from psychechat.prompts.inert import Inert, inert
+from psychechat.prompts.pack_file import MessageTemplate, PackFile, Part
 from psychechat.versions import short_hash
 
-__all__ = ["BUILT_IN", "Pack", "PackFile", "TemplateError", "load", "load_all"]
+__all__ = ["BUILT_IN", "Pack", "TemplateError", "default_language", "load", "load_all"]
 
 BUILT_IN = Path(__file__).parent
-
-
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class MessageTemplate(_Part):
-    role: Literal["system", "user", "assistant"]
-    file: str
-    each: Literal["round"] | None = None
-    """`round` repeats the message per refused round, with `round` in the template. Adjacent ones repeat as a group."""
-
-
-class StageFile(_Part):
-    role: Literal["counselor", "seeker"] = "counselor"
-    thinks: bool = False
-    temperature: Annotated[float, Field(ge=0, le=2)] = 0.0
-    frequency_penalty: Annotated[float, Field(ge=-2, le=2)] = 0.0
-    """Above 0 it keeps small models from repeating themselves."""
-    max_tokens: Annotated[int, Field(gt=0)]
-    thinks_from: Annotated[
-        int, Field(gt=0, validation_alias=AliasChoices("thinks_from", "min_reply_tokens", "least_tokens"))
-    ] = 1
-    """Only for `reply`: a client's bound in tokens, thinking included, from which on it thinks; below it there would be
-    no room for the reply. Packs of before call it `min_reply_tokens` or `least_tokens`."""
-    note_characters: Annotated[int, Field(gt=0)] | None = None
-    """Bound on each string of this stage's answer but the reply, instead of the pack's: so many, with the keys around
-    them, should fit into `max_tokens` even at a token a character, else an answer that runs on fails its stage."""
-    messages: list[Literal["history"] | MessageTemplate]
-    """Prompt in order; `history` stands for the conversation as user and assistant messages."""
-    each: Literal["reaction"] | None = None
-    """Only for `review`: parallel requests, one per reaction; one for all where the engine has no room for them."""
-    reply_prefix: str = ""
-    """Text before each of the counselor's replies in `history`."""
-
-
-class PackFile(_Part):
-    """`pack.yaml`."""
-
-    language: Language
-    note_characters: Annotated[int, Field(gt=0)]
-    """Bound on every string of a JSON answer but the reply."""
-    response_characters: Annotated[int, Field(gt=0)]
-    """Bound on the reply in a draft."""
-    speakers: dict[Literal["seeker", "counselor"], str] = {"seeker": "Seeker", "counselor": "Counselor"}
-    """Speaker names where the conversation is rendered as text."""
-    trim: bool = True
-    """Drop the white space around each rendered message."""
-    hurting_suggestion: str = ""
-    """What the next draft is told, beside the review's suggestions, of one that the classifier's third head refused.
-    Empty: the sentence of the built-in pack in this language."""
-    stages: dict[StageName, StageFile]
-
-    @model_validator(mode="after")
-    def _complete(self) -> Self:
-        if missing := set(StageName) - set(self.stages):
-            raise ValueError(f"stages without an entry: {', '.join(sorted(missing))}")
-        if wrong := [name for name, stage in self.stages.items() if stage.each and name is not StageName.REVIEW]:
-            raise ValueError(f"only review may have a request for each reaction, not {', '.join(wrong)}")
-        return self
 
 
 @dataclass(frozen=True)
@@ -121,6 +62,17 @@ class Pack:
         """Whether each reaction may be reviewed in a request of its own."""
         return self.file.stages[StageName.REVIEW].each is not None
 
+    @property
+    def keeps_thinking(self) -> bool:
+        """Whether a reply's thinking is shown in later turns."""
+        return self.file.stages[StageName.REPLY].history == "full"
+
+    def latest(self, turns: Sequence[PastTurn]) -> tuple[PastTurn, ...]:
+        """Those of the turns, oldest first, that a stage would show again; none if the pack shows none."""
+        by_place = dict(enumerate(turns))
+        places = {place for name in StageName for place in shown(name, self.file.stages[name], by_place)}
+        return tuple(turns[place] for place in sorted(places))
+
     def stage(self, name: StageName, *, widened: bool = False, reaction: int | None = None) -> Stage:
         """Constraints on the stage's generation.
 
@@ -151,14 +103,34 @@ class Pack:
                 response=response,
                 reaction=reaction,
             )
-        return Stage(name, self.file.stages[name].thinks, schema, language=self.language)
+        return Stage(
+            name,
+            self.file.stages[name].thinks,
+            schema,
+            language=self.language,
+            indent=self.file.json_form.indent,
+            blank_line=self.file.blank_line,
+        )
 
     def response_characters(self, widened: bool) -> int:
         return self.file.response_characters * (2 if widened else 1)
 
     def sampling(self, name: StageName) -> Sampling:
+        """Of the first try."""
         stage = self.file.stages[name]
-        return Sampling(stage.max_tokens, stage.temperature, frequency_penalty=stage.frequency_penalty)
+        return Sampling(
+            stage.max_tokens,
+            stage.temperature,
+            top_p=stage.top_p,
+            top_k=stage.top_k,
+            min_p=stage.min_p,
+            frequency_penalty=stage.frequency_penalty,
+            repetition_penalty=stage.repetition_penalty,
+        )
+
+    def warmer(self, sampling: Sampling) -> Sampling:
+        """Of the try after one whose answer was malformed."""
+        return replace(sampling, temperature=self.file.retries.warmer(sampling.temperature))
 
     def longest(self, inputs: StageInputs, stages: Iterable[StageName] = StageName) -> list[Message]:
         """Longest of these stages' prompts, without the stage results that are added to them later."""
@@ -192,16 +164,38 @@ class Pack:
         return self._messages(name, inputs, self._values(inputs))
 
     def _messages(self, name: StageName, inputs: StageInputs, values: Mapping[str, Any]) -> list[Message]:
-        stage = self.file.stages[name]
+        parts = self.file.stages[name].messages
+        at = parts.index("history") if "history" in parts else len(parts)
+        messages = self._rendered(parts[:at], inputs.rounds, values)
+        if at < len(parts):
+            messages += self._history(name, inputs, parts[at + 1 :])
+        return messages + self._rendered(parts[at + 1 :], inputs.rounds, values)
+
+    def _history(self, name: StageName, inputs: StageInputs, after: Sequence[Part]) -> Iterator[Message]:
+        """The conversation, with what the stage shows of earlier turns. `after`: its messages behind the history."""
+        conversation, stage = inputs.conversation, self.file.stages[name]
+        prefix, again = stage.reply_prefix, shown(name, stage, inputs.earlier)
+        for place, utterance in enumerate(conversation.utterances):
+            text = str(inert(utterance.text))
+            if utterance.speaker == "seeker":
+                yield Message("user", text)
+            elif (turn := again.get(place)) is None or not place:
+                yield Message("assistant", prefix + text)
+            elif name is StageName.REPLY:
+                yield Message("assistant", f"{OPEN}\n{inert(turn.thinking)}\n{CLOSE}\n\n{text}")
+            else:
+                until = replace(conversation, utterances=conversation.utterances[:place])
+                made = StageInputs(until, analysis=turn.analysis, rounds=turn.rounds)
+                yield from self._rendered(after, turn.rounds, self._values(made))
+                yield Message("assistant", prefix + text)
+
+    def _rendered(self, parts: Sequence[Part], rounds: Sequence[Round], values: Mapping[str, Any]) -> list[Message]:
         messages: list[Message] = []
-        for each, parts in groupby(stage.messages, key=lambda part: None if part == "history" else part.each):
-            repeated = list(parts)
-            for more in [{"round": refused} for refused in inputs.rounds] if each == "round" else [{}]:
-                for part in repeated:
-                    if part == "history":
-                        messages += _history(inputs.conversation, stage.reply_prefix)
-                    else:
-                        messages.append(Message(part.role, self._render(part.file, {**values, **more})))
+        templates = [part for part in parts if isinstance(part, MessageTemplate)]
+        for each, group in groupby(templates, key=lambda part: part.each):
+            repeated = list(group)
+            for more in [{"round": made} for made in rounds] if each == "round" else [{}]:
+                messages += [Message(part.role, self._render(part.file, {**values, **more})) for part in repeated]
         return messages
 
     def _render(self, file: str, values: Mapping[str, Any]) -> str:
@@ -220,7 +214,7 @@ class Pack:
             finalize=lambda value: inert(value) if isinstance(value, str) else value,
         )
         environment.filters["names"] = lambda labels: self._joined(labels)
-        environment.filters["answer"] = lambda value: answers.render(value, self.language)
+        environment.filters["answer"] = lambda value: answers.render(value, self.language, self.file.json_form.indent)
         environment.filters["json"] = lambda value: json.dumps(value, ensure_ascii=False)
         environment.filters["reaction"] = lambda kind: answers.REACTION_TYPES[self.language][kind]
         return environment
@@ -242,6 +236,7 @@ class Pack:
             "found": (reading.labels if reading else None) or (),
             "severity": None if severity is None else severity.label,
             "analysis": inputs.analysis,
+            "analysis_age": memory.analysis_age if memory and stated else 0,
             "draft": inputs.draft,
             "reactions": inputs.reactions,
             "rounds": inputs.rounds,
@@ -249,7 +244,7 @@ class Pack:
             "history": self._transcript(earlier),
             "full_history": self._transcript(inputs.conversation.utterances),
             "seeker_utterance": newest.text,
-            "emotion_memory": _indented(orjson.loads(answers.render(stated, self.language)) if stated else {}),
+            "emotion_memory": answers.render(stated, self.language, 4) if stated else "{}",
             "counselor_utterance": inputs.draft.response if inputs.draft else "",
             "seeker_utterances": _indented(
                 [{"uid": uid, "utterance": r.response} for uid, r in enumerate(inputs.reactions, 1)]
@@ -281,6 +276,11 @@ def load(pack: str | Path) -> Pack:
     return Pack(folder, PackFile.model_validate(yaml.safe_load(file.read_text("utf-8"))))
 
 
+def default_language(packs: Mapping[Language, Pack]) -> Language:
+    """Of conversations in which no message is clearly in any language: the pack's that asks for them, else English."""
+    return next((language for language, pack in packs.items() if pack.file.default), "en")
+
+
 def load_all(names: Mapping[Language, str]) -> dict[Language, Pack]:
     """Packs by language. Raises ValueError if a pack is in another language, and what `load` raises."""
     packs = {language: load(name) for language, name in names.items()}
@@ -288,15 +288,6 @@ def load_all(names: Mapping[Language, str]) -> dict[Language, Pack]:
         if pack.language != language:
             raise ValueError(f"the pack for {language!r} at {pack.folder} says that its language is {pack.language!r}")
     return packs
-
-
-def _history(conversation: Conversation, reply_prefix: str) -> list[Message]:
-    return [
-        Message("user", str(inert(utterance.text)))
-        if utterance.speaker == "seeker"
-        else Message("assistant", reply_prefix + str(inert(utterance.text)))
-        for utterance in conversation.utterances
-    ]
 
 
 def _indented(value: object) -> str:

@@ -2,6 +2,7 @@
 
 import json
 import secrets
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -9,7 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from psychechat.config import MemoryKeys
-from psychechat.conversation import EmotionAnalysis, EmotionMemory
+from psychechat.conversation import (
+    Draft,
+    EmotionAnalysis,
+    EmotionMemory,
+    PastTurn,
+    Reaction,
+    Review,
+    Round,
+    Verdict,
+)
 from psychechat.emotion import Group, Label
 from psychechat.memory.base import Unreadable
 from psychechat.memory.vault import _JSON, Vault
@@ -40,6 +50,22 @@ memories = st.builds(
 @given(place=st.binary(min_size=32, max_size=32), memory=memories)
 def test_what_is_sealed_is_what_is_unsealed(place: bytes, memory: EmotionMemory) -> None:
     assert VAULT.unseal(place, VAULT.seal(place, memory)) == memory
+
+
+def test_turns_that_are_shown_again_come_back_whole_and_values_of_before_have_none() -> None:
+    made = Round(
+        Draft("insight", "plan", "reply", "thought"),
+        (Reaction("silent", "…"),),
+        Review((Verdict("a", True),), True, "warmer", ""),
+    )
+    memory = replace(
+        MEMORY, analysis_age=3, turns=(PastTurn("ab12", MEMORY.analysis, (made,)), PastTurn("cd", thinking="t"))
+    )
+    assert VAULT.unseal(PLACE, VAULT.seal(PLACE, memory)) == memory
+    before = {
+        key: value for key, value in json.loads(_JSON.dump_json(MEMORY)).items() if key not in ("turns", "analysis_age")
+    }
+    assert _JSON.validate_json(json.dumps(before)) == MEMORY
 
 
 @given(damaged=st.data())

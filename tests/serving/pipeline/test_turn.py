@@ -248,7 +248,7 @@ async def test_a_draft_that_never_passes_never_leaves(text: str) -> None:
     outcome = await world.turn(text, requested="agent")
     assert outcome.reply.fallback
     assert outcome.reply.passed is False
-    assert outcome.reply.rounds == world.pipeline.policy.limits.rounds
+    assert outcome.reply.rounds == world.pipeline.packs["en"].file.rounds == 2
     assert outcome.reply.choices[0].finish_reason == ("stop" if text == WANTS_TO_DIE else "content_filter")
     assert "Harsh." not in world.text
     assert ("findahelpline.com" in world.text) == (text == WANTS_TO_DIE)  # no crisis template without a crisis
@@ -2208,7 +2208,8 @@ async def test_of_each_generator_it_is_asked_whether_its_own_stages_fit() -> Non
     seeker.name, others.name = "seeker", "others"
     ensemble = Ensemble(others=dict.fromkeys(ROLES, others) | {"seeker": seeker})
     await ensemble.asked("I went for a long walk", requested="agent")
-    pack, rounds = ensemble.world.pipeline.packs["en"], ensemble.world.pipeline.policy.limits.rounds
+    pack = ensemble.world.pipeline.packs["en"]
+    rounds = pack.file.rounds
     assert asked["others"][1] == pack.reserve(rounds)
     assert asked["seeker"][1] == pack.reserve(rounds, [StageName.SIMULATION]) < pack.reserve(rounds)
     assert asked["seeker"][0] < asked["others"][0]  # the draft's prompt, say, is longer

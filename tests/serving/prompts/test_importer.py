@@ -20,63 +20,12 @@ from psychechat.conversation import (
 from psychechat.emotion import Label
 from psychechat.engines.base import Message, StageName
 from psychechat.engines.scripted import reading
-from psychechat.prompts.importer import PromptsNotFound, import_pack
-from psychechat.prompts.pack import Pack, load
-
-# Each holds what Jinja, a trim or a careless replace would spoil: braces, tags, escapes, white space at its ends.
-EMOTION = (
-    "\n# Feelings {{not_ours}} {% if x %} {# no #}\nso far:\n{{history}}\n"
-    'now: {{{seeker_utterance}}}\n{{emotion_memory}}{"a": {}}  '
-)
-SYSTEM = "Listen. Tools: <tool_call>\n{\"name\": <n>}\n</tool_call> and {{history}}, which stays. '''quoted''' {"
-SIMULATION = "Reply as the seeker.\n{{history}}\n==\n{{counselor_utterance}}\n[{\"type\": 1}, {'%'}]\n\n"
-REVIEW = "Judge.\n{{history}}\n{{counselor_utterance}}\n{{seeker_utterances}}\n{%raw%} {{ 7 * 7 }} \\d"
-LLM_SYSTEM = "Think first, in <think>\n</think>. {{{{ }}}} \t"
+from psychechat.prompts.importer import SETTINGS, PromptsNotFound, import_pack
+from psychechat.prompts.pack import Pack, default_language, load
+from tests.support.published import EMOTION, LLM_SYSTEM, REVIEW, SIMULATION, SYSTEM, checkout, client
 
 CALL = '<think>\n\n</think>\n\n<tool_call>\n{"name": "emotion_analysis", "arguments": {}}\n</tool_call>'
 SAFETY_CALL = '<tool_call>\n{"name": "safety_analysis", "arguments": {}}\n</tool_call>'
-
-
-def client(agent: str = "Ours_Agent", llm: str = "Ours_LLM", **replaced: str) -> str:
-    """The source of a client. It must never run: importing it fails."""
-    literal = {
-        "emotion_prompt": repr(EMOTION),
-        "system_counselor": repr(SYSTEM),
-        "seeker_prompt": repr(SIMULATION),
-        "safety_prompt": repr(REVIEW),
-        "llm_system": repr(LLM_SYSTEM),
-    } | replaced
-    return f"""
-raise SystemExit("executed")
-PATTERN = "\\d"  # an escape that newer Pythons warn of
-
-class Someone_Else:
-    def __call__(self, messages):
-        system_counselor = "another method's"
-
-class {llm}():
-    def __init__(self, model_name=''):
-        system_counselor = "not in __call__"
-    def __call__(self, messages, counselor={{}}, temperature=0.0) -> str:
-        system_counselor = {literal["llm_system"]}
-        return [{{'role': 'system', 'content': system_counselor}}]
-
-class {agent}():
-    def __call__(self, messages, counselor={{}}, temperature=0.0) -> str:
-        emotion_prompt = {literal["emotion_prompt"]}
-        user_emotion = emotion_prompt.replace('{{{{history}}}}', '')
-        while True:
-            system_counselor = {literal["system_counselor"]}
-            seeker_prompt = {literal["seeker_prompt"]}
-            safety_prompt = {literal["safety_prompt"]}
-"""
-
-
-def checkout(root: Path, source: str, file: str = "evaluation/model_response.py") -> Path:
-    path = root / "checkout" / file
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(source, "utf-8")
-    return root / "checkout"
 
 
 @pytest.fixture
@@ -92,7 +41,7 @@ REACTIONS = (Reaction("normal", "r1"), Reaction("silent", "r2\nr2"), Reaction("h
 def refused(number: int) -> Round:
     verdicts = (Verdict("fine", True), Verdict("cold", False), Verdict("worse", False))
     review = Review(verdicts, False, f"warmer {number}", f"safer {number}")
-    return Round(Draft("insight", f"plan {number}", f"draft {number}"), REACTIONS, review)
+    return Round(Draft("insight", f"plan {number}", f"draft {number}", f"thought {number}"), REACTIONS, review)
 
 
 def inputs(*, rounds: tuple[Round, ...] = (), notes: tuple[str, ...] = ()) -> StageInputs:
@@ -153,8 +102,9 @@ def test_the_draft_follows_the_emotion_analysis_as_a_tool_that_answered(pack: Pa
 
 def test_every_refused_draft_is_followed_by_its_own_review(pack: Pack) -> None:
     def draft(number: int) -> Message:
-        answer = f'{{"phase":"领悟","strategy":"plan {number}","response":"draft {number}"}}'
-        return Message("assistant", f"<think>\n\n</think>\n\n{answer}\n{SAFETY_CALL}")
+        answer = {"phase": "领悟", "strategy": f"plan {number}", "response": f"draft {number}"}
+        indented = json.dumps(answer, ensure_ascii=False, indent=4)
+        return Message("assistant", f"<think>\nthought {number}\n</think>\n\n{indented}\n{SAFETY_CALL}")
 
     def review(number: int) -> Message:
         text = (
@@ -214,6 +164,35 @@ def test_both_generations_of_names_and_places_make_the_same_pack(tmp_path: Path,
     later = load(tmp_path / "later-pack")
     for stage in StageName:
         assert later.messages(stage, inputs(rounds=(refused(1),))) == pack.messages(stage, inputs(rounds=(refused(1),)))
+
+
+def test_the_pack_says_how_the_weights_write_and_is_asked(pack: Pack) -> None:
+    draft = pack.stage(StageName.DRAFT)
+    assert (draft.indent, draft.blank_line) == (4, True)
+    assert pack.file.rounds == 5
+    temperatures, sampling = [], pack.sampling(StageName.EMOTION)
+    for _ in range(9):
+        temperatures.append(sampling.temperature)
+        sampling = pack.warmer(sampling)
+    assert temperatures == [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.7]
+    assert (sampling.top_p, sampling.top_k, sampling.repetition_penalty) == (None, None, None), "the checkpoint's"
+    assert default_language({"en": load("en"), "zh": pack}) == "zh"
+    assert default_language({"en": load("en"), "zh": load("zh")}) == "en"
+
+
+def test_a_turn_of_the_most_rounds_and_all_that_is_shown_again_fit_the_context_that_goes_with_it(pack: Pack) -> None:
+    context = min(engine["engine_args"]["max_model_len"] for engine in SETTINGS["engines"].values())
+    again = pack.file.stages[StageName.DRAFT].history_tokens
+    assert pack.reserve(pack.file.rounds) + again < context - 8_000, "8,000 for the system text and the conversation"
+
+
+def test_the_licence_comes_along(tmp_path: Path) -> None:
+    root = checkout(tmp_path, client())
+    assert import_pack(root, tmp_path / "bare") == []
+    (root / "LICENSE").write_text("Their licence.")
+    (root / "NOTICE.txt").write_text("Their notice.")
+    assert import_pack(root, tmp_path / "pack") == ["LICENSE", "NOTICE.txt"]
+    assert (tmp_path / "pack" / "LICENSE").read_text() == "Their licence."
 
 
 SECRET = "words of theirs {{history}}"
