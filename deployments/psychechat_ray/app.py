@@ -13,11 +13,13 @@ from ray.serve import Application
 
 from psychechat import prompts
 from psychechat.config import GeneratorSettings, Settings
+from psychechat.conversation import Conversation, StageInputs, Utterance
 from psychechat.engines.base import Stage, StageName
+from psychechat.prompts import Pack
 from psychechat_ray.autoscaling import by_fullness
 from psychechat_ray.classifier import Classifier
 from psychechat_ray.configurations import load
-from psychechat_ray.generator import Generator
+from psychechat_ray.generator import Generator, LeastPrompt
 from psychechat_ray.ingress import Ingress
 from psychechat_ray.replicas import START_ATTEMPTS, deployment
 from psychechat_ray.routing import BY_SESSION
@@ -49,7 +51,7 @@ def assemble(settings: Settings, version: str | None = None, start_attempts: int
             policy=by_fullness(engine),
             request_router_config=BY_SESSION,
             **common,
-        ).bind(engine, list(_stages(settings, name)), settings.cache)
+        ).bind(engine, list(_stages(settings, name)), settings.cache, list(_least_prompts(settings, name)))
 
     engines = {name: generator(name, engine) for name, engine in settings.engines.items()}
     return deployment(
@@ -66,11 +68,24 @@ def _stages(settings: Settings, engine: str) -> Iterator[Stage]:
     """The engine's stages that have a grammar, of each language that it has them in, with the reply's usual and doubled
     bound.
     """
+    for _, pack, names in _packs(settings, engine):
+        for name in names:
+            if pack.stage(name).schema is not None:
+                yield from pack.stages(name)
+
+
+def _least_prompts(settings: Settings, engine: str) -> Iterator[LeastPrompt]:
+    """The least that the engine's context must hold: of each pack its prompts of a conversation that has just begun."""
+    inputs = StageInputs(Conversation((Utterance("seeker", "."),)))
+    for folder, pack, names in _packs(settings, engine):
+        rounds = settings.policy.limits.rounds or pack.file.rounds
+        yield LeastPrompt(folder, pack.longest(inputs, names), pack.reserve(rounds, names))
+
+
+def _packs(settings: Settings, engine: str) -> Iterator[tuple[str, Pack, list[StageName]]]:
+    """Each pack with those of its stages that the engine answers, if there are any."""
     for language, folder in settings.packs.items():
         pack = prompts.load(folder)
-        for name in StageName:
-            if (
-                settings.casting.part(pack.role(name), language).engine == engine
-                and pack.stage(name).schema is not None
-            ):
-                yield from pack.stages(name)
+        names = [name for name in StageName if settings.casting.part(pack.role(name), language).engine == engine]
+        if names:
+            yield folder, pack, names

@@ -3,15 +3,18 @@
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ray import serve
 
 from psychechat import tracing
-from psychechat.config import GeneratorSettings
-from psychechat.engines.base import Delta, Message, Sampling, Stage
+from psychechat.config import GeneratorSettings, SettingsError
+from psychechat.engines import base as engines
+from psychechat.engines.base import Call, Delta, Message, Sampling, Stage
 from psychechat.engines.scripted import ScriptedGenerator
+from psychechat.errors import ContextLengthExceeded
 from psychechat.tracing import Tracer
 from psychechat_ray.autoscaling import gauges
 from psychechat_ray.models import adapter_folders, generator_model
@@ -23,8 +26,20 @@ if TYPE_CHECKING:
     from psychechat.engines.vllm.generator import VllmGenerator
 
 
+@dataclass(frozen=True, slots=True)
+class LeastPrompt:
+    """Of a prompt pack, for a conversation that has just begun: what the engine's context must hold at least."""
+
+    pack: str
+    messages: Sequence[Message]
+    reserve: int
+    """Tokens that a turn may add to it."""
+
+
 class Generator:
-    """Ready once the grammars of `stages` are compiled and the engine's adapters loaded."""
+    """Ready once the grammars of `stages` are compiled and the engine's adapters loaded. It does not start if one of
+    `prompts` does not fit.
+    """
 
     _tracer: Tracer = tracing.OFF
     _gather_seconds = 0.0
@@ -32,12 +47,18 @@ class Generator:
     """Under way."""
 
     async def __init__(  # type: ignore[misc]  # Serve awaits it
-        self, settings: GeneratorSettings, stages: Sequence[Stage], cache: Path
+        self,
+        settings: GeneratorSettings,
+        stages: Sequence[Stage],
+        cache: Path,
+        prompts: Sequence[LeastPrompt] = (),
     ) -> None:
         self._tracer = start_telemetry()
         self._gather_seconds = settings.gather_seconds
         # In a thread, so that the replica can be stopped while its engine loads.
         self._engine = await asyncio.to_thread(_engine, settings, cache)
+        for least in prompts:
+            await check_room(self._engine, least)
         await self._engine.warm(stages)
         freeze_heap()
 
@@ -77,6 +98,18 @@ class Generator:
 
     def __del__(self) -> None:
         shut_down(getattr(self, "_engine", None))
+
+
+async def check_room(engine: engines.Generator, least: LeastPrompt) -> None:
+    """Raises SettingsError, with both numbers and what to do."""
+    try:
+        await engine.check_fits(least.messages, least.reserve, Call("start", ""))
+    except ContextLengthExceeded as error:
+        raise SettingsError(
+            f"The prompt pack {least.pack} needs {error.tokens} tokens for the first message of a conversation, and "
+            f"the context of the engine that answers it is {error.limit}: raise max_model_len in its engine_args, or "
+            "lower the pack's max_tokens or its rounds (policy.limits.rounds)."
+        ) from None
 
 
 def pause(streams: int, longest: float) -> float:

@@ -1,7 +1,7 @@
 """The Serve config that the chart renders is our settings, and Ray takes it."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 import pytest
@@ -10,11 +10,25 @@ from ray.autoscaler._private.kuberay.autoscaling_config import _derive_autoscali
 from ray.serve._private.build_app import build_app
 from ray.serve.schema import ServeDeploySchema
 
-from psychechat.config import Replicas, Settings
+from psychechat import prompts
+from psychechat.config import ModelSettings, Replicas, Settings
 from psychechat.policy import Policy
+from psychechat.prompts.importer import import_pack
 from psychechat_ray.app import build
 from psychechat_ray.configurations import load
 from tests.helm.charts import CHART, EXAMPLES, Helm, Rendered
+from tests.support.published import checkout, client
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _published_pack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A stand-in for the prompts that a config map has in the pods, and nobody here."""
+    folder = tmp_path_factory.mktemp("published")
+    import_pack(checkout(folder, client()), folder / "pack")
+    read = prompts.load
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(prompts, "load", lambda pack: read(folder / "pack" if pack == "/packs/published" else pack))
+        yield
 
 
 def settings(rendered: Rendered) -> Settings:
@@ -76,14 +90,16 @@ def test_every_engine_is_a_deployment_with_a_surge_of_its_own(helm: Helm) -> Non
     assert {deployment.name for deployment in built.deployments} == set(surges)
 
 
-@pytest.mark.parametrize(("example", "config"), [("single-gpu", "single-gpu"), ("cpu-demo", "demo-cpu")])
+@pytest.mark.parametrize(
+    ("example", "config"),
+    [("single-gpu", "single-gpu"), ("cpu-demo", "demo-cpu"), ("psychechat", "psychechat-8b-four-gpus")],
+)
 def test_an_example_serves_as_the_configuration_of_its_name(helm: Helm, example: str, config: str) -> None:
     """Other than where the engines' threads run, what the operator's side of the chart says, and who looks inside."""
     charted, configured = settings(helm.render(values=CHART / f"ci/{example}-values.yaml")), load(config)
-    pairs = [
-        (charted.classifier, configured.classifier),
-        (charted.engines["counselor"], configured.engines["counselor"]),
-    ]
+    assert charted.casting == configured.casting
+    pairs: list[tuple[ModelSettings, ModelSettings]] = [(charted.classifier, configured.classifier)]
+    pairs += [(charted.engines[name], configured.engines[name]) for name in configured.engines]
     for one, other in pairs:
         assert one.model_copy(update={"replicas": Replicas()}) == other.model_copy(update={"replicas": Replicas()})
         assert (one.replicas.num_cpus, one.replicas.num_gpus) == (other.replicas.num_cpus, other.replicas.num_gpus)
