@@ -7,6 +7,8 @@ from pathlib import Path
 from psychechat.config import DEMO, DEMO_ENGLISH, GeneratorSettings, ModelSettings, Settings, SettingsError
 from psychechat.versions import short_hash
 
+_BUCKETS = ("s3://", "gs://", "az://")
+
 
 def generator_model(settings: ModelSettings, cache: Path) -> str:
     """A folder, written now if it is ours and not there yet, or the hub name, which vLLM downloads itself.
@@ -22,6 +24,7 @@ def generator_model(settings: ModelSettings, cache: Path) -> str:
         folder = smollm2.prepare(cache.expanduser())
         _refuse_bare_smollm2(folder)
         return str(folder)
+    _refuse_bucket(settings)
     _refuse_bare_smollm2(settings.model)
     return settings.model
 
@@ -57,6 +60,13 @@ def check_adapters(settings: Settings) -> None:
     for engine in settings.engines.values():
         if engine.engine == "vllm":
             adapter_folders(engine)
+
+
+def check_places(settings: Settings) -> None:
+    """Raises SettingsError for a model that is where no engine of ours reads."""
+    for model in (settings.classifier, *settings.engines.values()):
+        if model.engine == "vllm":
+            _refuse_bucket(model)
 
 
 def prepare(settings: Settings) -> dict[str, Path]:
@@ -109,7 +119,16 @@ def _refuse_bare_smollm2(model: str | Path) -> None:
         )
 
 
+def _refuse_bucket(settings: ModelSettings) -> None:
+    if settings.model.lower().startswith(_BUCKETS):
+        raise SettingsError(
+            f"{settings.model} is in a bucket, which is not read from here. Copy it to a folder first, or mount the "
+            "bucket, and name the folder."
+        )
+
+
 def _local(settings: ModelSettings) -> Path:
+    _refuse_bucket(settings)
     if Path(settings.model).is_dir():
         return Path(settings.model)
     from huggingface_hub import snapshot_download  # slow to import, and not needed by default

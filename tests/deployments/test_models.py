@@ -7,7 +7,14 @@ from typing import Any
 import pytest
 
 from psychechat.config import GeneratorSettings, Settings, SettingsError
-from psychechat_ray.models import check_adapters, generator_model, has_shipped_heads, prepare, weights_version
+from psychechat_ray.models import (
+    check_adapters,
+    check_places,
+    generator_model,
+    has_shipped_heads,
+    prepare,
+    weights_version,
+)
 
 TWO = {"mine": {"model": "someone/mine"}, "yours": {"model": "someone/yours"}}
 
@@ -78,6 +85,20 @@ def test_a_download_of_another_name_is_looked_at_too(bare: Path, monkeypatch: py
     monkeypatch.setattr("huggingface_hub.snapshot_download", lambda name, revision: str(bare))
     with pytest.raises(SettingsError, match="without an adapter"):
         prepare(served_from("someone/copy"))
+
+
+@pytest.mark.parametrize("model", ["s3://bucket/counselor", "gs://bucket/counselor", "AZ://bucket/counselor"])
+def test_a_bucket_is_refused_with_what_to_do(model: str, bare: Path) -> None:
+    """The hub would be asked for a model of that name."""
+    settings = served_from(model)
+    for use in (
+        lambda: check_places(settings),
+        lambda: prepare(settings),
+        lambda: generator_model(the_counselor(settings), bare),
+    ):
+        with pytest.raises(SettingsError, match="Copy it to a folder first"):
+            use()
+    check_places(Settings.model_validate({"classifier": {"engine": "scripted", "model": model}}))
 
 
 def test_an_adapter_that_is_not_there_is_told_with_its_place(tmp_path: Path) -> None:
