@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.chaos.scenarios import SCENARIOS
-from benchmarks.chaos.seekers import Talk, talking
+from benchmarks.chaos.seekers import Talk, probed, talking
 from benchmarks.chaos.tally import broken, tally
 from benchmarks.chaos.world import built, whole_replies
 from benchmarks.provenance import provenance, today
@@ -48,7 +48,8 @@ def play(
     with (
         console.status(f"{name}: starting Redis and two nodes ...") as spinner,
         built(folder, pace=pace, env=env) as world,
-        talking(world.fronts, seekers, whole_replies()) as talk,
+        probed(world.fronts) as fronts,
+        talking(fronts, seekers, whole_replies()) as talk,
         ThreadPoolExecutor(1) as beside,
     ):
         spinner.update(f"{name}: seekers talk ...")

@@ -11,7 +11,7 @@ import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import httpx2  # what the openai client speaks with
 import openai
@@ -49,12 +49,21 @@ class Ended:
         return self.outcome == "whole" and self.requests == 1 and not self.safe_template
 
 
-class Fronts:
-    """The nodes' HAProxies, and which of them a load balancer chooses from: those that answered the last probe."""
+class Fronts(Protocol):
+    """What a load balancer chooses from for each request."""
+
+    def ready(self) -> Sequence[httpx2.URL]: ...
+
+
+class ProbedFronts:
+    """The nodes' HAProxies: those that answered the last probe, or all where none did."""
 
     def __init__(self, urls: Sequence[str]) -> None:
         self.urls = [httpx2.URL(url) for url in urls]
         self.up = list(self.urls)
+
+    def ready(self) -> Sequence[httpx2.URL]:
+        return self.up or self.urls
 
     def watch(self, stop: threading.Event) -> None:
         with httpx2.Client(timeout=PROBE_SECONDS) as client:
@@ -80,7 +89,11 @@ class Balanced(httpx2.BaseTransport):
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
         self.sent += 1
-        front = self._chance.choice(self._fronts.up or self._fronts.urls)
+        fronts = self._fronts.ready()
+        if not fronts:
+            self.troubles.append("no front")
+            raise httpx2.ConnectError("no front is ready", request=request)
+        front = self._chance.choice(fronts)
         request.url = request.url.copy_with(host=front.host, port=front.port)
         request.headers["host"] = front.netloc.decode()
         try:
@@ -97,13 +110,13 @@ class Balanced(httpx2.BaseTransport):
 
 
 class Seeker:
-    def __init__(self, fronts: Fronts, whole: Collection[str], chance: random.Random) -> None:
+    def __init__(self, fronts: Fronts, whole: Collection[str], chance: random.Random, key: str = "none") -> None:
         """`whole`: every reply there can be."""
         self._chance, self._whole = chance, whole
         self._transport = Balanced(fronts, chance)
         self._client = openai.OpenAI(
             base_url="http://front/v1",
-            api_key="none",
+            api_key=key,
             timeout=100,
             max_retries=AGAIN,
             http_client=httpx2.Client(transport=self._transport),
@@ -181,13 +194,26 @@ class Talk:
 
 
 @contextmanager
-def talking(urls: Sequence[str], seekers: int, whole: Collection[str]) -> Iterator[Talk]:
-    """On leaving, every turn under way is waited for."""
-    talk, fronts, stop = Talk(), Fronts(urls), threading.Event()
+def probed(urls: Sequence[str]) -> Iterator[ProbedFronts]:
+    """Fronts that are probed all the while."""
+    fronts, stop = ProbedFronts(urls), threading.Event()
+    watch = threading.Thread(target=fronts.watch, args=(stop,))
+    watch.start()
+    try:
+        yield fronts
+    finally:
+        stop.set()
+        watch.join()
+
+
+@contextmanager
+def talking(fronts: Fronts, seekers: int, whole: Collection[str], key: str = "none") -> Iterator[Talk]:
+    """`key`: of the API. On leaving, every turn under way is waited for."""
+    talk, stop = Talk(), threading.Event()
     failures: list[BaseException] = []
 
     def talk_on(number: int) -> None:
-        seeker = Seeker(fronts, whole, random.Random(number))
+        seeker = Seeker(fronts, whole, random.Random(number), key)
         try:
             while not stop.is_set():
                 talk.ended.append(seeker.turn())
@@ -200,8 +226,7 @@ def talking(urls: Sequence[str], seekers: int, whole: Collection[str]) -> Iterat
             with suppress(httpx2.HTTPError):
                 seeker.close()
 
-    threads = [threading.Thread(target=fronts.watch, args=(stop,))]
-    threads += [threading.Thread(target=talk_on, args=(number,)) for number in range(seekers)]
+    threads = [threading.Thread(target=talk_on, args=(number,)) for number in range(seekers)]
     for thread in threads:
         thread.start()
     try:

@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from benchmarks.chaos import seekers
-from benchmarks.chaos.seekers import Ended, Fronts, Seeker
+from benchmarks.chaos.seekers import Ended, ProbedFronts, Seeker
 from benchmarks.chaos.tally import broken, tally
 
 GOOD = Ended(sent=100.0, seconds=2.0, crisis=False, outcome="whole", requests=1, cuts=0)
@@ -65,7 +65,7 @@ def test_disturbed_seconds_count_from_the_blow_to_the_end_of_the_last_turn() -> 
 
 
 @contextmanager
-def answering(*answers: bytes) -> Iterator[Fronts]:
+def answering(*answers: bytes) -> Iterator[ProbedFronts]:
     """Two fronts: one where nobody listens, and a server that gives each request the next of these, then hangs up."""
     left = list(answers)
 
@@ -82,7 +82,7 @@ def answering(*answers: bytes) -> Iterator[Fronts]:
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     try:
-        fronts = Fronts(["http://127.0.0.1:1", f"http://127.0.0.1:{server.server_port}"])
+        fronts = ProbedFronts(["http://127.0.0.1:1", f"http://127.0.0.1:{server.server_port}"])
         fronts.up = fronts.urls[1:]  # as the probe finds it
         yield fronts
         assert not left
