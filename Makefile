@@ -105,6 +105,10 @@ soak: setup ## Let seekers talk with the server for half an hour; watch and plot
 chaos: setup ## Kill nodes and replicas under traffic, and update them; tell what it costs (a quarter of an hour)
 	$(BIN)/python -m benchmarks.chaos
 
+.PHONY: cluster
+cluster: setup ## Act out a release of the chart under traffic: change it, kill pods, drain a node (minutes; as root)
+	$(BIN)/python -m benchmarks.cluster
+
 .PHONY: guard
 guard: setup ## Measure what the output guard stops and lets pass (minutes; needs the data sets)
 	$(BIN)/python -m benchmarks.guard

@@ -1,0 +1,42 @@
+"""A part of what `make cluster` does: the rendered chart as pods in namespaces, and another policy."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from helm.fetch import FetchFailed, fetch
+
+pytestmark = [pytest.mark.e2e, pytest.mark.long]
+
+ROOT = Path(__file__).parents[2]
+APART = ["unshare", "--net", "--mount", "--pid", "--fork", "--mount-proc", "ip", "link", "add", "type", "bridge"]
+
+
+def can_be_acted_out() -> bool:
+    try:
+        fetch("4.1.4")
+    except FetchFailed:
+        return False
+    return os.geteuid() == 0 and subprocess.run(APART, capture_output=True).returncode == 0
+
+
+def test_a_release_of_the_chart_serves_and_takes_another_policy(tmp_path: Path) -> None:
+    if not can_be_acted_out():
+        pytest.skip("takes Helm, root, and a network of its own")
+    options = ["--calm", "5", "--seekers", "4", "--output", str(tmp_path)]
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.cluster", "policy", *options],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads((tmp_path / "cluster.json").read_text())["scenarios"]["policy"]
+    assert found["broken"] == []
+    assert found["turns"] == found["whole"] > 5
+    assert found["crises"]["unanswered"] == 0
