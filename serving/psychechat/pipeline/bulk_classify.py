@@ -2,12 +2,13 @@
 
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
+from math import isfinite
 from typing import TypeVar
 
 from psychechat.admission.lanes import Lane, Rank, estimate_tokens
 from psychechat.concurrency import foreign_cancellation_fails
 from psychechat.conversation import Assessment, Reading
-from psychechat.engines.base import Call, Classifier
+from psychechat.engines.base import Call, Classifier, Pair
 from psychechat.errors import DeadlineExceeded, EngineUnavailable, Overloaded
 from psychechat.policy import Policy
 from psychechat.safety.text_reading import read_texts
@@ -45,6 +46,18 @@ def read_all(
 ) -> AsyncGenerator[tuple[Reading, Assessment], None]:
     """One reading per text, in order, with its phrases, and its assessment. Raises as `classify_all`."""
     return _in_batches(door, texts, call, lambda batch, its_call: read_texts(classifier, batch, policy, its_call))
+
+
+async def judge_few(classifier: Classifier, door: Lane, pairs: Sequence[Pair], call: Call) -> list[float | None]:
+    """P(hurting) of each reply, up to BATCH of them; None where the heads cannot tell. Raises as `classify_all`."""
+    cost = sum(estimate_tokens(pair.seeker) + estimate_tokens(pair.draft) for pair in pairs)
+    with await door.acquire(Rank.BULK, cost), foreign_cancellation_fails():
+        hurting = await classifier.judge(pairs, call)
+    if hurting is None:
+        return [None] * len(pairs)
+    if not all(map(isfinite, hurting)):
+        raise EngineUnavailable("The classifier's answer cannot be used.")
+    return list(hurting)
 
 
 async def _in_batches(

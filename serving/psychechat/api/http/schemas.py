@@ -184,6 +184,7 @@ class Classification(TypedDict):
     valence: int
     groups: dict[str, dict[str, float]]
     risk: Risk
+    hurting: NotRequired[float | None]
 
 
 @closed

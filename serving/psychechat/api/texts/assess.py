@@ -13,9 +13,9 @@ from psychechat.api.http.auth import tenant
 from psychechat.api.http.body.limits import check_length
 from psychechat.api.http.middleware import request_id
 from psychechat.conversation import Assessment, Reading
-from psychechat.engines.base import Call
+from psychechat.engines.base import Call, Pair
 from psychechat.errors import InvalidRequest
-from psychechat.pipeline.bulk_classify import BULK, classify_all, read_all
+from psychechat.pipeline.bulk_classify import BATCH, BULK, classify_all, judge_few, read_all
 from psychechat.pipeline.services import Pipeline
 from psychechat.policy import Limits, Policy
 
@@ -40,6 +40,22 @@ def readings(
     """One reading per text, in order: its assessment, and that with what the phrases say. Raises as `assessments`."""
     calls = _calls(pipeline, texts, request, each_batch=False)
     return read_all(pipeline.classifier, pipeline.admission.classification, texts, calls, policy)
+
+
+async def judged(
+    pipeline: Pipeline, replies: Sequence[str], answering: Sequence[str], request: Request
+) -> list[float | None]:
+    """P(hurting) of each text as a reply to its own of `answering`; of each None where no head can tell.
+
+    Raises InvalidRequest for too many, too long or another number of texts.
+    """
+    if len(answering) != len(replies) or len(replies) > BATCH:
+        raise InvalidRequest(f"'answering' has a text for each of 'input', and at most {BATCH}.", param="answering")
+    for index, text in enumerate(answering):
+        check_length(f"answering[{index}]", text, pipeline.policy.limits)
+    call = _calls(pipeline, answering, request, each_batch=False)()
+    pairs = [Pair(seeker, draft) for seeker, draft in zip(answering, replies, strict=True)]
+    return await judge_few(pipeline.classifier, pipeline.admission.classification, pairs, call)
 
 
 def _calls(pipeline: Pipeline, texts: Sequence[str], request: Request, each_batch: bool) -> Callable[[], Call]:

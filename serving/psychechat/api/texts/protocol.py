@@ -36,10 +36,18 @@ class ClassifyRequest(Body):
     """`POST /v1/classify`."""
 
     model_config = ConfigDict(
-        json_schema_extra={"examples": [{"input": "I am worried"}, {"input": ["a"], "stream": True}]}
+        json_schema_extra={
+            "examples": [
+                {"input": "I am worried"},
+                {"input": ["a"], "stream": True},
+                {"input": "Go on.", "answering": "Hm."},
+            ]
+        }
     )
 
     input: Annotated[list[str], BeforeValidator(_strings, json_schema_input_type=str | _Several[str])]
+    answering: Annotated[list[str], BeforeValidator(_strings, json_schema_input_type=str | _Several[str])] | None = None
+    """What each text of `input` replies to, one a text: the third head, if there is one, judges the replies."""
     model: str = MODEL
     """This one, or an alias of it."""
     stream: bool = False

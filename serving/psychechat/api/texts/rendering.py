@@ -19,8 +19,14 @@ NOT_JUDGED = (
 )
 
 
-def classification(index: int, assessment: Assessment, policy: Policy) -> schemas.Classification:
-    return {"object": "classification", "index": index, **detected(assessment, policy)}
+def classification(
+    index: int, assessment: Assessment, policy: Policy, hurting: Sequence[float | None] | None = None
+) -> schemas.Classification:
+    """`hurting`: P(hurting) of each text as a reply; None where nobody asked."""
+    found: schemas.Classification = {"object": "classification", "index": index, **detected(assessment, policy)}
+    if hurting is not None:
+        found["hurting"] = None if (share := hurting[index]) is None else round(share, 4)
+    return found
 
 
 def detected(assessment: Assessment, policy: Policy) -> schemas.Detected:

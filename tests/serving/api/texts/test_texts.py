@@ -245,3 +245,31 @@ def test_moderation_says_what_a_turn_would(serving: Serving) -> None:
     assert overruled["category_scores"]["self-harm"] == fine["category_scores"]["self-harm"] == 0.0
     assert grave["category_scores"]["self-harm"] == risk.ideation
     assert grave["category_scores"]["self-harm/intent"] == risk.behavior
+
+
+def test_a_reply_is_judged_behind_what_it_answers(serving: Serving) -> None:
+    with serving() as served:
+        served.pipeline.classifier = ScriptedClassifier(hurting={"get over it": 0.87654})
+        asked = {"input": ["Get over it.", "Tell me more."], "answering": ["I am sad", "I am happy"]}
+        rows = served.http.post("/v1/classify", json=asked).json()["data"]
+        assert [row["hurting"] for row in rows] == [0.8765, 0.0]
+        streamed = served.http.post("/v1/classify", json=asked | {"stream": True}).text
+        events = [
+            json.loads(line.removeprefix("data: ")) for line in streamed.split("\n\n") if line.startswith("data: {")
+        ]
+        assert [row["hurting"] for row in events] == [0.8765, 0.0]
+        assert "hurting" not in served.http.post("/v1/classify", json={"input": "Get over it."}).json()["data"][0]
+        served.pipeline.classifier = ScriptedClassifier()
+        assert served.http.post("/v1/classify", json=asked).json()["data"][0]["hurting"] is None, "no third head"
+
+
+@pytest.mark.parametrize("answering", ["one", ["one"], ["one", "two", "three"]])
+def test_each_reply_answers_something(served: Any, answering: object) -> None:
+    response = served.http.post("/v1/classify", json={"input": ["a", "b"], "answering": answering})
+    assert response.status_code == 400
+    assert response.json()["error"]["param"] == "answering"
+
+
+def test_what_is_answered_may_be_as_long_as_a_message(served: Any) -> None:
+    response = served.http.post("/v1/classify", json={"input": "a", "answering": "x" * 32_001})
+    assert response.json()["error"]["code"] == "string_above_max_length"
