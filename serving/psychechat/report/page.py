@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from importlib.resources import files
 
-from jinja2 import Environment, StrictUndefined
+from jinja2 import DictLoader, Environment, StrictUndefined
 
 from psychechat.report import plots
 from psychechat.report.tally import KEPT, MOST_TURNS, Tally
@@ -12,13 +12,11 @@ from psychechat.risk import Severity
 
 def render(tally: Tally, name: str, *, texts: bool = False) -> str:
     """`name`: of what was read, for the heading. `texts`: whether what was said is shown."""
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    template = environment.from_string(files("psychechat.report").joinpath("page.html").read_text("utf-8"))
-    return template.render(
+    return filled(
+        _text("page.html"),
         name=name,
         tally=tally,
         texts=texts,
-        width=plots.WIDTH,
         most_turns=MOST_TURNS,
         kept=KEPT,
         corpus=_corpus(tally),
@@ -26,6 +24,22 @@ def render(tally: Tally, name: str, *, texts: bool = False) -> str:
             (one, (plots.valence(one.turns), plots.risk(one.turns), plots.groups(one.turns))) for one in tally.drawn
         ],
     )
+
+
+def filled(template: str, **values: object) -> str:
+    """A page of this template, which may import `draw`, `numbers` and `head` from `shapes.html`, with context."""
+    environment = Environment(
+        loader=DictLoader({"shapes.html": _text("shapes.html")}),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.from_string(template).render(width=plots.WIDTH, **values)
+
+
+def _text(name: str) -> str:
+    return files("psychechat.report").joinpath(name).read_text("utf-8")
 
 
 def _corpus(tally: Tally) -> list[plots.Plot]:
