@@ -1,7 +1,7 @@
 """`psychechat resources`: which rows of the crisis table to look at, and a table of one's own from a spreadsheet."""
 
 import csv
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,7 +21,7 @@ from psychechat.help.resources import (
     Table,
     complaint,
     doubts,
-    parse,
+    of_settings,
     shipped,
 )
 
@@ -49,7 +49,7 @@ def check(
 ) -> None:
     """List the rows that nobody can vouch for: without a source, without its date, or with one of over a year ago."""
     try:
-        table = _configured(config) if config else shipped()
+        table = of_settings(config) if config else shipped()
     except BadTable as error:
         fail(f"{config}: {error}.")
     except yaml.YAMLError as error:
@@ -67,14 +67,6 @@ def check(
         typer.echo(f"No clinician has reviewed the package's fixed words in {', '.join(unread)}.")
     if strict and found:
         raise typer.Exit(1)
-
-
-def _configured(config: Path) -> Table:
-    """What the settings file has under policy.crisis.resources, else the package's table."""
-    section: object = yaml.safe_load(config.read_text("utf-8"))
-    for name in ("policy", "crisis", "resources"):
-        section = section.get(name) if isinstance(section, Mapping) else None
-    return shipped() if section is None else parse(section)
 
 
 def _line(doubt: Doubt) -> str:

@@ -10,6 +10,7 @@ from datetime import date, timedelta
 from functools import cache
 from importlib.resources import files
 from itertools import takewhile
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
@@ -140,6 +141,17 @@ def _choices(literal: Any) -> str:
 def shipped() -> Table:
     """The table that comes with the package."""
     return parse(yaml.safe_load(files("psychechat").joinpath("help", "resources.yaml").read_text("utf-8")))
+
+
+def of_settings(file: Path) -> Table:
+    """What a settings file has under policy.crisis.resources, else the package's table.
+
+    Raises BadTable, OSError or yaml.YAMLError.
+    """
+    section: object = yaml.safe_load(file.read_text("utf-8"))
+    for name in ("policy", "crisis", "resources"):
+        section = section.get(name) if isinstance(section, Mapping) else None
+    return shipped() if section is None else parse(section)
 
 
 @dataclass(frozen=True, slots=True)
