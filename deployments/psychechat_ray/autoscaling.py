@@ -37,30 +37,31 @@ def options(autoscaling: Autoscaling, policy: AutoscalingPolicy | None = None) -
 def by_fullness(settings: GeneratorSettings) -> AutoscalingPolicy | None:
     if settings.replicas.autoscaling is None:
         return None
-    kwargs = {"target": settings.replicas.autoscaling.target, "max_num_seqs": settings.max_num_seqs}
+    kwargs = {"target": settings.replicas.autoscaling.target}
     return AutoscalingPolicy(policy_function=f"{__name__}:Fullness", policy_kwargs=kwargs)  # type: ignore[no-untyped-call]
 
 
-def gauges(load: Load) -> dict[str, float]:
-    """What an engine's replica says to Serve, for `Fullness`."""
-    return asdict(load)
+def gauges(load: Load, sequences: int) -> dict[str, float]:
+    """What an engine's replica says to Serve, for `Fullness`. `sequences`: how many of them it takes at once."""
+    return asdict(load) | {"sequences": sequences}
 
 
 class Fullness:
     """So many engines that each is as full as `target`, of sequences or in its KV cache.
 
     Admission lets no more turns in than the engines run at once, so it is not in the engines' own queues alone that one
-    sees them full: a sequence that runs counts as one that waits.
+    sees them full: a sequence that runs counts as one that waits. How many an engine takes it says itself: where its KV
+    memory holds fewer than `max_num_seqs`, it would never look full of those.
     """
 
-    def __init__(self, target: float, max_num_seqs: int) -> None:
-        self._target, self._max_num_seqs = target, max_num_seqs
+    def __init__(self, target: float) -> None:
+        self._target = target
 
     def __call__(self, context: AutoscalingContext) -> tuple[float, dict[str, Any]]:
         said = context.aggregated_metrics or {}
         running, waiting = said.get("num_requests_running", {}), said.get("num_requests_waiting", {})
-        cache = said.get("kv_cache_usage_perc", {})
-        full = [max((running[r] + waiting[r]) / self._max_num_seqs, cache[r]) for r in cache]
+        cache, sequences = said.get("kv_cache_usage_perc", {}), said.get("sequences", {})
+        full = [max((running[r] + waiting[r]) / sequences[r], cache[r]) for r in cache]
         wanted = round(sum(full) / self._target, 3)  # a rounding error is no reason for one more
         if not full or len(full) < context.current_num_replicas:
             # Whoever has said nothing yet may be full.

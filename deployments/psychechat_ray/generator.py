@@ -1,6 +1,7 @@
 """The generator deployments, one for each engine: prompts in, deltas out."""
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ from psychechat_ray.sent_call import SentCall
 if TYPE_CHECKING:
     from psychechat.engines.vllm.generator import VllmGenerator
 
+logger = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True, slots=True)
 class LeastPrompt:
@@ -45,6 +48,8 @@ class Generator:
     _gather_seconds = 0.0
     _streams = 0
     """Under way."""
+    _sequences: int
+    """Taken at once."""
 
     async def __init__(  # type: ignore[misc]  # Serve awaits it
         self,
@@ -60,6 +65,12 @@ class Generator:
         for least in prompts:
             await check_room(self._engine, least)
         await self._engine.warm(stages)
+        self._sequences = settings.sequences(self._engine.kv_tokens)
+        if self._sequences < settings.max_num_seqs:
+            logger.warning(
+                "KV memory for %d tokens: %d sequences of %d are let in, fewer than max_num_seqs (%d)",
+                *(self._engine.kv_tokens, self._sequences, settings.sequence_tokens, settings.max_num_seqs),
+            )
         freeze_heap()
 
     async def generate(
@@ -92,9 +103,13 @@ class Generator:
         limits: Sequence[str] = getattr(self._engine, "limits", ())
         return limits
 
+    def record_replica_metadata(self) -> dict[str, int]:
+        """Serve asks once, as soon as the engine is ready, and tells every router (`routing.SessionRouter`)."""
+        return {"sequences": self._sequences}
+
     def record_autoscaling_stats(self) -> dict[str, float]:
         """Serve asks, where the deployment scales."""
-        return gauges(self._engine.load())
+        return gauges(self._engine.load(), self._sequences)
 
     def __del__(self) -> None:
         shut_down(getattr(self, "_engine", None))

@@ -32,7 +32,7 @@ from psychechat_ray.metrics import RayMetricsExporter
 from psychechat_ray.models import has_shipped_heads, weights_version
 from psychechat_ray.periodic import Periodic
 from psychechat_ray.remote import RemoteClassifier, RemoteGenerator
-from psychechat_ray.replica_counts import RUNNING, Peers
+from psychechat_ray.replica_counts import RUNNING, SEQUENCES, Peers
 from psychechat_ray.replicas import freeze_heap, start_telemetry
 
 logger = logging.getLogger(__name__)
@@ -73,7 +73,7 @@ class Ingress:
             metrics=metrics,
             policy=self._live.policy,
             default_language=settings.default_language or prompts.default_language(packs),
-            max_sequences=lambda lane: settings.generations(lane, RUNNING),
+            max_sequences=lambda lane: settings.generations(lane, RUNNING, SEQUENCES),
             memory_keys=keys,
             episode_keys=Keys(self._escalations.episode_key if self._escalations else secrets.token_bytes(32)),
             escalations=self._escalations,

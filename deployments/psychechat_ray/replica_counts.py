@@ -1,11 +1,11 @@
-"""Replica counts of the deployments, by which an ingress replica sizes its permits.
+"""Replica counts of the deployments, and what a replica takes, by which an ingress replica sizes its permits.
 
 Engines: pushed by Serve's routers, which learn of every change, so that a lost controller changes nothing. Ingress:
 polled, since it is called by no handle and has no such router; only if it scales, and rarely, since all ask the one
 controller.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 from ray import serve
@@ -15,14 +15,20 @@ from psychechat_ray.periodic import Periodic
 ASK_SECONDS = 10.0
 
 _running: dict[str, int] = {}
+_sequences: dict[str, int] = {}
 
 RUNNING: Mapping[str, int] = MappingProxyType(_running)
 """Replicas per deployment. Module-level, because Serve constructs the routers and they cannot be handed it."""
+SEQUENCES: Mapping[str, int] = MappingProxyType(_sequences)
+"""What a replica of an engine takes at once, of the one that takes least: sessions fall on all of them alike. While
+none runs, what the last ones told."""
 
 
-def record(deployment: str, replicas: int) -> None:
-    """Called by the routers, and by the poll of `Peers`."""
+def record(deployment: str, replicas: int, sequences: Sequence[int] = ()) -> None:
+    """Called by the routers, and by the poll of `Peers`. `sequences`: of each replica that has told."""
     _running[deployment] = replicas
+    if sequences:
+        _sequences[deployment] = min(sequences)
 
 
 class Peers(Periodic):

@@ -9,12 +9,16 @@ from psychechat_ray import replica_counts
 
 
 class SessionRouter(ConsistentHashRouter):
-    """Router with session affinity; it also records how many replicas calls can reach."""
+    """Router with session affinity; it also records how many replicas calls can reach, and what each takes."""
 
     def update_replicas(self, replicas: list[Any]) -> None:
-        """Called by Serve on every change; the count is recorded since admission sizes its permits by it."""
+        """Called by Serve on every change, with what `record_replica_metadata` of each replica told at its start; it is
+        recorded since admission sizes its permits by it.
+        """
         super().update_replicas(replicas)
-        replica_counts.record(self._deployment_id.name, len(replicas))
+        told = [replica.replica_metadata for replica in replicas]
+        sequences = [its["sequences"] for its in told if "sequences" in its]
+        replica_counts.record(self._deployment_id.name, len(replicas), sequences)
 
 
 BY_SESSION = RequestRouterConfig(request_router_class=SessionRouter)  # type: ignore[arg-type]

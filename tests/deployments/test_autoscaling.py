@@ -24,9 +24,9 @@ from tests.support.redis_server import RedisServer
 FULL = Load(num_requests_running=10)
 
 
-def wanted(*said: Load, running: int | None = None, target: int | None = None) -> float:
-    """How many engines there should be, of ten sequences and for a target of a half, after what those there say."""
-    names = gauges(Load())
+def wanted(*said: Load, running: int | None = None, target: int | None = None, sequences: int = 10) -> float:
+    """How many engines there should be, of so many sequences and for a target of a half, after what those there say."""
+    names, gauged = gauges(Load(), sequences), [gauges(load, sequences) for load in said]
     unused: dict[str, Any] = dict.fromkeys(
         (
             *("deployment_id", "deployment_name", "app_name", "running_replicas", "total_num_requests", "config"),
@@ -38,9 +38,9 @@ def wanted(*said: Load, running: int | None = None, target: int | None = None) -
         **unused,
         current_num_replicas=len(said) if running is None else running,
         target_num_replicas=len(said) if target is None else target,
-        aggregated_metrics={name: {f"r{i}": gauges(load)[name] for i, load in enumerate(said)} for name in names},  # type: ignore[misc]
+        aggregated_metrics={name: {f"r{i}": gauge[name] for i, gauge in enumerate(gauged)} for name in names},  # type: ignore[misc]
     )
-    number, _ = Fullness(target=0.5, max_num_seqs=10)(context)
+    number, _ = Fullness(target=0.5)(context)
     return number
 
 
@@ -55,6 +55,12 @@ def test_what_waits_counts_and_so_does_the_kv_cache_where_it_is_fuller() -> None
     assert wanted(Load(num_requests_running=2, num_requests_waiting=8)) == 2
     assert wanted(Load(num_requests_running=2, kv_cache_usage_perc=0.9)) == 1.8
     assert wanted(Load(num_requests_running=9, kv_cache_usage_perc=0.2)) == 1.8
+
+
+def test_an_engine_whose_memory_holds_few_sequences_is_full_of_those() -> None:
+    """Of short ones, whose KV leaves the cache far from full."""
+    assert wanted(Load(num_requests_running=4, kv_cache_usage_perc=0.3), sequences=4) == 2
+    assert wanted(Load(num_requests_running=4, kv_cache_usage_perc=0.3), sequences=100) == 0.6
 
 
 def test_sums_of_binary_fractions_ask_for_no_engine_more() -> None:

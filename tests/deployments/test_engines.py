@@ -35,8 +35,9 @@ SETTINGS: dict[str, Any] = {
         },
         "ming": {
             "engine": "scripted",
-            "max_num_seqs": 5,
-            "engine_args": {"table": {"reply": [f"<think>散步。</think>{CHINESE}"]}},
+            "max_num_seqs": 64,
+            "sequence_tokens": 1000,
+            "engine_args": {"table": {"reply": [f"<think>散步。</think>{CHINESE}"]}, "kv_tokens": 5999},
             "replicas": REPLICAS,
         },
     },
@@ -75,6 +76,7 @@ def test_a_role_is_played_by_its_adapter(server: Cluster) -> None:
 
 
 def test_each_counselor_engine_has_its_permits(server: Cluster) -> None:
+    """As many as sequences, and no more than its KV memory holds."""
     reply(ask(server, IN_ENGLISH))
     lines = httpx.get(f"{server.url}/metrics", timeout=20).text.splitlines()
     bounds = {line.split('engine="')[1].split('"')[0]: float(line.split()[-1]) for line in lines if _is_bound(line)}

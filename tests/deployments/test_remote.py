@@ -37,7 +37,7 @@ from psychechat_ray import remote
 from psychechat_ray.classifier import Classifier
 from psychechat_ray.generator import Generator
 from psychechat_ray.remote import RemoteClassifier, RemoteGenerator
-from psychechat_ray.replica_counts import RUNNING
+from psychechat_ray.replica_counts import RUNNING, SEQUENCES
 from psychechat_ray.replicas import deployment
 from psychechat_ray.routing import BY_SESSION
 from psychechat_ray.sent_call import SentCall
@@ -63,6 +63,8 @@ class Limited(ScriptedGenerator):
 
 class Counselor(Generator):
     """Replies in a second, cannot draft, and dies of an emotion."""
+
+    _sequences = 7
 
     async def __init__(self) -> None:  # type: ignore[misc]
         self._engine = Limited(
@@ -95,6 +97,8 @@ class Counselor(Generator):
 
 class Slow(Generator):
     """Replies in a second with two sentences."""
+
+    _sequences = 1
 
     async def __init__(self) -> None:  # type: ignore[misc]
         self._engine = ScriptedGenerator({StageName.REPLY: [" ".join(SENTENCES)]}, seconds_per_word=0.1)
@@ -306,6 +310,11 @@ async def test_a_session_stays_with_its_replica(handle: DeploymentHandle[Any]) -
     everyone = {await who(f"session {number}") for number in range(40)}
     assert len(ours) == 1
     assert len(everyone) == 2
+
+
+async def test_what_a_replica_takes_comes_with_the_news_of_it(handle: DeploymentHandle[Any]) -> None:
+    await handle.options(method_name="who", session_id="any").remote()
+    assert (RUNNING["counselor"], SEQUENCES["counselor"]) == (2, 7)
 
 
 async def test_without_a_replica_the_engine_is_unavailable_at_once(

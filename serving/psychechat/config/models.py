@@ -31,8 +31,12 @@ class ModelSettings(Branch):
 class GeneratorSettings(ModelSettings):
     max_num_seqs: PositiveInt = 64
     """Sequences that an engine works on at once. Admission counts with it, so it is not among `engine_args`."""
+    sequence_tokens: PositiveInt = 2_048
+    """Tokens of KV memory that admission reckons for a sequence: prompt and answer, at the mean. An engine whose memory
+    holds fewer than `max_num_seqs` such sequences is given as many as it holds."""
     gather_seconds: NonNegativeFloat = 0.05
-    """The longest that words wait for others to leave with them, once a stream's first ones have left."""
+    """The longest that words wait for others to leave with them, once a stream's first ones have left. 0.25 where a
+    GPU writes so many streams that their messages would fill the ingress's cores."""
     adapters: Mapping[PlainName, Path] = {}
     """Folders of LoRA adapters, by the names that roles have for them."""
     replicas: EngineReplicas = EngineReplicas()
@@ -42,3 +46,12 @@ class GeneratorSettings(ModelSettings):
         if "max_num_seqs" in self.engine_args:
             raise ValueError("max_num_seqs stands beside engine_args, not in it")
         return self
+
+    def sequences(self, kv_tokens: int | None) -> int:
+        """That one replica is given at once, with KV memory for so many tokens: at least one. None: memory is no bound.
+
+        More would fit into `max_num_seqs` and make vLLM throw out and compute again what it has begun.
+        """
+        if kv_tokens is None:
+            return self.max_num_seqs
+        return max(1, min(self.max_num_seqs, kv_tokens // self.sequence_tokens))

@@ -30,6 +30,8 @@ _LEAST_SHARE = 2
 
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
+_NONE_KNOWN: Mapping[str, int] = MappingProxyType({})
+
 
 class EscalationSettings(Branch):
     """Who is told of crises: a webhook. Its secret is no setting, for settings are kept where more can read."""
@@ -209,23 +211,27 @@ class Settings(Branch):
                 )
         return self
 
-    def generations(self, lane: str, running: Mapping[str, int] = MappingProxyType({})) -> int:
-        """Sequences that the engines may run at once for this lane's turns in one ingress replica. A turn runs on one
-        engine at a time, and an engine is divided between the lanes whose turns it is for.
+    def generations(
+        self, lane: str, running: Mapping[str, int] = _NONE_KNOWN, sequences: Mapping[str, int] = _NONE_KNOWN
+    ) -> int:
+        """Sequences that the engines may run at once for this lane's turns in one ingress replica: what bounds a lane's
+        permits. A turn runs on one engine at a time, and an engine is divided between the lanes whose turns it is for.
 
         `running` has the replicas of some deployments, by name; of the others there are as many as the settings ask for
-        at least. Where there is none there is one again soon.
+        at least. Where there is none there is one again soon. `sequences` has what a replica of some engines takes, as
+        it told once it had started and knew its KV memory (`GeneratorSettings.sequences`); the others take
+        `max_num_seqs`. Never less than two, one of them for a crisis.
         """
-        return max(self._share(lane, running), _LEAST_SHARE)
+        return max(self._share(lane, running, sequences), _LEAST_SHARE)
 
-    def _share(self, lane: str, running: Mapping[str, int]) -> int:
+    def _share(self, lane: str, running: Mapping[str, int], sequences: Mapping[str, int] = _NONE_KNOWN) -> int:
         engines = self.casting.lanes[lane]
-        sequences = min(self._sequences(name, running) // len(self._lanes_of(name)) for name in engines)
-        return sequences // max(1, running.get("ingress", self.ingress.least))
+        most = min(self._sequences(name, running, sequences) // len(self._lanes_of(name)) for name in engines)
+        return most // max(1, running.get("ingress", self.ingress.least))
 
-    def _sequences(self, name: str, running: Mapping[str, int]) -> int:
+    def _sequences(self, name: str, running: Mapping[str, int], sequences: Mapping[str, int]) -> int:
         engine = self.engines[name]
-        return engine.max_num_seqs * max(1, running.get(name, engine.replicas.least))
+        return sequences.get(name, engine.max_num_seqs) * max(1, running.get(name, engine.replicas.least))
 
     def _lanes_of(self, engine: str) -> list[str]:
         return [lane for lane, engines in self.casting.lanes.items() if engine in engines]

@@ -102,9 +102,12 @@ class ScriptedGenerator:
         context_length: int = 32_768,
         max_num_seqs: int = 1_000_000,
         cache_words: int = 1_000_000,
+        kv_tokens: int | None = None,
         clock: Clock = time.monotonic,
     ) -> None:
+        """`kv_tokens`: what its KV memory is said to hold. None: it has none, and so no bound by it."""
         self._table = _copy(table or {})
+        self.kv_tokens = kv_tokens
         self._adapters = {adapter: _copy(its) for adapter, its in (adapters or {}).items()}
         self._seconds_per_word, self._first_seconds = seconds_per_word, first_seconds
         self._keep, self._clock = keep, clock

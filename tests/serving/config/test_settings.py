@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from psychechat.config import Auth, EscalationSettings, MemorySettings, Settings, SettingsError
+from psychechat.config import Auth, EscalationSettings, GeneratorSettings, MemorySettings, Settings, SettingsError
 from psychechat.emotion import Group
 from psychechat.policy import Policy
 
@@ -275,6 +275,28 @@ def test_permits_follow_the_replicas_that_run() -> None:
     assert (
         settings.generations("counselor", {"counselor": 1, "ingress": 50}) == 2
     )  # one for a crisis, one for the others
+
+
+def test_permits_follow_what_the_engines_memory_holds() -> None:
+    """Each engine's own, of the one that holds least; and a crisis has its place however little that is."""
+    settings = Settings.model_validate(
+        {"counselor": {"max_num_seqs": 40, "replicas": {"num_replicas": 2}}, "seeker": {"max_num_seqs": 100}}
+    )
+    assert settings.generations("counselor", {}, {}) == 80
+    assert settings.generations("counselor", {}, {"counselor": 12}) == 24
+    assert settings.generations("counselor", {"counselor": 5}, {"counselor": 12}) == 60
+    assert settings.generations("counselor", {"counselor": 5}, {"counselor": 40, "seeker": 30}) == 30
+    assert settings.generations("counselor", {"counselor": 0}, {"counselor": 12}) == 12  # Serve starts another
+    least = settings.generations("counselor", {}, {"counselor": 40, "seeker": 1})
+    assert (least, settings.policy.admission.ordinary(least)) == (2, 1)
+
+
+@pytest.mark.parametrize(
+    ("kv_tokens", "sequences"),
+    [(None, 64), (10**9, 64), (64 * 1000, 64), (64 * 1000 - 1, 63), (5999, 5), (999, 1), (0, 1)],
+)
+def test_an_engine_takes_as_many_sequences_as_its_memory_holds(kv_tokens: int | None, sequences: int) -> None:
+    assert GeneratorSettings(max_num_seqs=64, sequence_tokens=1000).sequences(kv_tokens) == sequences
 
 
 def test_an_engine_that_two_lanes_need_is_divided_between_them() -> None:

@@ -29,7 +29,7 @@ from psychechat.engines.vllm.cpu.niceness import lower_priority
 from psychechat.engines.vllm.encoding import Encoder, TooLong
 from psychechat.engines.vllm.grammar import grammar
 from psychechat.engines.vllm.logprobs import Scores
-from psychechat.engines.vllm.stats import Gauges, stat_loggers
+from psychechat.engines.vllm.stats import Gauges, kv_tokens, stat_loggers
 from psychechat.engines.vllm.urgent_first import Pieces, UrgentFirst
 from psychechat.errors import ContextLengthExceeded, DeadlineExceeded, EngineUnavailable, InvalidRequest, Overloaded
 
@@ -72,6 +72,8 @@ class VllmGenerator:
         )
         if on_cpu:
             lower_priority()
+        self.kv_tokens = kv_tokens(self._engine.vllm_config)
+        """For which there is KV memory, known now that the engine has started."""
         self._under_way = 0
         # A seeded request whose prefill is chunked stops a CPU engine for everyone.
         self._takes_seeds = not on_cpu

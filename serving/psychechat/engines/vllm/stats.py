@@ -1,4 +1,4 @@
-"""Where vLLM's own metrics go."""
+"""Where vLLM's own metrics go, and what it says of its memory."""
 
 from vllm.config import VllmConfig
 from vllm.v1.metrics.loggers import StatLoggerBase, StatLoggerFactory
@@ -14,6 +14,17 @@ def stat_loggers(on_ray: bool) -> list[StatLoggerFactory]:
     from vllm.v1.metrics.ray_wrappers import RayPrometheusStatLogger  # imports Ray
 
     return [RayPrometheusStatLogger]
+
+
+def kv_tokens(config: VllmConfig) -> int | None:
+    """Tokens for which the started engine has KV memory, all its data-parallel copies together; None: it keeps no KV.
+
+    What vLLM says itself counts a model's groups of layers; where it does not say, blocks times their size do.
+    """
+    cache = config.cache_config
+    if cache.kv_cache_size_tokens:
+        return cache.kv_cache_size_tokens * config.parallel_config.data_parallel_size
+    return (cache.num_gpu_blocks or 0) * cache.block_size or None
 
 
 class Gauges:
