@@ -36,7 +36,7 @@ VENDORS = {
     "vllm": ("psychechat.engines.vllm",),
     "xgrammar": ("psychechat.engines.vllm.grammar", "psychechat.engines.vllm.script_masks"),
     "transformers": ("psychechat.engines.vllm.logprobs",),
-    "psutil": ("psychechat.engines.vllm.cpu",),
+    "psutil": ("psychechat.engines.vllm.cpu", "psychechat_ray.drain"),
     "ahocorasick_rs": ("psychechat.safety.phrases.finder",),
     "decancer_py": ("psychechat.safety.phrases.folding",),
     "opencc": ("psychechat.safety.phrases.folding",),

@@ -1,16 +1,20 @@
 """A node goes while it holds turns: what runs before a pod is killed moves its replicas, and no turn is lost."""
 
+import os
+import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
-from collections import Counter
-from contextlib import suppress
-from types import SimpleNamespace
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import httpx
+import psutil
 import pytest
-import typer
+from ray.serve._private import constants
 from ray.util.state import list_nodes
 
 from psychechat_ray import drain
@@ -84,40 +88,168 @@ def turns_under_way(cluster: Cluster) -> int:
     return int(float(held.rpartition(" ")[2]))
 
 
-class _Ray:
-    """Where a call fails as often as it says, and then answers."""
+class Pod:
+    """What the hook sees, by its own clock: Ray's answers, each after some seconds, and the pod's connections.
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, **failures: int) -> None:
-        self.failures, self.asked = failures, Counter[str]()
-        monkeypatch.setattr(drain, "POLL_SECONDS", 0.01)
-        monkeypatch.setattr(drain, "list_nodes", lambda *_, **__: self._answer("nodes", [SimpleNamespace(node_id="n")]))
-        monkeypatch.setattr(drain, "list_actors", lambda *_, **__: self._answer("actors", []))
-        monkeypatch.setattr(subprocess, "run", lambda command, **_: self._answer(command[1], None))
+    `silent`: from when to when Ray gives no answer. `empty`: from when on nothing of Serve is there. `used`: until when
+    somebody is connected.
+    """
 
-    def _answer(self, question: str, answer: object) -> object:
-        self.asked[question] += 1
-        if self.asked[question] <= self.failures.get(question.replace("-", "_"), 0):
-            raise ConnectionError("no answer")
-        return answer
+    def __init__(self, *, silent: tuple[float, float] = (0, 0), empty: float = 0, used: float = 0) -> None:
+        self.silent, self.empty, self.used = silent, empty, used
+        self.time = 0.0
+        self.told_at: float | None = None
+
+    def _answers(self) -> bool:
+        self.time += 0.5
+        return not self.silent[0] <= self.time < self.silent[1]
+
+    def leave(self, remaining: float) -> str | None:
+        if not self._answers():
+            return None
+        self.told_at = self.time
+        return "node"
+
+    def busy(self, node: str) -> bool | None:
+        assert node == "node"
+        return self.time < self.empty if self._answers() else None
+
+    def sleep(self, seconds: float) -> None:
+        self.time += seconds
+
+    def drained(self, seconds: float = 195) -> bool:
+        return drain.wait(
+            seconds,
+            leave=self.leave,
+            busy=self.busy,
+            in_use=lambda: self.time < self.used,
+            now=lambda: self.time,
+            sleep=self.sleep,
+        )
 
 
-@pytest.mark.parametrize("question", ["nodes", "drain_node", "actors"])
-def test_a_question_that_ray_does_not_answer_is_asked_again(question: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    ray = _Ray(monkeypatch, **{question: 3})
-    drain.drain(seconds=60)
-    assert ray.asked[question.replace("_", "-")] == 4
-    assert ray.asked["actors"] >= 1
+FOR_EVER = (0, 1e9)
 
 
-@pytest.mark.parametrize("question", ["nodes", "drain_node", "actors"])
-def test_a_ray_that_never_answers_takes_no_second_from_the_turns(
-    question: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    _Ray(monkeypatch, **{question: 10_000})
-    started = time.monotonic()
-    with suppress(typer.Exit):
-        drain.drain(seconds=1)
-    assert time.monotonic() - started >= 1
+class TestWait:
+    def test_it_ends_once_nothing_of_serve_is_there(self) -> None:
+        pod = Pod(empty=40)
+        assert pod.drained()
+        assert 40 <= pod.time < 45
+
+    def test_it_ends_when_the_pod_does(self) -> None:
+        pod = Pod(empty=1e9)
+        assert pod.drained()
+        assert 195 <= pod.time < 200
+
+    @pytest.mark.parametrize("silent", [(0, 30), (10, 50)], ids=["at first", "later"])
+    def test_a_question_that_ray_does_not_answer_is_asked_again(self, silent: tuple[float, float]) -> None:
+        pod = Pod(silent=silent, empty=70)
+        assert pod.drained()
+        assert 70 <= pod.time < 75
+        assert pod.told_at is not None
+
+    @pytest.mark.parametrize("silent", [FOR_EVER, (20, 1e9)], ids=["at first", "later"])
+    def test_a_ray_that_is_gone_holds_no_pod_that_nobody_uses(self, silent: tuple[float, float]) -> None:
+        """As where the whole cluster is deleted: its head goes at once, and the pods' GPUs wait for the hook."""
+        pod = Pod(silent=silent, empty=1e9)
+        assert pod.drained() == (silent != FOR_EVER)
+        assert 58 <= pod.time - silent[0] < 65  # from the last answer
+
+    def test_a_ray_that_is_gone_ends_no_turn(self) -> None:
+        pod = Pod(silent=FOR_EVER, used=100)
+        assert not pod.drained()
+        assert 100 <= pod.time < 105
+
+    def test_silence_counts_from_the_last_answer(self) -> None:
+        pod = Pod(silent=(50, 100), empty=130)
+        assert pod.drained()
+        assert pod.time >= 130
+
+
+def test_an_answer_comes_from_another_process_and_no_answer_from_one_that_died() -> None:
+    assert drain.ask(os.getpid) != os.getpid()
+    assert drain.ask(lambda: False) is False
+    assert drain.ask(lambda: os._exit(1)) is None
+    assert drain.ask(lambda: 1 / 0) is None
+
+
+def test_a_question_without_an_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(drain, "QUESTION_SECONDS", 0.05)
+    assert drain.ask(lambda: signal.pause()) is None
+
+
+SERVER = """
+import socket, sys
+listener = socket.create_server(("127.0.0.3", int(sys.argv[1])))
+print(listener.getsockname()[1], flush=True)
+held = []
+while True:
+    held.append(listener.accept()[0])
+"""
+
+
+@contextmanager
+def serving(title: str, program: Path = Path(sys.executable), port: int = 0) -> Iterator[int]:
+    """A process of this title that listens, and the port."""
+    command = [program, "-c", SERVER, str(port), title]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            yield int(process.stdout.readline())
+        finally:
+            process.kill()
+
+
+@contextmanager
+def connected(port: int, source: str) -> Iterator[None]:
+    with socket.create_connection(("127.0.0.3", port), source_address=(source, 0)):
+        yield
+
+
+class TestInUse:
+    """With real processes and connections. Addresses of loopback stand for machines."""
+
+    @pytest.fixture(autouse=True)
+    def _alone(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Whatever else this machine serves is none of this pod's."""
+
+        def own(names: list[str]) -> Iterator[psutil.Process]:
+            for process in psutil.Process().children():
+                process.info = process.as_dict(names)
+                yield process
+
+        monkeypatch.setattr(psutil, "process_iter", own)
+
+    def test_an_engine_that_an_ingress_elsewhere_is_connected_to(self) -> None:
+        with serving("ray::ServeReplica:psychechat:counselor") as port:
+            assert not drain.in_use()
+            with connected(port, "127.0.0.2"):
+                assert drain.in_use()
+
+    def test_its_own_machine_does_not_count(self) -> None:
+        """Ray's own processes hold connections to every worker."""
+        with serving("ray::ServeReplica:psychechat:counselor") as port, connected(port, "127.0.0.3"):
+            assert not drain.in_use()
+
+    def test_no_other_process_does(self) -> None:
+        with serving("ray::IDLE") as port, connected(port, "127.0.0.2"):
+            assert not drain.in_use()
+
+    def test_an_ingress_by_its_http_alone(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Engines that it has asked for something are connected to it too, and wait for it in turn."""
+        with serving("ray::ServeReplica:psychechat:ingress") as port, connected(port, "127.0.0.2"):
+            monkeypatch.setattr(constants, "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT", port)
+            monkeypatch.setattr(constants, "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT", port)
+            assert drain.in_use()
+
+    def test_haproxy_by_its_clients(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        program = tmp_path / "haproxy"
+        program.symlink_to(sys.executable)
+        with serving("", program) as port, connected(port, "127.0.0.3"):
+            assert drain.in_use()
+            monkeypatch.setattr(constants, "RAY_SERVE_HAPROXY_METRICS_PORT", port)  # Prometheus's connection stays
+            assert not drain.in_use()
 
 
 TURN = {"model": "psychechat-llm", "messages": [{"role": "user", "content": "I went for a walk."}]}
