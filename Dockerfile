@@ -54,7 +54,8 @@ HEALTHCHECK --interval=10s --timeout=5s --start-period=5m CMD ["wget", "-q", "-O
 CMD ["psychechat", "serve"]
 
 FROM serve AS gpu
-ENV NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility
+# Which GPUs a container sees is for whoever starts it: `--gpus`, or Kubernetes's device plugin.
+ENV NVIDIA_DRIVER_CAPABILITIES=compute,utility
 # FlashInfer's would be compiled as the engine starts, and there is no nvcc here.
 ENV VLLM_USE_FLASHINFER_SAMPLER=0
 COPY --from=build-gpu /opt/psychechat /opt/psychechat

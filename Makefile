@@ -73,9 +73,11 @@ long: setup ## Run what `make test` leaves out, at full length; note in tests/lo
 	@test ! -e build/commit || cp build/commit tests/long-passed
 
 .PHONY: chart
-chart: setup ## Fetch Helm, and check the chart without deploying it
+chart: setup ## Fetch Helm, check the chart without deploying it, and pack it into build/
 	$(BIN)/python -m helm.fetch
 	$(BIN)/pytest tests/helm -m "not e2e"
+	@mkdir -p build
+	"$$($(BIN)/python -m helm.fetch | head -n 1)" package helm --destination build
 
 .PHONY: bench
 bench: setup ## Measure speed beside what one would pick instead; writes docs/benchmarks.md (an hour)

@@ -2,6 +2,9 @@
 {{- $name := default .Chart.Name .Values.nameOverride -}}
 {{- $full := ternary .Release.Name (printf "%s-%s" .Release.Name $name) (contains $name .Release.Name) -}}
 {{- $full = default $full .Values.fullnameOverride -}}
+{{- if not (regexMatch "^[a-z]([-a-z0-9]*[a-z0-9])?$" $full) -}}
+{{- fail (printf "the name %q, which KubeRay does not take, is not lower case letters, digits and dashes that begin with a letter: set fullnameOverride" $full) -}}
+{{- end -}}
 {{- if gt (len $full) 47 -}}
 {{- fail (printf "the name %q is longer than 47 characters, which KubeRay does not take: set fullnameOverride" $full) -}}
 {{- end -}}
@@ -33,7 +36,10 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
 
 {{- define "psychechat.image" -}}
-{{ .Values.image.repository }}:{{ default (printf "%s-cpu" .Chart.AppVersion) .Values.image.tag }}
+{{- $default := ternary "" (printf "%s-cpu" .Chart.AppVersion) (ne .Values.image.digest "") -}}
+{{- with .Values.image -}}
+{{ .repository }}{{ with default $default .tag }}:{{ . }}{{ end }}{{ with .digest }}@{{ . }}{{ end }}
+{{- end -}}
 {{- end -}}
 
 {{- define "psychechat.serviceAccountName" -}}
@@ -112,7 +118,8 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- if and $values.gcsFaultTolerance.enabled (not (or $values.gcsFaultTolerance.redisAddress $values.redis.enabled)) -}}
 {{- fail "gcsFaultTolerance.enabled: set gcsFaultTolerance.redisAddress, or redis.enabled for a trial" -}}
 {{- end -}}
-{{- if and $values.tls.existingSecret $values.rayCluster.tlsOptions -}}
-{{- fail "tls.existingSecret and rayCluster.tlsOptions are two ways to one end: take one" -}}
+{{- if and $values.modelCache.prepare.enabled (not (or $values.modelCache.existingClaim $values.modelCache.volume)) -}}
+{{- fail "modelCache.prepare.enabled: the models are downloaded before anything of the chart is there: name a claim in modelCache.existingClaim, or a modelCache.volume" -}}
 {{- end -}}
+{{- include "psychechat.kuberayTakes" . -}}
 {{- end -}}

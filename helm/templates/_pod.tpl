@@ -11,10 +11,32 @@ Everything here takes the root, a group with all its defaults, its component (he
 {{- if $all -}}true{{- end -}}
 {{- end -}}
 
+{{/* Whether Kubernetes gives it GPUs, or somebody says how many Ray may count. KubeRay tells Ray by the same names of limits. */}}
+{{- define "psychechat.hasGpus" -}}
+{{- $given := or (hasKey (default dict .group.rayStartParams) "num-gpus") (hasKey (default dict .group.resources) "claims") -}}
+{{- range $resource, $_ := dig "resources" "limits" dict .group -}}
+{{- $given = or $given (hasSuffix "gpu" $resource) (regexMatch "^nvidia\\.com/mig-" $resource) -}}
+{{- end -}}
+{{- if $given }}true{{ end -}}
+{{- end -}}
+
+{{/* Of `ray start`. */}}
+{{- define "psychechat.rayStartParams" -}}
+{{- $params := deepCopy .group.rayStartParams -}}
+{{- with .group.rayResources -}}
+{{- $_ := set $params "resources" (toJson . | toJson) -}}
+{{- end -}}
+{{- if not (include "psychechat.hasGpus" .) -}}
+{{- $_ := set $params "num-gpus" "0" -}}
+{{- end -}}
+{{- toYaml $params -}}
+{{- end -}}
+
 {{/* What Ray and Serve read from the environment, the same on the head and on every worker. */}}
 {{- define "psychechat.env" -}}
 {{- $root := .root -}}
 {{- $ingress := include "psychechat.runsIngress" . -}}
+{{- $models := .group.models -}}
 {{- /* What engines compile is of one image: another has its own folder beside it. */ -}}
 {{- $image := default (include "psychechat.image" $root) .group.image -}}
 {{- $compiled := printf "/models/compiled/%s" (regexReplaceAll "[^A-Za-z0-9._-]+" $image "-" | trunc -120) -}}
@@ -51,17 +73,9 @@ Everything here takes the root, a group with all its defaults, its component (he
   valueFrom: {secretKeyRef: {name: {{ .Values.redis.existingSecret }}, key: {{ .Values.redis.key }}}}
 - {name: PSYCHECHAT_REDIS_URL, value: "redis://:$(PSYCHECHAT_REDIS_PASSWORD)@{{ include "psychechat.redisHost" . }}:6379/1"}
 {{- end }}
-{{- with .Values.secrets.huggingFace }}
-{{- if .existingSecret }}
-- name: HF_TOKEN
-  valueFrom: {secretKeyRef: {name: {{ .existingSecret }}, key: {{ .key }}}}
-{{- end }}
-{{- end }}
-{{- if .Values.tls.existingSecret }}
-- {name: RAY_USE_TLS, value: "1"}
-- {name: RAY_TLS_SERVER_CERT, value: /etc/psychechat/tls/tls.crt}
-- {name: RAY_TLS_SERVER_KEY, value: /etc/psychechat/tls/tls.key}
-- {name: RAY_TLS_CA_CERT, value: /etc/psychechat/tls/ca.crt}
+{{- if $models }}
+- {name: VLLM_ENGINE_READY_TIMEOUT_S, value: {{ int .Values.engineStartSeconds | quote }}}
+{{- include "psychechat.hub" . }}
 {{- end }}
 {{- with .Values.extraEnv }}
 {{ toYaml . }}
@@ -69,6 +83,19 @@ Everything here takes the root, a group with all its defaults, its component (he
 {{- end }}
 {{- with .group.extraEnv }}
 {{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{/* Whether engines may ask the Hugging Face hub, and as whom. Takes the root. */}}
+{{- define "psychechat.hub" -}}
+{{- if .Values.modelCache.offline }}
+- {name: HF_HUB_OFFLINE, value: "1"}
+{{- end }}
+{{- with .Values.secrets.huggingFace }}
+{{- if .existingSecret }}
+- name: HF_TOKEN
+  valueFrom: {secretKeyRef: {name: {{ .existingSecret }}, key: {{ .key }}}}
+{{- end }}
 {{- end }}
 {{- end -}}
 
@@ -85,12 +112,20 @@ Everything here takes the root, a group with all its defaults, its component (he
 {{- range include "psychechat.filesOf" . | fromJsonArray }}
 - {name: {{ .name }}, mountPath: /etc/psychechat/{{ .name }}, readOnly: true}
 {{- end }}
-{{- if $root.Values.tls.existingSecret }}
-- {name: tls, mountPath: /etc/psychechat/tls, readOnly: true}
-{{- end }}
 {{- with $root.Values.extraVolumeMounts }}
 {{ toYaml . }}
 {{- end }}
+{{- end -}}
+
+{{/* The source of the volume that several pods have their models from. Empty if each has its own. Takes the root. */}}
+{{- define "psychechat.modelVolume" -}}
+{{- with .Values.modelCache -}}
+{{- if .volume -}}
+{{- toYaml .volume -}}
+{{- else if or .enabled .existingClaim -}}
+persistentVolumeClaim: {claimName: {{ default (printf "%s-models" (include "psychechat.fullname" $)) .existingClaim }}}
+{{- end -}}
+{{- end -}}
 {{- end -}}
 
 {{- define "psychechat.volumes" -}}
@@ -98,19 +133,10 @@ Everything here takes the root, a group with all its defaults, its component (he
 - {name: tmp, emptyDir: {}}
 - {name: home, emptyDir: {}}
 - {name: shm, emptyDir: {medium: Memory, sizeLimit: {{ .group.shmSize }}}}
-{{- $models := .group.models -}}
-{{- with $root.Values.modelCache }}
-{{- if and $models (or .enabled .existingClaim) }}
-- {name: models, persistentVolumeClaim: {claimName: {{ default (printf "%s-models" (include "psychechat.fullname" $root)) .existingClaim }}}}
-{{- else }}
-- {name: models, emptyDir: {}}
-{{- end }}
-{{- end }}
+- name: models
+  {{- ternary (include "psychechat.modelVolume" $root) "emptyDir: {}" (and .group.models (ne (include "psychechat.modelVolume" $root) "")) | nindent 2 }}
 {{- range include "psychechat.filesOf" . | fromJsonArray }}
 - {name: {{ .name }}, secret: {secretName: {{ .secret.existingSecret }}}}
-{{- end }}
-{{- with $root.Values.tls.existingSecret }}
-- {name: tls, secret: {secretName: {{ . }}}}
 {{- end }}
 {{- with $root.Values.extraVolumes }}
 {{ toYaml . }}
@@ -122,6 +148,9 @@ Everything here takes the root, a group with all its defaults, its component (he
 {{- $group := .group -}}
 {{- $drain := include "psychechat.drain" $root | fromJson -}}
 {{- $own := merge (dict "app.kubernetes.io/component" .component "psychechat/group" .name) (include "psychechat.podLabels" $root | fromYaml) -}}
+{{- if $group.models -}}
+{{- $_ := set $own "psychechat/models" "true" -}}
+{{- end -}}
 metadata:
   labels:
     {{- merge (deepCopy $own) (default dict $group.labels) $root.Values.commonLabels | toYaml | nindent 4 }}
@@ -163,8 +192,11 @@ spec:
         matchLabels: {{- toYaml $own | nindent 10 }}
     {{- end }}
   {{- end }}
+  {{- with $group.initContainers }}
+  initContainers: {{- toYaml . | nindent 4 }}
+  {{- end }}
   containers:
-    # KubeRay adds `ray start`, the port `metrics`, and probes that need bash and wget in the image.
+    # The first one is Ray's. KubeRay adds `ray start`, the port `metrics`, and probes that need bash and wget in the image.
     - name: ray-{{ .component }}
       image: {{ default (include "psychechat.image" $root) $group.image }}
       imagePullPolicy: {{ $root.Values.image.pullPolicy }}
@@ -187,12 +219,19 @@ spec:
         - {name: serve, containerPort: {{ int $root.Values.app.port }}}
         - {name: haproxy-metrics, containerPort: 9101}
       env:
+        {{- if not (include "psychechat.hasGpus" .) }}
+        # Where NVIDIA's runtime is the default it would show all of the node's, and Ray would count them.
+        - {name: NVIDIA_VISIBLE_DEVICES, value: void}
+        {{- end }}
         {{- include "psychechat.env" . | nindent 8 }}
       {{- with $root.Values.extraEnvFrom }}
       envFrom: {{- toYaml . | nindent 8 }}
       {{- end }}
       volumeMounts:
         {{- include "psychechat.volumeMounts" . | nindent 8 }}
+    {{- with $group.extraContainers }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
   volumes:
     {{- include "psychechat.volumes" . | nindent 4 }}
 {{- end -}}

@@ -68,3 +68,35 @@
       "applications" (list $application)
     | toYaml -}}
 {{- end -}}
+
+{{/* The secrets that must be there before an install, by name, with the keys that are read. As JSON. */}}
+{{- define "psychechat.secretsNeeded" -}}
+{{- $needed := dict -}}
+{{- $files := list -}}
+{{- range include "psychechat.files" . | fromJsonArray -}}
+{{- $files = append $files (list .secret.existingSecret .secret.key) -}}
+{{- end -}}
+{{- with .Values -}}
+{{- $tables := ternary .gcsFaultTolerance.existingSecret "" .gcsFaultTolerance.enabled -}}
+{{- $metrics := ternary (default dict .podMonitor.bearerTokenSecret) dict (and .podMonitor.enabled .podMonitor.ingress) -}}
+{{- range concat $files (list
+      (list (ternary .secrets.escalation.existingSecret "" (ne .secrets.escalation.urlKey "")) .secrets.escalation.urlKey)
+      (list .secrets.huggingFace.existingSecret .secrets.huggingFace.key)
+      (list (ternary .redis.existingSecret "" .redis.enabled) .redis.key)
+      (list $tables .gcsFaultTolerance.key)
+      (list (dig "authOptions" "secretName" "" .rayCluster) "auth_token")
+      (list (get $metrics "name") (get $metrics "key"))) -}}
+{{- $name := index . 0 -}}
+{{- if $name -}}
+{{- $_ := set $needed $name (append (get $needed $name | default list) (index . 1) | uniq) -}}
+{{- end -}}
+{{- end -}}
+{{- range concat .imagePullSecrets (ternary .ingress.tls list .ingress.enabled) -}}
+{{- $name := .name | default .secretName -}}
+{{- if $name -}}
+{{- $_ := set $needed $name (get $needed $name | default list) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- $needed | toJson -}}
+{{- end -}}

@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,12 +68,21 @@ class Helm:
 
     def render(self, *sets: str, values: Path | None = None, chart: Path = CHART) -> Rendered:
         """With these values set, in the form of `--set`. Raises Refused."""
-        arguments: list[str | Path] = ["template", "rel", chart, "--namespace", "chat"]
-        arguments += ["--values", values] if values else ["--set", KEYS]
-        for value in sets:
-            arguments += ["--set-json" if _is_json(value.partition("=")[2]) else "--set", value]
+        text = self.run("template", "rel", chart, "--namespace", "chat", *_given(sets, values))
         loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-        return Rendered([manifest for manifest in yaml.load_all(self.run(*arguments), loader) if manifest])
+        return Rendered([manifest for manifest in yaml.load_all(text, loader) if manifest])
+
+    def notes(self, *sets: str, values: Path | None = None) -> str:
+        """What whoever installs it reads. Raises Refused."""
+        said = self.run("install", "rel", CHART, "--namespace", "chat", "--dry-run=client", *_given(sets, values))
+        return said.partition("NOTES:")[2]
+
+
+def _given(sets: Iterable[str], values: Path | None) -> list[str | Path]:
+    arguments: list[str | Path] = ["--values", values] if values else ["--set", KEYS]
+    for value in sets:
+        arguments += ["--set-json" if _is_json(value.partition("=")[2]) else "--set", value]
+    return arguments
 
 
 def _is_json(text: str) -> bool:

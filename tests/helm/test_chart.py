@@ -24,7 +24,7 @@ from psychechat.telemetry import Metrics
 from psychechat_ray import haproxy
 from psychechat_ray.environment import DEFAULTS
 from psychechat_ray.server import OBJECT_STORE_BYTES
-from tests.helm.charts import CHART, EXAMPLES, KEYS, Helm, Manifest, Refused, Rendered
+from tests.helm.charts import CHART, EXAMPLES, Helm, Manifest, Refused, Rendered
 
 ROOT = CHART.parent
 SHARED = ROOT.parent / "shared"
@@ -105,18 +105,26 @@ def test_kuberay_takes_its_own_options_as_they_are_given(
 
 def test_images_can_be_named_by_digest(helm: Helm) -> None:
     digest = f"sha256:{'ab' * 32}"
-    rendered = helm.render(
-        f"image.tag=0.1.0-cpu@{digest}",
-        f"workerGroups.engines.image=registry.example/psychechat-server:0.1.0-gpu@{digest}",
-        "redis.enabled=true",
-        "redis.existingSecret=psychechat-redis",
-        f"redis.image=redis:7.4-alpine@{digest}",
-    )
-    images = {name: pod["spec"]["containers"][0]["image"] for name, pod in rendered.pods.items()}
-    assert images["head"] == images["ingress"] == f"psychechat-server:0.1.0-cpu@{digest}"
-    assert images["engines"] == f"registry.example/psychechat-server:0.1.0-gpu@{digest}"
-    redis = rendered.only("Deployment")["spec"]["template"]["spec"]["containers"][0]["image"]
-    assert redis == f"redis:7.4-alpine@{digest}"
+    own = {"": f"psychechat-server@{digest}", "0.1.0-cpu": f"psychechat-server:0.1.0-cpu@{digest}"}
+    for tag, image in own.items():
+        rendered = helm.render(
+            f"image.tag={tag}",
+            f"image.digest={digest}",
+            "head.image=registry.example/psychechat-server:0.1.0-cpu",
+            f"workerGroups.engines.image=registry.example/psychechat-server:0.1.0-gpu@{digest}",
+            "redis.enabled=true",
+            "redis.existingSecret=psychechat-redis",
+            f"redis.image=redis:7.4-alpine@{digest}",
+        )
+        images = {name: pod["spec"]["containers"][0]["image"] for name, pod in rendered.pods.items()}
+        assert images == {
+            "head": "registry.example/psychechat-server:0.1.0-cpu",
+            "ingress": image,
+            "engines": f"registry.example/psychechat-server:0.1.0-gpu@{digest}",
+        }
+        redis = rendered.only("Deployment")["spec"]["template"]["spec"]["containers"][0]["image"]
+        assert redis == f"redis:7.4-alpine@{digest}"
+    assert helm.render().pods["head"]["spec"]["containers"][0]["image"] == "psychechat-server:0.1.0-cpu"
 
 
 @needs_shared
@@ -134,6 +142,8 @@ def test_prometheus_operator_takes_what_is_for_it(helm: Helm, values: Path | Non
     "mistake",
     [
         "imgae.tag=x",
+        "image.digest=0.1.0",
+        "tls.existingSecret=t",
         "app.counsellor.model=x",
         "app.engines.mild.modle=x",
         "app.roles.judge=x",
@@ -171,7 +181,8 @@ def test_what_is_mistyped_is_refused(each_helm: Helm, mistake: str) -> None:
         (["redis.enabled=true"], "redis.existingSecret"),
         (["gcsFaultTolerance.enabled=true"], "gcsFaultTolerance.redisAddress"),
         (["app.counselor.max_num_seqs=8", "app.engines.mild.max_num_seqs=8"], "write app.engines.counselor"),
-        (["tls.existingSecret=t", "rayCluster.tlsOptions.enabled=true"], "take one"),
+        (["modelCache.prepare.enabled=true"], "modelCache.existingClaim"),
+        (["modelCache.prepare.enabled=true", "modelCache.enabled=true"], "modelCache.existingClaim"),
         (["app.ingress.resources.elsewhere=1"], "could run nowhere"),
         (["workerGroups.engines.minReplicas=2"], "minReplicas"),
         (["workerGroups.engines.minAvailable=1"], "could ever be drained"),
@@ -335,7 +346,8 @@ class TestPods:
         assert len(set(folders)) == 6
 
     def test_they_may_do_nothing_that_they_need_not(self, rendered: Rendered) -> None:
-        templates = [*rendered.pods.values(), *(d["spec"]["template"] for d in rendered.of_kind("Deployment"))]
+        owners = rendered.of_kind("Deployment") + rendered.of_kind("Job")
+        templates = [*rendered.pods.values(), *(owner["spec"]["template"] for owner in owners)]
         for pod in [*(template["spec"] for template in templates), rendered.only("Pod")["spec"]]:
             assert pod["securityContext"]["runAsNonRoot"]
             assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
@@ -477,10 +489,7 @@ class TestNetwork:
         assert not {"RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & given
 
     def test_it_is_told_where_ray_asks_for_none(self, helm: Helm) -> None:
-        def notes(*sets: str) -> str:
-            given = [part for each in (KEYS, *sets) for part in ("--set", each)]
-            return helm.run("install", "rel", CHART, "--dry-run=client", *given).partition("NOTES:")[2]
-
+        notes = helm.notes
         assert "can run code" not in notes()
         assert "asks for no token" in notes("rayCluster.authOptions.mode=disabled")
         assert "asks for no token" in notes("rayCluster.authOptions=null")
@@ -528,7 +537,9 @@ class TestDisruption:
         groups = {group["groupName"]: group for group in rendered.cluster["workerGroupSpecs"]}
         for budget in rendered.of_kind("PodDisruptionBudget"):
             spec = budget["spec"]
-            assert set(spec) == {"minAvailable", "selector"}
+            assert set(spec) == {"minAvailable", "selector", "unhealthyPodEvictionPolicy"}
+            # A worker without a replica is unready, and counts as unhealthy.
+            assert spec["unhealthyPodEvictionPolicy"] == "AlwaysAllow"
             assert type(spec["minAvailable"]) is int
             [(name, group)] = [
                 (name, group)

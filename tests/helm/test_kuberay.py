@@ -1,133 +1,189 @@
-"""The pods that KubeRay makes of the chart's, as `make cluster` acts them out: what Ray is told, and who may go."""
+"""What KubeRay's operator would say to a RayService of ours, by its rules. For its schemas see `test_chart.py`."""
 
 import json
-import os
-import subprocess
-from collections.abc import Mapping
-from dataclasses import dataclass
+import shutil
+from copy import deepcopy
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
-from benchmarks.cluster.ending import may_be_evicted, seconds_to_stop
-from benchmarks.cluster.environment import environment
-from benchmarks.cluster.kuberay import RayCluster, head_pod, identity, quantity, worker_pod
-from benchmarks.cluster.world import VALUES
-from tests.helm.charts import CHART, Helm, Manifest, Rendered
+from psychechat_ray.configurations import FOLDER
+from tests.helm.charts import CHART, Helm, Manifest, Refused, Rendered
+from tests.helm.kuberay_rules import GATES, refusals
 
-SECRETS = {
-    "psychechat-redis": {"password": "pa55word", "url": "redis://redis"},
-    "hugging-face": {"token": "hf"},
-    "rel-abcde": {"auth_token": "sesame"},
-}
-IP = "10.244.0.9"
+ALL_GATES = GATES | {"RayServiceIncrementalUpgrade", "RayClusterNetworkPolicy", "RayClusterMTLS"}
+TLS = {"tlsOptions": {"enabled": True}}
 
 
-def cluster(rendered: Rendered) -> RayCluster:
-    return RayCluster("rel-abcde", "chat", rendered.cluster)
+def gates(rendered: Rendered) -> frozenset[str]:
+    """An operator's own, and where the example says that it needs another, that one."""
+    return GATES | {"RayClusterMTLS"} if "tlsOptions" in rendered.cluster else GATES
 
 
-def pods(rendered: Rendered) -> dict[str, Manifest]:
-    """As KubeRay makes them, by group."""
-    of = cluster(rendered)
-    return {"head": head_pod(of)} | {g["groupName"]: worker_pod(of, g) for g in of.spec["workerGroupSpecs"]}
+def test_it_takes_every_example(rendered: Rendered) -> None:
+    assert refusals(rendered.only("RayService"), gates(rendered)) == []
 
 
-def variables(pod: Manifest) -> dict[str, str]:
-    [container] = pod["spec"]["containers"]
-    metadata = {**pod["metadata"], "name": "rel-abcde-pod", "namespace": "chat"}
-    return environment(container["env"], secrets=SECRETS, metadata=metadata, ip=IP)
+@pytest.mark.parametrize("configuration", sorted(FOLDER.glob("*.yaml")), ids=lambda path: path.stem)
+def test_it_takes_every_configuration(configuration: Path, helm: Helm) -> None:
+    app = json.dumps(yaml.safe_load(configuration.read_text("utf-8")))
+    service = helm.render(f"app={app}").only("RayService")
+    assert refusals(service) == []
 
 
-def told(pod: Manifest, folder: Path) -> tuple[dict[str, str], str]:
-    """The options that `ray start` gets from the container's shell, and the bound on core dumps that it runs under."""
-    program = folder / "ray"
-    program.write_text('#!/bin/sh\nulimit -c\nprintf "%s\\n" "$@"\n')
-    program.chmod(0o755)
-    [container] = pod["spec"]["containers"]
-    env = {**os.environ, **variables(pod), "PATH": f"{folder}:{os.environ['PATH']}"}
-    done = subprocess.run(
-        [*container["command"], *container["args"]], env=env, capture_output=True, text=True, check=True
-    )
-    cores, start, *options = done.stdout.splitlines()
-    assert start == "start"
-    pairs = [option.removeprefix("--").partition("=") for option in options]
-    return {name: value for name, _, value in pairs}, cores
+@pytest.mark.parametrize("key", ["tlsOptions", "networkPolicy"])
+def test_what_needs_a_gate_says_so_to_the_operator_and_to_whoever_installs(key: str, helm: Helm) -> None:
+    given = {"tlsOptions": {"enabled": True}, "networkPolicy": {"mode": "DenyAllIngress"}}[key]
+    service = helm.render(f"rayCluster.{key}={json.dumps(given)}").only("RayService")
+    [refusal] = refusals(service)
+    gate = refusal.rpartition(" ")[2]
+    assert refusals(service, ALL_GATES) == []
+    assert f"`{gate}`" in (CHART / "values.yaml").read_text("utf-8")
+    assert gate in helm.notes(f"rayCluster.{key}={json.dumps(given)}")
+
+
+GROUP = ("spec", "rayClusterConfig", "workerGroupSpecs", 0)
+HEAD = ("spec", "rayClusterConfig", "headGroupSpec")
+CLUSTER = ("spec", "rayClusterConfig")
+STEPS = {"gatewayClassName": "istio", "stepSizePercent": 20, "intervalSeconds": 60}
+INCREMENTAL = {"type": "NewClusterWithIncrementalUpgrade", "clusterUpgradeOptions": STEPS}
+
+
+def steps(**changes: Any) -> Manifest:
+    return INCREMENTAL | {"clusterUpgradeOptions": STEPS | changes}
 
 
 @pytest.mark.parametrize(
-    ("values", "ingresses"),
-    [(VALUES, 1), (CHART / "ci/cpu-demo-values.yaml", 2), (CHART / "ci/single-gpu-values.yaml", 2)],
+    ("changes", "complaint"),
+    [
+        ([(("metadata", "name"), "a" * 48)], "47 characters"),
+        ([(("metadata", "name"), "1chat")], "RFC 1035"),
+        ([(("metadata", "annotations"), {"ray.io/initializing-timeout": "soon"})], "no time"),
+        ([(("metadata", "annotations"), {"ray.io/initializing-timeout": "-5m"})], "no time"),
+        ([((*CLUSTER, "authOptions", "enableK8sTokenAuth"), True)], "tokens of Kubernetes"),
+        ([((*HEAD, "headService"), {"metadata": {"name": "x"}})], "head's service"),
+        ([(("spec", "upgradeStrategy", "type"), "Sometimes")], "no upgrade strategy"),
+        ([(("spec", "rayClusterDeletionDelaySeconds"), -1)], "rayClusterDeletionDelaySeconds"),
+        ([(("spec", "upgradeStrategy"), INCREMENTAL)], "needs Ray's autoscaler"),
+        ([(("spec", "upgradeStrategy"), {"type": INCREMENTAL["type"]})], "needs clusterUpgradeOptions"),
+        ([(("spec", "upgradeStrategy"), steps(maxSurgePercent=10))], "above"),
+        ([(("spec", "upgradeStrategy"), steps(stepSizePercent=101))], "step"),
+        ([(("spec", "upgradeStrategy"), steps(maxSurgePercent=101))], "maxS"),
+        ([(("spec", "upgradeStrategy"), steps(intervalSeconds=0))], "inter"),
+        ([(("spec", "upgradeStrategy"), steps(gatewayClassName=""))], "gate"),
+        ([((*HEAD, "template", "spec", "containers"), [])], "no container"),
+        ([((*GROUP, "resources"), {"CPU": "1"})], "two places"),
+        ([((*GROUP, "rayStartParams", "labels"), "a=b")], "labels"),
+        ([((*GROUP, "maxReplicas"), None)], "no bounds"),
+        ([((*GROUP, "minReplicas"), -1)], "below 0"),
+        ([((*GROUP, "minReplicas"), 9)], "above maxReplicas"),
+        ([((*GROUP, "idleTimeoutSeconds"), 60)], "idleTimeoutSeconds"),
+        ([((*GROUP, "priority"), 1)], "priority"),
+        ([((*GROUP, "suspend"), True), ((*CLUSTER, "enableInTreeAutoscaling"), True)], "suspended"),
+        ([((*HEAD, "rayStartParams", "redis-username"), "x")], "user"),
+        ([((*CLUSTER, "autoscalerOptions"), {"idleTimeoutSeconds": -1})], "below 0"),
+        ([((*CLUSTER, "autoscalerOptions"), {"env": [{"name": "KUBERAY_GEN_AUTOSCALER_START_CMD"}]})], "operator's"),
+        ([((*CLUSTER, "rayVersion"), "2.51.2")], "2.52"),
+        ([((*CLUSTER, "networkPolicy"), {"mode": "DenyAllEgress", "head": {"ingressRules": [{}]}})], "not restricted"),
+        ([((*CLUSTER, "networkPolicy"), {"workerGroups": [{"groupName": "x"}]})], "not there"),
+        ([((*GROUP, "groupName"), "Engines"), ((*CLUSTER, "networkPolicy"), {})], "RFC 1123"),
+        ([((*CLUSTER, "gcsFaultToleranceOptions"), {"storage": {}})], "RocksDB"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_bash_gives_ray_what_the_chart_means(values: Path, ingresses: int, helm: Helm, tmp_path: Path) -> None:
-    """Through two layers of quoting: Helm's YAML, and the shell."""
-    rendered = helm.render(values=values)
-    made = pods(rendered)
-    head, cores = told(made["head"], tmp_path)
-    assert cores == "0"
-    assert head["num-cpus"] == "0", "something of ours could run on the head"
-    assert {"head", "block"} <= set(head)
-    if "gcsFaultToleranceOptions" in rendered.cluster:
-        assert head["redis-password"] == "pa55word"
-    for group in rendered.cluster["workerGroupSpecs"]:
-        worker, cores = told(made[group["groupName"]], tmp_path)
-        [container] = group["template"]["spec"]["containers"]
-        limits = container["resources"]["limits"]
-        assert cores == "0"
-        assert worker["address"] == "rel-abcde-head-svc.chat.svc.cluster.local:6379"
-        assert float(worker["num-cpus"]) >= quantity(limits["cpu"])
-        assert int(worker["memory"]) == quantity(limits["memory"])
-        assert worker.get("num-gpus", "0") == str(limits.get("nvidia.com/gpu", 0))
-        if group["groupName"] == "ingress":
-            assert json.loads(worker["resources"]) == {"ingress": ingresses}
+def test_the_rules_refuse_what_is_wrong(
+    changes: list[tuple[tuple[str | int, ...], Any]], complaint: str, service: Manifest
+) -> None:
+    for path, value in changes:
+        *to, last = path
+        part: Any = service
+        for step in to:
+            part = part[step]
+        part[last] = value
+    assert any(complaint in refusal for refusal in refusals(service, ALL_GATES)), refusals(service, ALL_GATES)
 
 
-def test_pods_find_each_other_and_their_secrets(helm: Helm) -> None:
-    made = pods(helm.render(values=VALUES))
-    head, worker, engines = (variables(made[name]) for name in ("head", "ingress", "engines"))
-    assert head["RAY_ADDRESS"] == "127.0.0.1:6379"
-    assert worker["RAY_ADDRESS"] == "rel-abcde-head-svc.chat.svc.cluster.local:6379"
-    assert worker["PSYCHECHAT_REDIS_URL"] == "redis://:pa55word@rel-psychechat-redis.chat.svc:6379/1"
-    assert "PSYCHECHAT_REDIS_URL" not in engines
-    assert {v["RAY_AUTH_TOKEN"] for v in (head, worker, engines)} == {"sesame"}
-    assert head["RAY_REDIS_ADDRESS"] == "redis://rel-psychechat-redis.chat.svc:6379"
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"RAY_REDIS_ADDRESS": "x"}, "without gcsFaultToleranceOptions"),
+        ({"REDIS_USERNAME": "x"}, "Redis's user"),
+        ({"RAY_enable_autoscaler_v2": "1"}, "there is no autoscaler"),
+        ({"RAY_USE_TLS": "1"}, "operator's"),
+    ],
+)
+def test_the_rules_look_at_the_environment(changes: dict[str, str], complaint: str, service: Manifest) -> None:
+    cluster = service["spec"]["rayClusterConfig"]
+    cluster |= TLS
+    [container] = cluster["headGroupSpec"]["template"]["spec"]["containers"]
+    container["env"] += [{"name": name, "value": value} for name, value in changes.items()]
+    assert any(complaint in refusal for refusal in refusals(service, ALL_GATES))
 
 
-@dataclass
-class Voter:
-    labels: Mapping[str, str]
-    healthy: bool = True
+@pytest.fixture(scope="module")
+def default(helm: Helm) -> Manifest:
+    return helm.render().only("RayService")
 
 
-def test_a_budget_of_the_chart_lets_one_of_two_go(helm: Helm) -> None:
-    """Its selector finds the pods that KubeRay labels."""
-    rendered = helm.render(values=VALUES)
-    made, budgets = pods(rendered), rendered.of_kind("PodDisruptionBudget")
-    all_pods = [
-        Voter(made[name]["metadata"]["labels"]) for name in ("head", "ingress", "ingress", "engines", "engines")
-    ]
-    for first, second in ((1, 2), (3, 4)):
-        assert may_be_evicted(all_pods[first], budgets, all_pods)
-        all_pods[first].healthy = False
-        assert not may_be_evicted(all_pods[second], budgets, all_pods)
+@pytest.fixture
+def service(default: Manifest) -> Manifest:
+    return deepcopy(default)
 
 
-def test_the_hook_leaves_ray_time_to_stop(rendered: Rendered) -> None:
-    """A hook that uses all of its seconds ends before the kubelet's patience does."""
-    for group in rendered.cluster["workerGroupSpecs"]:
-        spec = group["template"]["spec"]
-        command = spec["containers"][0]["lifecycle"]["preStop"]["exec"]["command"]
-        assert seconds_to_stop(spec["terminationGracePeriodSeconds"], float(command[-1])) >= 15
+SCALES = ("autoscaler.enabled=true",)
+STEP_BY_STEP = (*SCALES, f"upgradeStrategy={json.dumps(INCREMENTAL)}")
+WRONG = [
+    (STEP_BY_STEP[1:], "set autoscaler.enabled"),
+    ((*STEP_BY_STEP, "upgradeStrategy.clusterUpgradeOptions.gatewayClassName="), "name the class"),
+    ((*STEP_BY_STEP, "upgradeStrategy.clusterUpgradeOptions.intervalSeconds=0"), "how long a step"),
+    ((*STEP_BY_STEP, "upgradeStrategy.clusterUpgradeOptions.maxSurgePercent=10"), "does not hold"),
+    ((*SCALES, "upgradeStrategy.type=NewClusterWithIncrementalUpgrade"), "name the class"),
+    (("fullnameOverride=1chat",), "begin with a letter"),
+    (("workerGroups.engines.idleTimeoutSeconds=60",), "set autoscaler.enabled"),
+    ((*SCALES, "autoscaler.options.version=v1", "workerGroups.engines.idleTimeoutSeconds=60"), "of version v2"),
+    (('workerGroups.engines.rayStartParams={"labels": "a=b"}',), "workerGroups.engines.labels"),
+    (('head.rayStartParams={"redis-username": "x"}',), "gcsFaultTolerance"),
+    (('extraEnv=[{"name": "RAY_REDIS_ADDRESS", "value": "x"}]',), "gcsFaultTolerance"),
+    (('head.extraEnv=[{"name": "RAY_enable_autoscaler_v2", "value": "1"}]',), "autoscaler.options.version"),
+    ((*SCALES, 'autoscaler.options={"idleTimeoutSeconds": -1}'), "no less than 0"),
+    (("rayCluster.authOptions.enableK8sTokenAuth=true",), "leave it out"),
+    (("rayVersion=2.51.0",), "Ray 2.52"),
+    (('rayCluster.networkPolicy={"mode": "DenyAllIngress", "worker": {"egressRules": [{}]}}',), "does not restrict"),
+    (('rayCluster.networkPolicy={"workerGroups": [{"groupName": "x"}]}',), 'worker group "x"'),
+    (("rayCluster.tlsOptions.enabled=true", 'extraEnv=[{"name": "RAY_USE_TLS", "value": "1"}]'), "RAY_USE_TLS"),
+    (('annotations={"ray.io/initializing-timeout": "soon"}',), "30m"),
+]
 
 
-def test_what_takes_a_second_cluster_and_what_does_not(helm: Helm) -> None:
-    before = identity(helm.render(values=VALUES).cluster)
+@pytest.fixture(scope="module")
+def unchecked(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The chart as it would be without the checks of these rules."""
+    chart = shutil.copytree(CHART, tmp_path_factory.mktemp("unchecked") / "psychechat")
+    (chart / "templates/_kuberay.tpl").write_text('{{- define "psychechat.kuberayTakes" -}}{{- end -}}')
+    helpers = chart / "templates/_helpers.tpl"
+    helpers.write_text(helpers.read_text("utf-8").replace("^[a-z]([-a-z0-9]*[a-z0-9])?$", "."))
+    return chart
 
-    def after(*sets: str) -> str:
-        return identity(helm.render(*sets, values=VALUES).cluster)
 
-    assert after("app.policy.routing.raised_from=ideation") == before
-    assert after("app.counselor.max_num_seqs=9") == before
-    assert after("workerGroups.engines.replicas=3") == before
-    assert after("image.tag=another") != before
-    assert after("workerGroups.engines.resources.limits.cpu=5") != before
+@pytest.mark.parametrize(("sets", "complaint"), WRONG, ids=[complaint for _, complaint in WRONG])
+def test_the_chart_refuses_what_the_operator_would(
+    sets: tuple[str, ...], complaint: str, helm: Helm, unchecked: Path
+) -> None:
+    assert refusals(helm.render(*sets, chart=unchecked).only("RayService"), ALL_GATES)
+    with pytest.raises(Refused, match=complaint):
+        helm.render(*sets)
+
+
+def test_an_upgrade_step_by_step_has_no_service_that_others_could_lead_to(helm: Helm) -> None:
+    rendered = helm.render(*STEP_BY_STEP)
+    assert refusals(rendered.only("RayService"), ALL_GATES) == []
+    assert not rendered.of_kind("Pod")  # the chart's test would ask the service
+    notes = helm.notes(*STEP_BY_STEP)
+    assert "rel-psychechat-gateway" in notes
+    assert "port-forward" not in notes
+    for sets in (['ingress.hosts=["x.example"]'], ['httpRoute.parentRefs=[{"name": "public"}]']):
+        name = sets[0].partition(".")[0]
+        with pytest.raises(Refused, match="there is none that ingress or httpRoute could lead to"):
+            helm.render(*STEP_BY_STEP, f"{name}.enabled=true", *sets)

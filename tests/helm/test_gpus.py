@@ -1,0 +1,65 @@
+"""Who sees GPUs: pods that Kubernetes gives some, and no others, whatever their node and its runtime show."""
+
+import pytest
+from ray.autoscaler._private.kuberay.autoscaling_config import _derive_autoscaling_config_from_ray_cr
+
+from tests.helm.charts import CHART, Helm, Manifest, Rendered
+
+DOCKERFILE = CHART.parent / "Dockerfile"
+
+
+def shown(rendered: Rendered) -> dict[str, str | None]:
+    """What NVIDIA's runtime is told, where it runs every container."""
+    found = {}
+    for name, pod in rendered.pods.items():
+        environment = {variable["name"]: variable.get("value") for variable in pod["spec"]["containers"][0]["env"]}
+        found[name] = environment.get("NVIDIA_VISIBLE_DEVICES")
+    return found
+
+
+def groups(rendered: Rendered) -> dict[str, Manifest]:
+    workers = {group["groupName"]: group for group in rendered.cluster["workerGroupSpecs"]}
+    return {"head": rendered.cluster["headGroupSpec"], **workers}
+
+
+def counted(rendered: Rendered) -> dict[str, int | None]:
+    """How many Ray is told of, by its autoscaler. None: it looks for itself."""
+    cluster = {"metadata": {"name": "x", "namespace": "y"}, "spec": rendered.cluster}
+    kinds = _derive_autoscaling_config_from_ray_cr(cluster)["available_node_types"]
+    return {name: kinds["headgroup" if name == "head" else name]["resources"].get("GPU") for name in groups(rendered)}
+
+
+def test_only_those_that_are_given_some(rendered: Rendered) -> None:
+    for name, pod in rendered.pods.items():
+        limits = pod["spec"]["containers"][0]["resources"]["limits"]
+        given = int(limits.get("nvidia.com/gpu", 0))
+        assert shown(rendered)[name] == (None if given else "void")
+        assert counted(rendered)[name] == given
+    for name, group in groups(rendered).items():
+        # What is not in `ray start` KubeRay takes from the limits, and Ray itself from the devices that it finds.
+        assert group["rayStartParams"].get("num-gpus") == (None if counted(rendered)[name] else "0")
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        'resources={"limits": {"nvidia.com/mig-1g.10gb": 1}}',
+        'resources={"limits": {"amd.com/gpu": 1}}',
+        'resources={"claims": [{"name": "gpu"}]}',
+        'rayStartParams={"num-gpus": "2"}',
+    ],
+)
+def test_other_ways_of_giving_them_are_left_alone(given: str, helm: Helm) -> None:
+    rendered = helm.render(f"workerGroups.engines.{given}")
+    assert shown(rendered) == {"head": "void", "ingress": "void", "engines": None}
+    assert groups(rendered)["engines"]["rayStartParams"].get("num-gpus") != "0"
+
+
+def test_a_group_may_say_otherwise(helm: Helm) -> None:
+    """Of two variables of one name the last one holds."""
+    rendered = helm.render('workerGroups.ingress.extraEnv=[{"name": "NVIDIA_VISIBLE_DEVICES", "value": "all"}]')
+    assert shown(rendered)["ingress"] == "all"
+
+
+def test_the_image_asks_for_none() -> None:
+    assert "NVIDIA_VISIBLE_DEVICES" not in DOCKERFILE.read_text("utf-8")
