@@ -1,4 +1,4 @@
-"""Time on a GPU without what a caller's Python costs: work captured in graphs, between events, medians of many.
+"""Time on a GPU without what a caller's Python costs: work captured in graphs, between events, medians of 20 to 100.
 
 Before each timed replay more memory is read than the caches hold, so that nothing is found there; it is only read,
 because lines that were written would be flushed in the middle of the measurement.
@@ -13,6 +13,8 @@ import torch
 import triton
 
 REPEATS, WARMUPS = 100, 5
+LEAST, MOST_SECONDS = 20, 0.5
+"""Of repeats, and how long they may take together beyond these."""
 _COPY_BYTES = 2 * 2**30
 
 
@@ -61,7 +63,8 @@ class GpuClock:
 
     def _median(self, work: Callable[[], object]) -> float:
         times: list[float] = []
-        for _ in range(WARMUPS + REPEATS):
+        until = time.perf_counter() + MOST_SECONDS
+        while len(times) < WARMUPS + LEAST or (len(times) < WARMUPS + REPEATS and time.perf_counter() < until):
             self._swept.sum()
             begin = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
             end = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]

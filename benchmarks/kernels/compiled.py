@@ -25,7 +25,9 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 from benchmarks.kernels.contenders import GROUPS
+from benchmarks.kernels.tunings import compiled_alike, tunings
 from psychechat_kernels.fused_heads import kernel
+from psychechat_kernels.fused_heads.tuning import DEFAULT, Tuning
 
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 
@@ -46,17 +48,23 @@ def variants() -> Iterator[Variant]:
     yield Variant("mean", 32, "bf16", aligned=False)
 
 
-def compile_for(variant: Variant, capability: int, groups: tuple[int, ...] = GROUPS) -> dict[str, Any]:
-    """Seconds to compile, registers a thread, bytes spilled, and counts of the instructions that matter."""
+def compile_for(
+    variant: Variant, capability: int, groups: tuple[int, ...] = GROUPS, tuning: Tuning = DEFAULT
+) -> dict[str, Any]:
+    """Seconds to compile, registers a thread, bytes spilled, and counts of the instructions that matter.
+
+    What is compiled lies in Triton's cache then, where a launch with indices of int32 finds it.
+    """
     constants = {
         "POOLING": variant.pooling,
         "GROUPS": groups,
         "SHARED": True,
         "PACK": variant.pack,
-        "STEP": kernel.step(variant.pooling, _DTYPES[variant.dtype]),
-        "BLOCK": kernel.BLOCK,
+        "STEP": kernel.step(variant.pooling, _DTYPES[variant.dtype], tuning),
+        "BLOCK": tuning.block,
         "HELD": kernel.held_columns(sum(groups)),
         "ROWS": kernel.ROWS,
+        "STAGES": tuning.stages,
     }
     types = dict.fromkeys(("starts", "ends", "arrivals"), "*i32")
     types |= dict.fromkeys(("weight", "bias", "out", "partials"), "*fp32")
@@ -64,21 +72,24 @@ def compile_for(variant: Variant, capability: int, groups: tuple[int, ...] = GRO
     function = kernel.fused_heads_kernel
     names = function.arg_names
     signature = {name: "constexpr" if name in constants else types.get(name, "i32") for name in names}
-    divisible = [n for n in names if signature[n].startswith("*") or (variant.aligned and n in ("width", "stride"))]
+    divisible = {n for n in names if signature[n].startswith("*") or (variant.aligned and n in ("width", "stride"))}
     source = ASTSource(
         fn=function,
         signature=signature,
         constexprs={(names.index(name),): value for name, value in constants.items()},
-        attrs={(names.index(name),): [["tt.divisibility", 16]] for name in divisible},
+        attrs={
+            (at,): [["tt.divisibility", 16]] if name in divisible else []
+            for at, name in enumerate(names)
+            if name not in kernel.VARYING  # as a launch tells it
+        },
     )
     begin = time.perf_counter()
-    compiled = triton.compile(
-        source, target=GPUTarget("cuda", capability, 32), options={"num_warps": 4, "enable_fp_fusion": True}
-    )
+    compiled = triton.compile(source, target=GPUTarget("cuda", capability, 32), options=kernel.compiler_options(tuning))
     seconds = time.perf_counter() - begin
     usage, code = _disassemble(compiled.asm["cubin"])
     row = variant._asdict() | {"columns": sum(groups), "sm": capability, "seconds": round(seconds, 1)}
     row |= {"registers": int(_found(r"REG:(\d+)", usage)), "stack_bytes": int(_found(r"STACK:(\d+)", usage))}
+    row["shared_bytes"] = int(compiled.metadata.shared)
     counted = {"spills": r"\b(LDL|STL)\b", "loads_16_byte": r"LDG\S*\.128", "tensor_core": r"\b[HQ]G?MMA\b"}
     return row | {name: len(re.findall(pattern, code)) for name, pattern in counted.items()}
 
@@ -108,6 +119,9 @@ def main(
     columns: Annotated[
         list[int] | None, typer.Option(help="Of heads in groups of four instead of the server's; as often as wanted.")
     ] = None,
+    tuned: Annotated[
+        bool, typer.Option("--tuned", help="Every tuning that the sweep on a GPU tries, of bf16 with mean pooling.")
+    ] = False,
     out: Annotated[Path | None, typer.Option(help="CSV file; standard output if not given.")] = None,
 ) -> None:
     """Compile every variant of the kernel and say what came of it."""
@@ -115,12 +129,16 @@ def main(
         print("Nothing is compiled while TRITON_INTERPRET is set; unset it.", file=sys.stderr)
         raise typer.Exit(2)
     heads = [(4,) * (n // 4) + (n % 4,) * bool(n % 4) for n in columns or ()] or [GROUPS]
-    work = [(variant, groups) for groups in heads for variant in variants()]
+    chosen = [v for v in variants() if not tuned or (v.pooling, v.dtype, v.aligned) == ("mean", "bf16", True)]
+    how = dict.fromkeys(map(compiled_alike, tunings())) if tuned else [DEFAULT]
+    work = [(variant, groups, tuning) for groups in heads for tuning in how for variant in chosen]
     with tempfile.TemporaryDirectory() as cache:
         triton.knobs.cache.dir = cache  # an empty one, so that everything is compiled
         rows = [
-            compile_for(variant, capability, groups) | {"triton": triton.__version__}
-            for variant, groups in track(work, "Compiling", console=Console(stderr=True))
+            compile_for(variant, capability, groups, tuning)
+            | ({name: value for name, value in tuning._asdict().items() if name != "waves"} if tuned else {})
+            | {"triton": triton.__version__}
+            for variant, groups, tuning in track(work, "Compiling", console=Console(stderr=True))
         ]
     with out.open("w", newline="") if out else nullcontext(sys.stdout) as file:
         writer = csv.DictWriter(file, rows[0])

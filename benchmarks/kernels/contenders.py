@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from psychechat_kernels.fused_heads import Pooling, fused_heads, new_workspace, reference
+from psychechat_kernels.fused_heads.tuning import DEFAULT, Tuning
 
 GROUPS = (4,) * 8 + (5,)
 EMOTION = 32
@@ -31,12 +32,17 @@ Contender = Callable[[Inputs, Pooling, int, Tensor], None]
 """(inputs, pooling, longest, out): writes `out`, without waiting for the device."""
 
 
-def contenders(device: torch.device) -> Mapping[str, Contender]:
+def contenders(device: torch.device, tuning: Tuning = DEFAULT) -> Mapping[str, Contender]:
     """By name, ours first. The compiled one compiles at its first call for each pooling."""
-    workspace = new_workspace(sum(GROUPS), device)
-    compiled = torch.compile(_reference, dynamic=True)
+    compiled = torch.compile(reference_heads, dynamic=True)
+    return {"fused": fused(device, tuning), "reference": reference_heads, "compiled": compiled, "vllm": vllm_chain}
 
-    def fused(inputs: Inputs, pooling: Pooling, longest: int, out: Tensor) -> None:
+
+def fused(device: torch.device, tuning: Tuning) -> Contender:
+    """Our kernel, with a workspace of its own."""
+    workspace = new_workspace(sum(GROUPS), device)
+
+    def run(inputs: Inputs, pooling: Pooling, longest: int, out: Tensor) -> None:
         hidden, starts, ends, weight, bias, _ = inputs
         fused_heads(
             *(hidden, starts, ends, weight, bias, GROUPS, pooling),
@@ -44,12 +50,13 @@ def contenders(device: torch.device) -> Mapping[str, Contender]:
             out=out,
             workspace=workspace,
             implementation="triton",
+            tuning=tuning,
         )
 
-    return {"fused": fused, "reference": _reference, "compiled": compiled, "vllm": vllm_chain}
+    return run
 
 
-def _reference(inputs: Inputs, pooling: Pooling, longest: int, out: Tensor) -> None:
+def reference_heads(inputs: Inputs, pooling: Pooling, longest: int, out: Tensor) -> None:
     hidden, starts, ends, weight, bias, _ = inputs
     reference.fused_heads(hidden, starts, ends, weight, bias, GROUPS, pooling, out)
 

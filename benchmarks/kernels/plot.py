@@ -19,6 +19,8 @@ def draw(rows: Sequence[dict[str, Any]], path: Path) -> None:
         part = sorted((row for row in rows if row["pooling"] == pooling), key=lambda row: row["mb"])
         sizes = [row["mb"] for row in part]
         for name, label in CONTENDERS.items():
+            if f"{name}_us" not in rows[0]:
+                continue
             panel.plot(sizes, [row[f"{name}_us"] for row in part], ".", label=label)
         panel.plot(sizes, [max(row["floor_us"], row["empty_us"]) for row in part], "k-", lw=0.8, label="floor")
         panel.set(xscale="log", yscale="log", title=f"{pooling} pooling", xlabel="bytes moved at least (MB)")

@@ -71,21 +71,39 @@ def test_a_wrong_contender_stops_the_run(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_the_grid_is_the_projects_and_fits_the_memory() -> None:
     everything = list(cases(10**15))
-    assert len(everything) == 5 * 5 * 3 * 2
+    assert len(everything) == 5 * 5 * 3 * 2 + 3 * 3 * 4
     assert len(set(everything)) == len(everything)
     assert max(case.hidden_bytes for case in cases(2**30)) <= 2**30
+
+
+@pytest.mark.parametrize("case", [Case(64, 512, 64, "mean", "unequal"), Case(3, 9, 64, "mean")], ids=str)
+def test_inputs_are_as_the_server_has_them(case: Case) -> None:
+    """int32, since vLLM's are; sequences one after the other, of which the longest is as long as the case says."""
+    inputs = build(case, CPU)
+    assert inputs.starts.dtype == inputs.ends.dtype == torch.int32
+    assert inputs.starts[0] == 0
+    assert torch.equal(inputs.starts[1:], inputs.ends[:-1] + 1)
+    assert len(inputs.hidden) == inputs.ends[-1] + 1 == case.tokens
+    lengths = inputs.ends - inputs.starts + 1
+    assert torch.equal(lengths, inputs.lengths)
+    assert (int(lengths.min()) >= 1, int(lengths.max())) == (True, case.length)
+    assert (len(set(lengths.tolist())) > 10) is (case.lengths == "unequal")
+    contenders.reference_heads(inputs, "mean", case.length, torch.empty(case.batch, sum(contenders.GROUPS)))
 
 
 def test_targets_are_held_against_the_rows() -> None:
     def row(pooling: str, batch: int, mb: float, **times: float) -> dict[str, Any]:
         base = {"fused_us": 100.0, "reference_us": 300.0, "compiled_us": 150.0, "vllm_us": 500.0}
         base |= {"empty_us": 97.0, "floor_us": 90.0}
-        return {"pooling": pooling, "batch": batch, "length": 8, "width": 384, "mb": mb} | base | times
+        case = {"pooling": pooling, "batch": batch, "length": 8, "width": 384, "lengths": "equal"}
+        return case | {"mb": mb} | base | times
 
     verdicts = targets.judge([row("mean", 64, 300.0), row("mean", 64, 70.0, floor_us=50.0), row("last", 8, 1.0)])
     assert [(v.cases, v.held) for v in verdicts] == [(1, 1), (2, 1), (1, 1), (2, 2), (1, 1), (3, 3), (3, 3)]
     assert verdicts[1].worst == "0.50"
     assert targets.judge([row("last", 8, 1.0, fused_us=102.0)])[2].held == 0
+    without = {name: value for name, value in row("mean", 64, 300.0).items() if name != "compiled_us"}
+    assert targets.judge([without])[6].cases == 0
 
 
 @pytest.mark.engine
@@ -124,3 +142,44 @@ print(json.dumps([compile_for(variant, 90, (*GROUPS, *{third})) for variant in c
         assert row["spills"] == row["stack_bytes"] == 0
         assert row["loads_16_byte"] > 0
         assert row["tensor_core"] > 0
+
+
+@reads
+def test_a_launch_takes_what_was_compiled_ahead(tmp_path: Path) -> None:
+    """A launch for the same GPU adds nothing to Triton's cache. None is here, so it ends where its code is loaded."""
+    script = f"""
+import sys, torch, triton
+from pathlib import Path
+from triton.backends.compiler import GPUTarget
+from benchmarks.kernels.cases import Case, build
+from benchmarks.kernels.compiled import GROUPS, Variant, compile_for
+from psychechat_kernels.fused_heads import Tuning, kernel
+
+cache = Path({str(tmp_path)!r})
+triton.knobs.cache.dir = str(cache)
+def compiled():
+    return len(list(cache.rglob("*.cubin")))
+
+class Driver:
+    get_current_target = staticmethod(lambda: GPUTarget("cuda", 90, 32))
+    get_current_device = staticmethod(lambda: 0)
+    get_current_stream = staticmethod(lambda device: 0)
+
+triton.runtime.driver.set_active(Driver())
+kernel.processors = lambda device: 132
+found = []
+for tuning in (Tuning(), Tuning(warps=8, registers=168, stages=2, step=4)):
+    compile_for(Variant("mean", 8, "bf16"), 90, GROUPS, tuning)
+    found.append(compiled())
+    inputs = build(Case(40, 100, 64, "mean"), torch.device("cpu"))
+    workspace = torch.zeros(kernel.workspace_words(sum(GROUPS)), dtype=torch.int32)
+    try:
+        kernel.launch(*inputs[:5], GROUPS, "mean", 100, torch.empty(40, 37), workspace, tuning)
+    except Exception as error:
+        print(type(error).__name__, error, file=sys.stderr)
+    found.append(compiled())
+print(found)
+"""
+    without = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=without, check=True)
+    assert json.loads(done.stdout) == [1, 1, 2, 2], done.stderr

@@ -4,6 +4,7 @@ On a CPU the kernel is interpreted, and inputs stay below two million numbers; w
 """
 
 import math
+import warnings
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -17,11 +18,13 @@ from psychechat_kernels.fused_heads import (
     MAX_COLUMNS,
     Implementation,
     Pooling,
+    Tuning,
     fused_heads,
     new_workspace,
     uses_kernel,
     warm_up,
 )
+from psychechat_kernels.fused_heads.tuning import DEFAULT
 
 GROUPS = (4,) * 8 + (5,)
 COLUMNS = sum(GROUPS)
@@ -90,6 +93,16 @@ LARGE = [
 ]
 
 
+TUNINGS = [
+    pytest.param(DEFAULT, id="default"),
+    pytest.param(Tuning(warps=8), id="eight warps"),
+    pytest.param(Tuning(registers=168), id="168 registers"),
+    pytest.param(Tuning(block=32, waves=8), id="narrow blocks, more programs"),
+    pytest.param(Tuning(step=4, stages=2, waves=2), id="a pipeline, fewer programs"),
+    pytest.param(Tuning(warps=8, step=4, stages=3, block=128), id="a longer pipeline, wide blocks"),
+]
+
+
 class Inputs(NamedTuple):
     hidden: Tensor
     starts: Tensor
@@ -122,13 +135,17 @@ def oracle(inputs: Inputs, groups: Sequence[int], pooling: Pooling) -> Tensor:
 
 
 def check(
-    case: Case, dtype: torch.dtype, pooling: Pooling, implementation: Implementation, device: torch.device
+    case: Case,
+    dtype: torch.dtype,
+    pooling: Pooling,
+    implementation: Implementation,
+    device: torch.device,
+    tuning: Tuning = DEFAULT,
 ) -> None:
     inputs = build(case, dtype, device)
     out = torch.full((len(case.lengths), sum(case.groups)), math.nan, device=device)
-    returned = fused_heads(
-        *inputs, case.groups, pooling, max_len=max(case.lengths), out=out, implementation=implementation
-    )
+    how: dict[str, Any] = {"out": out, "implementation": implementation, "tuning": tuning}
+    returned = fused_heads(*inputs, case.groups, pooling, max_len=max(case.lengths), **how)
     assert returned is out
     # A logit's rounding error grows with the logits, and a probability moves by at most a quarter of it.
     tolerance = TOLERANCE[dtype] * max(1.0, case.scale * math.sqrt(case.hidden_size))
@@ -179,6 +196,19 @@ def test_any_shape_agrees_with_float64(
     device: torch.device,
 ) -> None:
     check(Case("drawn", lengths, hidden_size, tuple(groups), gap=gap), dtype, pooling, "triton", device)
+
+
+@pytest.mark.parametrize("tuning", TUNINGS[3:])  # what the interpreter tells apart
+@pytest.mark.parametrize(
+    "case",
+    [
+        Case("two sequences over many programs, a width that is no multiple of any block", [140, 3], 200),
+        Case("eight to a tile, each dealt out to four rows", [1] * 32 + [66], 64),
+    ],
+    ids=lambda case: case.why,
+)
+def test_no_tuning_moves_a_result(case: Case, tuning: Tuning, device: torch.device) -> None:
+    check(case, BF16, "mean", "triton", device, tuning)
 
 
 @pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
@@ -295,8 +325,8 @@ def test_cuts_cover_the_work_and_fit_the_workspace() -> None:
                 assert cut.tiles * cut.pack >= sequences
                 assert cut.splits * cut.tokens >= longest
                 assert (cut.splits - 1) * cut.tokens < longest, "a split without tokens"
-                assert cut.slices * cut.blocks * kernel.BLOCK >= width
-                assert (cut.slices - 1) * cut.blocks * kernel.BLOCK < width, "a slice without columns"
+                assert cut.slices * cut.blocks * DEFAULT.block >= width
+                assert (cut.slices - 1) * cut.blocks * DEFAULT.block < width, "a slice without columns"
                 assert not cut.shared or cut.programs <= kernel.MAX_PROGRAMS
 
 
@@ -310,8 +340,9 @@ def test_large_work_fills_a_gpu(sequences: int, longest: int, width: int) -> Non
 
 
 @needs_gpu
+@pytest.mark.parametrize("tuning", TUNINGS)
 @pytest.mark.parametrize("lengths", [[32_768], [700] * 33], ids=["one long sequence", "many shared tiles"])
-def test_ten_thousand_runs_are_bit_identical(lengths: list[int], device: torch.device) -> None:
+def test_ten_thousand_runs_are_bit_identical(lengths: list[int], tuning: Tuning, device: torch.device) -> None:
     """A race between a tile's programs would show as a sum in another order, or of partials not yet there.
 
     Those of the last run are wiped out first: read too early, they must not pass for this run's.
@@ -321,11 +352,12 @@ def test_ten_thousand_runs_are_bit_identical(lengths: list[int], device: torch.d
     inputs = build(Case("raced", lengths, 384), torch.bfloat16, device)
     workspace, out = new_workspace(COLUMNS, device), torch.empty(len(lengths), COLUMNS, device=device)
     partials = workspace[kernel.MAX_PROGRAMS :].view(torch.float32)
-    expected = fused_heads(*inputs, GROUPS, "mean", max_len=max(lengths), implementation="triton")
+    how: dict[str, Any] = {"max_len": max(lengths), "tuning": tuning}
+    expected = fused_heads(*inputs, GROUPS, "mean", implementation="triton", **how)
     differing = torch.zeros((), dtype=torch.int64, device=device)
     for _ in range(10_000):
         partials.fill_(math.nan)
-        fused_heads(*inputs, GROUPS, "mean", max_len=max(lengths), out=out.fill_(math.nan), workspace=workspace)
+        fused_heads(*inputs, GROUPS, "mean", out=out.fill_(math.nan), workspace=workspace, **how)
         differing += (out != expected).any()
     assert differing.item() == 0
 
@@ -440,8 +472,12 @@ def test_beyond_the_kernels_columns_the_reference_answers(device: torch.device) 
 
 def test_the_kernel_is_for_a_gpu_and_for_as_many_columns_as_it_holds() -> None:
     gpu, cpu = torch.device("cuda", 0), torch.device("cpu")
-    chosen = [uses_kernel(MAX_COLUMNS, gpu), uses_kernel(MAX_COLUMNS + 1, gpu), uses_kernel(MAX_COLUMNS, cpu)]
-    assert chosen == [True, False, False]
+    with pytest.warns(UserWarning, match="70 columns go through plain PyTorch: the kernel holds 64 at most"):
+        assert not uses_kernel(70, gpu)
+    with warnings.catch_warnings(record=True, action="always") as more:
+        chosen = [uses_kernel(70, gpu), uses_kernel(MAX_COLUMNS, gpu), uses_kernel(70, cpu)]
+    assert chosen == [False, True, False]
+    assert not more, "it warns once, and never where the kernel is not for the device anyway"
     with pytest.raises(ValueError, match="at most 64"):
         new_workspace(MAX_COLUMNS + 1, cpu)
 

@@ -16,17 +16,15 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from psychechat_kernels.fused_heads.tuning import DEFAULT, Tuning
+
 INTERPRETED: bool = triton.knobs.runtime.interpret
 """Whether the kernel runs in Triton's interpreter, on CPU tensors, instead of on a GPU."""
 
 ROWS = 32
 """Rows of a tile, each a share of one sequence's tokens: as many as a matrix product takes without spilling."""
-BLOCK = 64
-"""Hidden columns that a program holds at a time."""
 MAX_PROGRAMS = 2048
 """Programs of one launch that may share tiles. Bounds the workspace, whatever the input."""
-_WAVES = 4
-"""Programs for each multiprocessor that the cuts aim at: enough loads in flight to hide the memory's latency."""
 _SHORT, _LONG = 64, 512
 """Tokens up to which each sequence is one row, and tokens that one program may get of a sequence in any case."""
 
@@ -44,7 +42,7 @@ class Cut(NamedTuple):
     """Of each sequence, in a split."""
     slices: int
     blocks: int
-    """Of BLOCK hidden columns, in a slice."""
+    """Of hidden columns, as many as the tuning holds at a time, in a slice."""
 
     @property
     def programs(self) -> int:
@@ -56,7 +54,16 @@ class Cut(NamedTuple):
         return self.splits * self.slices > 1
 
 
-def cut(sequences: int, longest: int, width: int, step: int, processors: int) -> Cut:
+def cut(
+    sequences: int,
+    longest: int,
+    width: int,
+    step: int,
+    processors: int,
+    *,
+    block: int = DEFAULT.block,
+    waves: int = DEFAULT.waves,
+) -> Cut:
     """Enough programs to fill the processors: first by slices, which read no weight twice, then by splits.
 
     `longest` is the most tokens that are read of one sequence, `width` the hidden size.
@@ -64,8 +71,8 @@ def cut(sequences: int, longest: int, width: int, step: int, processors: int) ->
     pack = 1 if sequences < ROWS else ROWS if longest <= _SHORT else ROWS // 4
     stride = step * ROWS // pack
     tiles = triton.cdiv(sequences, pack)
-    wanted, room = _WAVES * processors, max(1, MAX_PROGRAMS // tiles)
-    all_blocks = triton.cdiv(width, BLOCK)
+    wanted, room = waves * processors, max(1, MAX_PROGRAMS // tiles)
+    all_blocks = triton.cdiv(width, block)
     blocks = triton.cdiv(all_blocks, min(all_blocks, triton.cdiv(wanted, tiles), room))
     slices = triton.cdiv(all_blocks, blocks)
     splits = max(triton.cdiv(wanted, tiles * slices), triton.cdiv(longest, _LONG))
@@ -74,9 +81,9 @@ def cut(sequences: int, longest: int, width: int, step: int, processors: int) ->
     return Cut(pack, step, tiles, triton.cdiv(longest, tokens), tokens, slices, blocks)
 
 
-def step(pooling: str, hidden: torch.dtype) -> int:
+def step(pooling: str, hidden: torch.dtype, tuning: Tuning = DEFAULT) -> int:
     """Tokens that a row reads at once: as many as the registers hold beside the heads."""
-    return 16 // hidden.itemsize if pooling == "mean" else 1
+    return (tuning.step or 16 // hidden.itemsize) if pooling == "mean" else 1
 
 
 def held_columns(columns: int) -> int:
@@ -100,13 +107,15 @@ def launch(
     max_len: int,
     out: Tensor,
     workspace: Tensor,
+    tuning: Tuning = DEFAULT,
 ) -> None:
     """Start the kernel on the current stream. `op.fused_heads` has checked the arguments; there is a sequence.
 
     The counters in `workspace` (int32) must be zero, and are zero again when the kernel is done.
     """
-    longest = max_len if pooling == "mean" else 1
-    work = cut(len(starts), longest, hidden.shape[1], step(pooling, hidden.dtype), processors(hidden.device))
+    longest, width = max_len if pooling == "mean" else 1, hidden.shape[1]
+    at_once, gpu = step(pooling, hidden.dtype, tuning), processors(hidden.device)
+    work = cut(len(starts), longest, width, at_once, gpu, block=tuning.block, waves=tuning.waves)
     with torch.cuda.device(hidden.get_device()):  # -1, no GPU, changes nothing
         fused_heads_kernel[(work.programs,)](
             hidden,
@@ -118,7 +127,7 @@ def launch(
             workspace[:MAX_PROGRAMS],
             workspace[MAX_PROGRAMS:].view(torch.float32),
             len(starts),
-            hidden.shape[1],
+            width,
             hidden.stride(0),
             work.splits,
             work.tokens,
@@ -130,11 +139,17 @@ def launch(
             PACK=work.pack,
             STEP=work.step,
             ROWS=ROWS,
-            BLOCK=BLOCK,
+            BLOCK=tuning.block,
             HELD=held_columns(sum(groups)),
-            num_warps=4,
-            enable_fp_fusion=True,
+            STAGES=tuning.stages,
+            **compiler_options(tuning),
         )
+
+
+def compiler_options(tuning: Tuning) -> dict[str, int | bool]:
+    """What Triton is told beside the kernel's own constants."""
+    options: dict[str, int | bool] = {"num_warps": tuning.warps, "enable_fp_fusion": True}
+    return options if tuning.registers is None else options | {"maxnreg": tuning.registers}
 
 
 @cache
@@ -143,11 +158,11 @@ def processors(device: torch.device) -> int:
     return 2 if INTERPRETED else torch.cuda.get_device_properties(device).multi_processor_count
 
 
-# What changes from call to call without making another kernel worth compiling.
-_VARYING = ["sequences", "splits", "tokens", "slices", "blocks"]
+VARYING = ["sequences", "splits", "tokens", "slices", "blocks"]
+"""Arguments that change from call to call without making another kernel worth compiling."""
 
 
-@triton.jit(do_not_specialize=_VARYING)  # type: ignore[untyped-decorator]
+@triton.jit(do_not_specialize=VARYING)  # type: ignore[untyped-decorator]
 def fused_heads_kernel(  # type: ignore[no-untyped-def]
     hidden,  # [tokens, width], rows `stride` apart
     starts,  # [sequences]
@@ -172,6 +187,7 @@ def fused_heads_kernel(  # type: ignore[no-untyped-def]
     BLOCK: tl.constexpr,
     HELD: tl.constexpr,
     ROWS: tl.constexpr,
+    STAGES: tl.constexpr,
 ):
     program = tl.program_id(0)
     slice_ = program % slices
@@ -214,7 +230,7 @@ def fused_heads_kernel(  # type: ignore[no-untyped-def]
             other=0.0,
         ).to(tl.float32)
         sums = tl.zeros([ROWS, BLOCK], tl.float32)
-        for token in range(begin, tl.minimum(longest, begin + tokens), STEP * SHARES):
+        for token in tl.range(begin, tl.minimum(longest, begin + tokens), STEP * SHARES, num_stages=STAGES):
             for step in tl.static_range(STEP):  # loads that do not wait for each other
                 t = token + step * SHARES + share
                 at = hidden + (row_first + t) * stride

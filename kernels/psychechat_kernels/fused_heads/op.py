@@ -1,18 +1,21 @@
 """The fused heads as callers see them: arguments checked, implementation chosen."""
 
+import warnings
 from collections.abc import Sequence
+from functools import cache
 from typing import Literal
 
 import torch
 from torch import Tensor
 
 from psychechat_kernels.fused_heads import reference
+from psychechat_kernels.fused_heads.tuning import DEFAULT, Tuning
 
 Pooling = Literal["mean", "first", "last"]
 Implementation = Literal["triton", "reference"]
 
 MAX_COLUMNS = 64
-"""Of the kernel's heads: with more its registers spill. The reference takes any number."""
+"""Of the kernel's heads, which stay in registers: with more, half of its variants spill. The reference takes any."""
 
 _HIDDEN_DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 
@@ -30,6 +33,7 @@ def fused_heads(
     out: Tensor | None = None,
     workspace: Tensor | None = None,
     implementation: Implementation | None = None,
+    tuning: Tuning = DEFAULT,
 ) -> Tensor:
     """Pool packed sequences, apply the concatenated heads and normalise each group of columns.
 
@@ -49,6 +53,7 @@ def fused_heads(
         out: where to write, fp32 [sequences, columns]; a new tensor if None.
         workspace: from `new_workspace`, for one stream at a time; a new one if None. The reference needs none.
         implementation: force one; None takes the kernel where `uses_kernel`, and the reference elsewhere.
+        tuning: of the kernel. The reference has none.
 
     Returns:
         fp32 probabilities, [sequences, columns]: softmax within each group. Empty for no sequences.
@@ -71,15 +76,27 @@ def fused_heads(
         if workspace is None:
             workspace = new_workspace(len(weight), hidden.device)
         _check_for_kernel(hidden, starts, ends, weight, bias, out, workspace)
-        kernel.launch(hidden, starts, ends, weight, bias, tuple(groups), pooling, max_len, out, workspace)
+        kernel.launch(hidden, starts, ends, weight, bias, tuple(groups), pooling, max_len, out, workspace, tuning)
     else:
         reference.fused_heads(hidden, starts, ends, weight, bias, groups, pooling, out)
     return out
 
 
 def uses_kernel(columns: int, device: torch.device) -> bool:
-    """Whether tensors of this device go through the kernel, unless told otherwise: on a GPU, up to MAX_COLUMNS."""
+    """Whether tensors of this device go through the kernel, unless told otherwise: on a GPU, up to MAX_COLUMNS.
+
+    Warns, once for each number of columns, where these alone stand in the way.
+    """
+    if device.type == "cuda" and columns > MAX_COLUMNS:
+        _warn_of(columns)
     return device.type == "cuda" and columns <= MAX_COLUMNS
+
+
+@cache
+def _warn_of(columns: int) -> None:
+    warnings.warn(
+        f"heads of {columns} columns go through plain PyTorch: the kernel holds {MAX_COLUMNS} at most", stacklevel=3
+    )
 
 
 def new_workspace(columns: int, device: torch.device) -> Tensor:
