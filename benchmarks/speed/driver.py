@@ -1,6 +1,7 @@
 """Who asks when: closed loop, where each turn follows the one before, and open loop, where people come as they come."""
 
 import asyncio
+import math
 import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -20,8 +21,13 @@ class Load:
     seconds: float
 
 
-async def closed(sessions: Sequence[Session], at_once: int, ask: Ask, *, think: float = 0.0) -> Load:
-    """So many people at once, each through one conversation after the other. `think`: seconds before each next turn."""
+async def closed(
+    sessions: Sequence[Session], at_once: int, ask: Ask, *, think: float = 0.0, seconds: float = math.inf
+) -> Load:
+    """So many people at once, each through one conversation after the other. `think`: seconds before each next turn.
+
+    `seconds`: after which nobody asks any more; who waits for an answer then still gets it.
+    """
     waiting = list(reversed(sessions))
     answers: list[Answer] = []
 
@@ -29,6 +35,8 @@ async def closed(sessions: Sequence[Session], at_once: int, ask: Ask, *, think: 
         while waiting:
             session = waiting.pop()
             for number, turn in enumerate(session.turns):
+                if time.perf_counter() > started + seconds:
+                    return
                 if number and think:
                     await asyncio.sleep(think)
                 answers.append(await ask(session, turn))

@@ -98,14 +98,20 @@ def ours(settings: Mapping[str, Any], folder: Path, *, env: Mapping[str, str] | 
 
 
 @contextmanager
-def _vllm(name: str, folder: Path, core: str, *options: str) -> Iterator[Server]:
+def vllm_server(name: str, folder: Path, *options: str, env: Mapping[str, str]) -> Iterator[Server]:
+    """vLLM's own server with these options, ready."""
     folder.mkdir(parents=True, exist_ok=True)
     port = free_port()
     command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--host", "127.0.0.1", "--port", str(port)]
-    env = {"VLLM_CPU_OMP_THREADS_BIND": core, "VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_LOGGING_LEVEL": "WARNING"}
+    env = {"VLLM_LOGGING_LEVEL": "WARNING", **env}
     with started(name, [*command, *options], port, folder / "log", ready_path="/health", env=env) as server:
         server.wait_until_ready()
         yield server
+
+
+def _on(core: str) -> dict[str, str]:
+    """An engine's environment on one core of a CPU."""
+    return {"VLLM_CPU_OMP_THREADS_BIND": core, "VLLM_CPU_KVCACHE_SPACE": "1"}
 
 
 def vllm(folder: Path, engine: Mapping[str, Any] = VLLM_ENGINE) -> AbstractContextManager[Server]:
@@ -113,7 +119,7 @@ def vllm(folder: Path, engine: Mapping[str, Any] = VLLM_ENGINE) -> AbstractConte
     options = ["--model", counselor_weights(), "--served-model-name", COUNSELOR, "--enable-prompt-tokens-details"]
     for name, value in engine.items():
         options += [f"--{name.replace('_', '-')}", str(value)]
-    return _vllm("vllm", folder, COUNSELOR_CORE, *options, "--uvicorn-log-level", "warning")
+    return vllm_server("vllm", folder, *options, "--uvicorn-log-level", "warning", env=_on(COUNSELOR_CORE))
 
 
 def vllm_classify(folder: Path) -> AbstractContextManager[Server]:
@@ -123,7 +129,7 @@ def vllm_classify(folder: Path) -> AbstractContextManager[Server]:
     options += ["--enforce-eager", "--max-model-len", "512", "--max-num-batched-tokens", "2048"]
     options += ["--max-num-seqs", "256", "--uvicorn-log-level", "warning"]
     options += ["--pooler-config", json.dumps({"seq_pooling_type": "MEAN"})]  # as the heads were trained
-    return _vllm("vllm-classify", folder, CLASSIFIER_CORE, *options)
+    return vllm_server("vllm-classify", folder, *options, env=_on(CLASSIFIER_CORE))
 
 
 def with_package(package: str) -> dict[str, str]:
@@ -163,8 +169,10 @@ START: Mapping[str, Callable[[Path], AbstractContextManager[Server]]] = {
 class Fleet:
     """The servers under way. Used as a context, it stops what is left."""
 
-    def __init__(self, console: Console) -> None:
-        self._console = console
+    def __init__(
+        self, console: Console, starts: Mapping[str, Callable[[Path], AbstractContextManager[Server]]] = START
+    ) -> None:
+        self._console, self._starts = console, starts
         self._folder = Path(tempfile.mkdtemp(prefix="psychechat-bench-"))
         self._stacks: dict[str, ExitStack] = {}
         self._servers: dict[str, Server] = {}
@@ -193,7 +201,7 @@ class Fleet:
         stack = ExitStack()
         began = time.monotonic()
         with self._console.status(f"Starting {name} ..."):
-            self._servers[name] = stack.enter_context(START[name](self._folder / f"{name}-{began:.0f}"))
+            self._servers[name] = stack.enter_context(self._starts[name](self._folder / f"{name}-{began:.0f}"))
         self._stacks[name] = stack
         self.start_seconds.setdefault(name, []).append(round(time.monotonic() - began, 1))
         self._console.log(f"{name} ready after {self.start_seconds[name][-1]:.0f} s")

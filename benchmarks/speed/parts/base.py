@@ -109,11 +109,11 @@ class Part:
     run: Callable[[Bench], Awaitable[Found]]
 
 
-def plain(bench: Bench, server: str, bound: int) -> Ask:
+def plain(bench: Bench, server: str, bound: int, **more: Any) -> Ask:
     """LLM Mode's prompt, sent to a server that knows nothing of it."""
 
     async def ask(_: Session, turn: Turn) -> Answer:
-        body = {"model": COUNSELOR, "messages": turn.prompt, "max_completion_tokens": bound, **GREEDY}
+        body = {"model": COUNSELOR, "messages": turn.prompt, "max_completion_tokens": bound, **GREEDY, **more}
         return await wire.chat(bench.http, bench.fleet.url(server), body)
 
     return ask
