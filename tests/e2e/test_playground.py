@@ -177,6 +177,7 @@ def test_a_reply_can_be_stopped_and_asked_for_again(warm: None, visit: Open) -> 
     with serve(slow, ui=True) as shown:
         page = visit(shown.url)
         page.fill("#message", "I am worried.")
+    chart = page.locator("svg.valence")
         page.press("#message", "Enter")
         expect(reply(page, 1).locator(".said")).to_contain_text("Thank you for telling me.")
         page.fill("#message", "typed meanwhile")
@@ -220,21 +221,27 @@ def test_a_shift_is_drawn(shown: Served, visit: Open) -> None:
     """In the colour of what is heavy, which nothing else on the canvas has."""
     page = visit(shown.url)
     say(page, "I am happy.", turn=1)
-    coloured = """() => {
-      const style = getComputedStyle(document.documentElement).getPropertyValue("--heavy-text").trim();
-      const [r, g, b] = style.match(/[0-9a-f]{2}/gi).map((part) => parseInt(part, 16));
-      const canvas = document.querySelector(".valence canvas");
-      const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
-      let count = 0;
-      for (let at = 0; at < data.length; at += 4)
-        count += data[at] === r && data[at + 1] === g && data[at + 2] === b && data[at + 3] === 255;
-      return count;
-    }"""
-    assert page.evaluate(coloured) == 0
+    expect(chart.locator(".shift")).to_have_count(0)
     say(page, "Everything feels hopeless.", turn=2)
     assert row(page, 2)[1:3] == ["−3", "−5"]
-    expect(page.locator(".valence canvas")).to_be_visible()
-    servers.wait_until(lambda: page.evaluate(coloured) > 10, 10, "no shift is drawn")
+    expect(chart.locator(".shift")).to_have_text("▼5")
+    expect(chart.locator(".strong")).to_have_text("−3")
+    expect(chart).to_have_attribute("aria-label", re.compile("1: \\+2, .*2: −3$"))
+    above, below = (float(point.get_attribute("cy") or 0) for point in chart.locator(".point").all())
+    assert above < below
+    page.locator(".turn").first.hover()
+    expect(chart.locator(".strong")).to_have_text("+2")
+    page.mouse.move(0, 0)
+    page.locator(".turn .route").first.focus()
+    page.keyboard.press("Enter")
+    expect(chart.locator(".strong")).to_have_text("+2")
+    fill = "it => getComputedStyle(it).fill"
+    seen = [chart.locator(".shift").evaluate(fill)]
+    page.emulate_media(color_scheme="dark")
+    seen.append(chart.locator(".shift").evaluate(fill))
+    page.get_by_role("button", name="Theme: as the system").click()  # to light, whatever the system has
+    seen.append(chart.locator(".shift").evaluate(fill))
+    assert seen == ["rgb(133, 80, 10)", "rgb(226, 173, 91)", "rgb(133, 80, 10)"]
 
 
 STAGES = {

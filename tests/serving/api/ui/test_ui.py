@@ -19,7 +19,7 @@ STATIC = Path(str(files("psychechat.api.ui") / "static"))
 NAMES = sorted(str(path.relative_to(STATIC)) for path in STATIC.rglob("*") if path.is_file())
 OURS = [name for name in NAMES if not name.startswith("vendor/") and not name.endswith(".svg")]
 PATHS = ["/", *(f"/ui/{name}" for name in NAMES if name != "index.html")]
-MOST_BYTES = 400_000
+MOST_BYTES = 250_000
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,6 @@
 // What is drawn of a conversation: one column a turn, the same in all three charts.
 
-import { html, useEffect, useLayoutEffect, useRef, useState } from "./dom.js";
-import uPlot from "./vendor/uplot.js";
+import { html, useLayoutEffect, useRef, useState } from "./dom.js";
 import { seconds, signed } from "./words.js";
 
 const GUTTER = 88;
@@ -18,7 +17,7 @@ const room = (width) => Math.max(0, width - GUTTER - PAD);
 function grid(turns, width) {
   const columns = Math.max(turns, LEAST_COLUMNS);
   const step = room(width) / columns;
-  return { columns, step, left: (index) => GUTTER + index * step, middle: (index) => GUTTER + (index + 0.5) * step };
+  return { step, left: (index) => GUTTER + index * step, middle: (index) => GUTTER + (index + 0.5) * step };
 }
 
 function useWidth() {
@@ -32,28 +31,10 @@ function useWidth() {
   return [element, width];
 }
 
-/** Changes when the colours do: the canvas has to be told. */
-function useTheme() {
-  const [theme, setTheme] = useState(0);
-  useEffect(() => {
-    const changed = () => setTheme((count) => count + 1);
-    const scheme = matchMedia("(prefers-color-scheme: dark)");
-    const watch = new MutationObserver(changed);
-    watch.observe(document.documentElement, { attributeFilter: ["data-theme"] });
-    scheme.addEventListener("change", changed);
-    document.fonts.ready.then(changed);
-    return () => {
-      watch.disconnect();
-      scheme.removeEventListener("change", changed);
-    };
-  }, []);
-  return theme;
-}
-
 /** All charts over the turns, with a column that is marked. */
 export function OverTurns({ turns, marked, w, onSelect, onHover }) {
   const [element, width] = useWidth();
-  const { columns, step, left, middle } = grid(turns.length, width);
+  const { step, left, middle } = grid(turns.length, width);
   const at = (event) => {
     const x = event.clientX - element.current.getBoundingClientRect().left - GUTTER;
     return x < 0 ? null : (turns[Math.floor(x / step)] ?? null);
@@ -70,7 +51,7 @@ export function OverTurns({ turns, marked, w, onSelect, onHover }) {
     >
       ${index >= 0 && html`<div class="column" style=${{ left: `${left(index)}px`, width: `${step}px` }}></div>`}
       <${Caption} title=${w.valence} more=${w.valenceMore} />
-      ${width > 0 && html`<${Valence} ...${{ turns, width, columns, w }} />`}
+      <${Valence} ...${{ turns, marked, width, middle, w }} />
       <${Caption} title=${w.risk} more=${w.riskMore} />
       <${Risk} ...${{ turns, width, step, left, middle, w }} />
       <${Caption} title=${w.emotions} more=${w.emotionsMore} />
@@ -91,84 +72,48 @@ const Caption = ({ title, more }) =>
 
 // ---------------------------------------------------------------------------------------------------- valence
 
-function Valence({ turns, width, columns, w }) {
-  const element = useRef(null);
-  const theme = useTheme();
-  const values = turns.map((turn) => turn.seen?.valence ?? null);
-  const shifts = turns.map((turn) => turn.seen?.shift ?? null);
-  const most = Math.max(3, ...values.map((value) => Math.abs(value ?? 0)));
-  useEffect(() => {
-    const style = getComputedStyle(element.current);
-    const colour = (name) => style.getPropertyValue(`--${name}`).trim();
-    const font = `11px ${style.fontFamily}`;
-    const plot = new uPlot(
-      {
-        width,
-        height: 124,
-        padding: [0, PAD, 0, 0],
-        legend: { show: false },
-        cursor: { show: false },
-        scales: { x: { time: false, range: [0.5, columns + 0.5] }, y: { range: [-most * 1.5, most * 1.5] } },
-        axes: [
-          { show: false },
-          {
-            size: GUTTER,
-            gap: 10,
-            font,
-            stroke: colour("ink-3"),
-            splits: () => [-most, 0, most],
-            values: (_, ticks) => ticks.map(signed),
-            grid: { stroke: colour("line"), width: 1 },
-            ticks: { show: false },
-          },
-        ],
-        series: [
-          {},
-          {
-            stroke: colour("ink-2"),
-            width: 1.5,
-            spanGaps: true,
-            points: {
-              show: true,
-              size: 8,
-              width: 1.5,
-              stroke: colour("surface"),
-              fill: colour("ink"),
-            },
-          },
-        ],
-        hooks: { draw: [(u) => drawShifts(u, values, shifts, colour, font)] },
-      },
-      [turns.map((_, index) => index + 1), values],
-      element.current,
-    );
-    return () => plot.destroy();
-  }, [width, columns, theme, most, values.join(), shifts.join()]);
-  const spoken = values
-    .map((value, index) => `${w.turnN(index + 1)}: ${value === null ? "–" : signed(value)}`)
+const TALL = 124;
+
+/** A line with a dot a turn. Where it moved there is a triangle and a number: the direction is in the shape, not in the
+ * colour alone. The turn that is marked shows its value.
+ */
+function Valence({ turns, marked, width, middle, w }) {
+  const points = turns.map(({ seen }, index) => ({ x: middle(index), value: seen?.valence ?? null, shift: seen?.shift }));
+  const known = points.filter(({ value }) => value !== null);
+  const most = Math.max(3, ...known.map(({ value }) => Math.abs(value)));
+  const y = (value) => (TALL / 2) * (1 - value / (1.5 * most));
+  const spoken = points
+    .map(({ value }, index) => `${w.turnN(index + 1)}: ${value === null ? "–" : signed(value)}`)
     .join(", ");
-  return html`<div class="valence" ref=${element} role="img" aria-label=${`${w.valence}. ${spoken}`}></div>`;
+  return html`
+    <svg class="valence" width=${width} height=${TALL} role="img" aria-label=${`${w.valence}. ${spoken}`}>
+      ${[most, 0, -most].map(
+        (value) => html`
+          <${RowName} y=${y(value) - ROW / 2}>${signed(value)}<//>
+          <line class="rule" x1=${GUTTER} x2=${width - PAD} y1=${y(value)} y2=${y(value)} />
+        `,
+      )}
+      <polyline points=${known.map(({ x, value }) => `${x},${y(value)}`).join(" ")} />
+      ${points.map(({ x, value, shift }, index) => {
+        if (value === null) return null;
+        const away = shift > 0 ? -15 : 15; // where the line does not come from
+        return html`
+          <circle class="point" cx=${x} cy=${y(value)} r="4" />
+          ${
+            Boolean(shift) &&
+            html`<${Beside} kind=${`shift ${shift > 0 ? "up" : "down"}`} x=${x} y=${y(value) + away}>
+              ${`${shift > 0 ? "▲" : "▼"}${Math.abs(shift)}`}
+            <//>`
+          }
+          ${turns[index] === marked && html`<${Beside} kind="strong" x=${x} y=${y(value) - away}>${signed(value)}<//>`}
+        `;
+      })}
+    </svg>
+  `;
 }
 
-/** A triangle and a number where the valence moved: the direction is in the shape, not in the colour alone. */
-function drawShifts(u, values, shifts, colour, font) {
-  const { ctx } = u;
-  const scale = devicePixelRatio;
-  ctx.save();
-  ctx.font = font.replace("11px", `600 ${11 * scale}px`);
-  ctx.textAlign = "center";
-  ctx.textBaseline = "middle";
-  shifts.forEach((shift, index) => {
-    if (!shift || values[index] === null) return;
-    const x = u.valToPos(index + 1, "x", true);
-    const y = u.valToPos(values[index], "y", true);
-    const up = shift > 0;
-    const away = (up ? -1 : 1) * 15 * scale;
-    ctx.fillStyle = colour(up ? "pleasant-text" : "heavy-text");
-    ctx.fillText(`${up ? "▲" : "▼"}${Math.abs(shift)}`, x, y + away);
-  });
-  ctx.restore();
-}
+const Beside = ({ kind, x, y, children }) =>
+  html`<text class=${kind} x=${x} y=${y} text-anchor="middle" dominant-baseline="central">${children}</text>`;
 
 // ------------------------------------------------------------------------------------------------------- risk
 
