@@ -1,6 +1,7 @@
 """vLLM's bench: 20 chats, at most 4 at once, of the sentences in seekers.json. The demo's tokenizer counts.
 
-Not `--dataset-name random`: tokens at random are halves of characters, and text that broken is refused.
+Not `--dataset-name random`: its tokens may hold words of a crisis, which take the long way, and where they are single
+bytes by the dozen the prompt is refused as broken.
 
 pip install -r requirements.txt     # or vllm itself, where `vllm bench serve` takes the same options
 python main.py                      # asks http://127.0.0.1:8000/v1, or OPENAI_BASE_URL; writes vllm-bench.json

@@ -24,8 +24,10 @@ _KOREAN = 0.9
 """Share of Chinese characters whose bytes would be Hangul in EUC-KR: about half in Chinese, all in Korean."""
 _FEW = 2
 """Characters that may be lost in any text: one emoji cut in two places."""
-_MANY, _SHARE = 8, 0.1
-"""Lost characters, and their share of all, from which on what is left does not say what the text said."""
+_SHARE = 0.1
+"""Lost characters' share of all, from which on what is left does not say what the text said."""
+_PASSAGE, _NEAR = 8, 20
+"""Of a long text: more lost characters, within as many, than a word has. There is a passage that nobody knows."""
 
 
 def read(body: bytes, charset: str | None = None) -> Any:
@@ -57,9 +59,18 @@ def made_out(body: bytes, charset: str | None = None) -> Any:
 
 
 def is_lost(text: str) -> bool:
-    """Whether so much of the text is U+FFFD that nobody can tell what it said."""
+    """Whether so much of the text, or of a passage in it, is U+FFFD that nobody can tell what it said. Single
+    characters that are lost here and there leave the words around them.
+    """
     lost = text.count(_LOST)
-    return lost > _MANY or (lost > _FEW and lost > _SHARE * len(text))
+    if lost <= _FEW:
+        return False
+    return lost > _SHARE * len(text) or (lost > _PASSAGE and _is_dense(text))
+
+
+def _is_dense(text: str) -> bool:
+    places = [place for place, character in enumerate(text) if character == _LOST]
+    return any(last - first < _NEAR for first, last in zip(places, places[_PASSAGE:], strict=False))
 
 
 def _forgiving(text: str) -> Any:

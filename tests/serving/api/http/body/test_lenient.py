@@ -94,6 +94,10 @@ def test_broken_utf8_stays_utf8(charset: str | None) -> None:
         ("a" * 26 + "\ufffd" * 3, True),
         ("a" * 1_000 + "\ufffd" * 8, False),
         ("a" * 1_000 + "\ufffd" * 9, True),
+        (("a" * 27 + "\ufffd" * 3) * 50, False),  # here and there
+        (("a" * 26 + "\ufffd" * 3) * 50, True),
+        ("a" * 1_000 + "\ufffd\ufffdb" * 4 + "\ufffd" + "a" * 1_000, True),  # a passage of another charset
+        ("a" * 1_000 + "\ufffd\ufffdbc " * 4 + "\ufffd" + "a" * 1_000, False),
     ],
 )
 def test_what_is_too_broken_to_be_read(text: str, lost: bool) -> None:
