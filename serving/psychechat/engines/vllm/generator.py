@@ -83,7 +83,7 @@ class VllmGenerator:
         self._tokenizer: Any = self._engine.renderer.get_tokenizer()
         self._close: int | None = self._tokenizer.get_vocab().get(CLOSE)
         """None where it is several tokens: thinking then ends by its text."""
-        self._sampling: Mapping[str, Any] = NEUTRAL | config.model_config.get_diff_sampling_param()
+        self._sampling: Mapping[str, Any] = {**NEUTRAL, **config.model_config.get_diff_sampling_param()}
         self._scores = Scores(self._tokenizer)
         self._encoder = Encoder(self._tokenizer)
         # One thread: a Hugging Face tokenizer is not safe to share between several.
@@ -230,7 +230,7 @@ class VllmGenerator:
             in_text = thinking and self._close is None
             ebnf = grammar(stage.schema, indent=stage.indent, after=after, thinks_in_text=in_text)
             outputs = StructuredOutputsParams(grammar=ebnf)
-        chosen = {name: _first(getattr(sampling, name), self._sampling[name]) for name in NEUTRAL}
+        chosen = {name: self._chosen(sampling, name) for name in NEUTRAL}
         return SamplingParams(
             max_tokens=sampling.max_tokens,
             temperature=sampling.temperature,
@@ -248,9 +248,9 @@ class VllmGenerator:
             output_kind=RequestOutputKind.DELTA if outputs is None else RequestOutputKind.FINAL_ONLY,
         )
 
-
-def _first(given: float | None, default: float) -> float:
-    return default if given is None else given
+    def _chosen(self, sampling: Sampling, name: str) -> Any:
+        asked = getattr(sampling, name)
+        return self._sampling[name] if asked is None else asked
 
 
 @contextmanager

@@ -191,7 +191,7 @@ async def test_the_published_form_follows_the_thinking(counselor: "VllmGenerator
 
 async def test_what_nobody_sets_is_the_checkpoints(counselor: "VllmGenerator") -> None:
     """The demo's `generation_config.json` says 0.9 of `top_p`, and nothing of the others."""
-    parameters = counselor._parameters(FREE, Sampling(8), thinking=False)
+    parameters = counselor._parameters(FREE, SHORT, thinking=False)
     assert (parameters.top_p, parameters.top_k, parameters.min_p, parameters.repetition_penalty) == (0.9, 0, 0.0, 1.0)
     asked = replace(SHORT, top_p=1.0, top_k=20, repetition_penalty=1.05)
     parameters = counselor._parameters(FREE, asked, thinking=False)

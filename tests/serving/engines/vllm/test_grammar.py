@@ -88,7 +88,7 @@ def test_the_review_of_one_reaction_is_its_verdict_and_what_follows(
         assert len(answers.parse_lone_review(text, 2).verdicts) == 1
 
 
-ANSWERS = {
+ANSWERS: Mapping[StageName, EmotionAnalysis | Draft | tuple[Reaction, ...] | Review] = {
     StageName.EMOTION: EmotionAnalysis((Label.parse("sad"), Label.parse("worried")), "因为", "", "向下", ""),
     StageName.DRAFT: Draft("insight", "倾听", "我在听。"),
     StageName.SIMULATION: (Reaction("normal", "嗯"), Reaction("silent", "……"), Reaction("hostile", "哼")),
