@@ -5,12 +5,14 @@ import typer
 from psychechat.commands import keys, prompts, resources, tasks
 from psychechat.commands.chat import chat
 from psychechat.commands.classify import classify
+from psychechat.commands.evaluate import evaluate
 from psychechat.commands.report import report
 
 commands = typer.Typer(no_args_is_help=True, pretty_exceptions_show_locals=False)
 commands.command()(chat)
 commands.command()(classify)
 commands.command()(report)
+commands.command()(evaluate)
 commands.add_typer(prompts.commands, name="prompts")
 commands.add_typer(keys.commands, name="keys")
 commands.add_typer(resources.commands, name="resources")
