@@ -206,7 +206,7 @@ def _wait_until_running(settings: Settings, console: Console, started: float) ->
     waiting = set(_models(settings))
     for name, model in _models(settings).items():
         console.print(f"Loading {name}: {model.model} on {model.engine}")
-    cards = gpus.Watch(_parts(settings), lambda: float(ray.cluster_resources().get("GPU", 0.0)))
+    cards = gpus.Watch(_parts(settings), _gpus)
     told: str | None = None
     with console.status("") as spinner:
         while True:
@@ -224,6 +224,11 @@ def _wait_until_running(settings: Settings, console: Console, started: float) ->
                 console.print(f"{missing} Waiting for them ...", markup=False, soft_wrap=True)
             spinner.update(f"{', '.join(sorted(waiting)) or 'ingress'} loading, {time.monotonic() - started:.0f} s")
             time.sleep(0.5)
+
+
+def _gpus() -> float:
+    """Those that Ray has found."""
+    return float(ray.cluster_resources().get("GPU", 0.0))  # type: ignore[no-untyped-call]
 
 
 def _missing(cards: gpus.Watch) -> str | None:

@@ -104,7 +104,7 @@ class TestEnvironment:
     def _read_anew(self) -> None:
         from vllm import envs
 
-        envs.disable_envs_cache()  # type: ignore[no-untyped-call]
+        envs.disable_envs_cache()
 
     def test_vllm_knows_its_variables(self) -> None:
         from vllm import envs
@@ -121,7 +121,7 @@ class TestEnvironment:
             monkeypatch.delenv(other, raising=False)
         monkeypatch.setenv(name, DEFAULTS[name])
         monkeypatch.setattr(usage_lib, "_USAGE_STATS_ENABLED", None)
-        assert not usage_lib.is_usage_stats_enabled()
+        assert not usage_lib.is_usage_stats_enabled()  # type: ignore[no-untyped-call]
 
     def test_flashinfer_which_needs_nvcc_does_not_sample(self, monkeypatch: pytest.MonkeyPatch) -> None:
         from vllm.platforms import current_platform
