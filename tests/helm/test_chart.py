@@ -127,6 +127,12 @@ def test_images_can_be_named_by_digest(helm: Helm) -> None:
     assert helm.render().pods["head"]["spec"]["containers"][0]["image"] == "psychechat-server:0.1.0-cpu"
 
 
+@pytest.mark.parametrize("values", EXAMPLES, ids=lambda path: path.stem)
+def test_who_asks_for_gpus_is_told_of_their_driver(helm: Helm, values: Path) -> None:
+    notes = helm.run("install", "rel", CHART, "--dry-run=client", "--values", values).partition("NOTES:")[2]
+    assert ("driver 580 or newer" in notes) is ("nvidia.com/gpu" in values.read_text("utf-8"))
+
+
 @needs_shared
 @pytest.mark.parametrize("values", [None, CHART / "ci/multi-gpu-values.yaml"], ids=["values", "multi-gpu-values"])
 def test_prometheus_operator_takes_what_is_for_it(helm: Helm, values: Path | None, tmp_path: Path) -> None:
