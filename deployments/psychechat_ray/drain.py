@@ -24,7 +24,7 @@ import typer
 from ray.util.state import list_actors, list_nodes
 
 POLL_SECONDS = 1.0
-QUESTION_SECONDS = 40.0
+QUESTION_SECONDS = 30.0
 """A question that takes longer is not answered."""
 SILENT_SECONDS = 60.0
 """Of a head that is replaced. One that takes longer finds the node's connections, where there are any."""
@@ -81,7 +81,7 @@ def wait(
 
 
 def ask(question: Callable[[], _T]) -> _T | None:
-    """What Ray answers, or None. In a process of its own: Ray's client ends the one that cannot reach its GCS."""
+    """What Ray answers, or None. In a process that can be given up: without a GCS a client looks for long."""
     receiver, sender = _FORK.Pipe(duplex=False)
     asked = _FORK.Process(target=_answer, args=(sender, question), daemon=True)
     asked.start()
@@ -112,7 +112,7 @@ def leave(node: str | None, address: str | None, remaining: float) -> str:
     command += ["--address", address] if address else []
     command += ["--reason", "DRAIN_NODE_REASON_PREEMPTION", "--reason-message", "the pod goes"]
     command += ["--deadline-remaining-seconds", str(max(1, round(remaining)))]
-    subprocess.run(command, check=True, timeout=QUESTION_SECONDS / 2)  # noqa: S603
+    subprocess.run(command, check=True, timeout=QUESTION_SECONDS - 10)  # noqa: S603
     return node
 
 

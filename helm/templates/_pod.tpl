@@ -173,6 +173,9 @@ spec:
   {{- with $group.runtimeClassName }}
   runtimeClassName: {{ . }}
   {{- end }}
+  {{- with $group.resourceClaims }}
+  resourceClaims: {{- toYaml . | nindent 4 }}
+  {{- end }}
   {{- with $group.nodeSelector }}
   nodeSelector: {{- toYaml . | nindent 4 }}
   {{- end }}

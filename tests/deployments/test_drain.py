@@ -192,7 +192,7 @@ while True:
 @contextmanager
 def serving(title: str, program: Path = Path(sys.executable), port: int = 0) -> Iterator[int]:
     """A process of this title that listens, and the port."""
-    command = [program, "-c", SERVER, str(port), title]
+    command: list[str | Path] = [program, "-c", SERVER, str(port), title]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None

@@ -1,5 +1,8 @@
 """Who sees GPUs: pods that Kubernetes gives some, and no others, whatever their node and its runtime show."""
 
+import json
+
+import kubernetes_validate
 import pytest
 from ray.autoscaler._private.kuberay.autoscaling_config import _derive_autoscaling_config_from_ray_cr
 
@@ -53,6 +56,24 @@ def test_other_ways_of_giving_them_are_left_alone(given: str, helm: Helm) -> Non
     rendered = helm.render(f"workerGroups.engines.{given}")
     assert shown(rendered) == {"head": "void", "ingress": "void", "engines": None}
     assert groups(rendered)["engines"]["rayStartParams"].get("num-gpus") != "0"
+
+
+def test_claims_are_the_pods_and_ray_counts_what_it_is_told(helm: Helm) -> None:
+    claim = [{"name": "gpu", "resourceClaimTemplateName": "one-gpu"}]
+    rendered = helm.render(
+        f"workerGroups.engines.resourceClaims={json.dumps(claim)}",
+        'workerGroups.engines.resources={"limits": {"cpu": 4, "memory": "16Gi"}, "claims": [{"name": "gpu"}]}',
+        'workerGroups.engines.rayStartParams={"num-gpus": "1"}',
+    )
+    assert rendered.pods["engines"]["spec"]["resourceClaims"] == claim
+    assert counted(rendered) == {"head": 0, "ingress": 0, "engines": 1}
+    template = {
+        "apiVersion": "v1",
+        "kind": "PodTemplate",
+        "metadata": {"name": "x"},
+        "template": rendered.pods["engines"],
+    }
+    kubernetes_validate.validate(template, "1.34", strict=True)
 
 
 def test_a_group_may_say_otherwise(helm: Helm) -> None:
