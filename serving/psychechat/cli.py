@@ -7,12 +7,14 @@ from psychechat.commands.chat import chat
 from psychechat.commands.classify import classify
 from psychechat.commands.evaluate import evaluate
 from psychechat.commands.report import report
+from psychechat.commands.size import size
 
 commands = typer.Typer(no_args_is_help=True, pretty_exceptions_show_locals=False)
 commands.command()(chat)
 commands.command()(classify)
 commands.command()(report)
 commands.command()(evaluate)
+commands.command()(size)
 commands.add_typer(prompts.commands, name="prompts")
 commands.add_typer(keys.commands, name="keys")
 commands.add_typer(resources.commands, name="resources")

@@ -19,6 +19,9 @@ if TYPE_CHECKING:  # vLLM is imported when its engine is built, and not on colle
 
 OutputTo = Callable[[Path], AbstractContextManager[None]]
 
+KV_BYTES = 2**30
+"""Of the counselor's KV memory."""
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The tests of the counselor follow each other, and the one that its engine does not survive comes last."""
@@ -67,10 +70,15 @@ async def counselor(
     model = _random_counselor(tmp_path_factory.mktemp("model") / "counselor")
     with pytest.MonkeyPatch.context() as patch, output_to(counselor_log):
         patch.setenv("VLLM_LOGGING_LEVEL", "DEBUG")  # no level may print a text
-        patch.setenv("VLLM_CPU_KVCACHE_SPACE", "1")
+        patch.delenv("VLLM_CPU_KVCACHE_SPACE", raising=False)  # it would go before what is said below
         from psychechat.engines.vllm.generator import VllmGenerator
 
-        engine_args = {"enforce_eager": True, "max_model_len": 4096, "max_num_seqs": 16}
+        engine_args = {
+            "enforce_eager": True,
+            "max_model_len": 4096,
+            "max_num_seqs": 16,
+            "kv_cache_memory_bytes": KV_BYTES,
+        }
         built = VllmGenerator(str(model), engine_args=engine_args)
     yield built
     with output_to(counselor_log):

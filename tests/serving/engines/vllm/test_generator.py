@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, aclosing
 from dataclasses import replace
+from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,8 @@ from psychechat import prompts
 from psychechat.engines.base import Call, Delta, Load, Message, Sampling, Stage, StageName, Usage
 from psychechat.engines.vllm import cpu
 from psychechat.errors import ContextLengthExceeded, DeadlineExceeded, EngineUnavailable
+from psychechat.sizing import shapes
+from psychechat.sizing.memory import Asked, kv_token_bytes
 
 if TYPE_CHECKING:  # the counselor of `conftest` imports vLLM when it is built, and not on collection
     from psychechat.engines.vllm.generator import VllmGenerator
@@ -119,6 +122,14 @@ async def test_its_load_is_vllms_own(counselor: "VllmGenerator") -> None:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
     assert counselor.load() == Load()  # though no step of the engine has said so
+
+
+async def test_its_kv_memory_is_what_its_size_foresees(counselor: "VllmGenerator") -> None:
+    """The one GiB that `conftest` gives it, in whole blocks."""
+    shape = shapes.of(str(files("psychechat") / "demo" / "counselor"))
+    foreseen = 2**30 // kv_token_bytes(shape, Asked())
+    assert counselor.kv_tokens is not None
+    assert 0 <= foreseen - counselor.kv_tokens < 32
 
 
 async def test_every_stage_of_every_pack_keeps_its_schema(counselor: "VllmGenerator") -> None:

@@ -1,7 +1,7 @@
 """What a started engine says of its KV memory, where no engine here can be made to say it."""
 
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
@@ -17,7 +17,8 @@ pytestmark = [
 
 def said(blocks: int | None, block_size: int = 16, tokens: int | None = None, copies: int = 1) -> "VllmConfig":
     cache = SimpleNamespace(num_gpu_blocks=blocks, block_size=block_size, kv_cache_size_tokens=tokens)
-    return cast("Any", SimpleNamespace(cache_config=cache, parallel_config=SimpleNamespace(data_parallel_size=copies)))
+    parallel = SimpleNamespace(data_parallel_size=copies)
+    return cast("VllmConfig", SimpleNamespace(cache_config=cache, parallel_config=parallel))
 
 
 @pytest.mark.parametrize(
