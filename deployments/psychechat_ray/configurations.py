@@ -11,7 +11,7 @@ from psychechat.config import Auth, MemorySettings, Settings, SettingsError, com
 from psychechat.help.resources import Table
 from psychechat.memory.backends import open_memory
 from psychechat_ray import live_config
-from psychechat_ray.models import check_adapters, check_places
+from psychechat_ray.models import check_adapters, check_places, check_shared_gpus
 
 FOLDER = Path(__file__).with_name("configs")
 
@@ -48,6 +48,7 @@ def check(settings: Settings) -> None:
         raise SettingsError(f"packs: {complaint(error)}") from None
     check_adapters(settings)
     check_places(settings)
+    check_shared_gpus(settings)
 
 
 def check_keys(file: Path) -> int:

@@ -1,10 +1,12 @@
 """The models that settings name, as folders on this machine."""
 
+import json
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
 from psychechat.config import DEMO, DEMO_ENGLISH, GeneratorSettings, ModelSettings, Settings, SettingsError
+from psychechat.config.shared_gpus import check_memory_is_given
 from psychechat.versions import short_hash
 
 _BUCKETS = ("s3://", "gs://", "az://")
@@ -48,6 +50,27 @@ def classifier_model(settings: ModelSettings, cache: Path) -> Path:
 
         return encoder.prepare(cache.expanduser())
     return _local(settings)
+
+
+def check_shared_gpus(settings: Settings) -> None:
+    """As the settings do for the engines that generate, with a classifier that is a decoder among them.
+
+    One that is on the hub is not looked at. Raises SettingsError.
+    """
+    if settings.classifier.model != DEMO and _is_decoder(settings.classifier):
+        try:
+            check_memory_is_given({"classifier": settings.classifier, **settings.engines})
+        except ValueError as error:
+            raise SettingsError(str(error)) from None
+
+
+def _is_decoder(classifier: ModelSettings) -> bool:
+    """Whether it keeps KV, as far as its folder says, which names the architecture as vLLM does."""
+    try:
+        config = json.loads((Path(classifier.model) / "config.json").read_text("utf-8"))
+        return str(config["architectures"][0]).endswith("ForCausalLM")
+    except (OSError, ValueError, LookupError, TypeError):
+        return False  # loading it says what is wrong with it
 
 
 def has_shipped_heads(settings: ModelSettings) -> bool:

@@ -10,6 +10,7 @@ from psychechat.config import GeneratorSettings, Settings, SettingsError
 from psychechat_ray.models import (
     check_adapters,
     check_places,
+    check_shared_gpus,
     generator_model,
     has_shipped_heads,
     prepare,
@@ -111,3 +112,42 @@ def test_an_adapter_that_is_not_there_is_told_with_its_place(tmp_path: Path) -> 
     # Scripted engines load nothing.
     engine["adapters"], engine["engine"] = {"warm": "/nowhere"}, "scripted"
     check_adapters(Settings.model_validate(given))
+
+
+@pytest.mark.parametrize(
+    ("architecture", "counselor_args", "refused"),
+    [
+        ("PsychechatQwen3ForCausalLM", {}, True),
+        ("PsychechatQwen3ForCausalLM", {"kv_cache_memory_bytes": 1}, True),  # the classifier would measure, too
+        ("PsychechatBertModel", {}, False),  # keeps no KV, and so measures nothing
+    ],
+)
+def test_a_decoder_as_classifier_shares_no_gpu_unmeasured(
+    architecture: str, counselor_args: dict[str, int], refused: bool, tmp_path: Path
+) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"architectures": [architecture]}))
+    classifier = {"model": str(tmp_path), "replicas": {"num_gpus": 0.1}}
+    counselor = {"engine_args": counselor_args, "replicas": {"num_gpus": 0.9}}
+    settings = Settings.model_validate({"classifier": classifier, "counselor": counselor})
+    if refused:
+        with pytest.raises(SettingsError, match="classifier may start on one GPU with counselor"):
+            check_shared_gpus(settings)
+    else:
+        check_shared_gpus(settings)
+    given = Settings.model_validate(
+        {
+            "classifier": classifier | {"engine_args": {"kv_cache_memory_bytes": 1}},
+            "counselor": counselor | {"engine_args": {"kv_cache_memory_bytes": 1}},
+        }
+    )
+    check_shared_gpus(given)
+
+
+def test_the_demos_classifier_shares_a_gpu_whatever_a_folder_of_its_name_holds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "demo").mkdir()
+    (tmp_path / "demo" / "config.json").write_text(json.dumps({"architectures": ["PsychechatQwen3ForCausalLM"]}))
+    monkeypatch.chdir(tmp_path)
+    settings = {"classifier": {"replicas": {"num_gpus": 0.1}}, "counselor": {"replicas": {"num_gpus": 0.9}}}
+    check_shared_gpus(Settings.model_validate(settings))

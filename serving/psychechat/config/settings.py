@@ -18,6 +18,7 @@ from psychechat.config.memory import MemorySettings
 from psychechat.config.models import GeneratorSettings, ModelSettings, PlainName
 from psychechat.config.replicas import Replicas
 from psychechat.config.roles import Casting, Roles
+from psychechat.config.shared_gpus import check_memory_is_given
 from psychechat.emotion import Language
 from psychechat.policy import Branch, Policy
 
@@ -165,6 +166,11 @@ class Settings(Branch):
             if name in self.engines:
                 raise ValueError(f"engines.{name} has the name of another deployment: give it one of its own")
         _ = self.casting
+        return self
+
+    @model_validator(mode="after")
+    def _memory_of_a_shared_gpu(self) -> Self:
+        check_memory_is_given(self.engines)
         return self
 
     @model_validator(mode="after")
