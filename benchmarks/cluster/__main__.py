@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -27,6 +28,7 @@ from rich.table import Table
 from benchmarks.chaos.seekers import Talk, talking
 from benchmarks.chaos.tally import broken, tally
 from benchmarks.chaos.world import whole_replies
+from benchmarks.cluster.container import inside
 from benchmarks.cluster.scenarios import SCENARIOS
 from benchmarks.cluster.world import KEY, VALUES, World, installed, wait_until_whole
 from benchmarks.provenance import provenance, today
@@ -36,8 +38,8 @@ from tests.helm.charts import Helm
 HELM = "4.1.4"
 WHOLE_SECONDS = 420.0
 """In which the release has to be whole again."""
-INSIDE = "PSYCHECHAT_CLUSTER_INSIDE"
-"""In the environment of the process that has namespaces of its own."""
+INSIDE = "PSYCHECHAT_CLUSTER_FOLDER"
+"""In the environment of the process that has namespaces of its own: where it may write."""
 
 
 def play(name: str, world: World, console: Console, *, seekers: int, calm: float) -> dict[str, Any]:
@@ -109,17 +111,25 @@ def table(results: Mapping[str, Mapping[str, Any]]) -> Table:
     return made
 
 
-def go_inside() -> None:
-    """Become the same command with a network, mounts and processes of its own, which end with it."""
-    if os.environ.get(INSIDE):
-        return
+def play_inside(*, keep: bool) -> int:
+    """Run the same command with a network, mounts and processes of its own, which end with it; gives its status.
+
+    `keep`: what it has written.
+    """
     if os.geteuid() != 0 or not shutil.which("unshare") or not shutil.which("ip"):
         Console().print("This takes root, and the programs unshare (util-linux) and ip (iproute2).")
-        raise typer.Exit(2)
-    apart = ["--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--propagation", "private"]
+        return 2
+    command = inside([sys.executable, "-m", "benchmarks.cluster", *sys.argv[1:]])
     ours = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
-    command = ["unshare", *apart, sys.executable, "-m", "benchmarks.cluster", *sys.argv[1:]]
-    os.execvpe("unshare", command, {**ours, INSIDE: "1"})
+    folder = tempfile.mkdtemp(prefix="cluster-", dir="/tmp")
+    process = subprocess.Popen(command, env={**ours, INSIDE: folder})
+    try:
+        return process.wait()
+    finally:
+        process.kill()
+        process.wait()
+        if not keep:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def main(
@@ -130,7 +140,9 @@ def main(
     calm: Annotated[float, typer.Option(help="Seconds before each blow, and after the release is whole.")] = 10.0,
     pace: Annotated[float, typer.Option(help="Seconds a word of the scripted engines takes.")] = 0.1,
     output: Annotated[Path | None, typer.Option(help="Folder for the result. [benchmarks/results/DATE]")] = None,
-    keep: Annotated[bool, typer.Option("--keep", help="Leave the pods' files, logs among them.")] = False,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Leave what is written under /tmp, pods' logs among it.")
+    ] = False,
 ) -> None:
     """Act out a release of the chart under traffic, tell what each change costs, and write cluster.json. As root.
 
@@ -150,35 +162,32 @@ def main(
     if unknown := set(scenarios or []) - set(SCENARIOS):
         raise typer.BadParameter(f"{', '.join(sorted(unknown))}: there are {', '.join(SCENARIOS)}")
     helm = Helm(fetch(HELM))  # while there is a network
-    go_inside()
+    if INSIDE not in os.environ:
+        raise typer.Exit(play_inside(keep=keep))
+    folder = Path(os.environ[INSIDE])
     console = Console()
     options = f"--seekers {seekers} --calm {calm:.0f} --pace {pace:g}"
     command = " ".join(["python -m benchmarks.cluster", *(scenarios or []), options])
-    folder = Path(tempfile.mkdtemp(prefix="cluster-", dir="/tmp"))
     results: dict[str, Any] = {}
-    try:
-        with installed(helm, folder, pace=pace) as world:
-            began = time.monotonic()
-            with console.status("Helm has rendered the chart ...") as spinner:
-                wait_until_whole(world, lambda: spinner.update(f"{time.monotonic() - began:.0f} s: {world.told()}"))
-            ready = round(time.monotonic() - began, 1)
-            console.print(f"The release serves after {ready} s; containers that ended: {world.machine.restarts}")
-            for name in scenarios or list(SCENARIOS):
-                results[name] = play(name, world, console, seekers=seekers, calm=calm)
-                console.print(f"{name}: {results[name]}")
-                # After each, so that what was measured is kept if a later one cannot be played.
-                written = provenance(command) | {
-                    "values": VALUES.name,
-                    "seekers": seekers,
-                    "ready_s": ready,
-                    "scenarios": results,
-                }
-                (today(output) / "cluster.json").write_text(json.dumps(written, indent=2) + "\n")
-                if results[name]["restored_s"] is None:
-                    break
-    finally:
-        if not keep:
-            shutil.rmtree(folder, ignore_errors=True)
+    with installed(helm, folder, pace=pace) as world:
+        began = time.monotonic()
+        with console.status("Helm has rendered the chart ...") as spinner:
+            wait_until_whole(world, lambda: spinner.update(f"{time.monotonic() - began:.0f} s: {world.told()}"))
+        ready = round(time.monotonic() - began, 1)
+        console.print(f"The release serves after {ready} s; containers that ended: {world.machine.restarts}")
+        for name in scenarios or list(SCENARIOS):
+            results[name] = play(name, world, console, seekers=seekers, calm=calm)
+            console.print(f"{name}: {results[name]}")
+            # After each, so that what was measured is kept if a later one cannot be played.
+            written = provenance(command) | {
+                "values": VALUES.name,
+                "seekers": seekers,
+                "ready_s": ready,
+                "scenarios": results,
+            }
+            (today(output) / "cluster.json").write_text(json.dumps(written, indent=2) + "\n")
+            if results[name]["restored_s"] is None:
+                break
     console.print(table(results))
     missed = {name: found["broken"] for name, found in results.items() if found["broken"]}
     for name, promises in missed.items():

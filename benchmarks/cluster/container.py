@@ -66,6 +66,13 @@ class Mount:
     read_only: bool = False
 
 
+def inside(command: Sequence[str]) -> list[str]:
+    """The command with a network, mounts and processes of its own, which end with it: where sandboxes may be made."""
+    apart = "unshare --net --mount --pid --fork --kill-child --mount-proc --propagation private".split()
+    # A shell is the first process in there: it buries whom nobody waits for, and until then a container is not gone.
+    return [*apart, "bash", "-c", '"$@"; exit $?', "init", *command]
+
+
 def make_bridge() -> None:
     """What all sandboxes of this network namespace are connected by, with this process at ADDRESS."""
     for words in (
@@ -144,12 +151,19 @@ class Container:
         )
         self.pid: int | None = None
         """Its first process, as it is called out here."""
-        deadline = time.monotonic() + 10
-        while self.pid is None and not self.ended and time.monotonic() < deadline:
-            with suppress(OSError):
-                children = Path(f"/proc/{self._outer.pid}/task/{self._outer.pid}/children").read_text().split()
-                self.pid = int(children[0]) if children else None
+        deadline = time.monotonic() + 20
+        while not self.ended and not self._has_its_root():
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"{root}: the container has not started")
             time.sleep(0.01)
+
+    def _has_its_root(self) -> bool:
+        """Whether its first process is the command, and no longer what makes its mounts."""
+        with suppress(OSError):
+            children = Path(f"/proc/{self._outer.pid}/task/{self._outer.pid}/children").read_text().split()
+            self.pid = int(children[0]) if children else None
+            return self.pid is not None and b"pivot_root" not in Path(f"/proc/{self.pid}/cmdline").read_bytes()
+        return False
 
     @property
     def ended(self) -> bool:

@@ -2,7 +2,6 @@
 
 import os
 import random
-import shutil
 import signal
 import socket
 import string
@@ -10,7 +9,6 @@ import subprocess
 import threading
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -84,8 +82,7 @@ class Pod:
         self.ip = self._sandbox.ip
         self._metadata = {"name": self.name, "namespace": namespace, "labels": self.labels}
         self._container: Container | None = None
-        self._thread = threading.Thread(target=self._live, name=self.name, daemon=True)
-        self._thread.start()
+        threading.Thread(target=self._live, name=self.name, daemon=True).start()
 
     @property
     def healthy(self) -> bool:
@@ -106,9 +103,6 @@ class Pod:
         """All its processes, without a word, as for want of memory."""
         if self._container is not None:
             self._container.signal(signal.SIGKILL)
-
-    def join(self, seconds: float) -> None:
-        self._thread.join(seconds)
 
     def _live(self) -> None:
         try:
@@ -268,11 +262,3 @@ class Pod:
                 subprocess.run(["mount", "-t", "tmpfs", "-o", size, "memory", place], check=True)
             os.chown(place, 0, group)
             place.chmod(0o2777)
-
-    def clean(self) -> None:
-        """Its files, once it is gone."""
-        for place in (self._folder / "volumes").glob("*"):
-            if place.is_mount():
-                with suppress(subprocess.CalledProcessError):
-                    subprocess.run(["umount", "-l", place], check=True)
-        shutil.rmtree(self._folder, ignore_errors=True)

@@ -176,7 +176,10 @@ class World:
 
 @contextmanager
 def installed(helm: Helm, folder: Path, *, pace: float) -> Iterator[World]:
-    """The release, on its way up. `folder`: all that is written lies there. Needs network and mounts of its own."""
+    """The release, on its way up. `folder`: all that is written lies there.
+
+    It takes a network, mounts and processes of one's own, with which its pods end.
+    """
     make_bridge()
     folder.chmod(0o755)
     machine = Machine(folder, _secrets(), _etc(folder))
@@ -193,11 +196,6 @@ def installed(helm: Helm, folder: Path, *, pace: float) -> Iterator[World]:
         yield world
     finally:
         stop.set()
-        for pod in world.pods:
-            pod.delete(grace=0)
-        for pod in world.pods:
-            pod.join(10)
-            pod.clean()
 
 
 def wait_until_whole(world: World, tell: Callable[[], None]) -> None:
