@@ -297,6 +297,14 @@ def test_the_page_asks_nobody_and_each_plot_has_its_table(drawn: Callable[..., s
     assert "@media print" in page
 
 
+def test_no_line_of_a_plot_runs_through_a_word(drawn: Callable[..., str]) -> None:
+    """The names of the rows end where the lines begin."""
+    for plot in re.findall(r"<svg.*?</svg>", drawn(*HELD), re.S):
+        begins = {float(x) for x in re.findall(r'<line x1="([\d.]+)"', plot)}
+        names = [float(x) for x in re.findall(r'<text x="([\d.]+)" y="[\d.]+" text-anchor="end"', plot)]
+        assert all(end < begin for end in names for begin in begins)
+
+
 def test_lines_that_cannot_be_read_are_told_by_number(
     drawn: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -44,8 +44,14 @@ class Plot:
     words: Sequence[Word] = ()
     rules: Sequence[float] = ()
     """Heights of horizontal lines."""
+    left: float = _LEFT
+    """Where they begin, right of the names."""
     line: Sequence[tuple[float, float]] = ()
     dots: Sequence[tuple[float, float]] = ()
+
+    @property
+    def right(self) -> float:
+        return WIDTH - _RIGHT
 
     @property
     def path(self) -> str:
@@ -78,7 +84,7 @@ def columns(title: str, told: str, counts: Mapping[int, int]) -> Plot:
         if count:
             words.append(Word(x + wide / 2, 12 + _TALL - height, f"{count:,}", "middle"))
     rows = [(_signed(valence), f"{count:,}") for valence, count in sorted(counts.items())]
-    return Plot(title, told, _TALL + 40, ("valence", "count"), rows, boxes, words, (16 + _TALL,))
+    return Plot(title, told, _TALL + 40, ("valence", "count"), rows, boxes, words, (16 + _TALL,), left=_RIGHT)
 
 
 def valence(turns: Sequence[Turn]) -> Plot:
