@@ -85,6 +85,7 @@ def main(
         (secret := folder / "secret").write_text(SECRET)
         settings = servers.demo() if real else dict(servers.SCRIPTED)
         settings["escalation"] = {"url": f"http://127.0.0.1:{port}/crises", "secret_file": str(secret)}
+        settings["cors"] = {"origins": ["loopback"]}
         settings["policy"] = {**settings.get("policy", {}), "quota": {"crises_per_minute": None}}
         with servers.configured(settings, folder) as server:
             variables = {

@@ -9,8 +9,8 @@ ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
 CHECKS = Path(__file__).parent / "checks"
 
-Kind = Literal["talk", "service", "load"]
-"""Prints a conversation; stands between a client and the server, or beside it; asks much, and counts."""
+Kind = Literal["talk", "page", "service", "load"]
+"""Prints a conversation; is looked at in a browser; stands before or beside the server; asks much, and counts."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,9 @@ class Client:
 
     @property
     def pinned(self) -> dict[str, str]:
-        """The packages that its example asks for, with their versions."""
+        """The packages that its example asks for, with their versions; none for a page."""
+        if self.kind == "page":
+            return {}
         if self.node:
             packages: dict[str, str] = json.loads((self.folder / "package.json").read_text("utf-8"))["dependencies"]
             return packages
@@ -50,6 +52,7 @@ CLIENTS = (
     Client("openai", "OpenAI's client, Python"),
     Client("openai_node", "OpenAI's client, Node"),
     Client("httpx", "plain HTTP"),
+    Client("browser", "a page of another site", kind="page", ours=True),
     Client("ai_sdk", "AI SDK"),
     Client("langchain", "LangChain"),
     Client("llama_index", "LlamaIndex"),

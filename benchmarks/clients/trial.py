@@ -17,7 +17,7 @@ from benchmarks.clients.catalogue import ROOT, Client
 from benchmarks.clients.services import SERVICES
 
 _PYTEST = "pytest==8.4.2"
-_ALONE = ("-q", "-c", os.devnull, "--noconftest", "-p", "no:cacheprovider")
+ALONE = ("-q", "-c", os.devnull, "--noconftest", "-p", "no:cacheprovider")
 """Without our own tests' settings."""
 LONGEST_SECONDS = 900
 
@@ -92,13 +92,15 @@ def _checking(client: Client, place: Place, report: Path) -> Sequence[str]:
             f"--test-reporter-destination={report}",
             client.check.name,
         ]
-    return [str(place.programs / "python"), "-m", "pytest", *_ALONE, f"--junitxml={report}", str(client.check)]
+    return [str(place.programs / "python"), "-m", "pytest", *ALONE, f"--junitxml={report}", str(client.check)]
 
 
 def _versions(client: Client, place: Place) -> dict[str, str]:
     """Of what its example asks for, and of OpenAI's client, which many of them wrap."""
     if client.node:
         return client.pinned
+    if client.kind == "page":
+        return {"Chromium": place.run("chromium", "--version", capture_output=True).stdout.split()[1]}
     code = "import sys; from importlib.metadata import version; print(version(sys.argv[1]))"
     found = place.run(str(place.programs / "python"), "-c", code, "openai", capture_output=True)
     wrapped = {"openai": found.stdout.strip()} if found.returncode == 0 else {}

@@ -21,14 +21,16 @@ from tenacity import wait_fixed
 
 from benchmarks.clients import transcript
 from benchmarks.clients.catalogue import CLIENTS, EXAMPLES, ROOT
+from benchmarks.clients.trial import ALONE
 from psychechat.config import EscalationSettings
 from psychechat.safety.webhook import WebhookEscalations
 from tests.serving.api.conftest import serve
+from tests.support.browser import needs_chromium
 from tests.support.receiver import SECRET
 from tests.support.servers import free_port, wait_until
 
 DOCUMENT = ROOT / "docs" / "clients.md"
-MAINS = ("main.py", "main.mjs", "config.yaml", "start.sh", "run.sh")
+MAINS = ("main.py", "main.mjs", "config.yaml", "start.sh", "run.sh", "index.html")
 FOLDERS = sorted(folder.name for folder in EXAMPLES.iterdir() if folder.is_dir())
 
 
@@ -45,7 +47,7 @@ def test_the_document_names_it(name: str) -> None:
 @pytest.mark.parametrize("client", CLIENTS, ids=lambda client: client.name)
 def test_what_it_needs_is_pinned(client: Any) -> None:
     """So that what a newcomer installs is what was tried."""
-    assert client.pinned
+    assert bool(client.pinned) is (client.kind != "page")
     assert all(re.fullmatch(r"\d+(\.\d+)+", version) for version in client.pinned.values())
     if client.node:
         lock = json.loads((client.folder / "package-lock.json").read_text("utf-8"))
@@ -57,6 +59,10 @@ def test_what_it_needs_is_pinned(client: Any) -> None:
 def test_it_says_how_it_is_run_and_where_it_asks(client: Any) -> None:
     [main] = [file for file in client.folder.iterdir() if file.name in MAINS]
     head = main.read_text("utf-8")[:1500]
+    if client.kind == "page":
+        assert "python -m http.server" in head
+        assert "?server=" in head
+        return
     assert "npm ci" in head if client.node else "pip install -r requirements.txt" in head
     assert "OPENAI_BASE_URL" in head or client.name == "handover"
 
@@ -74,6 +80,17 @@ def test_a_newcomer_runs_it_first_try(name: str) -> None:
     assert ran.returncode == 0, ran.stderr
     assert transcript.complaints(ran.stdout, same=True) == []
     assert "resources" in transcript.sections(ran.stdout)
+
+
+@needs_chromium
+def test_a_page_of_another_site_talks_in_a_real_browser() -> None:
+    """By the check of `make clients`."""
+    [page] = [client for client in CLIENTS if client.kind == "page"]
+    with serve(origins=("loopback",)) as served:
+        env = {**os.environ, "PSYCHECHAT_URL": served.url}
+        command = [sys.executable, "-m", "pytest", *ALONE, str(page.check)]
+        ran = subprocess.run(command, env=env, capture_output=True, text=True, timeout=120)
+    assert ran.returncode == 0, ran.stdout
 
 
 @pytest.mark.parametrize(
