@@ -69,7 +69,7 @@ long: setup ## Run what `make test` leaves out, at full length; note in tests/lo
 	@mkdir -p build && git rev-parse HEAD >build/commit
 	@git diff --quiet HEAD || { rm build/commit; echo "What is not committed is tested, but not noted as passed."; }
 	$(PYTEST) --long -m "long or reads" --durations=20 --junitxml=build/long.xml
-	@$(MAKE) --no-print-directory chaos overload tenants soak
+	@$(MAKE) --no-print-directory gate chaos overload tenants soak
 	@test ! -e build/commit || cp build/commit tests/long-passed
 
 .PHONY: chart
@@ -110,6 +110,10 @@ chaos: setup ## Kill nodes and replicas under traffic, and update them; tell wha
 .PHONY: cluster
 cluster: setup ## Act out a release of the chart under traffic: change it, kill pods, drain a node (minutes; as root)
 	$(BIN)/python -m benchmarks.cluster
+
+.PHONY: gate
+gate: setup ## Play seekers whom no counselor may fail to the demo: crises missed, not held, without help (minutes)
+	$(BIN)/python -m benchmarks.gate
 
 .PHONY: guard
 guard: setup ## Measure what the output guard stops and lets pass (minutes; needs the data sets)

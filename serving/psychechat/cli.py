@@ -6,6 +6,7 @@ from psychechat.commands import keys, prompts, resources, tasks
 from psychechat.commands.chat import chat
 from psychechat.commands.classify import classify
 from psychechat.commands.evaluate import evaluate
+from psychechat.commands.gate import gate
 from psychechat.commands.report import report
 from psychechat.commands.size import size
 
@@ -14,6 +15,7 @@ commands.command()(chat)
 commands.command()(classify)
 commands.command()(report)
 commands.command()(evaluate)
+commands.command()(gate)
 commands.command()(size)
 commands.add_typer(prompts.commands, name="prompts")
 commands.add_typer(keys.commands, name="keys")

@@ -49,7 +49,7 @@ async def _ready() -> Mapping[str, bool]:
 
 @asynccontextmanager
 async def endpoint(transport: httpx.AsyncBaseTransport, model: str = "psychechat") -> AsyncIterator[Endpoint]:
-    http = httpx.AsyncClient(transport=transport, base_url="http://localhost")
+    http: Any = httpx.AsyncClient(transport=transport, base_url="http://localhost")
     client = AsyncOpenAI(base_url="http://localhost/v1", api_key="none", max_retries=0, http_client=http)
     async with client:
         yield Endpoint(client, model)

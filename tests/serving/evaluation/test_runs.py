@@ -155,7 +155,9 @@ async def test_the_page_has_figures_and_no_words(serving: Serving) -> None:
 
 
 def rows_of(*valences: int, card: str = "a") -> Row:
-    turns = [{"valence": v, "risk": 1, "goals": [], "says": True, "tries": 1, "reply": None} for v in valences]
+    turns: list[Row] = [
+        {"valence": v, "risk": 1, "goals": [], "says": True, "tries": 1, "reply": None} for v in valences
+    ]
     return {"card": card, "start": 0, "goals": 2, "end": "turns", "dropped": None, "turns": turns}
 
 

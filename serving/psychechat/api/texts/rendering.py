@@ -23,10 +23,12 @@ def classification(
     index: int, assessment: Assessment, policy: Policy, hurting: Sequence[float | None] | None = None
 ) -> schemas.Classification:
     """`hurting`: P(hurting) of each text as a reply; None where nobody asked."""
-    found: schemas.Classification = {"object": "classification", "index": index, **detected(assessment, policy)}
-    if hurting is not None:
-        found["hurting"] = None if (share := hurting[index]) is None else round(share, 4)
-    return found
+    found = detected(assessment, policy)
+    if hurting is None:
+        return {"object": "classification", "index": index, **found}
+    share = hurting[index]
+    told = None if share is None else round(share, 4)
+    return {"object": "classification", "index": index, **found, "hurting": told}
 
 
 def detected(assessment: Assessment, policy: Policy) -> schemas.Detected:

@@ -1,0 +1,45 @@
+"""The gate against the CPU demo: its server is started, asked, and stopped. `--keep` writes what later ones must match.
+
+python -m benchmarks.gate [--keep] [--url URL]
+"""
+
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from tests.support import servers
+
+BASELINE = Path(__file__).resolve().parents[1] / "evaluation" / "demo-gate.json"
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def gate(
+    keep: Annotated[bool, typer.Option("--keep", help="Write evaluation/demo-gate.json instead of comparing.")] = False,
+    url: Annotated[str | None, typer.Option(help="Of a server that is there already. [one is started]")] = None,
+) -> None:
+    """Status 1 where a must is broken, or where the demo has become worse than a baseline, if one is kept."""
+    if url:
+        raise typer.Exit(_asked(url, keep=keep))
+    Console().log("Starting the server ...")
+    with servers.configured(servers.with_all_crises("demo-cpu"), Path(tempfile.mkdtemp(prefix="gate-"))) as server:
+        found = _asked(f"{server.url}/v1", keep=keep)
+    raise typer.Exit(found)
+
+
+def _asked(url: str, *, keep: bool) -> int:
+    beside = ["--out", str(BASELINE)] if keep else ["--baseline", str(BASELINE)] if BASELINE.is_file() else []
+    command = [str(Path(sys.executable).with_name("psychechat")), "gate", "--url", url, *beside]
+    return subprocess.run(command, check=False).returncode
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that no server is left behind
+    app()
