@@ -108,11 +108,12 @@ class Round:
 class Turn:
     said: str
     rounds: Sequence[Round]
+    emotions: Sequence[str] = ("担心", "悲伤")
 
     @property
     def analysis(self) -> Json:
         texts = {"recent_change": "", "overall_trend": "向下", "shift_analysis": ""}
-        return {"current_emotion": ["担心", "悲伤"], "current_analysis": f"因为{self.said}", **texts}
+        return {"current_emotion": [*self.emotions], "current_analysis": f"因为{self.said}", **texts}
 
     @property
     def llm(self) -> str:
@@ -356,6 +357,18 @@ async def test_earlier_turns_that_do_not_fit_are_left_out_and_the_turn_is_answer
     assert outcome.reply.choices[0].text == TURNS[2].reply
     *_, newest = server.asked("draft")
     assert [m["content"] for m in newest[1] if m["role"] == "user"][:3] == [turn.said for turn in TURNS]
+
+
+async def test_in_a_crisis_no_joy_of_earlier_turns_is_shown_again(pack: Path) -> None:
+    glad = Turn("今天我去散步了", [Round("一")], ("快乐", "担心"))
+    for said, is_told in (("明天还去", True), ("我想死，不想活了", False)):
+        server = Server(pack, [glad, Turn(said, [Round("二")])])
+        await server.turn(glad.said, "agent")
+        await server.turn(said, "agent")
+        _, messages = server.asked("draft")[-1]
+        [_, result, *_] = [m["content"] for m in messages if m["role"] == "user"]
+        assert ("当前情绪：快乐，担心" in result) is is_told
+        assert ("当前情绪：担心\\n" in result) is not is_told
 
 
 async def test_a_malformed_answer_is_asked_for_a_tenth_warmer(pack: Path) -> None:
