@@ -24,7 +24,7 @@ import typer
 from ray.util.state import list_actors, list_nodes
 
 POLL_SECONDS = 1.0
-QUESTION_SECONDS = 30.0
+QUESTION_SECONDS = 40.0
 """A question that takes longer is not answered."""
 SILENT_SECONDS = 60.0
 """Of a head that is replaced. One that takes longer finds the node's connections, where there are any."""
@@ -112,7 +112,7 @@ def leave(node: str | None, address: str | None, remaining: float) -> str:
     command += ["--address", address] if address else []
     command += ["--reason", "DRAIN_NODE_REASON_PREEMPTION", "--reason-message", "the pod goes"]
     command += ["--deadline-remaining-seconds", str(max(1, round(remaining)))]
-    subprocess.run(command, check=True, timeout=QUESTION_SECONDS - 10)  # noqa: S603
+    subprocess.run(command, check=True, timeout=QUESTION_SECONDS - 5)  # noqa: S603
     return node
 
 
