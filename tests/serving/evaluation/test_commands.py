@@ -6,11 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 from typer.testing import CliRunner, Result
 
 from psychechat.cli import commands
 from psychechat.engines.scripted import ScriptedClassifier, ScriptedGenerator
 from psychechat.evaluation import cards, runs
+from psychechat.evaluation.gate.scripts import shipped
 from tests.serving.evaluation.conftest import app
 from tests.serving.evaluation.test_gate import UNLISTED
 from tests.support.http_server import listening
@@ -90,6 +92,25 @@ def test_runs_of_other_judges_are_not_compared(url: str, tmp_path: Path) -> None
     assert "another judge, seeker" in done.output
 
 
+def few(folder: Path) -> Path:
+    """Two of the package's scripts, as one's own."""
+    file = folder / "scripts.yaml"
+    lines = [
+        {
+            "id": script.id,
+            "kind": script.kind,
+            "language": script.language,
+            "locale": script.locale,
+            "crisis_by": script.crisis_by,
+            "say": [line.text for line in script.say[:1]],
+        }
+        for script in shipped()
+        if script.crisis_by == 1
+    ]
+    file.write_text(yaml.safe_dump(lines), "utf-8")
+    return file
+
+
 def test_the_gate_passes_and_is_kept_then_fails_beside_a_better_baseline(url: str, tmp_path: Path) -> None:
     before = tmp_path / "before.json"
     done = typed("gate", "--url", url, "--out", before)
@@ -102,7 +123,7 @@ def test_the_gate_passes_and_is_kept_then_fails_beside_a_better_baseline(url: st
         if "found_at" in figures:
             figures["found_at"] -= 1
     before.write_text(json.dumps(kept), "utf-8")
-    done = typed("gate", "--url", url, "--baseline", before)
+    done = typed("gate", "--url", url, "--baseline", before, "--scripts", few(tmp_path))
     assert done.exit_code == 1
     assert "found_at is worse than the baseline's: +1.00" in done.output
 
@@ -110,12 +131,12 @@ def test_the_gate_passes_and_is_kept_then_fails_beside_a_better_baseline(url: st
 def test_the_gate_compares_with_the_operators_own_table(url: str, tmp_path: Path) -> None:
     settings = tmp_path / "settings.yaml"
     settings.write_text("policy: {crisis: {resources: {intl: [{name: Somebody, contact: call 1}]}}}\n", "utf-8")
-    done = typed("gate", "--url", url, "--config", settings)
+    done = typed("gate", "--url", url, "--config", settings, "--scripts", few(tmp_path))
     assert done.exit_code == 1
     assert "not of intl" in done.output
 
 
-def test_the_gate_fails_in_time(url: str) -> None:
+def test_the_gate_fails_where_nobody_answers() -> None:
     nowhere = f"http://127.0.0.1:{free_port()}/v1"
     done = typed("gate", "--url", nowhere)
     assert done.exit_code == 1

@@ -23,12 +23,18 @@ def classification(
     index: int, assessment: Assessment, policy: Policy, hurting: Sequence[float | None] | None = None
 ) -> schemas.Classification:
     """`hurting`: P(hurting) of each text as a reply; None where nobody asked."""
-    found = detected(assessment, policy)
-    if hurting is None:
-        return {"object": "classification", "index": index, **found}
-    share = hurting[index]
-    told = None if share is None else round(share, 4)
-    return {"object": "classification", "index": index, **found, "hurting": told}
+    read = detected(assessment, policy)
+    found: schemas.Classification = {
+        "object": "classification",
+        "index": index,
+        "emotions": read["emotions"],
+        "valence": read["valence"],
+        "groups": read["groups"],
+        "risk": read["risk"],
+    }
+    if hurting is not None:
+        found["hurting"] = None if (share := hurting[index]) is None else round(share, 4)
+    return found
 
 
 def detected(assessment: Assessment, policy: Policy) -> schemas.Detected:
