@@ -1,5 +1,7 @@
 """A closed loop that ends by the clock, with a clock that the answers move."""
 
+import time
+
 import pytest
 
 from benchmarks.speed import driver
@@ -12,7 +14,7 @@ from psychechat.conversation import Conversation, Utterance
 @pytest.mark.parametrize(("seconds", "asked"), [(2.5, 3), (100.0, 6), (float("inf"), 6)])
 async def test_nobody_asks_once_its_time_is_over(monkeypatch: pytest.MonkeyPatch, seconds: float, asked: int) -> None:
     now = 10.0
-    monkeypatch.setattr(driver.time, "perf_counter", lambda: now)
+    monkeypatch.setattr(time, "perf_counter", lambda: now)
     turn = Turn(Conversation((Utterance("seeker", "hello"),)))
     sessions = [Session(f"session {number}", (turn, turn)) for number in range(3)]
 
