@@ -132,18 +132,21 @@ def main(
     chosen = [v for v in variants() if not tuned or (v.pooling, v.dtype, v.aligned) == ("mean", "bf16", True)]
     how = dict.fromkeys(map(compiled_alike, tunings())) if tuned else [DEFAULT]
     work = [(variant, groups, tuning) for groups in heads for tuning in how for variant in chosen]
-    with tempfile.TemporaryDirectory() as cache:
+    with (
+        tempfile.TemporaryDirectory() as cache,
+        out.open("w", newline="") if out else nullcontext(sys.stdout) as file,
+    ):
         triton.knobs.cache.dir = cache  # an empty one, so that everything is compiled
-        rows = [
-            compile_for(variant, capability, groups, tuning)
-            | ({name: value for name, value in tuning._asdict().items() if name != "waves"} if tuned else {})
-            | {"triton": triton.__version__}
-            for variant, groups, tuning in track(work, "Compiling", console=Console(stderr=True))
-        ]
-    with out.open("w", newline="") if out else nullcontext(sys.stdout) as file:
-        writer = csv.DictWriter(file, rows[0])
-        writer.writeheader()
-        writer.writerows(rows)
+        writer: csv.DictWriter[str] | None = None
+        for variant, groups, tuning in track(work, "Compiling", console=Console(stderr=True)):
+            row = compile_for(variant, capability, groups, tuning)
+            row |= {name: value for name, value in tuning._asdict().items() if name != "waves"} if tuned else {}
+            row |= {"triton": triton.__version__}
+            if writer is None:
+                writer = csv.DictWriter(file, row)
+                writer.writeheader()
+            writer.writerow(row)
+            file.flush()  # a run that is stopped keeps what it has
 
 
 if __name__ == "__main__":

@@ -168,8 +168,8 @@ class Driver:
 triton.runtime.driver.set_active(Driver())
 kernel.processors = lambda device: 132
 found = []
-for tuning in (Tuning(), Tuning(warps=8, registers=168, stages=2, step=4)):
-    compile_for(Variant("mean", 8, "bf16"), 90, GROUPS, tuning)
+for tuning in (Tuning(), Tuning(step=4, stages=2)):  # the second has a pipeline, which spills nothing either
+    assert compile_for(Variant("mean", 8, "bf16"), 90, GROUPS, tuning)["spills"] == 0
     found.append(compiled())
     inputs = build(Case(40, 100, 64, "mean"), torch.device("cpu"))
     workspace = torch.zeros(kernel.workspace_words(sum(GROUPS)), dtype=torch.int32)

@@ -3,6 +3,7 @@
 import asyncio
 import random
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -23,8 +24,8 @@ BOUND = 192
 """New tokens of LLM Mode's reply. Random weights reach it every time, so both sides write the same. Below the pack's
 `thinks_from`, so nobody thinks."""
 DRAWN: Mapping[str, Any] = {"temperature": 1.0, "frequency_penalty": 0.0}
-CLASSIFY_RATE = 20.0
-"""Messages a second that come to be classified, at random moments, one to a request."""
+CLASSIFY_RATE, REHEARSED_RATE = 20.0, 1.0
+"""Messages a second that come to be classified, at random moments, one to a request; and what a CPU can bear."""
 SESSIONS = 400
 
 
@@ -116,19 +117,24 @@ async def _classified(
 ) -> dict[str, Any]:
     """What one message's classification takes, with nobody else there or with LLM Mode at this level beside it."""
     texts = [turn.newest for session in sessions for turn in session.turns]
-    told: dict[str, Any] = {"load": load.name, "rate": CLASSIFY_RATE}
+    rate = REHEARSED_RATE if bench.quick else CLASSIFY_RATE
+    told: dict[str, Any] = {"load": load.name, "rate": rate}
     if load.at_once:
         beside = _closed(bench, server, load, sessions, seconds, llm(bench, server))
-        row, times = await asyncio.gather(beside, classify(bench, server, texts, seconds))
+        row, times = await asyncio.gather(beside, classify(bench, server, texts, seconds, rate))
         told["beside"] = {"turns_s": row.turns_s, "tokens_s": row.tokens_s, "errors": row.errors}
     else:
-        times = await classify(bench, server, texts, seconds)
+        times = await classify(bench, server, texts, seconds, rate)
+    kinds = Counter(wrong for wrong, _ in times if wrong is not None)
     took = [seconds for wrong, seconds in times if wrong is None]
     p50, p90, p99 = measure.percentiles(took)
-    return told | {"texts": len(times), "errors": len(times) - len(took), "p50_ms": p50, "p90_ms": p90, "p99_ms": p99}
+    told |= {"texts": len(times), "errors": kinds.total(), "kinds": dict(kinds)}
+    return told | {"p50_ms": p50, "p90_ms": p90, "p99_ms": p99}
 
 
-async def classify(bench: Bench, server: str, texts: Sequence[str], seconds: float) -> list[tuple[str | None, float]]:
+async def classify(
+    bench: Bench, server: str, texts: Sequence[str], seconds: float, rate: float
+) -> list[tuple[str | None, float]]:
     """What went wrong, if anything, and the seconds of each message, whatever became of those before it."""
     chance, until = random.Random(0), time.perf_counter() + seconds
     url = f"{bench.fleet.url(server)}/v1/classify"
@@ -141,7 +147,7 @@ async def classify(bench: Bench, server: str, texts: Sequence[str], seconds: flo
     tasks = []
     while time.perf_counter() < until:
         tasks.append(asyncio.create_task(one(chance.choice(texts))))
-        await asyncio.sleep(chance.expovariate(CLASSIFY_RATE))
+        await asyncio.sleep(chance.expovariate(rate))
     return await asyncio.gather(*tasks)
 
 
