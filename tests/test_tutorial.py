@@ -1,192 +1,14 @@
-"""docs/tutorial.md, done as it says, in an empty folder.
+"""docs/tutorial.md from its second step on. The first is tests/e2e/test_first_step.py's, on the real models."""
 
-What the words behind a block's ``` have the runner do:
-
-    sh           run it in bash and see it end well; what begins with `psychechat` runs in this process, for speed
-    sh server    start it in the background; what ran there of the same program ends first
-    sh fails     see it fail
-    sh again     run it until the output that follows is there
-    sh by-hand   nothing: it makes the environment that the tests have already
-    typed        the input of the command before
-    output       what the command or the server before prints: `…` is anything, and white space counts once
-    output of=X  what the server with X in its command prints by then
-    … file=X     write X; with add=X write it to the end of X
-    prometheus   leave the block out where there is no Prometheus
-
-Other than on the page, engines are scripted, ports are free ones, and PID is the server's.
-"""
-
-import os
-import re
-import shlex
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
-from dataclasses import dataclass, field
+from contextlib import closing
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
-from psychechat_ray.cli import app
-from tests.support.durations import REPORTING
-from tests.support.prometheus import is_installed
 from tests.support.redis_server import programs
-from tests.support.servers import Server, free_ports, started, wait_until
+from tests.support.tutorial import Runner, missing, steps
 
 pytestmark = pytest.mark.e2e
-
-ROOT = Path(__file__).parents[1]
-PORTS = ("8000", "6390", "9000", "9090")
-METRICS = re.compile(r"Metrics for Prometheus: http://127.0.0.1:(\d+)/metrics")
-SECONDS = 120
-"""For what does not come at once."""
-
-
-@dataclass(frozen=True)
-class Block:
-    words: tuple[str, ...]
-    text: str
-
-    def of(self, name: str) -> str:
-        """The value of NAME=VALUE, or nothing."""
-        return next((word.partition("=")[2] for word in self.words if word.startswith(f"{name}=")), "")
-
-
-@dataclass
-class Step:
-    """A block, with what is typed into it and what comes of it."""
-
-    block: Block
-    typed: str = ""
-    outputs: list[Block] = field(default_factory=list)
-
-
-def steps(page: str) -> list[Step]:
-    found: list[Step] = []
-    for words, text in re.findall(r"^```(.+)\n((?:.*\n)*?)```$", page, re.MULTILINE):
-        block = Block(tuple(words.split()), text)
-        if block.words[0] == "typed":
-            found[-1].typed = text
-        elif block.words[0] == "output":
-            found[-1].outputs.append(block)
-        else:
-            found.append(Step(block))
-    return found
-
-
-def missing(wanted: str, printed: str) -> str:
-    """Nothing if what was wanted is all that was printed, else both, to be read."""
-    one, other = (" ".join(text.split()) for text in (wanted, printed))
-    pattern = ".*".join(re.escape(part.strip()) for part in re.split(r"(?:…\s*)+", one))
-    return "" if re.fullmatch(pattern, other) else f"wanted:\n{wanted}\nprinted:\n{printed}"
-
-
-@dataclass
-class Background:
-    command: str
-    server: Server
-    ending: ExitStack
-
-    def log(self) -> str:
-        return self.server.log.read_text("utf-8")
-
-
-class Runner:
-    def __init__(self, folder: Path, logs: Path) -> None:
-        self.folder, self.logs = folder, logs
-        self.background: dict[str, Background] = {}
-        """By program."""
-        self.instead = dict(zip(PORTS, map(str, free_ports(len(PORTS))), strict=True))
-        """Of words on the page."""
-        port = self.instead["8000"]
-        self.instead |= {
-            "psychechat serve": f"psychechat serve --engine scripted --port {port}",
-            "psychechat chat": f"psychechat chat --url http://127.0.0.1:{port}/v1",
-        }
-        self.env = {
-            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-            "CHECKOUT": str(ROOT),
-            **REPORTING,
-        }
-
-    def run(self, step: Step) -> None:
-        words, text, printed = step.block.words, self.here(step.block.text), ""
-        if "by-hand" in words or ("prometheus" in words and not is_installed()):
-            return
-        for word, mode in (("file", "w"), ("add", "a")):
-            if name := step.block.of(word):
-                with (self.folder / name).open(mode, encoding="utf-8") as file:
-                    file.write(text)
-        if "server" in words:
-            self.start(text.strip())
-        elif words[0] == "sh" and "again" not in words:
-            printed = self.printed(text, step.typed, fails="fails" in words)
-        for output in step.outputs:
-            wanted, of = self.here(output.text), text.strip() if "server" in words else output.of("of")
-            if of:
-                [server] = [server for server in self.background.values() if of in server.command]
-                self.wait(f"{wanted}…", server.log)
-            elif "again" in words:
-                self.wait(wanted, lambda: self.printed(text))
-            else:
-                assert not (told := missing(wanted, printed)), told
-
-    def here(self, text: str) -> str:
-        """The page's words with the ports and the process that they are here."""
-        return re.sub(rf"\b({'|'.join(self.instead)})\b", lambda found: self.instead[found[0]], text)
-
-    def start(self, command: str) -> None:
-        program, *_ = arguments = shlex.split(command)
-        if before := self.background.pop(program, None):
-            before.ending.close()
-        port, ending = int(self.instead["8000"]), ExitStack()
-        log = self.logs / f"{len(list(self.logs.iterdir()))}-{program}"
-        server = ending.enter_context(started(program, arguments, port, log, ready_path="/ready", env=self.env))
-        background = self.background[program] = Background(command, server, ending)
-        if program == "psychechat":
-            server.wait_until_ready()
-            self.wait("…Metrics for Prometheus…Ctrl-C stops…", background.log)
-            self.instead |= {"PID": str(server.process.pid), "9110": METRICS.findall(background.log())[0]}
-
-    def printed(self, text: str, typed: str = "", *, fails: bool = False) -> str:
-        """By the commands of a block."""
-        told = ""
-        for command in commands(text):
-            by = self.of_ours if command.startswith("psychechat ") else self.in_bash
-            code, printed = by(command, typed)
-            assert (code != 0) is fails, f"{command}\n{printed}"
-            told += printed
-        return told
-
-    def in_bash(self, script: str, given: str = "") -> tuple[int, str]:
-        command = ["bash", "-ec", script]
-        env = os.environ | self.env
-        done = subprocess.run(command, input=given, capture_output=True, text=True, env=env, timeout=SECONDS)
-        return done.returncode, done.stdout + done.stderr
-
-    def of_ours(self, command: str, typed: str) -> tuple[int, str]:
-        """What comes behind a pipe or an arrow is bash's again."""
-        [(arguments, rest)] = re.findall(r"^psychechat (.*?)((?: [|>].*)?)$", command)
-        result = CliRunner().invoke(app, arguments.split(), input=typed, env={"COLUMNS": "200"})
-        if result.exit_code or not rest:
-            return result.exit_code, result.output
-        return self.in_bash(f"cat{rest}", result.stdout)
-
-    def wait(self, wanted: str, printed: Callable[[], str]) -> None:
-        wait_until(lambda: not missing(wanted, printed()), SECONDS, lambda: missing(wanted, printed()))
-
-    def close(self) -> None:
-        for background in self.background.values():
-            background.ending.close()
-
-
-def commands(text: str) -> Iterator[str]:
-    """Each line of ours alone, and what is between them together."""
-    for part in re.split(r"^(psychechat .*)\n", text, flags=re.MULTILINE):
-        if part.strip():
-            yield part
 
 
 def test_all_that_the_tutorial_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -197,8 +19,16 @@ def test_all_that_the_tutorial_says(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     logs.mkdir()
     monkeypatch.chdir(folder)
     with closing(Runner(folder, logs)) as runner:
-        for step in steps((ROOT / "docs" / "tutorial.md").read_text("utf-8")):
-            runner.run(step)
+        for step in steps():
+            if step.section > 1:
+                runner.run(step)
+
+
+def test_all_of_the_page_is_run() -> None:
+    """By this file or the other, but for what makes the environment."""
+    found = steps()
+    assert {step.section for step in found if "by-hand" not in step.block.words} == set(range(1, 14))
+    assert [step.block.words for step in found if step.section == 0] == [("sh", "by-hand")]
 
 
 @pytest.mark.parametrize(

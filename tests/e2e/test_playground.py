@@ -2,16 +2,17 @@
 
 import json
 import re
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, Route, ViewportSize, expect, sync_playwright
+from playwright.sync_api import Browser, Page, Route, ViewportSize, expect
+from typer.testing import CliRunner
 
 from psychechat.api.http.auth import Keyring
+from psychechat.cli import commands
 from psychechat.engines.base import StageName
 from psychechat.engines.scripted import ScriptedGenerator
 from psychechat.help import languages
@@ -22,26 +23,19 @@ from psychechat.tracing import OFF
 from tests.serving.api.conftest import Served, serve
 from tests.serving.api.http.test_auth import KEYS, hashes, keyring
 from tests.support import servers
+from tests.support.browser import DESKTOP, PHONE, Open, launched, needs_chromium, reply, row, say, visiting
 from tests.support.http_server import listening
 from tests.support.messages import ORDINARY
-from tests.support.servers import SCRIPTED
 
-CHROMIUM = Path("/usr/bin/chromium")
-DESKTOP = ViewportSize(width=1360, height=860)
-PHONE = ViewportSize(width=360, height=740)
 REPLY = "Thank you for telling me. What about this weighs on you most?"
 
-Open = Callable[..., Page]
-
-pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason="there is no Chromium here")
+pytestmark = needs_chromium
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield launched
-        launched.close()
+    with launched() as running:
+        yield running
 
 
 @pytest.fixture(scope="module")
@@ -59,44 +53,8 @@ def shown(warm: None) -> Iterator[Served]:
 
 @pytest.fixture
 def visit(browser: Browser) -> Iterator[Open]:
-    """Opens the page of a server. Nothing that it does asks another host, or breaks the page's rules."""
-    contexts, asked, wrong = [], set[str](), list[str]()
-
-    def open_page(url: str, *, locale: str = "en-US", size: ViewportSize = DESKTOP, **options: Any) -> Page:
-        context = browser.new_context(locale=locale, viewport=size, **options)
-        contexts.append(context)
-        page = context.new_page()
-        page.set_default_timeout(30_000)
-        page.on("request", lambda request: asked.add(request.url.removeprefix("blob:").split("/")[2]))
-        page.on("pageerror", lambda error: wrong.append(str(error)))
-        page.on("console", lambda said: wrong.append(said.text) if "Content Security Policy" in said.text else None)
-        page.goto(url)
-        expect(page.locator("#message")).to_be_visible()
-        return page
-
-    expect.set_options(timeout=30_000)
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert wrong == []
-    assert {host.partition(":")[0] for host in asked} <= {"127.0.0.1"}
-
-
-def say(page: Page, text: str, *, turn: int) -> None:
-    """And wait for the end of the reply."""
-    page.fill("#message", text)
-    page.press("#message", "Enter")
-    expect(reply(page, turn)).to_have_attribute("aria-busy", "false")
-
-
-def reply(page: Page, turn: int) -> Any:
-    return page.locator(".turn").nth(turn - 1).locator(".counselor")
-
-
-def row(page: Page, turn: int) -> list[str]:
-    """Of the table that says what the charts show: turn, valence, shift, risk, the conversation's, emotions."""
-    cells: list[str] = page.locator(f".fold tbody tr:nth-child({turn}) > *").all_text_contents()
-    return [cell.strip().partition(" ")[0] if place == 0 else cell for place, cell in enumerate(cells)]
+    with visiting(browser) as opens:
+        yield opens
 
 
 # ------------------------------------------------------------------------------------------------------- a turn
@@ -177,7 +135,6 @@ def test_a_reply_can_be_stopped_and_asked_for_again(warm: None, visit: Open) -> 
     with serve(slow, ui=True) as shown:
         page = visit(shown.url)
         page.fill("#message", "I am worried.")
-    chart = page.locator("svg.valence")
         page.press("#message", "Enter")
         expect(reply(page, 1).locator(".said")).to_contain_text("Thank you for telling me.")
         page.fill("#message", "typed meanwhile")
@@ -217,9 +174,10 @@ def test_a_crisis_shows_whom_to_turn_to_and_then_holds(shown: Served, visit: Ope
     expect(page.locator(".decision")).to_have_text("Agent Mode: crisis")
 
 
-def test_a_shift_is_drawn(shown: Served, visit: Open) -> None:
-    """In the colour of what is heavy, which nothing else on the canvas has."""
+def test_valence_and_its_shifts_are_drawn_and_can_be_read(shown: Served, visit: Open) -> None:
+    """By the mouse and by keyboard, and in each theme in colours of its own."""
     page = visit(shown.url)
+    chart = page.locator("svg.valence")
     say(page, "I am happy.", turn=1)
     expect(chart.locator(".shift")).to_have_count(0)
     say(page, "Everything feels hopeless.", turn=2)
@@ -324,6 +282,8 @@ def test_an_export_can_be_replayed(shown: Served, visit: Open, tmp_path: Path) -
     assert [message["role"] for message in written["messages"]] == ["user", "assistant"] * 2
     assert written["messages"][3]["psychechat"]["reason"] == "raised_risk"
     assert written["model"] == "psychechat"
+    drawn = CliRunner().invoke(commands, ["report", str(file), "-o", str(tmp_path / "report.html")])
+    assert drawn.output.startswith("2 turns drawn"), drawn.output
     written["messages"][3]["psychechat"] |= {"valence": 2, "risk": {"level": "none"}}
     file.write_text(json.dumps(written), "utf-8")
     page.locator("input[type=file]").set_input_files(file)
@@ -521,10 +481,10 @@ def test_contacts_become_links(links_page: Page, contact: str, hrefs: list[str])
 
 
 def test_every_contact_of_ours_that_is_a_number_or_an_address_has_a_link(links_page: Page) -> None:
-    rows = [row for rows in shipped().values() for row in rows]
-    assert len(rows) > 80
-    for row in rows:
-        assert any(part["href"] for part in linked(links_page, row.contact)) is row.names_one, row.contact
+    entries = [entry for entries in shipped().values() for entry in entries]
+    assert len(entries) > 80
+    for entry in entries:
+        assert any(part["href"] for part in linked(links_page, entry.contact)) is entry.names_one, entry.contact
 
 
 @pytest.fixture(scope="module")
@@ -541,17 +501,3 @@ def linked(page: Page, contact: str) -> list[dict[str, str | None]]:
         "async (contact) => (await import('/ui/contacts.js')).links(contact)", contact
     )
     return parts
-
-
-# -------------------------------------------------------------------------------------------------- the whole server
-
-
-def test_the_whole_server_shows_it(visit: Open, tmp_path: Path, record_property: Callable[[str, object], None]) -> None:
-    """By its setting, past Ray and HAProxy."""
-    with servers.configured({**SCRIPTED, "ui": True}, tmp_path) as server:
-        page = visit(server.url)
-        say(page, "I am sad.", turn=1)
-        expect(reply(page, 1).locator(".said")).to_have_text(REPLY)
-        paint = page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime")
-        record_property("first contentful paint, ms", round(paint))
-        sys.stderr.write(f"\nfirst contentful paint after {paint:.0f} ms\n")  # `pytest -s` shows it

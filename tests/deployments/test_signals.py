@@ -1,5 +1,9 @@
-"""`psychechat serve` is told to stop while turns run: nobody new is let in, they end whole, then it ends."""
+"""`psychechat serve` is told to read its settings again, and to stop while turns run.
 
+The policy and the keys change and no replica restarts; then nobody new is let in, the turns end whole, and it ends.
+"""
+
+import hashlib
 import os
 import signal
 import socket
@@ -13,6 +17,7 @@ from typing import Any
 import httpx
 import psutil
 import pytest
+import yaml
 
 from tests.deployments.fragile import REPLY
 from tests.support import servers
@@ -27,6 +32,7 @@ TURNS = {
 }
 """By the model that is asked: one in each mode, and a crisis, which takes Agent Mode."""
 EXIT_SECONDS = 60
+SERVED, KEPT = "were read again, and are served", "The policy and the keys of before are served"
 
 
 def settings(seconds_per_word: float) -> Mapping[str, Any]:
@@ -34,17 +40,39 @@ def settings(seconds_per_word: float) -> Mapping[str, Any]:
     return {**servers.SCRIPTED, "counselor": {**servers.SCRIPTED["counselor"], "engine_args": arguments}}
 
 
+def bearer(key: str) -> Mapping[str, str]:
+    return {"authorization": f"Bearer {key}"}
+
+
+KEY = "second"
+"""That opens from the first test to the last."""
+
+
 def stream(server: Server, model: str) -> str:
     """All that comes. Raises httpx.TransportError where it breaks off."""
     body = {"model": model, "stream": True, "messages": [{"role": "user", "content": TURNS[model]}]}
-    return httpx.post(f"{server.url}/v1/chat/completions", json=body, timeout=120).text
+    return httpx.post(f"{server.url}/v1/chat/completions", json=body, headers=bearer(KEY), timeout=120).text
 
 
 def generating(server: Server) -> int:
     """Turns that an engine works on."""
-    lines = httpx.get(f"{server.url}/metrics", timeout=60).text.splitlines()
+    lines = httpx.get(f"{server.url}/metrics", headers=bearer(KEY), timeout=60).text.splitlines()
     [held] = [line for line in lines if line.startswith("psychechat_permits{") and 'generation",state="held' in line]
     return int(float(held.split()[-1]))
+
+
+def names(server: Server, key: str) -> str:
+    """Of the models that the policy adds for this key, or the error's code."""
+    answer = httpx.get(f"{server.url}/v1/models", headers=bearer(key), timeout=60).json()
+    if "error" in answer:
+        return str(answer["error"]["code"])
+    return " ".join(model["id"] for model in answer["data"] if not model["id"].startswith("psychechat"))
+
+
+def replicas(server: Server) -> dict[int, str]:
+    family = psutil.Process(server.process.pid).children(recursive=True)
+    titles = {process.pid: " ".join(process.cmdline()) for process in family}
+    return {pid: title for pid, title in titles.items() if "ServeReplica:" in title}
 
 
 def refuses(server: Server) -> bool:
@@ -73,9 +101,55 @@ def under_way(server: Server) -> Iterator[Mapping[str, Future[str]]]:
         yield streams
 
 
-def test_sigterm_lets_every_turn_end_whole(short_folder: Callable[[], Path]) -> None:
+@pytest.fixture(scope="module")
+def folder(short_folder: Callable[[], Path]) -> Path:
+    """Of the settings and the keys."""
+    return short_folder()
+
+
+def write_keys(folder: Path, *names: str) -> Path:
+    file = folder / "keys.yaml"
+    file.write_text(yaml.safe_dump({name: hashlib.sha256(name.encode()).hexdigest() for name in names}))
+    return file
+
+
+@pytest.fixture(scope="module")
+def server(folder: Path) -> Iterator[Server]:
+    """One for both: the second test ends it."""
+    auth = {"keys_file": str(write_keys(folder, "first", KEY))}
+    with servers.configured({**settings(1.0), "auth": auth}, folder) as running:
+        yield running
+
+
+def test_another_policy_and_other_keys_are_taken_whole_or_not_at_all(server: Server, folder: Path) -> None:
+    file = folder / "settings.yaml"
+    written = yaml.safe_load(file.read_text())
+
+    def tell(expected: str, **changes: Any) -> None:
+        file.write_text(yaml.safe_dump(written | changes))
+        before = server.log.read_text().count(expected)
+        server.process.send_signal(signal.SIGUSR1)
+        wait_until(lambda: server.log.read_text().count(expected) > before, 60, server.log.read_text)
+
+    wait_until(lambda: "kill -USR1" in server.log.read_text(), 60, server.log.read_text)
+    assert names(server, "first") == ""
+    whole = replicas(server)
+    assert len(whole) == 3
+    named = {"aliases": {"gpt-4o": "psychechat"}}
+    tell(SERVED, policy=named)
+    assert names(server, "first") == "gpt-4o"
+    write_keys(folder, KEY, "third")
+    tell(KEPT, policy={"aliases": {"gpt-4o": "nobody"}})
+    tell(KEPT, policy={}, default_language="zh")
+    assert [names(server, key) for key in ("first", "third")] == ["gpt-4o", "invalid_api_key"]
+    tell(SERVED, policy=named)
+    assert [names(server, key) for key in ("first", "third")] == ["invalid_api_key", "gpt-4o"]
+    assert replicas(server) == whole
+
+
+def test_sigterm_lets_every_turn_end_whole(server: Server) -> None:
     """They take longer than the half minute after which Ray replaces a HAProxy that says nothing."""
-    with servers.configured(settings(1.0), short_folder()) as server, idle(server) as connection:
+    with idle(server) as connection:
         family = psutil.Process(server.process.pid).children(recursive=True)
         with under_way(server) as streams:
             server.process.send_signal(signal.SIGTERM)
