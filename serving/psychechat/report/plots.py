@@ -44,10 +44,10 @@ class Plot:
     words: Sequence[Word] = ()
     rules: Sequence[float] = ()
     """Heights of horizontal lines."""
-    left: float = _LEFT
-    """Where they begin, right of the names."""
     line: Sequence[tuple[float, float]] = ()
     dots: Sequence[tuple[float, float]] = ()
+    left: float = _LEFT
+    """Where the horizontal lines begin, right of the names."""
 
     @property
     def right(self) -> float:
