@@ -17,6 +17,10 @@ ROOT = Path(__file__).parents[2]
 ON = {
     "deployments/configs/single-gpu.yaml": {"counselor": 80},
     "deployments/configs/multi-gpu.yaml": {"counselor": 80, "seeker": 80},
+    "deployments/configs/psychechat-8b.yaml": {"counselor": 80, "llm-counselor": 80, "seeker": 80},
+    "deployments/configs/psychechat-8b-four-gpus.yaml": {"counselor": 40, "llm-counselor": 40, "seeker": 40},
+    "helm/ci/production-values.yaml": {"counselor": 80},
+    "helm/ci/psychechat-values.yaml": {"counselor": 40, "llm-counselor": 40, "seeker": 40},
     "helm/ci/single-gpu-values.yaml": {"counselor": 80},
     "helm/ci/multi-gpu-values.yaml": {"counselor": 80, "seeker": 48},
 }
@@ -43,7 +47,8 @@ def fit(engine: GeneratorSettings, gigabytes: int) -> Fit:
         max_model_len=args["max_model_len"],
         sequence_tokens=engine.sequence_tokens,
     )
-    return Fit(shapes.of(engine.model), asked, CARDS[gigabytes])
+    published = engine.model.startswith("Johnnyfans/PsycheChat-") and engine.model.endswith("-Qwen3-8B")
+    return Fit(shapes.of("Qwen/Qwen3-8B" if published else engine.model), asked, CARDS[gigabytes])
 
 
 def test_every_configuration_with_a_gpu_is_looked_at() -> None:
@@ -59,6 +64,8 @@ def test_an_engine_is_set_as_its_card_is_sized(file: str, name: str) -> None:
     engine, gigabytes = settings(file).engines[name], ON[file][name]
     found = fit(engine, gigabytes)
     assert found.serves
+    said = engine.engine_args.get("kv_cache_memory_bytes", found.kv_bytes)
+    assert 0 <= found.kv_bytes - said < 0.01 * found.kv_bytes
     expected = pace.estimate(found)
     assert engine.max_num_seqs == expected.max_num_seqs
     assert engine.sequences(found.kv_tokens) == engine.max_num_seqs, "permits are bound by sequences, not by memory"

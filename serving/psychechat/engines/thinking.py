@@ -82,12 +82,12 @@ class ThinkingTokens:
         """Whether the next token still belongs to the thinking."""
         self._end = ""
 
-    def feed(self, pieces: Iterable[str]) -> int:
-        """Of the next tokens, as the vocabulary writes them."""
+    def feed(self, pieces: Iterable[str | None]) -> int:
+        """Of the next tokens, as the vocabulary writes them; None: one beyond it, which a padded model may draw."""
         count = 0
         for piece in pieces if self.thinking else ():
             count += 1
-            text = self._end + piece
+            text = self._end + (piece or "")
             if CLOSE in text:
                 self.thinking = False
                 break

@@ -3,7 +3,8 @@
     version (1 byte) | length of the key's name (1) | the key's name | nonce (12) | ciphertext and tag
 
 All before the nonce is authenticated, and so is the place. The plaintext is JSON, filled up with blanks so that its
-length does not tell which turns took Agent Mode.
+length does not tell which turns took Agent Mode, but with packs that show earlier turns in full: those values grow with
+each turn.
 """
 
 import secrets

@@ -190,7 +190,10 @@ def _last_analysis(state: TurnState) -> tuple[EmotionAnalysis | None, int]:
 
 
 def _turns(pipeline: Pipeline, state: TurnState, choices: Sequence[Choice]) -> tuple[PastTurn, ...]:
-    """What later turns of the pack show again, with this turn's: once for each reply that the client may go on with."""
+    """What later turns of the pack show again, with this turn's: once for each reply that the client may go on with.
+
+    Not of a reply of which something was withheld: its draft has it.
+    """
     pack, memory, agent = pipeline.packs[state.reading.language], state.reading.memory, state.agent
     made = [
         PastTurn(
@@ -200,7 +203,7 @@ def _turns(pipeline: Pipeline, state: TurnState, choices: Sequence[Choice]) -> t
             choice.thinking,
         )
         for choice in choices
-        if not choice.fallback
+        if not (choice.fallback or choice.blocked or choice.withheld)
     ]
     return pack.latest((*(memory.turns if memory else ()), *made))
 

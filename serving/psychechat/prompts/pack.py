@@ -18,7 +18,7 @@ from jinja2 import FileSystemLoader, StrictUndefined, TemplateError
 from jinja2.sandbox import SandboxedEnvironment
 
 from psychechat.config.roles import Role
-from psychechat.conversation import Draft, EmotionAnalysis, PastTurn, Round, StageInputs, Utterance
+from psychechat.conversation import Conversation, Draft, EmotionAnalysis, PastTurn, Round, StageInputs, Utterance
 from psychechat.emotion import LABELS, MAX_LABELS, Label, Language
 from psychechat.engines.base import Message, Sampling, Stage, StageName
 from psychechat.engines.thinking import CLOSE, OPEN
@@ -185,8 +185,7 @@ class Pack:
                 yield Message("assistant", f"{OPEN}\n{inert(turn.thinking)}\n{CLOSE}\n\n{text}")
             else:
                 until = replace(conversation, utterances=conversation.utterances[:place])
-                made = StageInputs(until, analysis=turn.analysis, rounds=turn.rounds)
-                yield from self._rendered(after, turn.rounds, self._values(made))
+                yield from self._rendered(after, turn.rounds, self._values(_at_its_end(until, turn)))
                 yield Message("assistant", prefix + text)
 
     def _rendered(self, parts: Sequence[Part], rounds: Sequence[Round], values: Mapping[str, Any]) -> list[Message]:
@@ -250,6 +249,18 @@ class Pack:
                 [{"uid": uid, "utterance": r.response} for uid, r in enumerate(inputs.reactions, 1)]
             ),
         }
+
+
+def _at_its_end(until: Conversation, turn: PastTurn) -> StageInputs:
+    """What an earlier turn of Agent Mode had made; what was detected in it is not known any more."""
+    last = turn.rounds[-1] if turn.rounds else None
+    return StageInputs(
+        until,
+        analysis=turn.analysis,
+        draft=last.draft if last else None,
+        reactions=last.reactions if last else (),
+        rounds=turn.rounds,
+    )
 
 
 _OF_THE_COUNSELOR: Mapping[StageName, Role] = {

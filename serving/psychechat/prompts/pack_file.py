@@ -69,9 +69,10 @@ class StageFile(_Part):
     """Text before each of the counselor's replies in `history`."""
     history: Literal["replies", "full"] = "replies"
     """What `history` shows of earlier turns. `full`, from memory: before a reply of Agent Mode those of the stage's
-    messages that follow `history`, as that turn rendered them at its end; in `reply` what LLM Mode thought."""
+    messages that follow `history`, with what that turn had made at its end, but not what was detected in it; in `reply`
+    what LLM Mode thought."""
     history_tokens: PositiveInt = 8192
-    """About how much of that there may be. The oldest turns are left out first."""
+    """About how much of that there may be. The oldest turns are left out first. Memory keeps as much of each session."""
 
 
 class PackFile(_Part):

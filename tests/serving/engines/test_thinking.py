@@ -77,11 +77,12 @@ def test_a_template_decides_whether_thinking_has_begun(said: str, opening: str, 
         pytest.param(["a", "</think>", "ĊĊ", "b"], 2, id="one token"),
         pytest.param(["a", "</", "think", ">ĊĊ", "b"], 4, id="several, the last with what follows"),
         pytest.param(["a", "</thi", "nk", "<", "/think", ">", "b"], 6, id="almost before"),
+        pytest.param(["a", None, "</think>", "b"], 3, id="one beyond the vocabulary"),
         pytest.param(["a", "b"], 2, id="no end"),
         pytest.param(["</think>", "</think>"], 1, id="a second one is content"),
     ],
 )
-def test_tokens_are_the_thinkings_up_to_its_end(pieces: list[str], count: int) -> None:
+def test_tokens_are_the_thinkings_up_to_its_end(pieces: list[str | None], count: int) -> None:
     for cut in range(len(pieces) + 1):
         counter = ThinkingTokens(thinking=True)
         assert counter.feed(pieces[:cut]) + counter.feed(pieces[cut:]) == count

@@ -12,6 +12,7 @@ from psychechat.conversation import (
     Draft,
     EmotionAnalysis,
     EmotionMemory,
+    PastTurn,
     Reaction,
     Review,
     Round,
@@ -178,6 +179,20 @@ def test_a_pack_says_what_to_change_of_a_draft_that_hurts_or_the_built_in_one_do
     assert load(own).hurting_suggestion == "请更温暖。"
     assert load(other).hurting_suggestion == sentence
     assert load("en").hurting_suggestion != sentence
+
+
+@pytest.mark.parametrize("stage", StageName)
+def test_any_stage_may_be_shown_earlier_turns_in_full(stage: StageName, tmp_path: Path) -> None:
+    """A tail that names the draft or the reactions has those of the turn's last round."""
+    shutil.copytree(load("en").folder, tmp_path / "full")
+    file = tmp_path / "full/pack.yaml"
+    file.write_text(file.read_text("utf-8").replace("    messages:", "    history: full\n    messages:"), "utf-8")
+    inputs = full_inputs("en")
+    turn = PastTurn("hash", inputs.analysis, inputs.rounds, "THOUGHT")
+    shown = load(tmp_path / "full").messages(stage, replace(inputs, earlier={1: turn}))
+    whole = "".join(message.content for message in shown[: [m.content for m in shown].index("A2")])
+    told = {StageName.EMOTION: "[", StageName.REPLY: "THOUGHT", StageName.REVIEW: "R3"}
+    assert told.get(stage, "REFUSED") in whole.partition("A1")[2]
 
 
 def test_the_longest_prompt_is_measured_with_room_for_every_result() -> None:

@@ -47,7 +47,9 @@ IGNORED_IN_RESPONSES: Mapping[str, Ignored] = {
     "text.verbosity": Ignored(_LENGTH, ("medium",)),
     "reasoning.summary": Ignored("the thinking is not shown"),
     "reasoning.generate_summary": Ignored("the thinking is not shown"),
-    "reasoning.context": Ignored("a turn's thinking is not kept for the next", ("auto", "current_turn")),
+    "reasoning.context": Ignored(
+        "what a turn shows of earlier thinking is the pack's to say", ("auto", "current_turn")
+    ),
     "reasoning.mode": Ignored("there is one way of thinking", ("standard",)),
     "image": Ignored("a counselor reads text", ({},)),
     "access_programs": Ignored("there are none here", ({},)),

@@ -43,12 +43,12 @@ def router(pipeline: Pipeline) -> APIRouter:
         unread.note(body.unread, request)
         if policy.model(body.model) != MODEL:
             raise UnknownModel(", ".join(name for name in policy.names if policy.model(name) == MODEL))
-        assessed = assessments(pipeline, body.input, request, each_batch=body.stream)
         hurting = None
         if body.answering is not None:
             hurting = await unless_left(request, judged(pipeline, body.input, body.answering, request))
             if hurting is None:
                 return Response(status_code=CLIENT_LEFT)
+        assessed = assessments(pipeline, body.input, request, each_batch=body.stream)
         if body.stream:
             # A failure before the first event is still an ordinary error with its own status.
             first = await unless_left(request, anext(assessed))

@@ -24,7 +24,12 @@ pytestmark = [
 
 ROOT = Path(__file__).parents[4]
 COUNSELOR = Path(str(files("psychechat") / "demo" / "counselor"))
-GPU_CONFIGS = [*ROOT.glob("deployments/configs/*-gpu.yaml"), *ROOT.glob("helm/ci/*-gpu-values.yaml")]
+CLASSIFIERS = {
+    f"{path.parent.name}-{path.stem}": yaml.safe_load(path.read_text("utf-8"))
+    for path in (*ROOT.glob("deployments/configs/*.yaml"), *ROOT.glob("helm/ci/*.yaml"))
+}
+CLASSIFIERS = {name: written.get("app", written).get("classifier", {}) for name, written in CLASSIFIERS.items()}
+ON_GPU = {name: its for name, its in CLASSIFIERS.items() if its.get("replicas", {}).get("num_gpus")}
 
 
 def configured(model: Path, **given: Any) -> "VllmConfig":
@@ -83,15 +88,14 @@ def test_a_step_computes_as_many_tokens_as_on_vllms_own_server(
     assert configured(COUNSELOR, max_num_seqs=64).scheduler_config.max_num_batched_tokens == tokens
 
 
-@pytest.mark.parametrize("config", GPU_CONFIGS, ids=lambda path: f"{path.parent.name}-{path.stem}")
-def test_on_a_gpu_the_classifier_has_a_graph_for_every_batch(config: Path) -> None:
+@pytest.mark.parametrize("name", ON_GPU)
+def test_on_a_gpu_the_classifier_has_a_graph_for_every_batch(name: str) -> None:
     """Of itself vLLM captures up to 512 tokens, and launches what is larger kernel by kernel."""
     from vllm import AsyncEngineArgs
 
     from psychechat.engines.vllm.classifier import VllmClassifier
 
-    written = yaml.safe_load(config.read_text("utf-8"))
-    given = written.get("app", written)["classifier"]["engine_args"]
+    given = ON_GPU[name]["engine_args"]
     most = signature(VllmClassifier).parameters["max_num_batched_tokens"].default
     args = AsyncEngineArgs(model="a/model", **given)
     assert args.compilation_config.max_cudagraph_capture_size >= (args.max_num_batched_tokens or most)

@@ -40,7 +40,7 @@ CALL = Call("test", "session", tenant_salt="tenant")
 HELLO = [Message("system", f"Say {CANARY}."), Message("user", "I feel sad.")]
 FREE = Stage(StageName.REPLY)
 THINKING = Stage(StageName.REPLY, thinks=True)
-ENDLESS = Sampling(3000, temperature=1.0)
+ENDLESS = Sampling(3000, temperature=1.0, top_p=1.0)
 SHORT = Sampling(8, temperature=1.0)
 MOOD = {
     "type": "object",
@@ -138,7 +138,7 @@ async def test_every_stage_of_every_pack_keeps_its_schema(counselor: "VllmGenera
     await counselor.warm(stages)
     answers = await asyncio.gather(
         *(
-            collect(counselor, stage, Sampling(3000, temperature=temperature))
+            collect(counselor, stage, Sampling(3000, temperature=temperature, top_p=1.0))
             for stage in stages
             for temperature in (0, 1)
         )
@@ -266,7 +266,7 @@ async def test_log_probabilities_are_the_answers_and_their_bytes_add_up_to_it(
     counselor: "VllmGenerator", stage: Stage
 ) -> None:
     """Random weights write many a character in parts, which vLLM's own texts of tokens lose, and special tokens."""
-    sampling, content, deltas = Sampling(600, temperature=1.0, logprobs=3), "", []
+    sampling, content, deltas = Sampling(600, temperature=1.0, top_p=1.0, logprobs=3), "", []
     for _ in range(8):  # they may also think to the end
         deltas = [delta async for delta in counselor.generate(HELLO, stage, sampling, CALL)]
         content = "".join(delta.content for delta in deltas)
