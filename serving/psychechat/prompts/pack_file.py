@@ -72,7 +72,7 @@ class StageFile(_Part):
     messages that follow `history`, with what that turn had made at its end, but not what was detected in it; in `reply`
     what LLM Mode thought."""
     history_tokens: PositiveInt = 8192
-    """About how much of that there may be. The oldest turns are left out first. Memory keeps as much of each session."""
+    """About how much of that there may be. The oldest turns are left out first. Memory keeps as much a session."""
 
 
 class PackFile(_Part):

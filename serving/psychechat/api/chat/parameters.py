@@ -48,7 +48,7 @@ IGNORED_IN_RESPONSES: Mapping[str, Ignored] = {
     "reasoning.summary": Ignored("the thinking is not shown"),
     "reasoning.generate_summary": Ignored("the thinking is not shown"),
     "reasoning.context": Ignored(
-        "what a turn shows of earlier thinking is the pack's to say", ("auto", "current_turn")
+        "the pack says what is shown of earlier thinking", ("auto", "current_turn")
     ),
     "reasoning.mode": Ignored("there is one way of thinking", ("standard",)),
     "image": Ignored("a counselor reads text", ({},)),
