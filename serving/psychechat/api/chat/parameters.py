@@ -47,9 +47,7 @@ IGNORED_IN_RESPONSES: Mapping[str, Ignored] = {
     "text.verbosity": Ignored(_LENGTH, ("medium",)),
     "reasoning.summary": Ignored("the thinking is not shown"),
     "reasoning.generate_summary": Ignored("the thinking is not shown"),
-    "reasoning.context": Ignored(
-        "the pack says what is shown of earlier thinking", ("auto", "current_turn")
-    ),
+    "reasoning.context": Ignored("the pack says what is shown of earlier thinking", ("auto", "current_turn")),
     "reasoning.mode": Ignored("there is one way of thinking", ("standard",)),
     "image": Ignored("a counselor reads text", ({},)),
     "access_programs": Ignored("there are none here", ({},)),
