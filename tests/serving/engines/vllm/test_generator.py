@@ -71,12 +71,14 @@ async def several(counselor: "VllmGenerator", call: Call) -> None:
 
 
 async def thought_out(counselor: "VllmGenerator", stage: Stage, messages: Sequence[Message] = HELLO) -> Delta:
-    """An answer after thinking. Weights that have learnt nothing may also end in the midst of it: asked again then."""
-    for _ in range(8):
-        answer = await collect(counselor, stage, ENDLESS, messages=messages)
-        if answer.content:
+    """An answer after thinking. Weights that have learnt nothing may also end in the midst of it, or go round in
+    circles: asked again then, and soon.
+    """
+    for _ in range(60):
+        answer = await collect(counselor, stage, replace(ENDLESS, max_tokens=200), messages=messages)
+        if answer.content and answer.finish_reason == "stop":
             return answer
-    pytest.fail("eight generations ended while they thought")
+    pytest.fail("sixty generations did not end their thinking")
 
 
 def usage(whole: Delta) -> Usage:
@@ -266,8 +268,8 @@ async def test_log_probabilities_are_the_answers_and_their_bytes_add_up_to_it(
     counselor: "VllmGenerator", stage: Stage
 ) -> None:
     """Random weights write many a character in parts, which vLLM's own texts of tokens lose, and special tokens."""
-    sampling, content, deltas = Sampling(600, temperature=1.0, top_p=1.0, logprobs=3), "", []
-    for _ in range(8):  # they may also think to the end
+    sampling, content, deltas = Sampling(150, temperature=1.0, top_p=1.0, logprobs=3), "", []
+    for _ in range(60):  # they may also think to the end
         deltas = [delta async for delta in counselor.generate(HELLO, stage, sampling, CALL)]
         content = "".join(delta.content for delta in deltas)
         if content.strip():
