@@ -15,13 +15,20 @@ import openai
 import psutil
 import pytest
 
-from tests.deployments.fragile import strike
+from tests.deployments.fragile import SETTINGS, strike
 from tests.support.ray_cluster import Cluster
 from tests.support.servers import wait_until
 
 pytestmark = pytest.mark.e2e
 
 HELLO: list[openai.types.chat.ChatCompletionMessageParam] = [{"role": "user", "content": "I went for a walk"}]
+
+
+@pytest.fixture(scope="module")
+def server(cluster: Cluster) -> Cluster:
+    """One for all tests here: the last of them kills its ingress."""
+    cluster.serve(SETTINGS)
+    return cluster
 
 
 @pytest.fixture
