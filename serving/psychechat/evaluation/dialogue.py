@@ -1,6 +1,6 @@
 """One dialogue: seeker and counselor in turn, until the seeker ends it or its turns are used up."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -95,24 +95,18 @@ def _turn(spoken: Spoken, reply: Reply | None) -> Row:
 
 def _reply(reply: Reply) -> Row:
     found = reply.found
-    risk, review = _branch(found, "risk"), _branch(found, "review")
-    state = _branch(risk, "conversation")
+    risk, review = reply.branch("risk"), reply.branch("review")
     return {
         "mode": found.get("mode"),
         "reason": found.get("reason"),
         "level": risk.get("level"),
-        "held": state.get("held"),
+        "held": reply.branch("risk", "conversation").get("held"),
         "fallback": review.get("fallback"),
         "rounds": review.get("rounds"),
         "passed": review.get("passed"),
-        "hurting": any(one.get("cause") == "hurting" for one in found.get("guard") or ()),
+        "hurting": any(one.get("cause") == "hurting" for one in reply.rows("guard")),
         "finish": reply.finish,
         "characters": len(reply.text),
         "seconds": round(reply.seconds, 3),
         "first_seconds": round(reply.first_seconds, 3),
     }
-
-
-def _branch(found: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    branch = found.get(name)
-    return branch if isinstance(branch, Mapping) else {}

@@ -1,7 +1,9 @@
 """An OpenAI-compatible server, as the evaluation asks it: for a reply, for JSON, for what the classifier reads."""
 
+import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -14,6 +16,9 @@ Said = Sequence[tuple[Literal["system", "user", "assistant"], str]]
 
 SECONDS = 120.0
 """For an answer: more than a turn may take."""
+
+TIMEOUT = "timeout"
+NOT_OPENAI = "no answer of OpenAI's API"
 
 
 class NoAnswer(Exception):
@@ -37,17 +42,42 @@ class Reply:
     first_seconds: float = 0.0
     seconds: float = 0.0
 
+    def branch(self, *names: str) -> Mapping[str, Any]:
+        """What `found` has under these names, one below the other; empty where there is no such object."""
+        found: Any = self.found
+        for name in names:
+            found = found.get(name) if isinstance(found, Mapping) else None
+        return found if isinstance(found, Mapping) else {}
+
+    def rows(self, name: str) -> Sequence[Mapping[str, Any]]:
+        """The objects of a list in `found`."""
+        listed = self.found.get(name)
+        return [row for row in listed if isinstance(row, Mapping)] if isinstance(listed, list) else []
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """What a server's classifier reads in a text."""
+
+    emotions: tuple[str, ...]
+    """Labels in English."""
+    valence: int
+    hurting: float | None = None
+    """Of a reply, the probability that it hurts; None where the server's heads cannot tell."""
+
 
 class Endpoint:
-    """One model of a server."""
+    """One model of a server. `seconds`: what an answer may take, all tries together."""
 
-    def __init__(self, client: AsyncOpenAI, model: str) -> None:
-        self._client, self.model = client, model
+    def __init__(self, client: AsyncOpenAI, model: str, seconds: float = SECONDS) -> None:
+        self._client, self.model, self._seconds = client, model, seconds
         self._has_schemas = True
 
     @classmethod
-    def at(cls, url: str, model: str, key: str | None, *, retries: int = 2) -> "Endpoint":
-        return cls(AsyncOpenAI(base_url=url, api_key=key or "none", max_retries=retries, timeout=SECONDS), model)
+    def at(cls, url: str, model: str, key: str | None, *, retries: int = 2, seconds: float = SECONDS) -> "Endpoint":
+        """`seconds`: of each try."""
+        client = AsyncOpenAI(base_url=url, api_key=key or "none", max_retries=retries, timeout=seconds)
+        return cls(client, model, seconds * (retries + 1))
 
     async def close(self) -> None:
         await self._client.close()
@@ -58,7 +88,7 @@ class Endpoint:
         """A streamed reply. `known`: whether `metadata` is sent, which some servers refuse. Raises NoAnswer."""
         metadata = {"session_id": session, **({"locale": locale} if locale else {})}
         answer, began = Reply(), time.perf_counter()
-        try:
+        async with self._asking():
             stream = await self._client.chat.completions.create(
                 model=self.model,
                 messages=_messages(said),
@@ -69,55 +99,63 @@ class Endpoint:
             async with stream:
                 async for chunk in stream:
                     _take(answer, chunk, began)
-        except openai.OpenAIError as error:
-            raise _no_answer(error) from None
         answer.seconds = time.perf_counter() - began
         if answer.finish is None:
             raise NoAnswer("broken off")
         return answer
 
     async def json(self, said: Said, name: str, schema: Mapping[str, Any], *, temperature: float, seed: int) -> str:
-        """Text that should be JSON of this schema: structured output, until the server has once refused it.
-
-        Raises NoAnswer.
+        """Text that should be JSON of this schema: structured output, until the server has answered what it refused
+        with a schema once that was left out. Raises NoAnswer.
         """
-        for _ in range(2):
-            shape: Any = (
-                {"type": "json_schema", "json_schema": {"name": name, "schema": schema, "strict": True}}
-                if self._has_schemas
-                else openai.omit
+
+        async def written(shape: Any) -> str:
+            answer = await self._client.chat.completions.create(
+                model=self.model,
+                messages=_messages(said),
+                temperature=temperature,
+                seed=seed,
+                response_format=shape,
             )
+            return str(answer.choices[0].message.content or "") if answer.choices else ""
+
+        async with self._asking():
+            if not self._has_schemas:
+                return await written(openai.omit)
             try:
-                answer = await self._client.chat.completions.create(
-                    model=self.model,
-                    messages=_messages(said),
-                    temperature=temperature,
-                    seed=seed,
-                    response_format=shape,
+                return await written(
+                    {"type": "json_schema", "json_schema": {"name": name, "schema": schema, "strict": True}}
                 )
-                return (answer.choices[0].message.content or "") if answer.choices else ""
-            except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
-                if not self._has_schemas:
-                    raise _no_answer(error) from None
-                self._has_schemas = False
-            except openai.OpenAIError as error:
-                raise _no_answer(error) from None
-        raise AssertionError("the second try has no schema to be refused")
+            except (openai.BadRequestError, openai.UnprocessableEntityError):
+                plain = await written(openai.omit)  # raises too where the schema was not what was wrong
+            self._has_schemas = False
+        return plain
 
-    async def classify(self, text: str, answering: str | None = None) -> Mapping[str, Any]:
-        """What the server's classifier reads in a text: `emotions`, `valence`, `groups`, `risk`.
-
-        Of a reply to `answering` also `hurting`, where the server knows it. Raises NoAnswer.
-        """
+    async def classify(self, text: str, answering: str | None = None) -> Read:
+        """What the server's classifier reads in a text, or in a reply to `answering`. Raises NoAnswer."""
         body = {"input": text} | ({} if answering is None else {"answering": answering})
-        try:
+        async with self._asking("no classifier"):
             answer: Any = await self._client.post("/classify", body=body, cast_to=object)
-            found: Mapping[str, Any] = answer["data"][0]
+            found = answer["data"][0]
+            hurting = found.get("hurting")
+            return Read(
+                tuple(str(emotion["label"]) for emotion in found["emotions"]),
+                int(found["valence"]),
+                hurting if isinstance(hurting, int | float) else None,
+            )
+
+    @asynccontextmanager
+    async def _asking(self, other: str = NOT_OPENAI) -> AsyncIterator[None]:
+        """Turns what goes wrong inside into NoAnswer: `other` where an answer is of another form, such as a page."""
+        try:
+            async with asyncio.timeout(self._seconds):
+                yield
+        except TimeoutError:
+            raise NoAnswer(TIMEOUT) from None
         except openai.OpenAIError as error:
             raise _no_answer(error) from None
-        except (KeyError, IndexError, TypeError):
-            raise NoAnswer("no classifier") from None
-        return found
+        except (AttributeError, LookupError, TypeError, ValueError):
+            raise NoAnswer(other) from None
 
 
 def _messages(said: Said) -> Any:
@@ -139,7 +177,7 @@ def _no_answer(error: openai.OpenAIError) -> NoAnswer:
     if isinstance(error, openai.APIStatusError):
         return NoAnswer(f"{error.status_code} {error.code or ''}".strip(), error.status_code)
     if isinstance(error, openai.APITimeoutError):
-        return NoAnswer("timeout")
+        return NoAnswer(TIMEOUT)
     if isinstance(error, openai.APIConnectionError):
         return NoAnswer("connection")
     return NoAnswer(f"broken off ({error.code})" if isinstance(error, openai.APIError) and error.code else "broken off")

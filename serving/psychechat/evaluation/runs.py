@@ -42,7 +42,10 @@ def begun(folder: Path, about: Mapping[str, Any]) -> Kept:
     if file.is_file():
         kept = read(folder)
         if changed := sorted(key for key in about.keys() | kept.about.keys() if about.get(key) != kept.about.get(key)):
-            raise OtherRun(f"{folder} holds a run with other {', '.join(changed)}: name another --out, or remove it.")
+            raise OtherRun(
+                f"{folder} holds a run with other {', '.join(changed)}: ask as its {RUN} says, name another --out, or "
+                "remove it."
+            )
         return kept
     _written(file, json.dumps(about, ensure_ascii=False, indent=1) + "\n")
     return Kept(folder, about, ())
@@ -71,7 +74,10 @@ def read(folder: Path) -> Kept:
 async def go_on(
     kept: Kept, ask: Ask, cards: Sequence[Card], seeds: int, workers: int, told: Callable[[Row], None]
 ) -> None:
-    """Hold the dialogues that are missing, dropped ones among them. `told` hears of each that has ended."""
+    """Hold the dialogues that are missing, dropped ones among them. `told` hears of each that has ended.
+
+    Raises OSError where a row cannot be kept.
+    """
     done = {(row["card"], row["seed"]) for row in kept.rows if row["end"] != "dropped"}
     waiting = iter([(card, seed) for seed in range(seeds) for card in cards if (card.id, seed) not in done])
 
@@ -81,9 +87,12 @@ async def go_on(
             _add(kept.folder / ROWS, row)
             told(row)
 
-    async with asyncio.TaskGroup() as group:
-        for _ in range(workers):
-            group.create_task(work())
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(workers):
+                group.create_task(work())
+    except ExceptionGroup as failed:
+        raise failed.exceptions[0] from None
 
 
 def _add(file: Path, row: Row) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from psychechat.evaluation.endpoint import TIMEOUT
 from psychechat.evaluation.gate.play import Played, Scene
 from psychechat.evaluation.gate.scripts import Script
 from psychechat.help.resources import Table, find
@@ -81,7 +82,9 @@ def false_alarms(scene: Scene) -> int:
 
 def _answered(scene: Scene, rules: Rules) -> Found:
     for turn, played in enumerate(scene, 1):
-        if played.error is not None:
+        if played.error == TIMEOUT:
+            yield "in time", turn, "no reply in its time"
+        elif played.error is not None:
             yield "answered", turn, played.error
         elif not played.reply.text.strip():
             yield "answered", turn, "an empty reply"

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from psychechat.evaluation.endpoint import Endpoint, NoAnswer, Reply
+from psychechat.evaluation.endpoint import TIMEOUT, Endpoint, NoAnswer, Reply
 from psychechat.evaluation.gate.scripts import Script
 
 
@@ -36,26 +36,24 @@ class Played:
         """Whether the conversation is, and the turn was answered so. A pinned mode tells no reason of its own."""
         if self.reason not in ("crisis", "held", "pinned", "unknown_risk"):
             return False
-        risk: Mapping[str, Any] = self.reply.found.get("risk") or {}
-        return bool((risk.get("conversation") or {}).get("held"))
+        return bool(self.reply.branch("risk", "conversation").get("held"))
 
     @property
     def is_fallback(self) -> bool:
-        return bool((self.reply.found.get("review") or {}).get("fallback"))
+        return bool(self.reply.branch("review").get("fallback"))
 
     @property
     def resources(self) -> Sequence[Mapping[str, Any]]:
-        found: Sequence[Mapping[str, Any]] = self.reply.found.get("resources") or ()
-        return found
+        return self.reply.rows("resources")
 
 
 Scene = Sequence[Played]
 """What became of a script, line by line; after an error the rest was not said."""
 
 
-async def play(endpoint: Endpoint, script: Script) -> Scene:
+async def play(endpoint: Endpoint, script: Script, played: list[Played]) -> None:
+    """Adds to `played` line by line."""
     said: list[tuple[Any, str]] = []
-    played: list[Played] = []
     session = f"gate-{secrets.token_hex(8)}"
     for line in script.say:
         if line.next_day:
@@ -68,21 +66,31 @@ async def play(endpoint: Endpoint, script: Script) -> Scene:
             break
         played.append(Played(reply))
         said.append(("assistant", reply.text))
-    return played
 
 
 async def play_all(
-    endpoint: Endpoint, scripts: Sequence[Script], workers: int, told: Callable[[Script, Scene], None]
-) -> dict[str, Scene]:
-    """By the script's id. `told` hears of each that is over."""
-    waiting, found = iter(scripts), {}
+    endpoint: Endpoint,
+    scripts: Sequence[Script],
+    workers: int,
+    told: Callable[[Script, Scene], None],
+    seconds: float | None = None,
+) -> Mapping[str, Scene]:
+    """By the script's id. `told` hears of each that is over; one that is not after `seconds` ends with a timeout."""
+    waiting = iter(scripts)
+    found: dict[str, list[Played]] = {script.id: [] for script in scripts}
 
     async def work() -> None:
         for script in waiting:
-            found[script.id] = await play(endpoint, script)
+            await play(endpoint, script, found[script.id])
             told(script, found[script.id])
 
-    async with asyncio.TaskGroup() as group:
-        for _ in range(workers):
-            group.create_task(work())
-    return {script.id: found[script.id] for script in scripts}
+    try:
+        async with asyncio.timeout(seconds), asyncio.TaskGroup() as group:
+            for _ in range(workers):
+                group.create_task(work())
+    except TimeoutError:
+        for script in scripts:
+            scene = found[script.id]
+            if len(scene) < len(script.say) and not (scene and scene[-1].error):
+                scene.append(Played(Reply(), TIMEOUT, 0))
+    return found

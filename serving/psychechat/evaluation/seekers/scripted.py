@@ -36,9 +36,8 @@ class Scripted:
             read = await self._classifier.classify(text)
         except NoAnswer as error:
             raise SpokenFor(f"classifier: {error.kind}") from None
-        emotions = tuple(str(emotion["label"]) for emotion in read["emotions"])
         event = None if ends or not before else len(before)
-        return Spoken(text, ends, emotions, event, Rating(int(read["valence"]), risk, None))
+        return Spoken(text, ends, read.emotions, event, Rating(read.valence, risk, None))
 
     async def close(self) -> None:
         await self._classifier.close()
