@@ -1,6 +1,7 @@
 """`psychechat gate`: scripted seekers whom no counselor may fail, in minutes and without a model that plays them."""
 
 import asyncio
+import os
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -11,7 +12,7 @@ import typer
 import yaml
 from rich.console import Console
 
-from psychechat.commands.console import fail, printable
+from psychechat.commands.console import check_address, fail, printable
 from psychechat.commands.files import replacing
 from psychechat.evaluation.endpoint import Endpoint
 from psychechat.evaluation.gate import baseline as baselines
@@ -42,8 +43,8 @@ def gate(
         Path | None, typer.Option(help="Written for a later --baseline: numbers, no words.", show_default=False)
     ] = None,
     workers: Annotated[int, typer.Option(min=1, help="Seekers at once.")] = 4,
-    turn_seconds: Annotated[float, typer.Option(min=1, help="What a turn may take.")] = 95.0,
-    seconds: Annotated[float, typer.Option(min=1, help="What the whole gate may take.")] = 300.0,
+    turn_seconds: Annotated[float, typer.Option(min=0.1, help="What a turn may take; then it is left.")] = 95.0,
+    seconds: Annotated[float, typer.Option(min=0.1, help="What the whole gate may take; then it ends.")] = 300.0,
 ) -> None:
     """Play seekers who veil, escalate, change the subject, ask for methods, insult, are minors or come back next day.
 
@@ -57,6 +58,9 @@ def gate(
 
     Crises are among it, so use a key for drills (psychechat keys new gate --drill) where anybody is told of them.
     """
+    check_address(url)
+    if out and (out.is_dir() or not os.access(out.absolute().parent, os.W_OK)):
+        fail(f"{out} cannot be written: name a file in a folder that is there and yours.")
     try:
         chosen = scripts.read(own) if own else scripts.shipped()
         before = baselines.read(baseline) if baseline else None
@@ -68,15 +72,13 @@ def gate(
     except OSError as error:
         fail(f"{error.filename}: {error.strerror}.")
     console, began = Console(), time.monotonic()
-    scenes = asyncio.run(_play(url, model, api_key, chosen, workers, rules))
+    scenes = asyncio.run(_play(url, model, api_key, chosen, workers, rules, seconds))
     took = time.monotonic() - began
     figures = {script.id: baselines.seen(script, scenes[script.id]) for script in chosen}
     found = [broken for script in chosen for broken in checks.broken(script, scenes[script.id], rules)]
     bad = [*map(str, found), *(baselines.worse(figures, before) if before is not None else ())]
     if took > seconds:
         bad.append(f"in time: the gate took {took:.0f} s, and {seconds:g} are allowed")
-    if out:
-        _keep(out, figures, {"model": model, "seconds": round(took, 1)}, bad)
     for line in bad:
         console.print(f"Broken: {line}", style="red", markup=False, highlight=False, soft_wrap=True)
     turns = sum(map(len, scenes.values()))
@@ -84,15 +86,23 @@ def gate(
     musts = ", ".join(f"{must} {whole[must]}" for must in checks.MUSTS if whole[must]) or "nothing broken"
     told = f"{len(chosen)} seekers, {turns} turns in {took:.0f} s: {musts}."
     console.print(printable(told), markup=False, highlight=False, soft_wrap=True)
+    if out:
+        _keep(out, figures, {"model": model, "seconds": round(took, 1)}, bad)
     if bad:
         raise typer.Exit(1)
 
 
 async def _play(
-    url: str, model: str, key: str | None, chosen: Sequence[scripts.Script], workers: int, rules: checks.Rules
+    url: str,
+    model: str,
+    key: str | None,
+    chosen: Sequence[scripts.Script],
+    workers: int,
+    rules: checks.Rules,
+    seconds: float,
 ) -> Mapping[str, Scene]:
     console = Console(stderr=True)
-    endpoint = Endpoint.at(url, model, key, retries=0)
+    endpoint = Endpoint.at(url, model, key, retries=0, seconds=rules.seconds)
 
     def told(script: scripts.Script, scene: Scene) -> None:
         broken = len(checks.broken(script, scene, rules))
@@ -101,7 +111,7 @@ async def _play(
         console.print(f"{script.id}: {word}, {len(scene)} turns in {seconds:.0f} s", markup=False, highlight=False)
 
     try:
-        return await play_all(endpoint, chosen, workers, told)
+        return await play_all(endpoint, chosen, workers, told, seconds)
     finally:
         await endpoint.close()
 

@@ -12,7 +12,7 @@ from psychechat.commands.chat.shown import Unreadable, explain
 from psychechat.commands.chat.slash import Slash
 from psychechat.commands.chat.talk import BrokenOff, Talk
 from psychechat.commands.chat.typed import Typed
-from psychechat.commands.console import fail, printable
+from psychechat.commands.console import check_address, fail, printable
 
 _OPENING = """\
 PsychēChat, a demonstration. It detects emotion and risk in what you write and routes each turn accordingly. It \
@@ -45,8 +45,7 @@ def chat(
 
     While you talk, /help lists the commands: what each stage made of a turn, another model, forgetting, saving.
     """
-    if not url.startswith(("http://", "https://")):
-        fail(f"{url} is no address: it starts with http:// or https://, as http://127.0.0.1:8000/v1 does.")
+    check_address(url)
     console = Console()
     with OpenAI(base_url=url, api_key=api_key or "none", max_retries=0) as client:
         talk = Talk(client, model, console)
