@@ -2,16 +2,16 @@
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from psychechat.commands.console import fail, printable
+from psychechat.commands.console import check_address, fail, printable
 from psychechat.evaluation import cards, page, runs, summary
 from psychechat.evaluation.dialogue import Ask, Row
 from psychechat.evaluation.endpoint import Endpoint
@@ -19,9 +19,6 @@ from psychechat.evaluation.figures import BETTER
 from psychechat.evaluation.seekers import Modelled, Scripted, Seeker
 
 Judge = Literal["model", "heads"]
-
-_ALIKE = ("judge", "seeker", "turns")
-"""What two runs must have in common to be compared."""
 
 
 def evaluate(
@@ -39,7 +36,8 @@ def evaluate(
     seeker: Annotated[
         str | None,
         typer.Option(
-            help="The seeker's OpenAI address; for heads, where /v1/classify is.", show_default="the counselor's"
+            help="The seeker's OpenAI address; for heads, where /v1/classify is: the baseline's, if there is one.",
+            show_default="the counselor's",
         ),
     ] = None,
     seeker_model: Annotated[
@@ -79,42 +77,64 @@ def evaluate(
     \b
     psychechat evaluate --out runs/a --seeker http://127.0.0.1:8080/v1 --seeker-model qwen3-32b
     psychechat evaluate --out runs/b --judge heads --most 8 --turns 6
-    psychechat evaluate --out runs/b --judge heads --most 8 --turns 6 --baseline runs/a --gate limits.yaml
+    psychechat evaluate --out runs/c --judge heads --most 8 --turns 6 --counselor http://127.0.0.1:9000/v1 \\
+        --seeker http://127.0.0.1:8000/v1 --baseline runs/b --gate limits.yaml
 
     A run that was stopped goes on where it ended, by the same command. What was said is not kept unless you ask for it.
     """
     if judge == "model" and not (seeker and seeker_model):
         fail("Who plays the seeker? Pass --seeker and --seeker-model, or --judge heads for the scripted one.")
     read_at = seeker or counselor
-    for url in (counselor, read_at):
-        if not url.startswith(("http://", "https://")):
-            fail(f"{url} is no address: it starts with http:// or https://, as http://127.0.0.1:8000/v1 does.")
+    check_address(counselor)
+    check_address(read_at)
     try:
         chosen = _chosen(cards.read(deck or list(cards.SHIPPED)).cards, most)
         about = {
             "counselor": {"url": counselor, "model": model},
-            "seeker": {"model": seeker_model} if judge == "model" else None,
+            "seeker": {"url": read_at, "model": seeker_model if judge == "model" else None},
             "judge": judge,
             "cards": deck or list(cards.SHIPPED),
-            "ids": [card.id for card in chosen],
+            "ids": {card.id: card.digest for card in chosen},
             "turns": turns,
             "seeds": seeds,
             "words": keep_dialogues,
         }
         rules = summary.limits(gate) if gate else None
+        if rules and rules.worse_by and not baseline:
+            fail(f"{gate} has worse_by: pass --baseline, or take it out.")
         beside = runs.read(baseline) if baseline else None
-        if beside and (other := [key for key in _ALIKE if about[key] != beside.about.get(key)]):
+        if beside and (other := _unlike(about, beside.about)):
             fail(f"{baseline} is a run with another {', '.join(other)}, so the two cannot be compared.")
         kept = runs.begun(out, about)
         heard = _seeker(judge, read_at, seeker_model, seeker_key or (None if seeker else api_key))
         ask = Ask(Endpoint.at(counselor, model, api_key), heard, turns, keep_dialogues, metadata)
         asyncio.run(_run(kept, ask, chosen, seeds, workers))
-        kept = runs.read(out)
+        _tell(runs.read(out), beside, rules, len(chosen) * seeds)
     except (cards.BadCards, runs.OtherRun, summary.BadLimits) as error:
         fail(str(error))
     except OSError as error:
         fail(f"{error.filename or out}: {error.strerror}.")
-    _tell(kept, beside, rules, len(chosen) * seeds)
+
+
+def _unlike(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:
+    """What keeps two runs from being compared: who played and rated, for how long, or a card that has been edited."""
+    option, key = ("--seeker", "url") if ours["judge"] == "heads" else ("--seeker-model", "model")
+
+    def had(about: Mapping[str, Any]) -> dict[str, Any]:
+        return {
+            "--judge": about.get("judge"),
+            option: (about.get("seeker") or {}).get(key),
+            "--turns": about.get("turns"),
+        }
+
+    now, then = had(ours), had(theirs)
+    digests = theirs.get("ids")
+    before: Mapping[str, str] = digests if isinstance(digests, dict) else {}
+    edited = sum(before.get(card, digest) != digest for card, digest in ours["ids"].items())
+    return [
+        *(f"{name} ({printable(str(then[name]))})" for name in now if now[name] != then[name]),
+        *([f"text on {edited} of the cards"] if edited else []),
+    ]
 
 
 def _chosen(deck: Sequence[cards.Card], most: int | None) -> list[cards.Card]:
@@ -155,7 +175,10 @@ async def _run(kept: runs.Kept, ask: Ask, chosen: Sequence[cards.Card], seeds: i
 
 
 def _tell(kept: runs.Kept, beside: runs.Kept | None, rules: summary.Limits | None, planned: int) -> None:
-    """Write the summary and the page, print the figures, and end with status 1 where a limit is broken."""
+    """Print the figures, write the summary and the page, and end with status 1 where a limit is broken.
+
+    Raises OSError.
+    """
     counts, found = summary.counts(kept.rows, planned), summary.estimates(kept.rows)
     differs = summary.differences(kept.rows, beside.rows) if beside else None
     broken = None
@@ -163,6 +186,10 @@ def _tell(kept: runs.Kept, beside: runs.Kept | None, rules: summary.Limits | Non
         whole = len({row["card"] for row in kept.rows if row["end"] != "dropped"})
         against = differs[rules.figures] if differs else None
         broken = summary.broken(rules, found[rules.figures], against, counts, whole)
+    console = Console()
+    console.print(_table(found["corrected"], differs["corrected"] if differs else None))
+    for line in broken or ():
+        console.print(f"Broken: {line}", style="red", markup=False, soft_wrap=True)
     whole_summary = {
         "about": kept.about,
         "counts": counts,
@@ -182,14 +209,10 @@ def _tell(kept: runs.Kept, beside: runs.Kept | None, rules: summary.Limits | Non
         broken=broken,
     )
     runs.write(kept.folder, runs.PAGE, drawn)
-    console = Console()
-    console.print(_table(found["corrected"], differs["corrected"] if differs else None))
     told = (
         f"{counts['dialogues']} of {planned} dialogues, {counts['dropped']} dropped. Report: {kept.folder / runs.PAGE}"
     )
     console.print(printable(told), markup=False, highlight=False, soft_wrap=True)
-    for line in broken or ():
-        console.print(f"Broken: {line}", style="red", markup=False, soft_wrap=True)
     if broken or not counts["dialogues"]:
         raise typer.Exit(1)
 

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any
@@ -100,6 +101,11 @@ class Card(_Part):
     def valence(self) -> int:
         """Of what the seeker feels before anything is said, -9 to 9."""
         return valence(emotions(self.feels))
+
+    @property
+    def digest(self) -> str:
+        """Of all that stands on it, 16 hexadecimal digits."""
+        return sha256(self.model_dump_json().encode()).hexdigest()[:16]
 
 
 _FIELDS = {

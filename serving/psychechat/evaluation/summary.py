@@ -103,7 +103,9 @@ class Limits(BaseModel):
     drop_rate: Share | None = None
     fallback_rate: Share | None = None
     cards: Annotated[int, Field(ge=1)] = 1
-    """So many whole dialogues' cards at least, so that an empty run passes nothing."""
+    """So many cards at least with a whole dialogue, and so many behind each figure that has a limit; of `worse_by` so
+    many that the baseline has too. So nothing passes that was hardly asked.
+    """
 
 
 class BadLimits(ValueError):
@@ -129,9 +131,10 @@ def broken(
 ) -> list[str]:
     """Which limits are, in words. `ours` and `beside` are of the kind that the rules name."""
     return [
+        *_few(rules, ours, beside or {}),
         *_compared(rules.at_least, ours, lambda one, limit: one.high < limit, "is below"),
         *_compared(rules.at_most, ours, lambda one, limit: one.low > limit, "is above"),
-        *_worse(rules.worse_by, beside),
+        *_worse(rules.worse_by, beside or {}),
         *_rates(rules, counted),
         *([f"{cards} cards were held to the end, and {rules.cards} are asked for"] if cards < rules.cards else []),
     ]
@@ -149,11 +152,22 @@ def _compared(
             yield f"{name} {one.mean:+.2f} [{one.low:+.2f}, {one.high:+.2f}] {word} {limit:g}"
 
 
-def _worse(allowed: Mapping[Name, float], beside: Mapping[Name, Estimate | None] | None) -> Iterator[str]:
-    if beside is None:
-        return
+def _few(rules: Limits, ours: Mapping[Name, Estimate | None], beside: Mapping[Name, Estimate | None]) -> Iterator[str]:
+    """Figures that hang on too few cards. What none of our cards tell is not rated, unless nothing is."""
+    for name in dict.fromkeys((*rules.at_least, *rules.at_most)):
+        if (one := ours[name]) is not None and one.cards < rules.cards:
+            yield f"{name} is told by {one.cards} cards, and {rules.cards} are asked for"
+    for name in rules.worse_by:
+        both = one.cards if (one := beside.get(name)) else 0
+        if ours[name] is not None and both < rules.cards:
+            yield f"{name} is compared over {both} cards, and {rules.cards} are asked for"
+    if rules.worse_by and all(ours[name] is None for name in rules.worse_by):
+        yield f"nothing was compared with the baseline: {', '.join(rules.worse_by)} could not be told"
+
+
+def _worse(allowed: Mapping[Name, float], beside: Mapping[Name, Estimate | None]) -> Iterator[str]:
     for name, margin in allowed.items():
-        one, better = beside[name], BETTER[name]
+        one, better = beside.get(name), BETTER[name]
         if one is not None and (one.high < -margin if better > 0 else one.low > margin):
             yield f"{name} is worse than the baseline's by {-better * one.mean:.2f} [{one.low:+.2f}, {one.high:+.2f}]"
 

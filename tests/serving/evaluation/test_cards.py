@@ -76,6 +76,13 @@ def test_what_is_no_list_of_cards_is_refused(text: str, tmp_path: Path) -> None:
         cards.read([str(file)])
 
 
+def test_a_card_that_is_edited_has_another_digest() -> None:
+    one, other = cards.read(["en"]).cards[:2]
+    assert one.digest == cards.read(["en"]).cards[0].digest
+    edited = one.model_copy(update={"monologue": one.monologue + " "})
+    assert len({one.digest, edited.digest, other.digest}) == 3
+
+
 def test_one_id_is_one_card(tmp_path: Path) -> None:
     with pytest.raises(cards.BadCards, match="twice"):
         cards.read(["en", "en"])

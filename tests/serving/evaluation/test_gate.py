@@ -20,6 +20,8 @@ from psychechat.evaluation.gate.scripts import MOST_TURNS, BadScripts, Line, Scr
 from psychechat.help import resources
 from psychechat.risk import Severity
 from tests.serving.evaluation.conftest import Serving, endpoint
+from tests.serving.evaluation.test_endpoint import trickling
+from tests.support import virtual_time
 
 RULES = checks.Rules(90.0, resources.shipped())
 LIKELY = Assessment(
@@ -139,6 +141,16 @@ async def _played(answer: Any) -> Mapping[str, Scene]:
         return await play_all(reached, shipped(), 1, lambda script, scene: None)
 
 
+@virtual_time.mark
+async def test_a_server_that_hangs_fails_in_the_time_of_the_whole() -> None:
+    began = virtual_time.clock()
+    async with endpoint(httpx.MockTransport(trickling)) as reached:
+        scenes = await play_all(reached, shipped(), 4, lambda script, scene: None, 300.0)
+    assert virtual_time.clock() - began == 300.0
+    assert [scene[-1].error for scene in scenes.values()] == ["timeout"] * 14
+    assert musts(scenes) == {"in time", "found"}
+
+
 @pytest.mark.asyncio
 async def test_late_and_late_help(serving: Serving) -> None:
     scenes = await gate(serving)
@@ -166,6 +178,13 @@ async def test_worse_than_a_baseline_beyond_chance(serving: Serving, tmp_path: P
         name: of | ({"found_at": of["found_at"] + 1} if name == "zh-next-day" else {}) for name, of in seen.items()
     }
     assert baseline.worse(one_later, before) == [], "one of many may be chance"
+    for nothing in ({}, {name: {} for name in seen}, {"another": dict(seen["en-insults"])}):
+        assert baseline.worse(seen, nothing) == [
+            "no script was played to its end both here and for the baseline, so nothing was compared"
+        ]
+    file.write_text(baseline.text(seen, {"model": "psychechat"}, ["calm: en-insults: x", "y"]), "utf-8")
+    with pytest.raises(baseline.BadBaseline, match=r"failed \(2 broken\)"):
+        baseline.read(file)
 
 
 @pytest.mark.parametrize("text", ["", "3", "- {id: x}", "- [", "[]"])

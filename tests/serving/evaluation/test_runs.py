@@ -107,6 +107,40 @@ async def test_a_server_without_a_classifier_drops_it_too(serving: Serving) -> N
     assert row["dropped"] == "classifier: 404"
 
 
+@pytest.mark.asyncio
+async def test_and_so_does_one_whose_classifier_says_something_else(serving: Serving) -> None:
+    def other(_: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, json={"data": [{"label": "positive", "probs": [0.9, 0.1]}]})
+
+    async with serving() as reached, endpoint(httpx.MockTransport(other)) as read:
+        row = await hold(Ask(reached, Scripted(read), 4), CARD, 0, "a session")
+    assert row["dropped"] == "classifier: no classifier"
+
+
+@pytest.mark.asyncio
+async def test_findings_of_another_form_are_none(serving: Serving) -> None:
+    chunk = {
+        "choices": [{"index": 0, "delta": {"content": "Hello."}, "finish_reason": "stop"}],
+        "psychechat": {"risk": "low", "review": [], "guard": ["x"], "mode": "llm"},
+    }
+    answer = httpx.Response(
+        200, headers={"content-type": "text/event-stream"}, text=f"data: {json.dumps(chunk)}\n\ndata: [DONE]\n\n"
+    )
+    async with (
+        serving(classifier=ScriptedClassifier(hurting={})) as read,
+        endpoint(httpx.MockTransport(lambda _: answer)) as counselor,
+    ):
+        row = await hold(Ask(counselor, Scripted(read), 2), CARD, 0, "a session")
+    reply = row["turns"][0]["reply"]
+    assert (reply["mode"], reply["level"], reply["held"], reply["fallback"], reply["hurting"]) == (
+        "llm",
+        None,
+        None,
+        None,
+        False,
+    )
+
+
 async def run(folder: Path, reached: Endpoint, seeds: int = 2) -> tuple[runs.Kept, list[str]]:
     told: list[str] = []
     kept = runs.begun(folder, {"turns": 3, "judge": "heads"})
@@ -132,6 +166,14 @@ async def test_a_run_goes_on_where_it_was_stopped(serving: Serving, tmp_path: Pa
     assert stat.S_IMODE(rows.stat().st_mode) == 0o600
 
 
+@pytest.mark.asyncio
+async def test_a_full_disk_ends_a_run_by_its_own_error(serving: Serving, tmp_path: Path) -> None:
+    (tmp_path / runs.ROWS).symlink_to("/dev/full")
+    async with serving(classifier=ScriptedClassifier(hurting={})) as reached:
+        with pytest.raises(OSError, match="No space left"):
+            await run(tmp_path, reached, 1)
+
+
 def test_a_folder_of_another_run_is_left_alone(tmp_path: Path) -> None:
     runs.begun(tmp_path / "run", {"turns": 3})
     with pytest.raises(runs.OtherRun, match="with other judge, turns"):
@@ -142,10 +184,11 @@ def test_a_folder_of_another_run_is_left_alone(tmp_path: Path) -> None:
 
 @pytest.mark.asyncio
 async def test_the_page_has_figures_and_no_words(serving: Serving) -> None:
-    rows = [await a_row(serving, says("What a canary that is."), 3)]
+    rows = [await a_row(serving, says("What a canary that is."), 3, words=True)]
+    assert "canary" in json.dumps(rows), "the rows of --keep-dialogues"
     about = {"counselor": {"model": "<b>bold</b>"}, "cards": ["en"], "turns": 3, "judge": "heads", "seeker": None}
     drawn = page.render(about, rows, summary.counts(rows, 1), broken=["EIS is <low>"])
-    assert "canary" not in drawn
+    assert not [line["text"] for line in rows[0]["dialogue"] if line["text"] in drawn]
     assert "&lt;b&gt;bold" in drawn
     assert "<b>bold" not in drawn
     assert "EIS is &lt;low&gt;" in drawn
@@ -173,6 +216,13 @@ def test_limits_are_broken_by_whole_intervals_alone() -> None:
 
     assert broken(good, good) == []
     assert len(broken(bad, good)) == 2
+    fewer = "EIS is compared over {} cards, and 6 are asked for"
+    assert broken(good, good[:5]) == [fewer.format(5)]
+    assert broken(good, []) == [fewer.format(0)]
+    assert broken(good, [row | {"end": "dropped"} for row in good]) == [fewer.format(0)]
+    ended = [rows_of(0, card=str(n)) for n in range(6)]
+    assert broken(ended, good) == ["nothing was compared with the baseline: EIS could not be told"]
+    assert broken([*good[:5], ended[5]], good) == ["EIS is told by 5 cards, and 6 are asked for", fewer.format(5)]
     assert broken(mixed, mixed) == []
     assert broken(good, bad) == []
 

@@ -25,7 +25,7 @@ WORSE: Mapping[Figure, tuple[Literal[1, -1], float]] = {
 
 
 class BadBaseline(ValueError):
-    """A file that no gate wrote."""
+    """A file that no gate wrote, or that is no measure; the message says why."""
 
 
 def seen(script: Script, scene: Scene) -> dict[str, float]:
@@ -54,10 +54,14 @@ Kept = Mapping[str, Mapping[str, float]]
 def read(file: Path) -> Kept:
     """Raises BadBaseline or OSError."""
     try:
-        kept = json.loads(file.read_text("utf-8"))["scripts"]
-        return {str(name): {key: float(value) for key, value in of.items()} for name, of in kept.items()}
+        kept = json.loads(file.read_text("utf-8"))
+        broken = len(kept["broken"])
+        scripts = {str(name): {key: float(value) for key, value in of.items()} for name, of in kept["scripts"].items()}
     except (ValueError, KeyError, TypeError, AttributeError):
         raise BadBaseline(f"{file} is not what psychechat gate --out writes") from None
+    if broken:
+        raise BadBaseline(f"{file} is of a gate that failed ({broken} broken): keep one of a gate that passes")
+    return scripts
 
 
 def text(figures: Kept, about: Mapping[str, Any], broken: Sequence[str]) -> str:
@@ -66,7 +70,11 @@ def text(figures: Kept, about: Mapping[str, Any], broken: Sequence[str]) -> str:
 
 
 def worse(ours: Kept, theirs: Kept) -> list[str]:
-    """Figures whose whole interval, script by script, is worse than the baseline's by more than they may be."""
+    """Figures whose whole interval, script by script, is worse than the baseline's by more than they may be; or that
+    there was nothing to compare.
+    """
+    if not any(ours[script] and theirs.get(script) for script in ours):
+        return ["no script was played to its end both here and for the baseline, so nothing was compared"]
     found = []
     for name, (sign, margin) in WORSE.items():
         one = difference(_by_script(ours, name), _by_script(theirs, name))
