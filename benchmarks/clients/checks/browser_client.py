@@ -13,6 +13,8 @@ from playwright.sync_api import Page, expect, sync_playwright
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "browser"
 
+OPEN = {"access-control-allow-origin": "*"}
+
 
 class Quiet(SimpleHTTPRequestHandler):
     def log_message(self, *_: object) -> None:
@@ -62,6 +64,32 @@ def test_what_is_refused_can_be_read_and_the_message_stays(page: Page) -> None:
     expect(page.get_by_role("alert")).to_contain_text("32000")
     assert len(page.get_by_label("Your message").input_value()) == 40_000
     expect(page.locator(".counselor")).to_have_count(2)
+
+
+def test_what_broke_off_stays_to_be_read_and_is_no_turn(page: Page) -> None:
+    """It may have been a number to call."""
+    chunk = '{"choices": [{"index": 0, "delta": {"content": "Call 988"}}]}'
+    page.route("**/chat/completions", lambda route: route.fulfill(body=f"data: {chunk}\n\n", headers=OPEN))
+    page.get_by_label("Your message").fill("I want to die.")
+    page.get_by_role("button", name="Send").click()
+    expect(page.get_by_role("alert")).to_have_text("The reply broke off.")
+    assert "Call 988" in page.locator(".counselor").last.inner_text()
+    expect(page.locator(".counselor").last.locator(".broken")).to_be_visible()
+    page.unroute("**/chat/completions")
+    sent = []
+    page.once("request", lambda request: sent.append(request.post_data_json))
+    ask(page, "It is a lot.")
+    assert "988" not in str(sent[0]["messages"])
+
+
+def test_a_proxys_page_is_told_in_words(page: Page) -> None:
+    page.route(
+        "**/chat/completions", lambda route: route.fulfill(status=502, body="<html>Bad gateway</html>", headers=OPEN)
+    )
+    page.get_by_label("Your message").fill("Hello.")
+    page.get_by_role("button", name="Send").click()
+    expect(page.get_by_role("alert")).to_have_text("The server cannot be reached (502).")
+    page.unroute("**/chat/completions")
 
 
 def test_a_crisis_shows_whom_to_turn_to_where_its_reader_lives(page: Page) -> None:
