@@ -23,7 +23,9 @@ app = typer.Typer(add_completion=False)
 @app.command()
 def gate(
     keep: Annotated[bool, typer.Option("--keep", help="Write evaluation/demo-gate.json instead of comparing.")] = False,
-    url: Annotated[str | None, typer.Option(help="Of a server that is there already. [one is started]")] = None,
+    url: Annotated[
+        str | None, typer.Option(help="The OpenAI address, with /v1, of a server that is there. [one is started]")
+    ] = None,
 ) -> None:
     """Status 1 where a must is broken, or where the demo has become worse than a baseline, if one is kept."""
     if url:
