@@ -178,7 +178,8 @@ async def test_worse_than_a_baseline_beyond_chance(serving: Serving, tmp_path: P
         name: of | ({"found_at": of["found_at"] + 1} if name == "zh-next-day" else {}) for name, of in seen.items()
     }
     assert baseline.worse(one_later, before) == [], "one of many may be chance"
-    for nothing in ({}, {name: {} for name in seen}, {"another": dict(seen["en-insults"])}):
+    nothings: list[baseline.Kept] = [{}, {name: {} for name in seen}, {"another": seen["en-insults"]}]
+    for nothing in nothings:
         assert baseline.worse(seen, nothing) == [
             "no script was played to its end both here and for the baseline, so nothing was compared"
         ]
