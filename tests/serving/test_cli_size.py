@@ -57,7 +57,9 @@ def test_a_card_alone_gives_settings_that_the_server_takes() -> None:
     assert engine.max_num_seqs == found["settings"]["max_num_seqs"]
     assert dict(engine.engine_args) == found["settings"]["engine_args"]
     assert engine.sequences(found["arithmetic"]["kv_tokens"]) == engine.max_num_seqs, "permits are not bound by memory"
-    assert f"kv_cache_memory_bytes: {found['arithmetic']['kv_cache_memory_bytes']} " in result.stdout
+    shared = result.stdout[result.stdout.index("\nWhere another engine") :]
+    assert f"kv_cache_memory_bytes: {found['arithmetic']['kv_cache_memory_bytes']} " in shared
+    assert "beside gpu_memory_utilization, which must be no more than what is free" in shared
 
 
 def test_as_json_assumptions_are_no_arithmetic() -> None:

@@ -287,6 +287,6 @@ def _show_settings(console: Console, fit: Fit) -> None:
         console.print(f"  {line}", markup=False, soft_wrap=True)
     console.print(
         f"\nWhere another engine with KV memory shares the card, kv_cache_memory_bytes: {fit.kv_bytes} in engine_args "
-        "takes the place of gpu_memory_utilization.",
+        "stands beside gpu_memory_utilization, which must be no more than what is free when it starts.",
         soft_wrap=True,
     )

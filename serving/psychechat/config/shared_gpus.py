@@ -10,8 +10,9 @@ GIVEN = "kv_cache_memory_bytes"
 def check_memory_is_given(engines: Mapping[str, ModelSettings]) -> None:
     """Raises ValueError where two engines with KV memory may share a GPU and one of them would measure what is free.
 
-    vLLM's measure is what the whole card has lost while it loaded. `engines`: by name, those that keep KV; one that
-    reads its texts in one go, as the demo's classifier, keeps none and measures nothing.
+    vLLM's measure is what the whole card has lost while it loaded. With KV memory given it measures nothing, but still
+    does not start where less than `gpu_memory_utilization` of the card is free. `engines`: by name, those that keep KV;
+    one that reads its texts in one go, as the demo's classifier, keeps none and measures nothing.
     """
     for name, engine in engines.items():
         if not _shares(engine) or GIVEN in engine.engine_args:
@@ -22,7 +23,8 @@ def check_memory_is_given(engines: Mapping[str, ModelSettings]) -> None:
         if beside:
             raise ValueError(
                 f"{name} may start on one GPU with {beside[0]}, and would count the other's memory as its own: set "
-                f"engine_args.{GIVEN} of each (`psychechat size` says how much), or give each num_gpus: 1"
+                f"engine_args.{GIVEN} of each (`psychechat size` says how much), beside gpu_memory_utilization, which "
+                "must be no more than what is free when it starts, or give each num_gpus: 1"
             )
 
 

@@ -38,6 +38,7 @@ def read(counselor: dict[str, Any], seeker: dict[str, Any] | None = None) -> Set
 )
 def test_who_would_measure_anothers_memory_is_told(engines: Any, measures: str, beside: str) -> None:
     told = rf"{measures} may start on one GPU with {beside}.*engine_args\.kv_cache_memory_bytes of each"
+    told += ".*beside gpu_memory_utilization, which must be no more than what is free"
     with pytest.raises(ValidationError, match=told):
         read(*engines)
 

@@ -152,3 +152,15 @@ def test_cards_are_named_by_what_they_are_sold_as() -> None:
     """A card shows less than its name says, if that is read as GiB, and no more than a tenth less."""
     for gigabytes, card in CARDS.items():
         assert 0.9 * gigabytes < card.memory < gigabytes
+
+
+def test_memory_that_is_given_spares_no_engine_what_must_be_free_when_it_starts() -> None:
+    """What `psychechat size` and the refusal of two engines on one GPU say of `gpu_memory_utilization`."""
+    from vllm.config import CacheConfig
+    from vllm.utils.mem_utils import MemorySnapshot
+    from vllm.v1.worker.utils import request_memory
+
+    half_taken = MemorySnapshot(free_memory=40 * 2**30, total_memory=80 * 2**30, device="cpu", auto_measure=False)
+    with pytest.raises(ValueError, match="less than desired GPU memory utilization"):
+        request_memory(half_taken, CacheConfig(kv_cache_memory_bytes=2**30))
+    request_memory(half_taken, CacheConfig(kv_cache_memory_bytes=2**30, gpu_memory_utilization=0.45))
