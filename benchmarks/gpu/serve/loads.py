@@ -43,8 +43,8 @@ class Load:
 
 
 def loads(server: str, *, rehearse: bool) -> tuple[Load, ...]:
-    """In their order. The highest level is below what crises leave of the configuration's 256 sequences."""
-    llm, agents = ((1, 4), (1, 2)) if rehearse else ((1, 16, 64, 192), (1, 16, 64))
+    """In their order. The highest level is no more than what crises leave of the configuration's sequences."""
+    llm, agents = ((1, 4), (1, 2)) if rehearse else ((1, 16, 64, 128), (1, 16, 64))
     asked = (Load("warm-up", min(llm[-1], 16), 0.7), *(Load("llm", level) for level in llm))
     asked += tuple(Load("agent", level, 1.5) for level in agents)
     if server == "ours":

@@ -69,6 +69,15 @@ def test_our_server_is_single_gpu_but_for_what_is_told(tmp_path: Path, rehearse:
     assert found.policy.model_dump(exclude=told) == shipped.policy.model_dump(exclude=told)
 
 
+@pytest.mark.parametrize("rehearse", [False, True])
+def test_all_who_ask_at_once_are_let_in(tmp_path: Path, rehearse: bool) -> None:
+    """Beyond what crises leave of the sequences they would wait, and the row would be of the queue."""
+    found = Settings.model_validate(servers.settings(tmp_path, 8192, rehearse=rehearse))
+    [lane] = found.casting.lanes
+    let_in = found.policy.admission.ordinary(found.generations(lane))
+    assert max(load.at_once for load in loads("ours", rehearse=rehearse)) <= let_in
+
+
 def test_loads_share_out_what_a_server_has_left() -> None:
     chosen = loads("ours", rehearse=False)
     ends = dues(chosen, 100)
