@@ -21,7 +21,7 @@ from psychechat_ray.classifier import Classifier
 from psychechat_ray.configurations import load
 from psychechat_ray.generator import Generator, LeastPrompt
 from psychechat_ray.ingress import Ingress
-from psychechat_ray.replicas import START_ATTEMPTS, deployment
+from psychechat_ray.replicas import PATIENT, Starts, deployment
 from psychechat_ray.routing import BY_SESSION
 
 
@@ -34,16 +34,16 @@ def build(args: dict[str, Any]) -> Application:
     return assemble(settings)
 
 
-def assemble(settings: Settings, version: str | None = None, start_attempts: int = START_ATTEMPTS) -> Application:
-    """`version`, `start_attempts`: as `deployment` has them, of every deployment."""
+def assemble(settings: Settings, version: str | None = None, starts: Starts = PATIENT) -> Application:
+    """`version`, `starts`: as `deployment` has them, of every deployment."""
     common: dict[str, Any] = {
         "drain_seconds": settings.policy.limits.turn_seconds,
         "version": version,
-        "start_attempts": start_attempts,
+        "starts": starts,
     }
     classifier = deployment(
         Classifier, "classifier", settings.classifier.replicas, request_router_config=BY_SESSION, **common
-    ).bind(settings.classifier, settings.cache)
+    ).bind(settings.classifier, settings.cache, starts.pause_seconds)
 
     def generator(name: str, engine: GeneratorSettings) -> Application:
         return deployment(
@@ -51,7 +51,10 @@ def assemble(settings: Settings, version: str | None = None, start_attempts: int
             policy=by_fullness(engine),
             request_router_config=BY_SESSION,
             **common,
-        ).bind(engine, list(_stages(settings, name)), settings.cache, list(_least_prompts(settings, name)))
+        ).bind(
+            *(engine, list(_stages(settings, name)), settings.cache, list(_least_prompts(settings, name))),
+            starts.pause_seconds,
+        )
 
     engines = {name: generator(name, engine) for name, engine in settings.engines.items()}
     return deployment(

@@ -15,7 +15,14 @@ from psychechat.engines.scripted import ScriptedClassifier
 from psychechat.tracing import Tracer
 from psychechat_ray.models import classifier_model
 from psychechat_ray.remote import ACCEPTED
-from psychechat_ray.replicas import freeze_heap, redact_foreign_errors, shut_down, start_telemetry, traced
+from psychechat_ray.replicas import (
+    failing_late,
+    freeze_heap,
+    redact_foreign_errors,
+    shut_down,
+    start_telemetry,
+    traced,
+)
 from psychechat_ray.sent_call import SentCall
 
 if TYPE_CHECKING:
@@ -25,11 +32,14 @@ if TYPE_CHECKING:
 class Classifier:
     _tracer: Tracer = tracing.OFF
 
-    async def __init__(self, settings: ModelSettings, cache: Path) -> None:  # type: ignore[misc]  # Serve awaits it
+    async def __init__(  # type: ignore[misc]  # Serve awaits it
+        self, settings: ModelSettings, cache: Path, pause_seconds: float = 0.0
+    ) -> None:
         self._tracer = start_telemetry()
-        # In a thread, so that the replica can be stopped while its engine loads.
-        self._engine = await asyncio.to_thread(_engine, settings, cache)
-        await self._engine.classify(["warm up"], Call("warm-up", "warm-up"))  # a first pass takes seconds
+        async with failing_late(pause_seconds):
+            # In a thread, so that the replica can be stopped while its engine loads.
+            self._engine = await asyncio.to_thread(_engine, settings, cache)
+            await self._engine.classify(["warm up"], Call("warm-up", "warm-up"))  # a first pass takes seconds
         freeze_heap()
 
     async def classify(

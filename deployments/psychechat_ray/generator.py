@@ -20,7 +20,14 @@ from psychechat.tracing import Tracer
 from psychechat_ray.autoscaling import gauges
 from psychechat_ray.models import adapter_folders, generator_model
 from psychechat_ray.remote import ACCEPTED
-from psychechat_ray.replicas import freeze_heap, redact_foreign_errors, shut_down, start_telemetry, traced
+from psychechat_ray.replicas import (
+    failing_late,
+    freeze_heap,
+    redact_foreign_errors,
+    shut_down,
+    start_telemetry,
+    traced,
+)
 from psychechat_ray.sent_call import SentCall
 
 if TYPE_CHECKING:
@@ -57,14 +64,16 @@ class Generator:
         stages: Sequence[Stage],
         cache: Path,
         prompts: Sequence[LeastPrompt] = (),
+        pause_seconds: float = 0.0,
     ) -> None:
         self._tracer = start_telemetry()
         self._gather_seconds = settings.gather_seconds
-        # In a thread, so that the replica can be stopped while its engine loads.
-        self._engine = await asyncio.to_thread(_engine, settings, cache)
-        for least in prompts:
-            await check_room(self._engine, least)
-        await self._engine.warm(stages)
+        async with failing_late(pause_seconds):
+            # In a thread, so that the replica can be stopped while its engine loads.
+            self._engine = await asyncio.to_thread(_engine, settings, cache)
+            for least in prompts:
+                await check_room(self._engine, least)
+            await self._engine.warm(stages)
         self._sequences = settings.sequences(self._engine.kv_tokens)
         if self._sequences < settings.max_num_seqs:
             logger.warning(

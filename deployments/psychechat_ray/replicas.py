@@ -1,10 +1,11 @@
 """Common parts of the deployments: options, telemetry, errors and shutdown of a replica."""
 
+import asyncio
 import gc
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import replace
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ray import serve
@@ -24,8 +25,21 @@ logger = logging.getLogger(__name__)
 
 _MAX_ONGOING_REQUESTS = 100_000
 """Serve's limit per replica, above what admission ever lets through, so that turns queue in admission only."""
-START_ATTEMPTS = 20
-"""A hub or a GPU that is away for some minutes must not make a failure final: nobody may be looking on."""
+
+
+@dataclass(frozen=True)
+class Starts:
+    """Patience with starts that fail. By default nobody is looking on, so that a hub or a GPU that is away for some
+    minutes must not make a failure final.
+    """
+
+    attempts: int = 20
+    """Until Serve gives the deployment up."""
+    pause_seconds: float = 10.0
+    """Between an engine's failure and the next start, which Serve itself begins at once."""
+
+
+PATIENT = Starts()
 
 
 def deployment(
@@ -35,14 +49,14 @@ def deployment(
     drain_seconds: float = 90.0,
     policy: AutoscalingPolicy | None = None,
     version: str | None = None,
-    start_attempts: int = START_ATTEMPTS,
+    starts: Starts = PATIENT,
     **more: Any,
 ) -> Deployment:
     """Serve deployment of the class `replica`, with the operator's counts and resources.
 
     `drain_seconds`: how long a replica that is removed may take to finish its turns; it has STOP_SECONDS more.
     `policy`: autoscaling policy. `version`: where Serve is given it again with the same one, no replica restarts. None:
-    they do. `start_attempts`: as the setting of that name, which goes before it.
+    they do. `starts`: the setting `start_attempts` goes before its attempts.
     """
     scaling = replicas.autoscaling
     number = autoscaling.options(scaling, policy) if scaling else {"num_replicas": replicas.num_replicas}
@@ -59,7 +73,7 @@ def deployment(
         health_check_period_s=replicas.health_check_seconds,
         graceful_shutdown_timeout_s=drain_seconds + STOP_SECONDS,
         # Serve takes three times the number of replicas if that is less, but for what `environment` says.
-        max_constructor_retry_count=replicas.start_attempts or start_attempts,
+        max_constructor_retry_count=replicas.start_attempts or starts.attempts,
         **more,
     )(replica)
     made._version = version  # Serve has no option for it any more
@@ -71,6 +85,18 @@ def start_telemetry() -> Tracer:
     service = f"psychechat-{serve.get_replica_context().deployment}"
     logs.configure(service)
     return tracing.tracer(service)
+
+
+@asynccontextmanager
+async def failing_late(seconds: float) -> AsyncIterator[None]:
+    """Delay of the error that ends a start, until which Serve begins no other."""
+    try:
+        yield
+    except Exception as error:
+        if seconds:
+            logger.warning("the start has failed (%s): the next one in %g s", type(error).__name__, seconds)
+            await asyncio.sleep(seconds)
+        raise
 
 
 @contextmanager

@@ -16,11 +16,12 @@ from ray import serve
 from ray.serve.schema import ApplicationStatus, ApplicationStatusOverview
 from rich.console import Console
 
-from psychechat.config import ModelSettings, Replicas, Settings, SettingsError
+from psychechat.config import ModelSettings, Settings, SettingsError
 from psychechat_ray import gpus, soft_stop
 from psychechat_ray.app import assemble
 from psychechat_ray.environment import STOP_SECONDS
 from psychechat_ray.ports import free_from, is_free
+from psychechat_ray.replicas import Starts
 
 APPLICATION = "psychechat"
 OBJECT_STORE_BYTES = 100 * 2**20
@@ -29,8 +30,8 @@ _STARTS = 3
 """Of Ray."""
 _TAKEN_SECONDS = 60.0
 """For another policy to be taken."""
-_START_ATTEMPTS = 2
-"""Somebody is looking on: an engine that cannot start should say so soon."""
+_SOON = Starts(attempts=2, pause_seconds=0.0)
+"""Somebody is looking on: an engine that cannot start should say so."""
 
 
 class StartFailed(Exception):
@@ -108,7 +109,7 @@ def _is_taken() -> bool:
 
 def _deploy(settings: Settings) -> None:
     """Of what is served already only the policy may be another."""
-    application = assemble(settings, version=str(os.getpid()), start_attempts=_START_ATTEMPTS)
+    application = assemble(settings, version=str(os.getpid()), starts=_SOON)
     target = serve.RunTarget(application, name=APPLICATION)
     serve.run_many([target], wait_for_applications_running=False)
 
@@ -183,19 +184,15 @@ def _let_turns_end(settings: Settings, console: Console) -> None:
 
 
 def _cpus(settings: Settings) -> int:
-    return round(sum(part.most * part.num_cpus for part in _parts(settings).values()) + 0.5)
+    return round(sum(part.most * part.num_cpus for part in settings.deployments.values()) + 0.5)
 
 
 def _resources(settings: Settings) -> dict[str, float]:
     resources: dict[str, float] = {}
-    for part in _parts(settings).values():
+    for part in settings.deployments.values():
         for name, amount in part.resources.items():
             resources[name] = resources.get(name, 0.0) + part.most * amount
     return resources
-
-
-def _parts(settings: Settings) -> dict[str, Replicas]:
-    return {"ingress": settings.ingress, **{name: model.replicas for name, model in _models(settings).items()}}
 
 
 def _models(settings: Settings) -> dict[str, ModelSettings]:
@@ -206,7 +203,7 @@ def _wait_until_running(settings: Settings, console: Console, started: float) ->
     waiting = set(_models(settings))
     for name, model in _models(settings).items():
         console.print(f"Loading {name}: {model.model} on {model.engine}")
-    cards = gpus.Watch(_parts(settings), _gpus)
+    cards = gpus.Watch(settings.deployments, _gpus)
     told: str | None = None
     with console.status("") as spinner:
         while True:

@@ -1,14 +1,20 @@
 """How a replica is run, as Serve is told it."""
 
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 from ray import serve
 from ray.serve._private.constants import MAX_PER_REPLICA_RETRY_COUNT
 
-from psychechat.config import Autoscaling, Replicas, Settings
-from psychechat_ray import app, server
+from psychechat import tracing
+from psychechat.config import Autoscaling, GeneratorSettings, ModelSettings, Replicas, Settings
+from psychechat_ray import app, classifier, generator, server
+from psychechat_ray.classifier import Classifier
+from psychechat_ray.generator import Generator
 from psychechat_ray.replicas import deployment
+from tests.support import virtual_time
 
 
 class Nothing:
@@ -46,3 +52,46 @@ def test_for_who_is_looking_on_a_start_fails_soon(monkeypatch: pytest.MonkeyPatc
     server._deploy(Settings())
     server._deploy(Settings(ingress=Replicas(start_attempts=7)))
     assert [attempts(target.target) for target in targets] == [2, 7]
+    assert {pause for target in targets for pause in pauses(target.target)} == {0.0}
+
+
+def pauses(application: serve.Application) -> list[float]:
+    """Of each engine, before its failed start is told."""
+    ingress = application._bound_deployment
+    _, classifier, engines = ingress.init_args
+    return [bound._bound_deployment.init_args[-1] for bound in (classifier, *engines.values())]
+
+
+def test_where_nobody_is_looking_on_failed_starts_last_some_minutes() -> None:
+    """Serve begins the next one at once."""
+    application = app.build({})
+    assert min(pauses(application)) * attempts(application) >= 180
+
+
+@pytest.mark.parametrize("pause", [10.0, 0.0])
+@pytest.mark.parametrize("engine", ["generator", "classifier"])
+def test_an_engine_that_fails_says_so_after_the_pause(
+    engine: str, pause: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: object) -> None:
+        raise OSError("the hub is away")
+
+    module: ModuleType = {"generator": generator, "classifier": classifier}[engine]
+    monkeypatch.setattr(module, "_engine", away)
+    monkeypatch.setattr(module, "start_telemetry", lambda: tracing.OFF)
+
+    async def start() -> None:
+        if engine == "generator":
+            replica = Generator.__new__(Generator)
+            await replica.__init__(GeneratorSettings(), (), Path("/nowhere"), (), pause)  # type: ignore[misc]
+        else:
+            other = Classifier.__new__(Classifier)
+            await other.__init__(ModelSettings(), Path("/nowhere"), pause)  # type: ignore[misc]
+
+    async def seconds() -> float:
+        began = virtual_time.clock()
+        with pytest.raises(OSError, match="the hub is away"):
+            await start()
+        return virtual_time.clock() - began
+
+    assert virtual_time.run(seconds()) == pytest.approx(pause, abs=1.0)  # a thread's moments are real ones

@@ -188,6 +188,12 @@ class Settings(Branch):
             )
         return self
 
+    @property
+    def deployments(self) -> Mapping[str, Replicas]:
+        """How Ray runs each of them, by name."""
+        engines = {name: engine.replicas for name, engine in self.engines.items()}
+        return {"ingress": self.ingress, "classifier": self.classifier.replicas, **engines}
+
     @cached_property
     def casting(self) -> Casting:
         """Who generates what."""
