@@ -20,7 +20,7 @@ from psychechat.config import ROLES, ModelSettings, Settings, SettingsError, com
 from psychechat.demo import thresholds
 from psychechat.help import resources
 from psychechat.prompts import weights
-from psychechat_ray import configurations, environment
+from psychechat_ray import configurations, environment, gpus
 from psychechat_ray.configurations import Kind
 from psychechat_ray.models import has_shipped_heads
 from psychechat_ray.models import prepare as prepare_models
@@ -63,8 +63,9 @@ def serve(
         settings = read()
         if told := weights.notice(prompts.load_all(settings.packs), settings.casting):
             console.print(told, markup=False, style="yellow", soft_wrap=True)
+        gpus.check(settings.deployments, gpus.on_this_machine)  # before gigabytes are downloaded for none
         prepare_models(settings)
-    except (SettingsError, FileNotFoundError, ValueError) as error:
+    except (SettingsError, gpus.TooFewGpus, FileNotFoundError, ValueError) as error:
         console.print(str(error), markup=False, style="red", soft_wrap=True)
         raise typer.Exit(1) from None
     # This user's alone. A socket's path may not be long, as TMPDIR may be.

@@ -91,6 +91,14 @@ def test_a_model_that_must_not_be_served_ends_it_and_says_what_to_do(tmp_path: P
     assert "psychechat.demo.smollm2.prepare" in result.output
 
 
+def test_without_gpus_nothing_is_downloaded_for_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("psychechat_ray.gpus.on_this_machine", lambda: 0)
+    monkeypatch.setattr("psychechat_ray.cli.prepare_models", lambda _: pytest.fail("16 GB for nothing"))
+    result = CliRunner().invoke(app, ["serve", "--config", "single-gpu"])
+    assert result.exit_code == 1
+    assert "GPUs: 1 needed (classifier: 1 × 0.1, counselor: 1 × 0.9), 0 found." in result.output
+
+
 def check(*arguments: object) -> Result:
     return CliRunner().invoke(app, ["check", *map(str, arguments)], env={"COLUMNS": "200"})
 

@@ -1,9 +1,11 @@
 """A start without enough GPUs ends with both numbers, and waits as long as Ray may still find some."""
 
+from pathlib import Path
+
 import pytest
 
 from psychechat.config import Autoscaling, Replicas
-from psychechat_ray.gpus import STABLE_SECONDS, TooFewGpus, Watch, needed
+from psychechat_ray.gpus import STABLE_SECONDS, TooFewGpus, Watch, check, needed, on_this_machine
 
 SHARED = {"ingress": Replicas(), "classifier": Replicas(num_gpus=0.1), "counselor": Replicas(num_gpus=0.9)}
 
@@ -90,3 +92,25 @@ def test_who_needs_none_asks_nobody() -> None:
     machine = Machine()
     assert watch(machine, {"ingress": Replicas(), "counselor": Replicas()}).missing() is None
     assert machine.asked == 0
+
+
+def test_a_machine_with_too_few_is_told_of_before_there_is_a_ray() -> None:
+    check(SHARED, lambda: 1)
+    check({"ingress": Replicas()}, lambda: pytest.fail("nobody needs one"))
+    with pytest.raises(TooFewGpus, match=r"GPUs: 1 needed \(classifier: 1 × 0.1, .*, 0 found\..*--gpus all"):
+        check(SHARED, lambda: 0)
+
+
+def test_a_machines_gpus_are_its_device_files_or_what_nvidias_program_lists(tmp_path: Path) -> None:
+    for name in ("nvidiactl", "nvidia-uvm", "nvidia-caps"):
+        (tmp_path / name).touch()
+    smi = tmp_path / "nvidia-smi"
+    assert on_this_machine(tmp_path, str(smi)) == 0
+    smi.write_text(
+        "#!/bin/sh\n[ $1 = -L ] && printf 'GPU 0: H100 (UUID: a)\\n  MIG 1g.10gb Device 0\\nGPU 1: H100\\n'\n"
+    )
+    smi.chmod(0o755)
+    assert on_this_machine(tmp_path, str(smi)) == 2
+    for number in range(3):
+        (tmp_path / f"nvidia{number}").touch()
+    assert on_this_machine(tmp_path, str(smi)) == 3
