@@ -121,5 +121,10 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- if and $values.modelCache.prepare.enabled (not (or $values.modelCache.existingClaim $values.modelCache.volume)) -}}
 {{- fail "modelCache.prepare.enabled: the models are downloaded before anything of the chart is there: name a claim in modelCache.existingClaim, or a modelCache.volume" -}}
 {{- end -}}
+{{- range $source := list "hostPath" "emptyDir" "ephemeral" -}}
+{{- if and $values.modelCache.prepare.enabled (hasKey $values.modelCache.volume $source) -}}
+{{- fail (printf "modelCache.prepare.enabled: a modelCache.volume of %s is another one on each node or pod, so what is downloaded would not be where the engines are: name a claim in modelCache.existingClaim, or a volume that all of them share, such as nfs" $source) -}}
+{{- end -}}
+{{- end -}}
 {{- include "psychechat.kuberayTakes" . -}}
 {{- end -}}

@@ -11,11 +11,11 @@ Everything here takes the root, a group with all its defaults, its component (he
 {{- if $all -}}true{{- end -}}
 {{- end -}}
 
-{{/* Whether Kubernetes gives it GPUs, or somebody says how many Ray may count. KubeRay tells Ray by the same names of limits. */}}
+{{/* Whether Kubernetes gives it GPUs, or somebody says how many Ray may count. */}}
 {{- define "psychechat.hasGpus" -}}
 {{- $given := or (hasKey (default dict .group.rayStartParams) "num-gpus") (hasKey (default dict .group.resources) "claims") -}}
 {{- range $resource, $_ := dig "resources" "limits" dict .group -}}
-{{- $given = or $given (hasSuffix "gpu" $resource) (regexMatch "^nvidia\\.com/mig-" $resource) -}}
+{{- $given = or $given (regexMatch "gpu(\\.shared)?$" $resource) (regexMatch "^nvidia\\.com/mig-" $resource) -}}
 {{- end -}}
 {{- if $given }}true{{ end -}}
 {{- end -}}
@@ -28,6 +28,20 @@ Everything here takes the root, a group with all its defaults, its component (he
 {{- end -}}
 {{- if not (include "psychechat.hasGpus" .) -}}
 {{- $_ := set $params "num-gpus" "0" -}}
+{{- else if not (hasKey $params "num-gpus") -}}
+{{- /* Limits whose names end in `gpu` are counted by KubeRay and by Ray's autoscaler, others by one of them or neither. */ -}}
+{{- $counted := false -}}
+{{- $others := 0 -}}
+{{- range $resource, $amount := dig "resources" "limits" dict .group -}}
+{{- if hasSuffix "gpu" $resource -}}
+{{- $counted = true -}}
+{{- else if or (hasSuffix "gpu.shared" $resource) (hasPrefix "nvidia.com/mig-" $resource) -}}
+{{- $others = add $others (int $amount) -}}
+{{- end -}}
+{{- end -}}
+{{- if and $others (not $counted) -}}
+{{- $_ := set $params "num-gpus" (toString $others) -}}
+{{- end -}}
 {{- end -}}
 {{- toYaml $params -}}
 {{- end -}}

@@ -189,6 +189,11 @@ def test_what_is_mistyped_is_refused(each_helm: Helm, mistake: str) -> None:
         (["app.counselor.max_num_seqs=8", "app.engines.mild.max_num_seqs=8"], "write app.engines.counselor"),
         (["modelCache.prepare.enabled=true"], "modelCache.existingClaim"),
         (["modelCache.prepare.enabled=true", "modelCache.enabled=true"], "modelCache.existingClaim"),
+        (
+            ["modelCache.prepare.enabled=true", 'modelCache.volume={"hostPath": {"path": "/var/models"}}'],
+            "hostPath is another one on each node",
+        ),
+        (["modelCache.prepare.enabled=true", 'modelCache.volume={"emptyDir": {"sizeLimit": "9Gi"}}'], "emptyDir is"),
         (["app.ingress.resources.elsewhere=1"], "could run nowhere"),
         (["workerGroups.engines.minReplicas=2"], "minReplicas"),
         (["workerGroups.engines.minAvailable=1"], "could ever be drained"),

@@ -58,8 +58,8 @@ def cluster(
     (folder / "url").write_text(redis_server.url)
     values = CHART / "ci/cpu-demo-values.yaml"
     rendered = helm.render(values=values)
-    node = rendered.cluster["workerGroupSpecs"][1]
-    assert node["groupName"] == "ingress"
+    groups = [json.loads(json.loads(g["rayStartParams"]["resources"])) for g in rendered.cluster["workerGroupSpecs"]]
+    assert groups == [{"engine": 4}, {"ingress": 2}]
     with ray_head(
         folder,
         env=environment(rendered.pods["ingress"])
@@ -70,7 +70,7 @@ def cluster(
         },
         prefix=[*READ_ONLY, str(folder)] if can_be_read_only() else [],
         cpus=3,
-        resources=json.loads(node["rayStartParams"]["resources"]),
+        resources=json.dumps(groups[0] | groups[1]),
     ) as running:
         rendered = helm.render(
             *("secrets.apiKeys.existingSecret=", f"app.auth.keys_file={folder / 'keys.yaml'}"),

@@ -44,18 +44,22 @@ def test_only_those_that_are_given_some(rendered: Rendered) -> None:
 
 
 @pytest.mark.parametrize(
-    "given",
+    ("given", "number"),
     [
-        'resources={"limits": {"nvidia.com/mig-1g.10gb": 1}}',
-        'resources={"limits": {"amd.com/gpu": 1}}',
-        'resources={"claims": [{"name": "gpu"}]}',
-        'rayStartParams={"num-gpus": "2"}',
+        ('resources={"limits": {"nvidia.com/mig-1g.10gb": 3}}', 3),
+        ('resources={"limits": {"nvidia.com/mig-1g.10gb": "1", "nvidia.com/mig-2g.20gb": 1}}', 2),
+        ('resources={"limits": {"nvidia.com/gpu.shared": 1}}', 1),
+        ('resources={"limits": {"nvidia.com/gpu.shared": 1}}, "rayStartParams": {"num-gpus": "2"}', 2),
+        ('resources={"limits": {"amd.com/gpu": 1}}', 1),
+        ('resources={"claims": [{"name": "gpu"}]}', None),  # nobody counts these but whoever writes them
+        ('rayStartParams={"num-gpus": "2"}', 2),
     ],
 )
-def test_other_ways_of_giving_them_are_left_alone(given: str, helm: Helm) -> None:
-    rendered = helm.render(f"workerGroups.engines.{given}")
+def test_other_ways_of_giving_them_are_seen_and_counted(given: str, number: int | None, helm: Helm) -> None:
+    name, _, value = given.partition("=")
+    rendered = helm.render(f'workerGroups.engines={{"{name}": {value}}}')
     assert shown(rendered) == {"head": "void", "ingress": "void", "engines": None}
-    assert groups(rendered)["engines"]["rayStartParams"].get("num-gpus") != "0"
+    assert counted(rendered) == {"head": 0, "ingress": 0, "engines": number}
 
 
 def test_claims_are_the_pods_and_ray_counts_what_it_is_told(helm: Helm) -> None:

@@ -82,8 +82,16 @@ def test_they_lead_to_a_turn(helm: Helm) -> None:
 
 
 def test_they_say_what_a_cluster_that_is_never_replaced_takes(helm: Helm) -> None:
-    for example, replaced in (("single-gpu", False), ("production", True)):
+    for example, replaced in (("single-gpu", False), ("psychechat", False), ("production", True)):
         notes = helm.notes(values=CHART / f"ci/{example}-values.yaml")
         assert ("delete raycluster" in notes) != replaced
-    assert "driver 580" in notes
-    assert "driver" not in helm.notes()
+
+
+@pytest.mark.parametrize("given", ["nvidia.com/gpu", "nvidia.com/gpu.shared", "nvidia.com/mig-1g.10gb", None])
+def test_they_say_once_what_nodes_with_gpus_need(given: str | None, helm: Helm) -> None:
+    """By the rule by which pods see any."""
+    limits = {"cpu": 4} | ({given: 1} if given else {})
+    notes = helm.notes(f"workerGroups.engines.resources.limits={json.dumps(limits)}")
+    said = int(given is not None)
+    assert notes.count("driver") == said
+    assert notes.count("No GPU has run this server yet") == said

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any, Literal
 
 import pytest
@@ -106,10 +107,30 @@ def test_an_example_serves_as_the_configuration_of_its_name(helm: Helm, example:
     assert charted.policy == configured.policy.model_copy(update={"show_stages": False})
 
 
-def test_every_replica_finds_a_place(rendered: Rendered) -> None:
-    """Of the fewest that there may be, on the pods that the groups have without the autoscaler."""
+@pytest.mark.parametrize("values", EXAMPLES, ids=lambda path: path.stem)
+def test_every_replica_finds_a_place(values: Path, helm: Helm) -> None:
+    """Of the fewest that there may be, on the pods that the groups have without the autoscaler, whichever comes first
+    and on whichever pod that has room: Serve spreads them.
+    """
+    rendered = helm.render(values=values)
     nodes, needs = capacity(rendered, "min_workers"), demand(settings(rendered), "least")
-    place([need for name in needs for need in needs[name]], nodes)
+    assert (left := without_a_place([need for name in needs for need in needs[name]], nodes)) is None, left
+
+
+def test_a_share_of_a_gpu_on_one_of_the_whole_ones_leaves_an_engine_without_a_place() -> None:
+    """What the largest first would hide."""
+    whole, share = exact({"GPU": 1}), exact({"GPU": 0.1})
+    assert without_a_place([whole, exact({"GPU": 0.9}), share], [exact({"GPU": 1})] * 2) is not None
+    assert without_a_place([whole, whole], [exact({"GPU": 1})] * 2) is None
+
+
+@pytest.mark.parametrize("values", EXAMPLES, ids=lambda path: path.stem)
+def test_where_no_engine_has_room_for_one_more_there_is_no_second_cluster(values: Path, helm: Helm) -> None:
+    """It would need as much again, and wait for ever."""
+    rendered = helm.render(values=values)
+    surges = {d["name"]: d["max_surge_percent"] for d in rendered.application["deployments"] if d["name"] != "ingress"}
+    no_room = not any(surges.values())
+    assert (rendered.only("RayService")["spec"]["upgradeStrategy"]["type"] == "None") is no_room
 
 
 def test_an_update_finds_a_place_for_one_more(rendered: Rendered) -> None:
@@ -142,6 +163,35 @@ def place(needs: list[Counter[str]], nodes: list[Counter[str]]) -> None:
         node = next((node for node in nodes if need <= node), None)
         assert node is not None, f"no pod has {need}"
         node.subtract(need)
+
+
+def without_a_place(needs: list[Counter[str]], nodes: list[Counter[str]]) -> list[Counter[str]] | None:
+    """Those that wait, for one of which no pod has room, after some order of placing the others anywhere. None: there
+    is no such order.
+    """
+    seen = set[tuple[Any, Any]]()
+
+    def left(waiting: list[Counter[str]], free: list[Counter[str]]) -> list[Counter[str]] | None:
+        state = frozen(waiting), frozen(free)
+        if state in seen:
+            return None
+        seen.add(state)
+        for at, need in enumerate(waiting):
+            room = [n for n, node in enumerate(free) if need <= node]
+            if not room:
+                return waiting
+            for n in room:
+                found = left(waiting[:at] + waiting[at + 1 :], [*free[:n], free[n] - need, *free[n + 1 :]])
+                if found is not None:
+                    return found
+        return None
+
+    return left(needs, nodes)
+
+
+def frozen(several: list[Counter[str]]) -> tuple[Any, ...]:
+    """The same for each order of them."""
+    return tuple(sorted(tuple(sorted(resources.items())) for resources in several))
 
 
 def exact(resources: Mapping[str, float]) -> Counter[str]:
