@@ -186,6 +186,7 @@ print(listener.getsockname()[1], flush=True)
 held = []
 while True:
     held.append(listener.accept()[0])
+    held[-1].send(b"!")
 """
 
 
@@ -203,7 +204,8 @@ def serving(title: str, program: Path = Path(sys.executable), port: int = 0) -> 
 
 @contextmanager
 def connected(port: int, source: str) -> Iterator[None]:
-    with socket.create_connection(("127.0.0.3", port), source_address=(source, 0)):
+    with socket.create_connection(("127.0.0.3", port), source_address=(source, 0)) as connection:
+        assert connection.recv(1) == b"!"  # until it is accepted it is nobody's
         yield
 
 

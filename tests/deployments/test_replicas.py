@@ -1,5 +1,6 @@
 """How a replica is run, as Serve is told it."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -57,8 +58,8 @@ def test_for_who_is_looking_on_a_start_fails_soon(monkeypatch: pytest.MonkeyPatc
 
 def pauses(application: serve.Application) -> list[float]:
     """Of each engine, before its failed start is told."""
-    ingress = application._bound_deployment
-    _, classifier, engines = ingress.init_args
+    arguments: Sequence[Any] = application._bound_deployment.init_args
+    _, classifier, engines = arguments
     return [bound._bound_deployment.init_args[-1] for bound in (classifier, *engines.values())]
 
 
