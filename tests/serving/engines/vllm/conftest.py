@@ -94,7 +94,8 @@ def doomed_counselor(counselor: "VllmGenerator") -> "VllmGenerator":
 def _random_counselor(folder: Path) -> Path:
     """The demo counselor's architecture and tokenizer with weights that have learnt nothing.
 
-    The row of `</think>` is made long, so that thinking ends after some dozens of tokens and not some thousands.
+    The row of `</think>` is made long, and turned to where these weights' states lie, so that thinking ends after some
+    dozens of tokens and not some thousands.
     """
     shutil.copytree(str(files("psychechat") / "demo" / "counselor"), folder)
     generator = torch.Generator().manual_seed(0)
@@ -103,6 +104,6 @@ def _random_counselor(folder: Path) -> Path:
         for name, w in load_file(folder / "model.safetensors").items()
     }
     close = Tokenizer.from_file(str(folder / "tokenizer.json")).token_to_id("</think>")
-    weights["model.embed_tokens.weight"][close] *= 25
+    weights["model.embed_tokens.weight"][close] *= -10
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
     return folder
