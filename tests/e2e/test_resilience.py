@@ -36,11 +36,10 @@ LONG_TALK = json.dumps(
         (b'{"model":"psychechat","messages":[{"role":"user","content":"\xff\xfe"}]}', 400),
         (b'{"model":"psychechat","messages":"x"}', 400),
         (b'{"model":"gpt-4o","messages":[{"role":"user","content":"x"}]}', 404),
-        (b'{"model":"psychechat","messages":[{"role":"user","content":"' + b"a" * 10_000 + b'"}]}', 400),
         (LONG_TALK, 400),
         (b" " * 1_100_000, 413),
     ],
-    ids=["no messages", "empty", "wrong role", "not UTF-8", "wrong type", "model", "too long", "context", "1.1 MB"],
+    ids=["no messages", "empty", "wrong role", "not UTF-8", "wrong type", "model", "context", "1.1 MB"],
 )
 def test_bad_input_gets_its_status_and_an_error_object(server: Server, content: bytes, status: int) -> None:
     response = httpx.post(
