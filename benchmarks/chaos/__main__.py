@@ -20,11 +20,10 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from benchmarks.chaos.scenarios import SCENARIOS
-from benchmarks.chaos.seekers import Talk, probed, talking
-from benchmarks.chaos.tally import broken, tally
+from benchmarks.chaos.seekers import probed, talking
+from benchmarks.chaos.tally import broken, table, tally, told
 from benchmarks.chaos.world import built, whole_replies
 from benchmarks.provenance import provenance, today
 
@@ -68,26 +67,6 @@ def play(
     striking.result()  # raises what it failed with
     found = tally(talk.ended, blow, restored)
     return {"does": scenario.does, **found, "broken": broken(found, loses_none=scenario.loses_none)}
-
-
-def told(talk: Talk) -> str:
-    disturbed = sum(not one.undisturbed for one in talk.ended)
-    return f"{len(talk.ended)} turns, {disturbed} of them disturbed"
-
-
-def table(results: Mapping[str, Mapping[str, Any]]) -> Table:
-    made = Table(title="Turns, and seconds since the blow")
-    columns = ("scenario", "turns", "retried", "cut", "failed", "lost", "parts", "crises", "unanswered")
-    for column in (*columns, "last disturbed s", "whole again s"):
-        made.add_column(column, justify="left" if column == "scenario" else "right")
-    for name, found in results.items():
-        made.add_row(
-            *(name, str(found["turns"]), str(found["retried"]), str(found["cut_and_told"])),
-            *(str(found["failed"] + found["cut_in_the_end"]), str(found["lost"])),
-            *(str(found["parts_taken_for_the_whole"]), str(found["crises"]["turns"])),
-            *(str(found["crises"]["unanswered"]), str(found["last_disturbed_s"]), str(found["restored_s"] or "never")),
-        )
-    return made
 
 
 def main(

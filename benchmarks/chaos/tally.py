@@ -1,10 +1,12 @@
 """What the turns of a scenario come to, and which promises were broken."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from benchmarks.chaos.seekers import Ended
+from rich.table import Table
+
+from benchmarks.chaos.seekers import Ended, Talk
 
 
 def tally(ended: Sequence[Ended], blow: float, restored: float | None) -> dict[str, Any]:
@@ -52,3 +54,25 @@ def broken(found: dict[str, Any], *, loses_none: bool) -> list[str]:
         promises["a stream was cut"] = found["cut_and_told"] > 0
         promises["a turn had to be asked again"] = found["retried"] > 0
     return [name for name, is_broken in promises.items() if is_broken]
+
+
+def told(talk: Talk) -> str:
+    """What has come of a scenario so far, while it is played."""
+    disturbed = sum(not one.undisturbed for one in talk.ended)
+    return f"{len(talk.ended)} turns, {disturbed} of them disturbed"
+
+
+def table(results: Mapping[str, Mapping[str, Any]]) -> Table:
+    """What each scenario came to, by its name."""
+    made = Table(title="Turns, and seconds since the blow")
+    columns = ("scenario", "turns", "retried", "cut", "failed", "lost", "parts", "crises", "unanswered")
+    for column in (*columns, "last disturbed s", "whole again s"):
+        made.add_column(column, justify="left" if column == "scenario" else "right")
+    for name, found in results.items():
+        made.add_row(
+            *(name, str(found["turns"]), str(found["retried"]), str(found["cut_and_told"])),
+            *(str(found["failed"] + found["cut_in_the_end"]), str(found["lost"])),
+            *(str(found["parts_taken_for_the_whole"]), str(found["crises"]["turns"])),
+            *(str(found["crises"]["unanswered"]), str(found["last_disturbed_s"]), str(found["restored_s"] or "never")),
+        )
+    return made

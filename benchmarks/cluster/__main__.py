@@ -23,10 +23,9 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
-from benchmarks.chaos.seekers import Talk, talking
-from benchmarks.chaos.tally import broken, tally
+from benchmarks.chaos.seekers import talking
+from benchmarks.chaos.tally import broken, table, tally, told
 from benchmarks.chaos.world import whole_replies
 from benchmarks.cluster.container import inside
 from benchmarks.cluster.scenarios import SCENARIOS
@@ -87,28 +86,8 @@ def failed(striking: Any) -> bool:
     return bool(striking.done() and striking.exception())
 
 
-def told(talk: Talk) -> str:
-    disturbed = sum(not one.undisturbed for one in talk.ended)
-    return f"{len(talk.ended)} turns, {disturbed} of them disturbed"
-
-
 def rounded(record: Mapping[str, Any]) -> dict[str, Any]:
     return {name: round(value, 1) if isinstance(value, float) else value for name, value in record.items()}
-
-
-def table(results: Mapping[str, Mapping[str, Any]]) -> Table:
-    made = Table(title="Turns, and seconds since the blow")
-    columns = ("scenario", "turns", "retried", "cut", "failed", "lost", "parts", "crises", "unanswered")
-    for column in (*columns, "last disturbed s", "whole again s"):
-        made.add_column(column, justify="left" if column == "scenario" else "right")
-    for name, found in results.items():
-        made.add_row(
-            *(name, str(found["turns"]), str(found["retried"]), str(found["cut_and_told"])),
-            *(str(found["failed"] + found["cut_in_the_end"]), str(found["lost"])),
-            *(str(found["parts_taken_for_the_whole"]), str(found["crises"]["turns"])),
-            *(str(found["crises"]["unanswered"]), str(found["last_disturbed_s"]), str(found["restored_s"] or "never")),
-        )
-    return made
 
 
 def play_inside(*, keep: bool) -> int:

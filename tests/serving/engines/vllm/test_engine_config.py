@@ -24,11 +24,11 @@ pytestmark = [
 
 ROOT = Path(__file__).parents[4]
 COUNSELOR = Path(str(files("psychechat") / "demo" / "counselor"))
-CLASSIFIERS = {
+SETTINGS = {
     f"{path.parent.name}-{path.stem}": yaml.safe_load(path.read_text("utf-8"))
     for path in (*ROOT.glob("deployments/configs/*.yaml"), *ROOT.glob("helm/ci/*.yaml"))
 }
-CLASSIFIERS = {name: written.get("app", written).get("classifier", {}) for name, written in CLASSIFIERS.items()}
+CLASSIFIERS = {name: written.get("app", written).get("classifier", {}) for name, written in SETTINGS.items()}
 ON_GPU = {name: its for name, its in CLASSIFIERS.items() if its.get("replicas", {}).get("num_gpus")}
 
 
