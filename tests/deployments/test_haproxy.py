@@ -173,6 +173,7 @@ async def dripped(port: int, sent: bytes, drop: bytes) -> bytes:
                     if not piece:
                         return answer
                     answer += piece
+                    continue  # The rest of an answer first: a drop into what is closed meanwhile ends the reading too.
                 writer.write(drop)
     except ConnectionError:
         return answer

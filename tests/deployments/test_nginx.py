@@ -77,6 +77,7 @@ class Front:
                     if not piece:
                         return answer
                     answer += piece
+                    continue  # The rest of an answer first: a drop into what is closed meanwhile ends the reading too.
                 except TimeoutError:
                     pass
                 except OSError:
