@@ -170,7 +170,7 @@ def replicas(server: Cluster) -> Counter[str]:
 
 def permits(server: Cluster) -> float:
     """Sequences that an ingress replica lets through."""
-    text = httpx.get(f"{server.url}/metrics", timeout=20).text
+    text = httpx.get(f"{server.url}/metrics", timeout=60).text
     labels = '{engine="counselor",lane="generation",state="held"}'
     [line] = [x for x in text.splitlines() if x.startswith(f"psychechat_permits_bound{labels}")]
     return float(line.split()[-1])

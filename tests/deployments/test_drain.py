@@ -45,7 +45,7 @@ def test_a_node_that_goes_loses_no_turn(cluster: Cluster) -> None:
             def ask(url: str, more: bool) -> None:
                 while True:
                     try:
-                        answered.append(httpx.post(f"{url}/v1/chat/completions", json=TURN, timeout=60))
+                        answered.append(httpx.post(f"{url}/v1/chat/completions", json=TURN, timeout=120))
                     except httpx.HTTPError as error:
                         answered.append(error)
                     if stop.is_set() or not more:
@@ -83,7 +83,7 @@ def test_a_node_that_goes_loses_no_turn(cluster: Cluster) -> None:
 
 def turns_under_way(cluster: Cluster) -> int:
     """By the permits that they hold at the one ingress."""
-    metrics = httpx.get(f"{cluster.url}/metrics", timeout=20).text.splitlines()
+    metrics = httpx.get(f"{cluster.url}/metrics", timeout=60).text.splitlines()
     [held] = [line for line in metrics if line.startswith("psychechat_permits{") and 'generation",state="held' in line]
     return int(float(held.rpartition(" ")[2]))
 

@@ -55,7 +55,7 @@ def server(cluster: Cluster) -> Cluster:
 def ask(server: Cluster, *texts: str, model: str = "psychechat-llm") -> httpx.Response:
     """The texts alternate, the seeker's first and last."""
     messages = [{"role": "assistant" if at % 2 else "user", "content": text} for at, text in enumerate(texts)]
-    return httpx.post(f"{server.url}/v1/chat/completions", json={"model": model, "messages": messages}, timeout=60)
+    return httpx.post(f"{server.url}/v1/chat/completions", json={"model": model, "messages": messages}, timeout=120)
 
 
 def reply(response: httpx.Response) -> str:
@@ -78,7 +78,7 @@ def test_a_role_is_played_by_its_adapter(server: Cluster) -> None:
 def test_each_counselor_engine_has_its_permits(server: Cluster) -> None:
     """As many as sequences, and no more than its KV memory holds."""
     reply(ask(server, IN_ENGLISH))
-    lines = httpx.get(f"{server.url}/metrics", timeout=20).text.splitlines()
+    lines = httpx.get(f"{server.url}/metrics", timeout=60).text.splitlines()
     bounds = {line.split('engine="')[1].split('"')[0]: float(line.split()[-1]) for line in lines if _is_bound(line)}
     assert bounds == {"mild": 10, "ming": 5}
 
@@ -104,7 +104,7 @@ def test_an_engine_that_hangs_is_named_and_missed_by_its_language_alone(server: 
 
 
 def ready(server: Cluster) -> tuple[int, dict[str, bool]]:
-    answer = httpx.get(f"{server.url}/ready", timeout=20)
+    answer = httpx.get(f"{server.url}/ready", timeout=60)
     return answer.status_code, answer.json()["engines"]
 
 

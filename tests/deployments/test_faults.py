@@ -36,7 +36,7 @@ def body(text: str, model: str = "psychechat-llm", **more: Any) -> dict[str, Any
 
 
 def ask(server: Cluster, text: str, model: str = "psychechat-llm") -> httpx.Response:
-    return httpx.post(f"{server.url}/v1/chat/completions", json=body(text, model), timeout=60)
+    return httpx.post(f"{server.url}/v1/chat/completions", json=body(text, model), timeout=120)
 
 
 def wait_until_whole_again(server: Cluster) -> None:
@@ -58,7 +58,7 @@ def wait_until_whole_again(server: Cluster) -> None:
 def reading(server: Cluster) -> Iterator[Iterator[str]]:
     """The lines of a streamed turn that has said its first words."""
     url = f"{server.url}/v1/chat/completions"
-    with httpx.stream("POST", url, json=body(HELLO, stream=True), timeout=60) as response:
+    with httpx.stream("POST", url, json=body(HELLO, stream=True), timeout=120) as response:
         lines = (line for line in response.iter_lines() if line.startswith("data: "))
         while '"content":"' not in (line := next(lines)) or '"content":""' in line:
             pass
@@ -80,7 +80,7 @@ def generating(server: Cluster) -> int:
 
 
 def metrics(server: Cluster, name: str) -> list[tuple[str, float]]:
-    lines = httpx.get(f"{server.url}/metrics", timeout=20).text.splitlines()
+    lines = httpx.get(f"{server.url}/metrics", timeout=60).text.splitlines()
     found = [line.rsplit(" ", 1) for line in lines if line.startswith(name + "{")]
     return [(labels, float(value)) for labels, value in found]
 
@@ -116,7 +116,7 @@ def test_a_counselor_that_dies_ends_the_stream_under_way_and_no_crisis(server: C
 
 @pytest.mark.parametrize("deployment", ["counselor", "ingress"])
 def test_the_official_client_raises_and_takes_no_part_for_the_whole(server: Cluster, deployment: str) -> None:
-    client = openai.OpenAI(base_url=f"{server.url}/v1", api_key="none", max_retries=0, timeout=60)
+    client = openai.OpenAI(base_url=f"{server.url}/v1", api_key="none", max_retries=0, timeout=120)
 
     def read() -> None:
         for number, chunk in enumerate(client.chat.completions.create(**body(HELLO, stream=True))):

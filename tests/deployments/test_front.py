@@ -33,7 +33,7 @@ def server(cluster: Cluster) -> Cluster:
 
 @pytest.fixture
 def client(server: Cluster) -> Iterator[openai.OpenAI]:
-    with openai.OpenAI(base_url=f"{server.url}/v1", api_key="none", max_retries=0, timeout=60) as opened:
+    with openai.OpenAI(base_url=f"{server.url}/v1", api_key="none", max_retries=0, timeout=120) as opened:
         yield opened
 
 
@@ -94,7 +94,7 @@ def test_a_websocket_is_refused(server: Cluster) -> None:
 def test_a_client_steers_nothing_and_gets_one_id(server: Cluster) -> None:
     steering = {"x-request-timeout-seconds": "0.01", "x-request-disconnect-disabled": "?1", "x-request-id": "mine-1"}
     body = {"model": "psychechat-llm", "messages": HELLO}
-    answer = httpx.post(f"{server.url}/v1/chat/completions", json=body, headers=steering, timeout=60)
+    answer = httpx.post(f"{server.url}/v1/chat/completions", json=body, headers=steering, timeout=120)
     assert answer.status_code == 200
     assert answer.headers.get_list("x-request-id") == ["mine-1"]
 

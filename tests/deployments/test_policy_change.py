@@ -20,6 +20,8 @@ from tests.support.servers import wait_until
 pytestmark = pytest.mark.e2e
 
 KEPT, WITHDRAWN, ADDED = "psy-kept", "psy-withdrawn", "psy-added"
+ANSWER_SECONDS = 120
+"""Longer than a turn may take."""
 SCRIPTED = {"engine": "scripted", "replicas": {"num_cpus": 0}}
 
 
@@ -38,13 +40,13 @@ def deploy(cluster: Cluster, user_config: dict[str, Any], keys: Sequence[str]) -
 
 def status(cluster: Cluster, key: str) -> int:
     headers = {"authorization": f"Bearer {key}"}
-    return httpx.get(f"{cluster.url}/v1/models", headers=headers, timeout=30).status_code
+    return httpx.get(f"{cluster.url}/v1/models", headers=headers, timeout=ANSWER_SECONDS).status_code
 
 
 def ask(cluster: Cluster, key: str, text: str) -> dict[str, Any]:
     body = {"model": "psychechat", "messages": [{"role": "user", "content": text}]}
     headers = {"authorization": f"Bearer {key}"}
-    response = httpx.post(f"{cluster.url}/v1/chat/completions", json=body, headers=headers, timeout=30)
+    response = httpx.post(f"{cluster.url}/v1/chat/completions", json=body, headers=headers, timeout=ANSWER_SECONDS)
     assert response.status_code == 200, response.text
     answer: dict[str, Any] = response.json()
     return answer
@@ -103,7 +105,8 @@ def test_a_policy_change_restarts_nothing_and_loses_no_turn(cluster: Cluster) ->
 
 
 def refused(cluster: Cluster) -> list[str]:
-    parts: list[str] = httpx.get(f"{cluster.url}/ready", timeout=30).raise_for_status().json().get("config_refused", [])
+    answer = httpx.get(f"{cluster.url}/ready", timeout=ANSWER_SECONDS).raise_for_status()
+    parts: list[str] = answer.json().get("config_refused", [])
     return parts
 
 

@@ -63,7 +63,7 @@ def test_a_session_is_forgotten_whichever_replica_is_asked(server: Cluster) -> N
     def forget(turn: int) -> None:
         said = {"role": "user", "content": f"{LOVELY['content']} {turn}"}  # memory is found by words: no two may share
         first = chat(server, said)
-        answer = httpx.delete(f"{server.url}/v1/sessions/{first['psychechat']['session']}", timeout=20)
+        answer = httpx.delete(f"{server.url}/v1/sessions/{first['psychechat']['session']}", timeout=60)
         assert answer.json()["deleted"] is True
         assert shift(server, first, said) is None
 
@@ -89,8 +89,8 @@ def test_redis_goes_in_the_middle_of_a_stream_and_comes_back(server: Cluster, re
         assert not answered["psychechat"]["review"]["fallback"]
 
     at_once(go_on, (SAD, {"role": "user", "content": "I want to die"}) * 4)
-    assert httpx.delete(f"{server.url}/v1/sessions/any", timeout=20).status_code == 503
-    assert httpx.get(f"{server.url}/ready", timeout=20).status_code == 200
+    assert httpx.delete(f"{server.url}/v1/sessions/any", timeout=60).status_code == 503
+    assert httpx.get(f"{server.url}/ready", timeout=60).status_code == 200
     _until(lambda: 'memory_recalls_total{result="error"}' in metrics(server))
 
     redis_server.start()
@@ -149,7 +149,7 @@ def shift(server: Cluster, first: dict[str, Any], said: dict[str, str] = LOVELY)
 
 def metrics(server: Cluster) -> str:
     """Those of the replica that happens to answer."""
-    return httpx.get(f"{server.url}/metrics", timeout=20).text
+    return httpx.get(f"{server.url}/metrics", timeout=60).text
 
 
 def stored_by_replica(server: Cluster) -> set[float]:

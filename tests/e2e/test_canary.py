@@ -285,7 +285,7 @@ def _send_what_needs_no_counselor(server: Server) -> list[Place]:
     with socket.create_connection(address) as raw:
         raw.sendall(BREAKS_OFF.encode())
     for request in NO_HTTP:
-        with socket.create_connection(address, timeout=20) as raw:
+        with socket.create_connection(address, timeout=60) as raw:
             raw.sendall(request.encode())
             answers.append(httpx.Response(400, content=raw.recv(65536)))
     return [_told(answer) for answer in answers]
@@ -349,7 +349,7 @@ def _leave_half_way(server: Server, search: Search) -> None:
     for model in ("psychechat-llm", "psychechat-agent"):
         body = _chat(URGENT, model=model, stream=True)
         with (
-            httpx.Client(timeout=60) as client,
+            httpx.Client(timeout=120) as client,
             client.stream("POST", f"{server.url}{CHAT}?x={IN_URLS}", json=body) as response,
         ):
             next(response.iter_bytes())
@@ -364,7 +364,7 @@ def _kill(server: Server, name: str, how: signal.Signals) -> Path:
     body = _chat(model="psychechat-llm", stream=True)
     with (
         contextlib.suppress(httpx.TransportError),
-        httpx.stream("POST", server.url + CHAT, json=body, timeout=60) as response,
+        httpx.stream("POST", server.url + CHAT, json=body, timeout=120) as response,
     ):
         next(pieces := response.iter_bytes())
         os.kill(int(victim.name), how)

@@ -45,7 +45,7 @@ def test_a_crisis_is_told_once_a_request_and_signed(server: Server, receiver: Re
     assert event["answered"] in ("reply", "safe_template")
     assert (event["session_id"], event["locale"], event["language"]) == ("told", "en-US", "en")
     assert "myself" not in str(receiver.deliveries)
-    metrics = httpx.get(f"{server.url}/metrics", timeout=20).text
+    metrics = httpx.get(f"{server.url}/metrics", timeout=60).text
     assert 'psychechat_escalations_total{result="delivered"}' in metrics
     assert 'psychechat_escalations_total{result="repeated"}' in metrics
     assert "psychechat_escalations_pending 0.0" in metrics

@@ -147,4 +147,4 @@ def test_metrics_count_the_turns(server: Server) -> None:
 
 
 def _metrics(server: Server) -> str:
-    return httpx.get(f"{server.url}/metrics", timeout=20).text
+    return httpx.get(f"{server.url}/metrics", timeout=60).text

@@ -149,9 +149,18 @@ class Cluster:
         self.wait_until_whole()
 
     def application(self) -> dict[str, Any]:
-        answer = httpx.get(f"{self.dashboard}/api/serve/applications/", timeout=30, verify=False).json()
-        application: dict[str, Any] = answer["applications"].get("psychechat", {})
-        return application
+        """As Serve's controller tells it by way of Ray's dashboard, which is asked three times.
+
+        It has been silent for half a minute, twice in one run of all tests, and was well afterwards.
+        """
+        for wait in (20, 20, 60):
+            try:
+                found = httpx.get(f"{self.dashboard}/api/serve/applications/", timeout=wait, verify=False).json()
+            except httpx.ReadTimeout:
+                continue
+            application: dict[str, Any] = found["applications"].get("psychechat", {})
+            return application
+        raise RuntimeError(f"Ray's dashboard does not tell of the application; see {self.head.log}")
 
     def replicas(self) -> dict[str, list[str]]:
         """The ids of the running replicas, by deployment."""
