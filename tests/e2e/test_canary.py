@@ -257,7 +257,12 @@ def _tokenizers() -> dict[str, Tokenizer]:
 
 def _talk(server: Server) -> list[Place]:
     """What came back, without the replies, which may take up what was said."""
-    with httpx.Client(base_url=server.url, timeout=servers.TURN_SECONDS) as client, ThreadPoolExecutor(AT_ONCE) as pool:
+    # A connection each: HAProxy, which Ray replaces soon after the start, closes those that wait for a next request.
+    each = httpx.Limits(max_keepalive_connections=0)
+    with (
+        httpx.Client(base_url=server.url, timeout=servers.TURN_SECONDS, limits=each) as client,
+        ThreadPoolExecutor(AT_ONCE) as pool,
+    ):
         answers = list(pool.map(lambda body: client.post(CHAT, json=body), TURNS + DEMANDING + BROKEN + BAD))
         assert sum("psychechat" in answer.text for answer in answers if answer.status_code == 200) > len(TURNS)
         answers += pool.map(lambda headers: client.post(CHAT, json=TURNS[0], headers=headers), HEADERS)
