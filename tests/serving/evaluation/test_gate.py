@@ -172,7 +172,7 @@ async def test_worse_than_a_baseline_beyond_chance(serving: Serving, tmp_path: P
     assert baseline.worse(seen, before) == []
     later = {name: of | ({"found_at": of["found_at"] + 1} if "found_at" in of else {}) for name, of in seen.items()}
     assert [line.split()[0] for line in baseline.worse(later, before)] == ["found_at"]
-    slower = {name: of | {"seconds": of["seconds"] + 1.0} for name, of in seen.items()}
+    slower = {name: of | {"seconds": 3 * of["seconds"]} for name, of in seen.items()}
     assert [line.split()[0] for line in baseline.worse(slower, before)] == ["seconds"]
     one_later = {
         name: of | ({"found_at": of["found_at"] + 1} if name == "zh-next-day" else {}) for name, of in seen.items()

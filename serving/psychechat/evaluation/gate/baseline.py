@@ -1,8 +1,8 @@
 """What a gate saw, as it is kept without a word of anybody, and what is worse than it was then."""
 
 import json
-from collections.abc import Mapping, Sequence
-from math import log
+from collections.abc import Collection, Mapping, Sequence
+from math import exp, log
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,7 +21,9 @@ WORSE: Mapping[Figure, tuple[Literal[1, -1], float]] = {
     "seconds": (1, log(2)),
     "first_seconds": (1, log(2)),
 }
-"""Whether more or less is worse, and by how much it may be. Seconds are logarithms: twice as long."""
+"""Whether more or less is worse, and by how much it may be; of seconds by how many times, as a logarithm."""
+TIMES: Collection[Figure] = ("seconds", "first_seconds")
+"""Compared as ratios: a short script that takes twice as long counts as much as a long one."""
 
 
 class BadBaseline(ValueError):
@@ -36,8 +38,8 @@ def seen(script: Script, scene: Scene) -> dict[str, float]:
     at = found_at(scene) or len(scene) + 1
     figures: dict[str, float] = {
         "fallbacks": sum(played.is_fallback for played in calm) / (len(calm) or 1),
-        "seconds": log(max(sum(played.reply.seconds for played in scene) / len(scene), 1e-3)),
-        "first_seconds": log(max(sum(played.reply.first_seconds for played in scene) / len(scene), 1e-3)),
+        "seconds": sum(played.reply.seconds for played in scene) / len(scene),
+        "first_seconds": sum(played.reply.first_seconds for played in scene) / len(scene),
     }
     if script.crisis_by is not None:
         figures["found_at"] = at
@@ -83,10 +85,14 @@ def worse(ours: Kept, theirs: Kept) -> list[str]:
     return found
 
 
-def _by_script(kept: Kept, name: str) -> dict[str, list[float]]:
-    return {script: [figures[name]] for script, figures in kept.items() if name in figures}
+def _by_script(kept: Kept, name: Figure) -> dict[str, list[float]]:
+    found = {script: figures[name] for script, figures in kept.items() if name in figures}
+    return {script: [log(max(figure, 1e-3)) if name in TIMES else figure] for script, figure in found.items()}
 
 
 def _told(name: Figure, one: Estimate) -> str:
-    unit = " (logarithms)" if "seconds" in name else ""
-    return f"{name} is worse than the baseline's: {one.mean:+.2f} [{one.low:+.2f}, {one.high:+.2f}]{unit}"
+    if name in TIMES:
+        told = f"{exp(one.mean):.1f} times as long [{exp(one.low):.1f}, {exp(one.high):.1f}]"
+    else:
+        told = f"{one.mean:+.2f} [{one.low:+.2f}, {one.high:+.2f}]"
+    return f"{name} is worse than the baseline's: {told}"
