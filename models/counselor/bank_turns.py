@@ -1,18 +1,19 @@
-"""Turns about a situation of the bank: any line of it, one of its replies, and general words for the other stages.
+"""Turns about a situation of the bank: any line of it, a reply to how it feels, and general words for the other stages.
 
-A model that is too small to understand a detail is taught words that are right without any.
+A model that is too small to understand a detail is taught words that are right without any (`felt`). The bank's own
+replies are right for their situation alone: they are drafts to imagine reactions to and to review.
 """
 
 import json
 import random
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Literal
 
 from models import written
-from models.counselor import situations
+from models.counselor import felt, situations
 from models.counselor.situations import OPEN, Labelled
 from models.counselor.turn_record import TurnRecord
 from models.counselor.written_turns import analysis_of, thinking_of
@@ -29,16 +30,17 @@ from psychechat.conversation import (
     Verdict,
 )
 from psychechat.emotion import Group, Label, Language
-from psychechat.risk import CRISIS
+from psychechat.risk import CRISIS, Severity
 
 Part = Literal["reaction", "verdict", "twin", "mend", "why", "plan", "good"]
 TYPES: tuple[ReactionType, ...] = ("normal", "silent", "sentimental", "hostile")
 TURNS = (1, 1, 1, 2, 2, 3)
-UNKNOWN = 0.12
+UNKNOWN = 0.3
 """Of the conversations: about what no situation is known of."""
+KINDS = 0.12
+"""Of the turns: a greeting, thanks, a question for advice, anger at the counselor."""
 JOYFUL = 0.4
 """Of the hurting drafts for what is sad: a reply that is right for good news."""
-FOLLOWING = ("thanks_and_goodbye", "one_word_or_dots", "small_talk")
 
 
 @cache
@@ -60,14 +62,15 @@ class Bank:
     @classmethod
     def read(cls) -> "Bank":
         """To learn from, with all that `models.counselor.situations` labelled. Raises FileNotFoundError before that."""
-        return cls.of([line for line in situations.read() if written.split_of(line.text) == "train"])
+        return cls.of([line for line in (*situations.read(), *_said()) if written.split_of(line.text) == "train"])
 
     @classmethod
     def unlabelled(cls, split: written.Split) -> "Bank":
         """With its own lines alone, of which no classifier has said how they feel."""
         risks = {situation.situation: situation.risk for situation in written.situations()}
         told = [line for line in written.situation_lines() if line.split == split]
-        return cls.of([Labelled(x.text, x.language, x.situation, (), risks[x.situation]) for x in told])
+        kinds = [line for line in _said() if written.split_of(line.text) == split]
+        return cls.of([*(Labelled(x.text, x.language, x.situation, (), risks[x.situation]) for x in told), *kinds])
 
     @classmethod
     def of(cls, labelled: Sequence[Labelled]) -> "Bank":
@@ -80,13 +83,13 @@ class Bank:
         """Turns that stay in one situation, or end in thanks."""
         named = [name for name, lines in self.lines.items() if any(x.language == language for x in lines)]
         name = OPEN if OPEN in named and rng.random() < UNKNOWN else rng.choice(named)
+        kinds = [kind for kind in felt.KINDS if kind in named]
         turns: list[TurnRecord] = []
         said: list[Utterance] = []
         memory: EmotionMemory | None = None
-        for number in range(rng.choice(TURNS)):
-            if number and rng.random() < 0.3:
-                name = next((other for other in FOLLOWING if other in self.lines), name)
-            line = rng.choice([x for x in self.lines[name] if x.language == language] or self.lines[name])
+        for _ in range(rng.choice(TURNS)):
+            about = rng.choice(kinds) if kinds and rng.random() < KINDS else name
+            line = rng.choice([x for x in self.lines[about] if x.language == language])
             said.append(Utterance("seeker", line.text))
             turn = self.turn(rng, line, Conversation(tuple(said)), memory)
             turns.append(turn)
@@ -98,12 +101,12 @@ class Bank:
         self, rng: random.Random, line: Labelled, conversation: Conversation, memory: EmotionMemory | None
     ) -> TurnRecord:
         language, situation = line.language, self.situations.get(line.situation)
-        reply = rng.choice(self.replies(situation, language))
+        severity = max(line.severity, situation.risk) if situation else line.severity
+        reply = rng.choice(felt.replies(language, line.situation, line.labels, severity))
         labels = line.labels or (_LIKELY[situation.valence if situation else "neutral"],)
-        kind = "crisis" if situation and situation.risk >= CRISIS else situation.valence if situation else "neutral"
+        kind = "crisis" if severity >= CRISIS else situation.valence if situation else "neutral"
         plan, why = self._words(rng, language, "plan", kind), self._words(rng, language, "why", kind)
         draft = Draft("exploration", plan, reply)
-        severity = situation.risk if situation else line.severity
         before = memory.labels if memory and memory.labels else ()
         return TurnRecord(
             conversation=conversation,
@@ -116,6 +119,8 @@ class Bank:
             review=Review(tuple(self._verdict(rng, language, x.type, hurts=False) for x in reactions), True),
             thinking=thinking_of(language, labels, before, "exploration", plan, severity, reply),
             reply=reply,
+            found=line.labels,
+            judged=replace(draft, response=rng.choice(self.replies(situation, language))) if situation else draft,
         )
 
     def replies(self, situation: Situation | None, language: Language) -> Sequence[str]:
@@ -147,6 +152,20 @@ class Bank:
         return rng.choice(pool()[language, part, kind, False])
 
 
+def _said() -> Iterator[Labelled]:
+    """Greetings and thanks, with what a classifier may find in such few words."""
+    for language in LANGUAGES:
+        for name in felt.LINES:
+            for text in felt.texts(language)[name]:
+                heard = random.Random(text).choice(_SLIGHT)
+                yield Labelled(text, language, name, heard, Severity.NONE)
+
+
+LANGUAGES: tuple[Language, ...] = ("en", "zh")
+_SLIGHT: Sequence[tuple[Label, ...]] = (
+    *((), (), (Label(Group.JOY, 1),), (Label(Group.JOY, 2),), (Label(Group.TRUST, 1),), (Label(Group.TRUST, 2),)),
+    *((Label(Group.FEAR, 1),), (Label(Group.SADNESS, 1),), (Label(Group.TRUST, 2), Label(Group.JOY, 2))),
+)
 _LIKELY: Mapping[str, Label] = {
     "negative": Label(Group.SADNESS, 1),
     "mixed": Label(Group.FEAR, 1),

@@ -46,12 +46,12 @@ history at 6ef92e2, with the weights of then (3,771 steps, 95 minutes).
 
 _SECOND = """
 **{then} what it answers**, from what was written for this project line by line (`models/data`, Apache-2.0; by language
-models in the part of several writers, no real person's words): a bank of {situations} situations, each with many
-seekers' lines and with replies that are right for every one of them, general words for the other stages, and Chinese
-exchanges with reactions and reviews. How a line feels, the demo classifier says. More lines are of our English
-exchanges and of public dialogues, whose answers are not learned from. They get general replies, or a situation's where
-an encoder that learned the bank's lines is sure of it (`models.counselor.situations`; with `--no-find`, as for these
-weights, of none):
+models in the part of several writers, no real person's words): replies that are right for anything that somebody says
+who feels so, some 30 to 55 for each group of emotions, for a hint of danger, for a crisis, where nothing is known, and
+to greetings, thanks, a question for advice and anger at the counselor. How a line feels, the demo classifier says, in
+training as in a served turn. The lines are those of a bank of {situations} situations, whose own replies are drafts to
+review, our English exchanges, and public dialogues, whose answers are not learned from. Beside them general words for
+the other stages, and Chinese exchanges with reactions and reviews:
 
 | Set | Used for | Licence | Attribution |
 |---|---|---|---|
@@ -64,7 +64,7 @@ dialogues were rewritten by a language model from PsyQA questions, which are han
 ## How to make it again
 
 ```
-python -m models.counselor.situations --no-find  # needs the two sets
+python -m models.counselor.situations  # needs the two sets
 python -m models.counselor.train --minutes {budget}{fresh}
 python -m models.counselor.evaluate  # models/results/counselor.json and the figures below
 ```
@@ -135,8 +135,8 @@ _WEAK = """
 **Weak: it does not read emotions by itself.** What it says of a feeling it has from the line in which the server tells
 it what the classifier found, with the classifier's errors.
 
-**Weak: it knows no detail.** Its replies are the bank's, or near them. Where it mistakes the situation, its reply
-belongs to another one.
+**Weak: it knows no detail.** Its replies are right for how somebody feels, not for what they say: they name nothing,
+and answer no question. Where the classifier mistakes the feeling, the reply is for another one.
 
 **Weak: it is not always valid.** In the server a grammar holds the JSON stages, and what is no reply is asked for
 again. Without a frequency penalty some replies may go round in circles until they are cut.

@@ -21,10 +21,14 @@ from psychechat.prompts import answers
 
 START, END = "<|im_start|>", "<|im_end|>"
 THINKS = StageName.REPLY
+WORDED = (StageName.REPLY.value, StageName.DRAFT.value)
+"""Stages whose words reach the seeker. An exchange's are about its details, which nano cannot read."""
 FLAWED = 0.4
 """Share of simulations and reviews that are about a draft which must not pass."""
 SHARE = 0.35
 """Of the stages of a written turn, in one epoch."""
+SPECIFIC = 0.7
+"""Share of drafts under review, of those that pass, that are about a detail."""
 RIGHT = 0.7
 """Share of turns in which the classifier found what is true."""
 
@@ -73,14 +77,12 @@ def _cut(prompt: str) -> tuple[str, ...]:
 
 def of_turn(render: Renderer, language: Language, turn: TurnRecord, rng: random.Random) -> Iterator[Example]:
     """The five stages of a turn; some of them about a draft that was refused, or after one."""
-    told = StageInputs(
-        turn.conversation,
-        reading(found(turn.analysis.labels, rng) or (), turn.severity, turn.memory),
-        turn.analysis,
-    )
+    heard = found(turn.analysis.labels, rng) or () if turn.found is None else turn.found
+    told = StageInputs(turn.conversation, reading(heard, turn.severity, turn.memory), turn.analysis)
     rounds = turn.refused if rng.random() < FLAWED else ()
     flawed = turn.refused[0] if turn.refused and rng.random() < FLAWED else None
-    draft, reactions = (flawed.draft, flawed.reactions) if flawed else (turn.draft, turn.reactions)
+    kind = turn.judged if turn.judged and rng.random() < SPECIFIC else turn.draft
+    draft, reactions = (flawed.draft, flawed.reactions) if flawed else (kind, turn.reactions)
     review = flawed.review if flawed else turn.review
     answered = {
         StageName.EMOTION: (told, answers.render(turn.analysis, language)),
@@ -143,7 +145,7 @@ def stream(
         draw = rng.random()
         language: Language = "zh" if rng.random() < mix.chinese else "en"
         if draw < mix.exchanges:
-            yield list(of_exchange(render, rng.choice(told), rng))
+            yield [x for x in of_exchange(render, rng.choice(told), rng) if x.stage not in WORDED]
         elif draw < mix.exchanges + mix.long:
             past: tuple[Utterance, ...] = ()
             for _ in range(rng.choice((4, 8, 14))):

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from psychechat.conversation import Conversation, Draft, EmotionAnalysis, EmotionMemory, Reaction, Review, Round
+from psychechat.emotion import Label
 from psychechat.risk import Severity
 
 
@@ -20,3 +21,7 @@ class TurnRecord:
     review: Review
     thinking: str
     reply: str
+    found: tuple[Label, ...] | None = None
+    """What the classifier finds in the newest message; None: nobody has asked it."""
+    judged: Draft | None = None
+    """The draft that is imagined to be heard and reviewed, where it is another one; it passes."""

@@ -3,21 +3,22 @@
 import itertools
 import random
 import re
+from collections import Counter
 
 import pytest
 from transformers import AutoTokenizer
 from transformers.tokenization_utils_tokenizers import TokenizersBackend
 
 from models import written
-from models.counselor import architecture, evaluate
+from models.counselor import architecture, evaluate, felt
 from models.counselor.bank_turns import Bank
 from models.counselor.examples import Mix, Renderer, of_exchange, of_turn, stream
 from models.counselor.written_turns import record
 from psychechat import prompts
-from psychechat.emotion import Language
+from psychechat.emotion import Group, Label, Language
 from psychechat.language import detect
 from psychechat.prompts import answers
-from psychechat.risk import CRISIS
+from psychechat.risk import CRISIS, Severity
 
 
 @pytest.fixture(scope="module")
@@ -70,24 +71,59 @@ def test_what_a_stage_is_to_write_is_what_its_parser_takes(render: Renderer, lan
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])
-def test_a_situation_is_answered_by_its_own_replies(render: Renderer, bank: Bank, language: Language) -> None:
+def test_a_line_is_answered_by_how_it_feels_and_no_hurting_draft_is_written(
+    render: Renderer, bank: Bank, language: Language
+) -> None:
     rng, stages = random.Random(3), set()
-    told = {(line.text, line.situation) for line in written.situation_lines() if line.language == language}
-    for _ in range(40):
+    for _ in range(60):
         for turn in bank.conversation(rng, language):
-            fitting = [
-                situation
-                for situation in written.situations()
-                if turn.reply in bank.replies(situation, language)
-                and (turn.conversation.newest, situation.situation) in told
-            ]
-            assert fitting
-            assert (turn.severity >= CRISIS) == (fitting[0].risk >= CRISIS)
+            keys = [key for key in felt.KEYS if turn.reply in felt.texts(language)[key]]
+            assert keys
+            assert (turn.severity >= CRISIS) == (keys == [felt.IN_CRISIS])
+            assert turn.draft.response == turn.reply
             hurting = turn.refused[0].draft.response
             for example in of_turn(render, language, turn, rng):
                 stages.add(example.stage)
                 assert hurting not in example.answer
     assert stages == {"emotion", "draft", "simulation", "review", "reply"}
+
+
+SAD, CALM, ANGRY = Label(Group.SADNESS, 2), Label(Group.JOY, 1), Label(Group.ANGER, 2)
+
+
+@pytest.mark.parametrize(
+    ("situation", "labels", "severity", "key"),
+    [
+        ("open", (SAD,), Severity.NONE, "sadness"),
+        ("open", (CALM, SAD), Severity.NONE, "sadness"),
+        ("open", (CALM,), Severity.NONE, "joy"),
+        ("open", (), Severity.NONE, "unknown"),
+        ("open", (SAD,), Severity.INDICATOR, "indicator"),
+        ("open", (CALM,), Severity.INDICATOR, "joy"),
+        ("open", (CALM,), Severity.IDEATION, "crisis"),
+        ("asks_for_advice", (SAD,), Severity.NONE, "advice"),
+        ("angry_at_counselor", (ANGRY,), Severity.BEHAVIOR, "crisis"),
+        ("seeker_thanks", (), Severity.NONE, "thanks"),
+    ],
+)
+def test_which_replies_are_right(situation: str, labels: tuple[Label, ...], severity: Severity, key: str) -> None:
+    assert felt.replies("en", situation, labels, severity) == felt.texts("en")[key][: felt.MOST]
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_replies_by_feeling_are_many_short_and_plain(language: Language) -> None:
+    texts = felt.texts(language)
+    assert set(texts) == {*felt.KEYS, *felt.LINES}
+    replies = [reply for key in felt.KEYS for reply in texts[key]]
+    assert min(len(texts[key]) for key in felt.KEYS) >= 20
+    assert len(set(replies)) == len(replies)
+    openings = Counter(reply[:4] if language == "zh" else " ".join(reply.split()[:3]) for reply in replies)
+    assert max(openings.values()) <= len(replies) // 50
+    for reply in replies:
+        assert detect(reply) == language
+        assert len(reply) <= (80 if language == "zh" else 260)
+        assert not re.search(r"\d", reply)
+        assert len(re.findall("[?？]", reply)) <= 1
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])
@@ -131,6 +167,7 @@ def test_what_the_model_is_measured_on_is_not_in_its_data(bank: Bank) -> None:
     told = [line.text for line in written.situation_lines()]
     told += [text for s in written.situations() for text in (*s.reply_en, *s.reply_zh)]
     told += [text for exchange in written.exchanges() for text in (*exchange.turns, exchange.reply, exchange.twin)]
+    told += [text for language in ("en", "zh") for texts in felt.texts(language).values() for text in texts]
     known = set(map(plain, told))
     for file in (evaluate.MESSAGES, evaluate.DRAFTS):
         for _, texts in evaluate.lines(file):

@@ -1,0 +1,62 @@
+"""Replies by how a seeker feels, each right for anything that somebody says who feels so: `models/data/felt`.
+
+Nano has too few weights to read what a message is about. It is told how the seeker feels, and what it was taught to
+answer holds whatever was said. Four kinds of messages are answered by their kind: a greeting, thanks, a question for
+advice, and anger at the counselor.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from functools import cache
+
+from models.written import DATA
+from psychechat.emotion import Group, Label, Language, valence
+from psychechat.risk import CRISIS, Severity
+
+UNKNOWN, INDICATOR, IN_CRISIS = "unknown", "indicator", "crisis"
+KINDS: Mapping[str, str] = {
+    "seeker_greeting": "greeting",
+    "seeker_thanks": "thanks",
+    "thanks_and_goodbye": "thanks",
+    "asks_for_advice": "advice",
+    "angry_at_counselor": "angry_at_you",
+    "disappointed_by_counselor_reply": "angry_at_you",
+}
+"""The key of replies, by situation."""
+KEYS = (*(group.value for group in Group), UNKNOWN, INDICATOR, IN_CRISIS, *sorted(set(KINDS.values())))
+LINES = tuple(name for name in KINDS if name.startswith("seeker_"))
+"""Keys of what seekers say."""
+
+
+MOST = 24
+"""Replies of a key that are taught: of twice as many, nano writes few by heart after half an hour."""
+
+
+@cache
+def texts(language: Language) -> Mapping[str, Sequence[str]]:
+    """By key: replies, and under LINES what seekers say."""
+    found: defaultdict[str, list[str]] = defaultdict(list)
+    for row in (DATA / "felt" / f"{language}.tsv").read_text("utf-8").splitlines():
+        key, text = row.split("\t")
+        found[key].append(text)
+    return found
+
+
+def replies(language: Language, situation: str, labels: Sequence[Label], severity: Severity) -> Sequence[str]:
+    """MOST of those that fit. `labels` and `severity`: as the classifier has read the message; no labels where it found
+    nothing.
+    """
+    return texts(language)[_key(situation, labels, severity)][:MOST]
+
+
+def _key(situation: str, labels: Sequence[Label], severity: Severity) -> str:
+    if severity >= CRISIS:
+        return IN_CRISIS
+    if severity > Severity.NONE and valence(labels) <= 0:
+        return INDICATOR
+    if situation in KINDS:
+        return KINDS[situation]
+    if not labels:
+        return UNKNOWN
+    hurts = valence(labels) < 0
+    return next((label for label in labels if (label.valence < 0) == hurts), labels[0]).group.value
