@@ -23,12 +23,12 @@ def provenance(command: str) -> dict[str, Any]:
     }
 
 
-def commit() -> str | None:
+def commit(checkout: Path = RESULTS.parent) -> str | None:
     """What was measured, with `-dirty` behind it where files had changed since; None outside a checkout."""
     try:
         told = subprocess.run(
             ["git", "describe", "--always", "--abbrev=12", "--dirty", "--exclude=*"],
-            cwd=RESULTS.parent,
+            cwd=checkout,
             capture_output=True,
             text=True,
             check=True,

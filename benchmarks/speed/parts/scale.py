@@ -20,6 +20,7 @@ from subprocess import DEVNULL
 from tempfile import mkdtemp
 from typing import Any
 
+import aiohttp
 import orjson
 import psutil
 
@@ -67,13 +68,13 @@ class Seen:
     failed: int = 0
 
 
-async def stream(bench: Bench, url: str, seen: Seen) -> None:
+async def stream(http: aiohttp.ClientSession, url: str, seen: Seen) -> None:
     body = orjson.dumps(
         {"model": "psychechat-llm", "messages": [{"role": "user", "content": "Hello."}], "stream": True}
     )
     started = time.perf_counter()
     count = 0
-    async with bench.http.post(f"{url}/v1/chat/completions", data=body, headers=wire.JSON) as response:
+    async with http.post(f"{url}/v1/chat/completions", data=body, headers=wire.JSON) as response:
         async for line in response.content:
             if b'"content":"' not in line:
                 continue
@@ -88,10 +89,10 @@ async def stream(bench: Bench, url: str, seen: Seen) -> None:
     seen.failed += count != PACE * SECONDS
 
 
-async def level(bench: Bench, url: str, streams: int) -> dict[str, Any]:
+async def level(http: aiohttp.ClientSession, url: str, streams: int) -> dict[str, Any]:
     seen, tasks = Seen(), []
     for _ in range(streams):
-        tasks.append(asyncio.create_task(stream(bench, url, seen)))
+        tasks.append(asyncio.create_task(stream(http, url, seen)))
         await asyncio.sleep(min(2.0, SECONDS / 3) / streams)  # nobody comes in step
     await asyncio.gather(*tasks)
     p50, p90, p99 = percentiles(seen.added)
@@ -160,34 +161,34 @@ async def run(bench: Bench) -> Found:
     for count in REPLICAS[:1] if bench.quick else REPLICAS:
         with served(count) as server:
             tree = Tree(server.process.pid)
-            await level(bench, server.url, 10)  # warms up
+            await level(bench.http, server.url, 10)  # warms up
             ingress, engines = replicas(tree, "ingress"), replicas(tree, "counselor")
             if count == 1:
                 for streams in STREAMS[:2] if bench.quick else STREAMS:
                     with cores_apart(ingress, tree):
                         before = spent(ingress)
-                        found = await level(bench, server.url, streams)
-                        found["ingress_core_ms_per_stream_second"] = _milli(spent(ingress) - before, streams)
+                        found = await level(bench.http, server.url, streams)
+                        found["ingress_core_ms_per_stream_second"] = milli(spent(ingress) - before, streams)
                     curve.append(found)
                     bench.console.log(f"scale: {found}")
                     if found["added_ms"]["p99"] > 20 * ADDED_MS:
                         break
             before_in, before_en, before = spent(ingress), spent(engines), tree.cpu_seconds()
-            await level(bench, server.url, REPLICAS_STREAMS)
+            await level(bench.http, server.url, REPLICAS_STREAMS)
             growth.append(
                 {
                     "replicas": count,
                     "streams": REPLICAS_STREAMS,
-                    "ingress_ms": _milli(spent(ingress) - before_in, REPLICAS_STREAMS),
-                    "engines_ms": _milli(spent(engines) - before_en, REPLICAS_STREAMS),
-                    "all_ms": _milli(tree.cpu_seconds() - before, REPLICAS_STREAMS),
+                    "ingress_ms": milli(spent(ingress) - before_in, REPLICAS_STREAMS),
+                    "engines_ms": milli(spent(engines) - before_en, REPLICAS_STREAMS),
+                    "all_ms": milli(tree.cpu_seconds() - before, REPLICAS_STREAMS),
                 }
             )
             bench.console.log(f"scale: {growth[-1]}")
     return Found(facts={"pace": PACE, "curve": curve, "cpu_ms_per_stream_second": growth})
 
 
-def _milli(seconds: float, streams: int) -> float:
+def milli(seconds: float, streams: int) -> float:
     """CPU milliseconds for each second of each stream."""
     return round(1000 * seconds / (streams * SECONDS), 3)
 
