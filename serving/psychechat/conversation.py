@@ -311,7 +311,8 @@ class Reading:
     @property
     def gravity(self) -> int:
         """To compare readings by: an unknown risk is below any that is known."""
-        return -1 if self.severity is None else int(self.severity)
+        severity = self.severity
+        return -1 if severity is None else int(severity)
 
     @property
     def _assessments(self) -> list[Assessment]:
@@ -334,7 +335,8 @@ class Reading:
 
     @property
     def in_crisis(self) -> bool:
-        return self.severity is not None and self.severity >= CRISIS
+        severity = self.severity
+        return severity is not None and severity >= CRISIS
 
     @property
     def source(self) -> Source:

@@ -33,6 +33,9 @@ CRISIS = Severity.IDEATION
 """From this severity on a turn is a crisis turn."""
 
 
+_WORST_FIRST = sorted(set(Severity) - {Severity.NONE}, reverse=True)
+
+
 def at_least(probabilities: Mapping[Severity, float], severity: Severity) -> float:
     """The probability that the severity is this one or worse."""
     return sum(p for s, p in probabilities.items() if s >= severity)
@@ -43,9 +46,7 @@ def level(probabilities: Mapping[Severity, float], thresholds: Mapping[Severity,
 
     Cumulative, because missing a crisis costs more than naming it one step too high.
     """
-    for severity in sorted(Severity, reverse=True):
-        if severity is Severity.NONE:
-            break
+    for severity in _WORST_FIRST:
         if at_least(probabilities, severity) >= thresholds[severity]:
             return severity
     return Severity.NONE
