@@ -1,5 +1,5 @@
 """Time and tasks: the type of a clock, who may cancel a task, coroutines side by side in one scope, places that owners
-take in turn, and answers that are kept for a while.
+take in turn, silence that is noticed, and answers that are kept for a while.
 """
 
 import asyncio
@@ -148,6 +148,30 @@ class FairPlaces:
             heapify(row)
             if not row:
                 del self._rows[owner]
+
+
+class Silence:
+    """Calls back whenever nothing has come for so many seconds. It takes a timer for each such time, not for each thing
+    that comes. Close it, or it calls for ever.
+    """
+
+    def __init__(self, seconds: float, call: Callable[[], None]) -> None:
+        self._loop, self._seconds, self._call = asyncio.get_running_loop(), seconds, call
+        self._since = self._loop.time()
+        self._timer = self._loop.call_later(seconds, self._look)
+
+    def broken(self) -> None:
+        """Something has come."""
+        self._since = self._loop.time()
+
+    def close(self) -> None:
+        self._timer.cancel()
+
+    def _look(self) -> None:
+        if self._loop.time() >= self._since + self._seconds:
+            self.broken()
+            self._call()
+        self._timer = self._loop.call_at(self._since + self._seconds, self._look)
 
 
 class Kept(Generic[A]):

@@ -4,8 +4,9 @@ import sys
 
 import pytest
 
-from psychechat.concurrency import FairPlaces, Kept, in_time, together
+from psychechat.concurrency import FairPlaces, Kept, Silence, in_time, together
 from psychechat.errors import EngineUnavailable
+from tests.support import virtual_time
 
 pytestmark = pytest.mark.asyncio
 
@@ -215,3 +216,15 @@ async def test_who_leaves_takes_no_answer_from_the_others() -> None:
     asked.released.set()
     assert await staying == 10
     assert leaving.cancelled()
+
+
+@virtual_time.mark
+async def test_silence_is_noticed_whenever_it_has_lasted() -> None:
+    began, found = virtual_time.clock(), list[float]()
+    silence = Silence(5.0, lambda: found.append(virtual_time.clock() - began))
+    for seconds in (3.0, 4.0, 4.5, 12.0):  # between one thing that comes and the next
+        await asyncio.sleep(seconds)
+        silence.broken()
+    silence.close()
+    await asyncio.sleep(60)
+    assert found == [16.5, 21.5]

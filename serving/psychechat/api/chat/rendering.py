@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import orjson
+
 from psychechat.api.chat.protocol import ChatRequest
 from psychechat.api.chat.stages import stages_object
 from psychechat.api.http import schemas
@@ -140,12 +142,31 @@ def _choice(index: int, choice: Choice, reasoning: Mapping[int, str]) -> schemas
     }
 
 
+def _chunk_choice(
+    index: int,
+    delta: schemas.Delta,
+    logprobs: schemas.Logprobs | None,
+    finish_reason: schemas.FinishReason | None = None,
+) -> schemas.ChunkChoice:
+    return {"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": finish_reason}
+
+
+def _around_choices(frame: schemas.ChatCompletionChunk) -> tuple[bytes, bytes]:
+    """A chunk's event before its choice, and behind it, which all deltas of a stream have in common.
+
+    What is looked for is in no string of the frame's: a quotation mark in one is escaped.
+    """
+    before, choices, behind = event(frame).partition(b'"choices":[')
+    return before + choices, behind
+
+
 class Completion:
     """One reply as a chat.completion, or as its chat.completion.chunk objects in the order of the methods."""
 
     def __init__(self, heading: Heading, body: ChatRequest) -> None:
         options = body.stream_options
         self._heading, self._include_usage = heading, options is not None and options.include_usage
+        self._before, self._behind = _around_choices(self._frame())
 
     def whole(
         self, outcome: Outcome, reasoning: Mapping[int, str], moderation: schemas.TurnModeration | None
@@ -176,7 +197,8 @@ class Completion:
             wire["reasoning_content"] = delta.reasoning
         if delta.content:
             wire["content"] = delta.content
-        return event(self._chunk(delta.index, wire, logprobs_object(delta.logprobs) if delta.logprobs else None))
+        choice = _chunk_choice(delta.index, wire, logprobs_object(delta.logprobs) if delta.logprobs else None)
+        return self._before + orjson.dumps(choice) + self._behind
 
     def finish(self, outcome: Outcome, moderation: schemas.TurnModeration | None) -> bytes:
         """Finishing chunks, one per choice, the last with `psychechat`; then moderation and usage, if asked for."""
@@ -201,7 +223,7 @@ class Completion:
         finish_reason: schemas.FinishReason | None = None,
     ) -> schemas.ChatCompletionChunk:
         chunk = self._frame()
-        chunk["choices"] = [{"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": finish_reason}]
+        chunk["choices"] = [_chunk_choice(index, delta, logprobs, finish_reason)]
         return chunk
 
     def _frame(self) -> schemas.ChatCompletionChunk:

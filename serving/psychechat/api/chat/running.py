@@ -13,7 +13,7 @@ from psychechat.api.chat import moderation
 from psychechat.api.http.disconnect import CLIENT_LEFT, before_leaving, end
 from psychechat.api.http.responses import KEEP_ALIVE, STREAMED, JSONBytes
 from psychechat.api.http.schemas import TurnModeration
-from psychechat.concurrency import unshown
+from psychechat.concurrency import Silence, unshown
 from psychechat.conversation import ReplyDelta
 from psychechat.pipeline.request import Outcome, TurnRequest
 from psychechat.pipeline.services import Pipeline
@@ -74,8 +74,9 @@ class Running:
     def _emit(self, delta: ReplyDelta | None) -> None:
         """Queue the delta; None marks the end."""
         self._deltas.put_nowait(delta)
-        self._admitted.set()
-        self._sign.set()
+        if not self._sign.is_set():
+            self._admitted.set()
+            self._sign.set()
 
     async def whole(self, request: Request) -> Outcome | None:
         """Outcome, or None if the client left first."""
@@ -109,20 +110,27 @@ class Running:
         return True
 
     async def events(self, rendering: Rendering, keep_alive: float) -> AsyncGenerator[bytes, None]:
-        yield rendering.opening(self._asked.choices)
+        opening = rendering.opening(self._asked.choices)
+        if self._deltas.empty():  # else the first words leave with it
+            yield opening
+            opening = b""
+        silence = Silence(keep_alive, lambda: self._deltas.put_nowait(_SILENCE))
         ended = False
-        while not ended:
-            try:
-                async with asyncio.timeout(keep_alive):
-                    waiting = [await self._deltas.get()]
-            except TimeoutError:
-                yield KEEP_ALIVE
-                continue
-            while not self._deltas.empty():  # after a slow read, or with many choices: one write for all
-                waiting.append(self._deltas.get_nowait())
-            ended = waiting[-1] is None
-            if events := b"".join(rendering.delta(delta) for delta in waiting if delta is not None):
-                yield events
+        try:
+            while not ended:
+                waiting = [await self._deltas.get()]
+                silence.broken()
+                while not self._deltas.empty():  # after a slow read, or with many choices: one write for all
+                    waiting.append(self._deltas.get_nowait())
+                ended = None in waiting
+                deltas = [delta for delta in waiting if delta is not None and delta is not _SILENCE]
+                if events := opening + b"".join(map(rendering.delta, deltas)):
+                    yield events
+                    opening = b""
+                elif not deltas and not ended:
+                    yield KEEP_ALIVE
+        finally:
+            silence.close()
         try:
             outcome = self._task.result().value
         except Exception as error:
@@ -136,6 +144,10 @@ class Running:
     async def stop(self) -> None:
         """Cancel the turn, if it still runs, and wait until it has released its engine streams."""
         await end(self._task)
+
+
+_SILENCE = ReplyDelta()
+"""Stands among the deltas where none has come for so long that the client hears a keep-alive."""
 
 
 class Stream(StreamingResponse):
