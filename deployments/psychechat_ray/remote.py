@@ -120,7 +120,13 @@ async def _called(
     The session id is given on every hop: a request's own does not survive a second one.
     """
     deadline = call.deadline
-    streaming = handle.options(method_name=method, stream=True, session_id=call.session_id)
+    streaming = handle.options(
+        method_name=method,
+        stream=True,
+        session_id=call.session_id,
+        request_serialization=_PICKLE,
+        response_serialization=_PICKLE,
+    )
     # Outside the context of the HTTP request: two calls that share its id never both reach the replica.
     response = cast(DeploymentResponseGenerator[Any], Context().run(streaming.remote, *arguments, SentCall.of(call)))
     finished = False
@@ -152,6 +158,11 @@ async def _called(
     finally:
         if not finished:
             response.cancel()  # type: ignore[no-untyped-call]
+
+
+_PICKLE = "pickle"
+"""All that is sent is of types that both sides import. cloudpickle, which is Serve's own choice, could send code as well,
+and takes four times as long."""
 
 
 async def _asked(ask: Callable[[], AsyncGenerator[Any, None]]) -> Any:
