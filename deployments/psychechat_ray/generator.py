@@ -18,6 +18,7 @@ from psychechat.engines.scripted import ScriptedGenerator
 from psychechat.errors import ContextLengthExceeded
 from psychechat.tracing import Tracer
 from psychechat_ray.autoscaling import gauges
+from psychechat_ray.departures import Departures
 from psychechat_ray.models import adapter_folders, generator_model
 from psychechat_ray.remote import ACCEPTED
 from psychechat_ray.replicas import (
@@ -52,9 +53,7 @@ class Generator:
     """
 
     _tracer: Tracer = tracing.OFF
-    _gather_seconds = 0.0
-    _streams = 0
-    """Under way."""
+    _departures: Departures
     _sequences: int
     """Taken at once."""
 
@@ -67,7 +66,7 @@ class Generator:
         pause_seconds: float = 0.0,
     ) -> None:
         self._tracer = start_telemetry()
-        self._gather_seconds = settings.gather_seconds
+        self._departures = Departures(settings.gather_seconds)
         async with failing_late(pause_seconds):
             # In a thread, so that the replica can be stopped while its engine loads.
             self._engine = await asyncio.to_thread(_engine, settings, cache)
@@ -87,15 +86,13 @@ class Generator:
     ) -> AsyncGenerator[Delta | None, None]:
         """A delta holds all that the engine wrote since the last one left: each costs a message."""
         yield ACCEPTED
-        self._streams += 1
-        try:
-            with redact_foreign_errors(), traced(self._tracer, "generate", sent, stage=stage.name) as its_call:
-                async with aclosing(self._engine.generate(messages, stage, sampling, its_call)) as deltas:
-                    async for delta in deltas:
-                        yield delta
-                        await asyncio.sleep(0 if delta.finish_reason else pause(self._streams, self._gather_seconds))
-        finally:
-            self._streams -= 1
+        traces = traced(self._tracer, "generate", sent, stage=stage.name)
+        with self._departures.stream(), redact_foreign_errors(), traces as its_call:
+            async with aclosing(self._engine.generate(messages, stage, sampling, its_call)) as deltas:
+                async for delta in deltas:
+                    yield delta
+                    if not delta.finish_reason:
+                        await self._departures.next()
 
     async def check_fits(
         self, messages: Sequence[Message], reserve: int, sent: SentCall
@@ -134,18 +131,6 @@ async def check_room(engine: engines.Generator, least: LeastPrompt) -> None:
             f"the context of the engine that answers it is {error.limit}: raise max_model_len in its engine_args, or "
             "lower the pack's max_tokens or its rounds (policy.limits.rounds)."
         ) from None
-
-
-def pause(streams: int, longest: float) -> float:
-    """Seconds to wait after a delta, while the engine gathers the next one.
-
-    So a replica sends at most 1 / `_MESSAGE_SECONDS` messages a second, until that would take `longest`.
-    """
-    return min(streams * _MESSAGE_SECONDS, longest)
-
-
-_MESSAGE_SECONDS = 0.001
-"""About what a message costs its sender and its reader together."""
 
 
 def _engine(settings: GeneratorSettings, cache: Path) -> "VllmGenerator | ScriptedGenerator":

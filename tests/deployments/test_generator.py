@@ -7,7 +7,8 @@ import pytest
 
 from psychechat.engines.base import Call, Delta, Message, Sampling, Stage, StageName
 from psychechat.engines.scripted import ScriptedGenerator
-from psychechat_ray.generator import Generator, pause
+from psychechat_ray.departures import Departures, pause
+from psychechat_ray.generator import Generator
 from psychechat_ray.sent_call import SentCall
 from tests.support import virtual_time
 
@@ -19,11 +20,11 @@ class Replica(Generator):
     async def __init__(self) -> None:  # type: ignore[misc]
         answers = {StageName.REPLY: [" ".join(WORDS)]}
         self._engine = ScriptedGenerator(answers, seconds_per_word=0.005, clock=virtual_time.clock)
-        self._gather_seconds = 0.05
+        self._departures = Departures(0.05)
 
     @property
     def streams(self) -> int:
-        return self._streams
+        return self._departures.streams
 
 
 async def replica() -> Replica:
@@ -80,3 +81,35 @@ async def test_a_stream_that_is_closed_early_counts_no_more() -> None:
         await anext(deltas)
         assert generator.streams == 1
     assert generator.streams == 0
+
+
+async def leaving(departures: Departures, after: float, number: int) -> list[float]:
+    """When so many messages of a stream left that begins `after` so many seconds."""
+    await asyncio.sleep(after)
+    with departures.stream():
+        times = []
+        for _ in range(number):
+            await departures.next()
+            times.append(virtual_time.clock())
+    return times
+
+
+def test_streams_leave_at_the_same_moments() -> None:
+    async def many() -> list[list[float]]:
+        departures = Departures(0.05)
+        return await asyncio.gather(*(leaving(departures, 0.001 * number, 10) for number in range(100)))
+
+    found = virtual_time.run(many())
+    # Each by itself would make a thousand; the first leave while they are few, and so more often.
+    assert 10 <= len({time for times in found for time in times}) < 20
+
+
+def test_who_is_gone_holds_up_nobody() -> None:
+    async def many() -> tuple[list[int], int]:
+        departures = Departures(0.05)
+        first, *others = [asyncio.create_task(leaving(departures, 0.0, 3)) for _ in range(9)]
+        await asyncio.sleep(0)
+        first.cancel()
+        return [len(await other) for other in others], departures.streams
+
+    assert virtual_time.run(many()) == ([3] * 8, 0)

@@ -35,6 +35,7 @@ from psychechat.policy import Policy
 from psychechat.telemetry import Metrics
 from psychechat_ray import remote
 from psychechat_ray.classifier import Classifier
+from psychechat_ray.departures import Departures
 from psychechat_ray.generator import Generator
 from psychechat_ray.remote import RemoteClassifier, RemoteGenerator
 from psychechat_ray.replica_counts import RUNNING, SEQUENCES
@@ -67,6 +68,7 @@ class Counselor(Generator):
     _sequences = 7
 
     async def __init__(self) -> None:  # type: ignore[misc]
+        self._departures = Departures(0.0)
         self._engine = Limited(
             {
                 StageName.REPLY: ["<think>a plan</think>" + "word " * 50],
@@ -101,6 +103,7 @@ class Slow(Generator):
     _sequences = 1
 
     async def __init__(self) -> None:  # type: ignore[misc]
+        self._departures = Departures(0.0)
         self._engine = ScriptedGenerator({StageName.REPLY: [" ".join(SENTENCES)]}, seconds_per_word=0.1)
 
 

@@ -34,9 +34,10 @@ class GeneratorSettings(ModelSettings):
     sequence_tokens: PositiveInt = 2_048
     """Tokens of KV memory that admission reckons for a sequence: prompt and answer, at the mean. An engine whose memory
     holds fewer than `max_num_seqs` such sequences is given as many as it holds."""
-    gather_seconds: NonNegativeFloat = 0.05
-    """The longest that words wait for others to leave with them, once a stream's first ones have left. 0.25 where a
-    GPU writes so many streams that their messages would fill the ingress's cores."""
+    gather_seconds: NonNegativeFloat = 0.1
+    """The longest that words wait for others to leave with them, once a stream's first ones have left: a replica's
+    streams send at the same moments, as many milliseconds apart as there are streams. 0.25 where a GPU writes so many
+    streams that their messages would fill the ingress's cores."""
     adapters: Mapping[PlainName, Path] = {}
     """Folders of LoRA adapters, by the names that roles have for them."""
     replicas: EngineReplicas = EngineReplicas()
