@@ -161,8 +161,8 @@ async def _called(
 
 
 _PICKLE = "pickle"
-"""All that is sent is of types that both sides import. cloudpickle, which is Serve's own choice, could send code as well,
-and takes four times as long."""
+"""All that is sent is of types that both sides import. cloudpickle, which is Serve's own choice, could send code too, and
+takes three or four times as long."""
 
 
 async def _asked(ask: Callable[[], AsyncGenerator[Any, None]]) -> Any:
