@@ -9,9 +9,7 @@ _MESSAGE_SECONDS = 0.001
 
 
 class Departures:
-    """Of the streams of one replica. Words of many that leave together share packets and wake their reader once; each
-    at a time of its own they cost both sides a quarter more.
-    """
+    """Of the streams of one replica. Words of many that leave together share packets, and wake their reader once."""
 
     def __init__(self, longest: float) -> None:
         """`longest`: seconds between two of them, however many streams there are."""

@@ -161,7 +161,7 @@ async def _called(
 
 
 _PICKLE = "pickle"
-"""All that is sent is of types that both sides import. cloudpickle, which is Serve's own choice, could send code too, and
+"""All that is sent is of types that both sides import. Serve's own choice, cloudpickle, could send code as well, and
 takes three or four times as long."""
 
 
