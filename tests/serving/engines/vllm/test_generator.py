@@ -167,6 +167,27 @@ def accepted() -> float:
     return sum(counter.value for counter in counters if counter.name == "vllm:spec_decode_num_accepted_tokens")
 
 
+async def test_what_an_answer_begins_with_is_no_part_of_its_prompt(counselor: "VllmGenerator") -> None:
+    """Wherever in a block it lies, and whoever computed it before."""
+    moody = replace(FREE, schema=MOOD)
+    prompts = [[Message("user", f"begun{' a' * length}")] for length in range(32)]
+    for _ in range(2):
+        answers = await asyncio.gather(*(collect(counselor, moody, Sampling(60), messages=asked) for asked in prompts))
+        counts = [usage(answer) for answer in answers]
+        assert [count.prompt_tokens - counts[0].prompt_tokens for count in counts] == list(range(32))
+        assert all(count.cached_tokens <= count.prompt_tokens for count in counts)
+        assert {json.loads(answer.content)["mood"] for answer in answers} <= {"low", "high"}
+        assert all(answer.finish_reason == "stop" for answer in answers)
+
+
+async def test_the_ends_of_an_answer_count_as_its_tokens(counselor: "VllmGenerator") -> None:
+    schema = {"type": "object", "properties": {"a": {"enum": [True]}}, "required": ["a"], "additionalProperties": False}
+    answer = await collect(counselor, replace(FREE, schema=schema), Sampling(60))
+    assert answer.content == '{"a":true}'
+    cut = await collect(counselor, replace(FREE, schema=schema), Sampling(usage(answer).completion_tokens - 1))
+    assert (cut.content, cut.finish_reason) == ('{"a":true}', "length")  # the stop is a token too
+
+
 async def test_on_a_cpu_the_engine_has_all_additions(counselor: "VllmGenerator") -> None:
     config = counselor._engine.vllm_config
     assert config.scheduler_config.scheduler_cls == cpu.ADDITIONS["scheduler_cls"]

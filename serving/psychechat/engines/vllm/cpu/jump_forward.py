@@ -83,23 +83,33 @@ class JumpForward(Scheduler):
 
     def _forced(self, request: Request) -> list[int]:
         """What must come next, as the tokenizer writes it; nothing where there is a choice or no grammar yet."""
-        structured = request.structured_output_request
-        if structured is None or not structured.reasoning_ended or not request.output_token_ids:
+        # Asking within a string takes the grammar long.
+        if not request.output_token_ids or not self._ends_in_a_mark(request.output_token_ids[-1]):
             return []
-        if not self._ends_in_a_mark(request.output_token_ids[-1]):  # asking within a string takes the grammar long
-            return []
-        matcher = getattr(structured.grammar, "matcher", None)
-        if matcher is None or matcher.is_terminated():
-            return []
-        forced = matcher.find_jump_forward_string()
+        matcher = self._matcher(request)
+        forced = matcher and matcher.find_jump_forward_string()
         if not forced:
             return []
-        return self.structured_output_manager.validate_tokens(request, list(self._encode(forced)))
+        return self.structured_output_manager.validate_tokens(
+            request, list(self._encode(forced)[: self.num_spec_tokens])
+        )
+
+    def _matcher(self, request: Request) -> Any:
+        """State of the request's grammar; None where it has none, none yet, or one that has come to its end."""
+        structured = request.structured_output_request
+        if structured is None or not structured.reasoning_ended:
+            return None
+        grammar: Any = structured.grammar
+        matcher = getattr(grammar, "matcher", None)
+        return None if matcher is None or grammar.is_terminated() else matcher
 
     def _tokens_of(self, text: str) -> tuple[int, ...]:
         tokenizer: Any = self.structured_output_manager.tokenizer
-        return tuple(tokenizer.encode(text, add_special_tokens=False)[: self.num_spec_tokens])
+        return tuple(tokenizer.encode(text, add_special_tokens=False))
 
     def _has_a_mark(self, token: int) -> bool:
+        return not _MARKS.isdisjoint(self._text(token))
+
+    def _text(self, token: int) -> str:
         tokenizer: Any = self.structured_output_manager.tokenizer
-        return not _MARKS.isdisjoint(tokenizer.decode([token]))
+        return str(tokenizer.decode([token]))
