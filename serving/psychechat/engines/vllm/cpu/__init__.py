@@ -1,8 +1,9 @@
 """Settings and additions of vLLM on a CPU, all of them.
 
 An engine runs in processes of vLLM's, and these import what its arguments name: the scheduler's process `scheduler`,
-which is `urgent_steps` and `jump_forward`; each worker's process `worker`, which installs what `jump_forward` and
-`sparse_penalties` and `min_p` have for the sampling. `niceness` is for the process that has started the engine.
+which is `urgent_steps`, `jump_forward`, `forced_ends` and `whole_answers`; each worker's process `worker`, which
+installs what `jump_forward`, `sparse_penalties` and `min_p` have for the sampling. `niceness` is for the process that
+has started the engine.
 """
 
 import logging
