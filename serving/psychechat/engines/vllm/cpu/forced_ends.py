@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import xgrammar
 from vllm.v1.core.sched.output import SchedulerOutput
 from vllm.v1.engine import EngineCoreOutput, EngineCoreOutputs
 from vllm.v1.outputs import ModelRunnerOutput
@@ -129,8 +128,8 @@ class ForcedEnds(JumpForward):
 
     @cached_property
     def _mask(self) -> torch.Tensor:
-        """Of one position."""
-        return xgrammar.allocate_token_bitmask(1, self.vllm_config.model_config.get_vocab_size())
+        """Of one position, a bit a token."""
+        return torch.zeros(1, -(-self.vllm_config.model_config.get_vocab_size() // 32), dtype=torch.int32)
 
     @cached_property
     def _quote(self) -> int:
