@@ -123,12 +123,15 @@ def vllm(folder: Path, engine: Mapping[str, Any] = VLLM_ENGINE) -> AbstractConte
 
 
 def vllm_classify(folder: Path) -> AbstractContextManager[Server]:
-    """vLLM's own pooling server with the demo classifier: our heads, its HTTP. The arguments are our engine's own."""
+    """vLLM's own pooling server with the demo classifier: our heads, its HTTP and its encoder. The arguments are our
+    engine's own.
+    """
     weights = str(encoder.prepare(Path("~/.cache/psychechat").expanduser()))
     options = ["--model", weights, "--served-model-name", "classifier", "--runner", "pooling", "--dtype", "float32"]
     options += ["--enforce-eager", "--max-model-len", "512", "--max-num-batched-tokens", "2048"]
     options += ["--max-num-seqs", "256", "--uvicorn-log-level", "warning"]
     options += ["--pooler-config", json.dumps({"seq_pooling_type": "MEAN"})]  # as the heads were trained
+    options += ["--additional-config", json.dumps({"half_products": False})]  # those are ours
     return vllm_server("vllm-classify", folder, *options, env=_on(CLASSIFIER_CORE))
 
 

@@ -18,6 +18,7 @@ from vllm.model_executor.models.adapters import as_embedding_model
 from vllm.tasks import PoolingTask
 from vllm.v1.pool.metadata import PoolingMetadata
 
+from psychechat.engines.vllm.cpu import half_products
 from psychechat.engines.vllm.plugin import PREFIX
 from psychechat_kernels.fused_heads import Pooling, fused_heads, new_workspace, uses_kernel, warm_up
 
@@ -139,6 +140,7 @@ def with_fused_heads(architecture: str) -> type[nn.Module]:
                     f"not {told and told.seq_pooling_type}"
                 )
             self.pooler = FusedHeads(model.get_hidden_size(), settings["groups"], settings["pooling"])
+            self._halves = half_products.wanted(vllm_config)
 
         def load_weights(self, weights: Iterable[tuple[str, Tensor]]) -> set[str]:
             loaded: set[str] = set()
@@ -155,6 +157,8 @@ def with_fused_heads(architecture: str) -> type[nn.Module]:
             rest: set[str] = super().load_weights(encoder())
             if loaded != {"pooler.weight", "pooler.bias"}:
                 raise ValueError("the model folder lacks heads.weight or heads.bias")
+            if self._halves:
+                half_products.install(self)
             return loaded | rest
 
     WithFusedHeads.__name__ = WithFusedHeads.__qualname__ = PREFIX + architecture

@@ -36,6 +36,8 @@ LONG = " ".join(f"w{i}" for i in range(57)) + " good dark noon bad" * 9
 TEXTS = ["w1 w2 w3", LONG, "w7", LONG + " w7", "w3 w2 w1", LONG + " w1", "w1 w2 w3 w4 w5. w6 w7 w8 w9! w4 w4 w4 w4 bad"]
 LONGEST = 128
 CALL = Call("test", "session", tenant_salt="tenant")
+EXACT = {"additional_config": {"half_products": False}}
+"""In float32 throughout, whatever the CPU could do."""
 
 
 def with_heads(
@@ -114,7 +116,7 @@ async def test_equals_transformers(
     """Any architecture. The batch is too small for all texts at once: where the last token is enough, one is cut."""
     encoder, folder = with_heads(build, tmp_path, pooling)
     assert json.loads((folder / "config.json").read_text())["architectures"] == [architecture]
-    classifier = vllm_for(folder, max_num_batched_tokens=LONGEST, max_num_seqs=8)
+    classifier = vllm_for(folder, max_num_batched_tokens=LONGEST, max_num_seqs=8, **EXACT)
     config = classifier._engine.vllm_config
     assert config.scheduler_config.enable_chunked_prefill is chunked
     assert chunked or not config.cache_config.enable_prefix_caching
@@ -137,7 +139,7 @@ async def test_a_third_head_judges_drafts_and_changes_nothing_else(
     encoder, folder = with_heads(tiny.bert, tmp_path, "mean", DRAFT_WIDTHS)
     drafts = ["w4 w5. w6 w7 bad", "", "good", f"{LONG} {LONG} {LONG}"]
     pairs = [Pair(seeker, draft) for seeker in ("w1 w2 w3", LONG) for draft in drafts]
-    classifier = vllm_for(folder, max_num_batched_tokens=LONGEST, max_num_seqs=8)
+    classifier = vllm_for(folder, max_num_batched_tokens=LONGEST, max_num_seqs=8, **EXACT)
     judged, [assessment] = await asyncio.gather(classifier.judge(pairs, CALL), classifier.classify(["w1 w2"], CALL))
     windows = [Windows.of(folder, LONGEST).pair(pair.seeker, pair.draft) for pair in pairs]
     expected = [hurting(rows) for rows in plain(encoder, folder, "mean", windows)]
