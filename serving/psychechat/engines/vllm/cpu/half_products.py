@@ -42,17 +42,14 @@ def supported() -> bool:
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
-def install(model: nn.Module) -> int:
-    """Replaces the layers of each BERT within a model whose weights are loaded. How many there were.
+def install(model: nn.Module) -> None:
+    """Replacement of the layers of each BERT within a model whose weights are loaded.
 
-    Other encoders stay as they are, and one with another activation than BERT's.
+    Other encoders stay as they are, and a BERT with another activation than its own.
     """
-    replaced = 0
     for encoder in [module for module in model.modules() if isinstance(module, BertEncoder)]:
         if all(_has_exact_gelu(layer) for layer in encoder.layer):
             encoder.layer = nn.ModuleList(HalfLayer(layer) for layer in encoder.layer)
-            replaced += len(encoder.layer)
-    return replaced
 
 
 def _has_exact_gelu(layer: Any) -> bool:
