@@ -59,6 +59,7 @@ class VllmClassifier:
         cpu = current_platform.is_cpu()
         settings = {
             # Without AMX, bf16 (vLLM's default there) gains nothing on short texts and takes twice as long on long.
+            # Its products alone do gain: `cpu.half_products`.
             "dtype": "float32" if cpu else "auto",
             # Compiling makes this small model some 15 % faster on a CPU, and its engine start 35 s later each time.
             "enforce_eager": cpu,
