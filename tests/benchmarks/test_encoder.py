@@ -13,7 +13,7 @@ CALM = Assessment(
     dict(zip(Severity, (0.96, 0.01, 0.01, 0.01, 0.01), strict=True)),
 )
 GRAVE = replace(CALM, risk=dict(zip(Severity, (0.1, 0.1, 0.6, 0.1, 0.1), strict=True)))
-JOYFUL = replace(CALM, groups=CALM.groups | {Group.JOY: (0.1, 0.7, 0.1, 0.1)})
+JOYFUL = replace(CALM, groups={**CALM.groups, Group.JOY: (0.1, 0.7, 0.1, 0.1)})
 
 
 def test_ratios_are_of_one_round_whoever_went_first() -> None:
