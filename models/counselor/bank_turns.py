@@ -102,11 +102,12 @@ class Bank:
     ) -> TurnRecord:
         language, situation = line.language, self.situations.get(line.situation)
         severity = max(line.severity, situation.risk) if situation else line.severity
-        reply = rng.choice(felt.replies(language, line.situation, line.labels, severity))
+        key = felt.key_of(line.situation, line.labels, severity)
+        reply, feeling = rng.choice(felt.replies(language, key)), felt.named(language, key)
         labels = line.labels or (_LIKELY[situation.valence if situation else "neutral"],)
         kind = "crisis" if severity >= CRISIS else situation.valence if situation else "neutral"
         plan, why = self._words(rng, language, "plan", kind), self._words(rng, language, "why", kind)
-        draft = Draft("exploration", plan, reply)
+        draft = Draft("exploration", f"{feeling}: {plan}" if language == "en" else f"{feeling}：{plan}", reply)
         before = memory.labels if memory and memory.labels else ()
         return TurnRecord(
             conversation=conversation,
@@ -117,7 +118,7 @@ class Bank:
             draft=draft,
             reactions=(reactions := self._reactions(rng, language, hurts=False)),
             review=Review(tuple(self._verdict(rng, language, x.type, hurts=False) for x in reactions), True),
-            thinking=thinking_of(language, labels, before, "exploration", plan, severity, reply),
+            thinking=thinking_of(language, labels, before, "exploration", plan, severity, reply, feeling),
             reply=reply,
             found=line.labels,
             judged=replace(draft, response=rng.choice(self.replies(situation, language))) if situation else draft,

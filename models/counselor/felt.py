@@ -42,14 +42,18 @@ def texts(language: Language) -> Mapping[str, Sequence[str]]:
     return found
 
 
-def replies(language: Language, situation: str, labels: Sequence[Label], severity: Severity) -> Sequence[str]:
-    """MOST of those that fit. `labels` and `severity`: as the classifier has read the message; no labels where it found
-    nothing.
-    """
-    return texts(language)[_key(situation, labels, severity)][:MOST]
+def replies(language: Language, key: str) -> Sequence[str]:
+    """MOST of the key's."""
+    return texts(language)[key][:MOST]
 
 
-def _key(situation: str, labels: Sequence[Label], severity: Severity) -> str:
+def named(language: Language, key: str) -> str:
+    """The key, as the model names it before it writes the reply, which hangs on it."""
+    return key.replace("_", " ") if language == "en" else _CHINESE[key]
+
+
+def key_of(situation: str, labels: Sequence[Label], severity: Severity) -> str:
+    """`labels` and `severity`: as the classifier has read the message; no labels where it found nothing."""
     if severity >= CRISIS:
         return IN_CRISIS
     if severity > Severity.NONE and valence(labels) <= 0:
@@ -60,3 +64,22 @@ def _key(situation: str, labels: Sequence[Label], severity: Severity) -> str:
         return UNKNOWN
     hurts = valence(labels) < 0
     return next((label for label in labels if (label.valence < 0) == hurts), labels[0]).group.value
+
+
+_CHINESE: Mapping[str, str] = {
+    "joy": "喜悦",
+    "trust": "信任",
+    "fear": "恐惧",
+    "surprise": "惊讶",
+    "sadness": "悲伤",
+    "disgust": "厌烦",
+    "anger": "愤怒",
+    "anticipation": "期待",
+    "unknown": "不明",
+    "indicator": "灰暗",
+    "crisis": "危急",
+    "thanks": "道谢",
+    "greeting": "问候",
+    "advice": "求助",
+    "angry_at_you": "怪我",
+}

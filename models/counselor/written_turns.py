@@ -82,18 +82,21 @@ def thinking_of(
     plan: str,
     severity: Severity,
     reply: str,
+    feeling: str = "",
 ) -> str:
-    """Four short lines: shift, plan, risk, integration."""
+    """Four short lines: shift, plan, risk, integration. `feeling`: that the reply answers; the last word before it."""
     felt = [label.name(language) for label in labels]
     asks = any(mark in reply for mark in "?？")
     if language == "zh":
         was = f"之前{before[0].name('zh')}" if before else "第一轮"
         risk = "有危险，问安全" if severity >= CRISIS else "要留意" if severity else "未见"
         manner = "温和，问一句" if asks else "温和，不追问"
+        manner += f"，{feeling}" if feeling else ""
         return (
             f"转变：{'、'.join(felt)}，{was}。\n计划：{PHASES['zh'][phase]}；{plan}。\n风险：{risk}。\n整合：{manner}。"
         )
     was = f"before {before[0].name()}" if before else "the first turn"
     risk = "in danger, ask about safety" if severity >= CRISIS else "watch" if severity else "none noticed"
     manner = "warm, one question" if asks else "warm, no question"
+    manner += f", {feeling}" if feeling else ""
     return f"Shift: {', '.join(felt)}; {was}.\nPlan: {phase}; {plan}.\nRisk: {risk}.\nIntegration: {manner}."
