@@ -59,11 +59,17 @@ def packs(
             evaluate(runs["dismissive"], dismissed, shipped, [*size, "--baseline", str(runs["shipped"])])
     result: dict[str, Any] = {
         **provenance(f"python -m benchmarks.packs --most {most} --turns {turns} --seeds {seeds} --model {model}"),
-        **{name: json.loads((run / "summary.json").read_text()) for name, run in runs.items()},
+        **{name: told(json.loads((run / "summary.json").read_text())) for name, run in runs.items()},
     }
     file = today(output) / "packs.json"
     file.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n")
     console.log(f"{file}; the reports are under {folder}")
+
+
+def told(summary: dict[str, Any]) -> dict[str, Any]:
+    """Without the addresses and folders of this run."""
+    beside = {"differences": summary["baseline"]["differences"]} if summary["baseline"] else {}
+    return {"cards": summary["about"]["ids"], "counts": summary["counts"], "figures": summary["figures"], **beside}
 
 
 def made(folder: Path) -> Path:
