@@ -44,7 +44,7 @@ def packs(
     model: Annotated[str, typer.Option(help="psychechat, psychechat-agent or psychechat-llm.")] = "psychechat",
     output: Annotated[Path | None, typer.Option(help="Folder for the result. [benchmarks/results/DATE]")] = None,
 ) -> None:
-    """Some twenty minutes with the defaults."""
+    """Two minutes with the defaults, where nothing else runs."""
     console = Console()
     folder = Path(tempfile.mkdtemp(prefix="packs-"))
     runs = {name: folder / name for name in ("shipped", "dismissive")}

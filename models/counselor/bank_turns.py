@@ -18,6 +18,7 @@ from models.counselor.situations import OPEN, Labelled
 from models.counselor.turn_record import TurnRecord
 from models.counselor.written_turns import analysis_of, thinking_of
 from models.written import DATA, Situation
+from psychechat.config.roles import LANGUAGES
 from psychechat.conversation import (
     Conversation,
     Draft,
@@ -162,7 +163,6 @@ def _said() -> Iterator[Labelled]:
                 yield Labelled(text, language, name, heard, Severity.NONE)
 
 
-LANGUAGES: tuple[Language, ...] = ("en", "zh")
 _SLIGHT: Sequence[tuple[Label, ...]] = (
     *((), (), (Label(Group.JOY, 1),), (Label(Group.JOY, 2),), (Label(Group.TRUST, 1),), (Label(Group.TRUST, 2),)),
     *((Label(Group.FEAR, 1),), (Label(Group.SADNESS, 1),), (Label(Group.TRUST, 2), Label(Group.JOY, 2))),

@@ -31,6 +31,7 @@ from models.counselor.examples import Encoder, Example, Renderer, stream
 from models.counselor.train import DEV_SEED, load
 from models.readings import assessments
 from psychechat import prompts
+from psychechat.config.roles import LANGUAGES
 from psychechat.conversation import Conversation, Draft, StageInputs, Utterance
 from psychechat.demo.encoder import prepare
 from psychechat.emotion import Group, Label, Language
@@ -41,7 +42,6 @@ from psychechat.policy import Policy
 from psychechat.prompts import answers
 from psychechat.risk import Severity
 
-LANGUAGES: tuple[Language, ...] = ("en", "zh")
 MESSAGES = architecture.ROOT / "tests" / "support" / "messages.txt"
 DRAFTS = Path(__file__).with_name("fixed_drafts.txt")
 LIMIT, BATCH = 400, 20
