@@ -59,10 +59,12 @@ engines: setup ## Run the tests of real engines
 e2e: setup ## Run the tests of the whole server
 	$(PYTEST) -m e2e
 
-# ALLOW_SKIPS=1 lets tests be skipped that tests/expected-skips does not name.
+# ALLOW_SKIPS=1 lets tests be skipped that tests/expected-skips does not name. Two workers share the machine: a test of
+# other processes that failed is asked once more alone, and both runs are told (tests/support/alone.py).
 .PHONY: test
 test: check ## Run every check, and every test but the long ones (a quarter of an hour)
-	$(PYTEST) --durations=60 --junitxml=build/tests.xml $(if $(ALLOW_SKIPS),,--expected-skips=tests/expected-skips)
+	$(PYTEST) --durations=60 --junitxml=build/tests.xml $(if $(ALLOW_SKIPS),,--expected-skips=tests/expected-skips) \
+		|| { test $$? = 1 && $(BIN)/pytest --alone --durations=10 --junitxml=build/alone.xml; }
 
 .PHONY: long
 long: setup ## Run what `make test` leaves out, at full length; note in tests/long-passed that it passed (over an hour)

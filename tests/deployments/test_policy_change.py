@@ -22,6 +22,8 @@ pytestmark = pytest.mark.e2e
 KEPT, WITHDRAWN, ADDED = "psy-kept", "psy-withdrawn", "psy-added"
 ANSWER_SECONDS = 120
 """Longer than a turn may take."""
+PATIENT = {"limits": {"classify_seconds": ANSWER_SECONDS / 2}}
+"""A machine that stalls makes no risk unknown."""
 SCRIPTED = {"engine": "scripted", "replicas": {"num_cpus": 0}}
 
 
@@ -35,7 +37,7 @@ def deploy(cluster: Cluster, user_config: dict[str, Any], keys: Sequence[str]) -
         "ingress": {"num_cpus": 0},
         "auth": {"keys_file": str(cluster.folder / "keys.yaml")},
     }
-    cluster.deploy(cluster.config(application(settings, user_config=user_config, **AT_ONCE)))
+    cluster.deploy(cluster.config(application(settings, user_config={**PATIENT, **user_config}, **AT_ONCE)))
 
 
 def status(cluster: Cluster, key: str) -> int:

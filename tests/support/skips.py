@@ -5,6 +5,9 @@ from pathlib import Path
 
 import pytest
 
+UNEXPECTED = 8
+"""A run's exit status, whatever else failed: none of pytest's own."""
+
 
 class ExpectedSkips:
     """A plugin of pytest's. Each line of the file is the id of a test, with `*` for anything, `#` and why."""
@@ -29,8 +32,8 @@ class ExpectedSkips:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        if self.unexpected and session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
-            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        if self.unexpected:
+            session.exitstatus = UNEXPECTED
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         if not self.unexpected:
