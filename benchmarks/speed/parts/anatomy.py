@@ -4,7 +4,7 @@ import statistics
 from collections.abc import Sequence
 
 from benchmarks.speed.parts.agent import agent
-from benchmarks.speed.parts.base import GREEDY, Bench, Found, Part, ours
+from benchmarks.speed.parts.base import BOUND, GREEDY, Bench, Found, Part, ours
 from benchmarks.speed.wire import Answer
 
 TURNS = 12
@@ -27,7 +27,7 @@ def pieces(answers: Sequence[Answer]) -> dict[str, float]:
 
 async def run(bench: Bench) -> Found:
     asks = {
-        "LLM Mode": ours(bench, "shipped", "psychechat-llm", max_completion_tokens=160, **GREEDY),
+        "LLM Mode": ours(bench, "shipped", "psychechat-llm", max_completion_tokens=BOUND, **GREEDY),
         "Agent Mode": agent(bench, "shipped", "anatomy"),
     }
     facts = {}

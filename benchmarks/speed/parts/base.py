@@ -14,6 +14,10 @@ from benchmarks.speed.measure import Objective, Row
 from benchmarks.speed.peers import COUNSELOR, Fleet
 from benchmarks.speed.wire import Answer
 
+BOUND = 256
+"""New tokens of a reply, thinking included. Above the packs' `thinks_from`, so that ours thinks as the peers do; nearly
+every reply ends by itself before it."""
+
 
 @dataclass(frozen=True)
 class Run:
@@ -109,7 +113,7 @@ class Part:
     run: Callable[[Bench], Awaitable[Found]]
 
 
-def plain(bench: Bench, server: str, bound: int, **more: Any) -> Ask:
+def plain(bench: Bench, server: str, bound: int = BOUND, **more: Any) -> Ask:
     """LLM Mode's prompt, sent to a server that knows nothing of it."""
 
     async def ask(_: Session, turn: Turn) -> Answer:

@@ -1,21 +1,19 @@
 """LLM Mode as a plain relay beside vLLM's own server and Ray Serve LLM: what our serving layer alone costs."""
 
 from benchmarks.speed.driver import Ask
-from benchmarks.speed.parts.base import GREEDY, Bench, Found, Part, Run, ours, plain
+from benchmarks.speed.parts.base import BOUND, GREEDY, Bench, Found, Part, Run, ours, plain
 
 SERVERS = ("vllm", "ray-serve-llm", "relay")
 LEVELS = {1: (6, 2), 4: (12, 2), 16: (64, 2), 64: (256, 1)}
 """At once: conversations, and turns of each. Each load lasts seconds: shorter ones differed by half between rounds."""
-BOUND = 64
-"""New tokens of a reply, thinking included. Most replies reach it, so all servers write the same."""
 RATE = 0.6
 """Of vLLM's turns a second at 16: what comes in open loop."""
 
 
 async def run(bench: Bench) -> Found:
     asks: dict[str, Ask] = {
-        "vllm": plain(bench, "vllm", BOUND),
-        "ray-serve-llm": plain(bench, "ray-serve-llm", BOUND),
+        "vllm": plain(bench, "vllm"),
+        "ray-serve-llm": plain(bench, "ray-serve-llm"),
         "relay": ours(bench, "relay", "psychechat-llm", max_completion_tokens=BOUND, **GREEDY),
     }
     levels = {level: LEVELS[level] for level in ((1, 4) if bench.quick else LEVELS)}

@@ -11,13 +11,12 @@ import time
 from benchmarks.speed import wire
 from benchmarks.speed.conversations import Session, Turn
 from benchmarks.speed.driver import Ask
-from benchmarks.speed.parts.base import GREEDY, Bench, Found, Part, Run, ours
+from benchmarks.speed.parts.base import BOUND, GREEDY, Bench, Found, Part, Run, ours
 from benchmarks.speed.peers import COUNSELOR, ENCODER_PREFIX
 from benchmarks.speed.wire import Answer
 
 CLIENT = "vllm + vllm-classify"
 LEVELS = {1: (6, 1), 4: (12, 1), 16: (64, 1)}
-BOUND = 160
 CALM = ("none", "indicator")
 
 _SENTENCE = re.compile(r".*?(?:[.!?](?=\s)|[。！？\n])", re.DOTALL)
