@@ -5,24 +5,25 @@ recall → a permit → classify → a crisis: its fixed words leave → route �
 
 import logging
 from collections.abc import Callable, Coroutine, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 from psychechat import tracing
-from psychechat.admission.lanes import Permit, Rank, estimate_tokens
+from psychechat.admission.lanes import Permit
 from psychechat.concurrency import in_time, together
 from psychechat.conversation import Assessment, Decision, Reply, ReplyDelta, ReplyModeration, StageInputs
-from psychechat.engines.base import Call, Generator, StageName
+from psychechat.engines.base import Call
 from psychechat.errors import ContextLengthExceeded, DeadlineExceeded, EngineUnavailable, Overloaded, StageFailed
 from psychechat.logs import log_kind
 from psychechat.pipeline import accounting, router
-from psychechat.pipeline.judge import Judge
+from psychechat.pipeline.fitting import inputs_that_fit
+from psychechat.pipeline.modes.judge import Judge
+from psychechat.pipeline.modes.sinks import Emit, FirstWords, HeldBack, Written
+from psychechat.pipeline.modes.stages import StageContext
+from psychechat.pipeline.permits import Permits
 from psychechat.pipeline.reply import cut_reply, fixed_reply, reply_in_mode
 from psychechat.pipeline.request import Outcome, TurnMeter, TurnRequest
 from psychechat.pipeline.services import Pipeline
-from psychechat.pipeline.sinks import Emit, FirstWords, HeldBack, Written
-from psychechat.pipeline.stages import STAGES, StageContext, stages_by_generator
 from psychechat.pipeline.state import TurnState
 from psychechat.pipeline.turn_memory import earlier_turns, line_reader, recall, remember
 from psychechat.prompts.inert import inert_conversation
@@ -84,8 +85,7 @@ class _Turn:
         # The conversation's language is settled with the state: no stage of the turn is asked of other weights.
         self._pack, self._cast = pipeline.packs[state.reading.language], pipeline.casts[state.reading.language]
         self._lane = pipeline.admission.generation[self._cast.lane]
-        self._engines_write: bool | None = None
-        """For this crisis; None before it is counted."""
+        self._permits = Permits(pipeline, state, meter, self._lane)
         self.moderation: tuple[ReplyModeration, ...] | None = None
 
     async def moderated(self) -> Reply:
@@ -127,7 +127,7 @@ class _Turn:
         except Exception as error:
             self._read_by_phrases()
             cause = accounting.fallback_cause(error)
-            if cause == "overloaded" and self._is_beyond_crises:
+            if cause == "overloaded" and self._permits.is_beyond_crises:
                 cause = "quota"
             texts = [written.texts[i] for i in range(self._request.choices)]
             has_left = any(texts) and self._request.streamed and self._request.moderation != "block"
@@ -169,17 +169,17 @@ class _Turn:
         if state.opens_at_once:
             self._open()
             if not state.is_for_no_model:
-                self._count_crisis()
+                self._permits.count_crisis()
         state.recalled(*await recall(pipeline, self._request, self._meter))
         reader = line_reader(pipeline, state)
-        with await self._classification_permit(reader.passages) as permit:
+        with await self._permits.classification(reader.passages) as permit:
             await self._read(permit, reader)
         decision = state.decision = self._route()
         if state.is_for_no_model:
             return fixed_reply(state, pipeline.metrics, "fixed")
-        if decision.crisis and not self._count_crisis():
+        if decision.crisis and not self._permits.count_crisis():
             return fixed_reply(state, pipeline.metrics, "quota")
-        with self._quota(decision), await self._generation_permit(decision):
+        with self._permits.quota(decision), await self._permits.generation(decision):
             if not decision.crisis:
                 pipeline.quotas.count(self._request.tenant)
             context = self._stage_context(decision)
@@ -188,29 +188,14 @@ class _Turn:
                 state.reading,
                 earlier=earlier_turns(pipeline, self._request, state.reading.memory),
             )
-            inputs = await self._fitting(decision, context, inputs)
+            try:
+                inputs = await inputs_that_fit(decision.mode, context, inputs, self._reading_seconds)
+            except ContextLengthExceeded as error:
+                if not decision.crisis:
+                    pipeline.quotas.charge(self._request.tenant, error.limit)
+                raise
             self._admitted()
             return await reply_in_mode(state, decision, context, inputs, self._written, self._seconds)
-
-    async def _classification_permit(self, passages: Sequence[str]) -> Permit:
-        """Permit to pass the door. An alarm is never queued; a key beyond its quota goes behind all others.
-
-        An alarm beyond the key's crises is read where there is room; where there is none, its fixed words answer, and
-        nobody was refused.
-        """
-        tenant, quotas, alarmed = self._request.tenant, self._pipeline.quotas, self._state.reading.in_crisis
-        door, cost = self._pipeline.admission.classification, sum(map(estimate_tokens, passages))
-        permit: Permit | None
-        if self._is_beyond_crises:
-            permit = door.try_acquire(min(cost, door.max_cost(Rank.BULK)), Rank.BULK)
-            if permit is None:
-                raise Overloaded(retry_after=1.0)
-        else:
-            rank = Rank.CRISIS if alarmed else Rank.BULK if quotas.exceeded(tenant) else Rank.ORDINARY
-            with self._meter.timed("queue"):
-                permit = await door.acquire(rank, cost, tenant=tenant, seconds=0.0 if alarmed else None)
-        self._state.past_door = True
-        return permit
 
     async def _read(self, permit: Permit, reader: LineReader) -> None:
         """Reading of the newest line, put into the state at once, so that a crisis is known even before routing."""
@@ -240,41 +225,6 @@ class _Turn:
             return {}
         return dict(zip(passages, assessments, strict=True))
 
-    async def _fitting(self, decision: Decision, context: StageContext, inputs: StageInputs) -> StageInputs:
-        """The inputs, without what earlier turns have made where that is too long. Raises what `_check_fits` raises."""
-        if inputs.earlier:
-            with suppress(ContextLengthExceeded):
-                await self._check_fits(decision, context, inputs)
-                return inputs
-            inputs = replace(inputs, earlier={})
-        try:
-            await self._check_fits(decision, context, inputs)
-        except ContextLengthExceeded as error:
-            if not decision.crisis:
-                self._pipeline.quotas.charge(self._request.tenant, error.limit)
-            raise
-        return inputs
-
-    async def _check_fits(self, decision: Decision, context: StageContext, inputs: StageInputs) -> None:
-        """Raises what keeps a stage of this mode from running. Whom the mode asks is asked about all of its stages: the
-        next turn may be in the other one. A prompt that is too long costs its key what the context holds, but for a
-        crisis.
-        """
-        asked = stages_by_generator(self._cast, self._pack)
-        needed = [(generator, stages) for generator, stages in asked if {*stages} & {*STAGES[decision.mode]}]
-        seconds = self._limits.classify_seconds
-        try:
-            async with in_time(min(_ALARMED_SECONDS, seconds) if decision.crisis else seconds):
-                await together(*(self._check_stages(*of, context, inputs) for of in needed))
-        except TimeoutError:
-            raise EngineUnavailable("The counselor is not available.") from None
-
-    async def _check_stages(
-        self, generator: Generator, stages: Sequence[StageName], context: StageContext, inputs: StageInputs
-    ) -> None:
-        prompt, reserve = self._pack.longest(inputs, stages), self._pack.reserve(context.rounds, stages)
-        await generator.check_fits(prompt, reserve, context.call)
-
     def _route(self) -> Decision:
         reading = self._state.reading
         return router.choose(
@@ -287,38 +237,6 @@ class _Turn:
             busy=self._lane.busy,
             routing=self._state.policy.routing,
         )
-
-    def _count_crisis(self) -> bool:
-        """Whether the engines may write for this crisis, by its key's quota; counted once."""
-        if self._engines_write is None:
-            self._engines_write = self._pipeline.quotas.count_crisis(self._request.tenant)
-        return self._engines_write
-
-    @property
-    def _is_beyond_crises(self) -> bool:
-        """Whether this is a crisis, by what is known of it so far, and its key has had all of the minute's."""
-        if self._engines_write is not None or not self._state.reading.in_crisis:
-            return self._engines_write is False
-        return self._pipeline.quotas.has_spent_crises(self._request.tenant)
-
-    def _quota(self, decision: Decision) -> Permit:
-        """Permit of the key's quota; an empty one for a crisis, which has been counted by itself."""
-        return Permit() if decision.crisis else self._pipeline.quotas.enter(self._request.tenant)
-
-    async def _generation_permit(self, decision: Decision) -> Permit:
-        """Permit for the turn's sequences, one for a crisis however many choices it has. At unknown risk it is not
-        queued: without room fixed words answer.
-        """
-        reading = self._state.reading
-        severe = reading.severity is not None and reading.severity >= self._state.policy.routing.raised
-        rank = Rank.CRISIS if decision.crisis else Rank.RAISED if severe or self._state.held else Rank.ORDINARY
-        with self._meter.timed("queue"):
-            return await self._lane.acquire(
-                rank,
-                1 if decision.crisis else self._request.choices,
-                tenant=self._request.tenant,
-                seconds=0.0 if reading.severity is None else None,
-            )
 
     def _stage_context(self, decision: Decision) -> StageContext:
         call = replace(self._call(), priority=_URGENT if decision.crisis else _NORMAL)
@@ -348,7 +266,7 @@ class _Turn:
             request_id=request.request_id,
             session_id=f"{request.tenant}:{session}",
             tenant_salt=request.tenant,
-            priority=_URGENT if self._state.reading.in_crisis and not self._is_beyond_crises else _NORMAL,
+            priority=_URGENT if self._state.reading.in_crisis and not self._permits.is_beyond_crises else _NORMAL,
             deadline=self._deadline,
             trace=tracing.headers(),
         )

@@ -9,8 +9,8 @@ from typing import Any
 
 from psychechat.concurrency import together
 from psychechat.conversation import AgentOutcome, Review, Round, StageInputs
-from psychechat.pipeline import stages
-from psychechat.pipeline.stages import StageContext
+from psychechat.pipeline.modes import stages
+from psychechat.pipeline.modes.stages import StageContext
 
 
 async def answer(
