@@ -4,6 +4,7 @@ BIN := .venv/bin
 WORKERS ?= 2
 PYTEST = $(BIN)/pytest -n $(WORKERS)
 ALLOW_SKIPS ?=
+SKIPS = $(if $(ALLOW_SKIPS),,--expected-skips=tests/expected-skips)
 # Else each worker, and each server that a test starts, compiles the same files again.
 unexport PYTHONDONTWRITEBYTECODE
 
@@ -59,12 +60,12 @@ engines: setup ## Run the tests of real engines
 e2e: setup ## Run the tests of the whole server
 	$(PYTEST) -m e2e
 
-# ALLOW_SKIPS=1 lets tests be skipped that tests/expected-skips does not name. Two workers share the machine: a test of
-# other processes that failed is asked once more alone, and both runs are told (tests/support/alone.py).
+# ALLOW_SKIPS=1 lets tests be skipped that tests/expected-skips does not name. Exit status 9: tests/support/again.py.
 .PHONY: test
 test: check ## Run every check, and every test but the long ones (a quarter of an hour)
-	$(PYTEST) --durations=60 --junitxml=build/tests.xml $(if $(ALLOW_SKIPS),,--expected-skips=tests/expected-skips) \
-		|| { test $$? = 1 && $(BIN)/pytest --alone --durations=10 --junitxml=build/alone.xml; }
+	@rm -f build/tests.xml build/again.xml
+	$(PYTEST) --durations=60 --junitxml=build/tests.xml --again=build/again $(SKIPS) \
+		|| { test $$? = 9 && xargs $(BIN)/pytest --junitxml=build/again.xml $(SKIPS) <build/again; }
 
 .PHONY: long
 long: setup ## Run what `make test` leaves out, at full length; note in tests/long-passed that it passed (over an hour)

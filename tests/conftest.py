@@ -14,7 +14,7 @@ from hypothesis import settings
 from threadpoolctl import threadpool_limits
 
 from tests.support import lanes, ports
-from tests.support.alone import Alone
+from tests.support.again import Again
 from tests.support.changed import changed, passed_at
 from tests.support.lanes import Lanes
 from tests.support.skips import ExpectedSkips
@@ -40,20 +40,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("psychechat")
     group.addoption("--long", action="store_true", help="run what is marked `long`, and all that is marked `reads`")
     group.addoption("--quick", action="store_true", help="see that nothing imports torch; few drawn examples")
-    group.addoption("--alone", action="store_true", help="run what failed last time, if only for want of the machine")
+    group.addoption("--again", type=Path, metavar="FILE", help="name there the files that a stall may have failed")
     group.addoption("--expected-skips", type=Path, metavar="FILE", help="fail for a skip that it does not name")
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    if config.option.alone:
-        config.option.lf, config.option.last_failed_no_failures = True, "none"
-        config.pluginmanager.register(Alone())
     if config.option.quick:
         sys.modules["torch"] = None  # type: ignore[assignment]  # which is how Python is told to refuse
         settings.load_profile("quick")
     if config.option.expected_skips and not hasattr(config, "workerinput"):
         config.pluginmanager.register(ExpectedSkips(config.option.expected_skips))
+    if config.option.again and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(Again(config.option.again))
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

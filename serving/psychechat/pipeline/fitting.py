@@ -15,7 +15,8 @@ async def inputs_that_fit(mode: Mode, context: StageContext, inputs: StageInputs
     """The inputs, without what earlier turns have made where that is too long.
 
     Whom the mode asks is asked about all of its stages, not the mode's alone: the next turn may be in the other one.
-    `seconds`: for each question. Raises ContextLengthExceeded, or what else keeps a stage of this mode from running.
+    `seconds`: for all engines together, twice where earlier turns are left out. Raises ContextLengthExceeded, or what
+    else keeps a stage of this mode from running.
     """
     if inputs.earlier:
         with suppress(ContextLengthExceeded):

@@ -11,7 +11,7 @@ from psychechat.pipeline.state import TurnState
 
 
 class Permits:
-    """Of one turn. Nobody in a crisis is refused: where there is no room for one, its fixed words answer."""
+    """Of one turn. Where they raise Overloaded in a crisis, the turn answers it with fixed words: nobody is refused."""
 
     def __init__(self, pipeline: Pipeline, state: TurnState, meter: TurnMeter, lane: Lane) -> None:
         """`lane`: the counselor's."""

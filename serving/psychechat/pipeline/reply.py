@@ -8,8 +8,8 @@ from psychechat.conversation import Cause, Choice, Decision, Reply, StageInputs
 from psychechat.engines.base import StageName
 from psychechat.errors import StageFailed
 from psychechat.pipeline.modes import agent_mode, llm_mode
-from psychechat.pipeline.modes.sinks import ReplyOutput, Written, closing, whole_sentences
 from psychechat.pipeline.modes.stages import StageContext
+from psychechat.pipeline.sinks import ReplyOutput, Written, closing, whole_sentences
 from psychechat.pipeline.state import TurnState
 from psychechat.safety import output_guard
 from psychechat.safety.replies import crisis_reply

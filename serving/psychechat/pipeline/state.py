@@ -21,8 +21,8 @@ from psychechat.conversation import (
     sober,
 )
 from psychechat.emotion import Language
-from psychechat.pipeline.modes.sinks import closing
 from psychechat.pipeline.request import TurnRequest
+from psychechat.pipeline.sinks import closing
 from psychechat.policy import Policy
 from psychechat.risk import HoldRules, LineReading, RiskState, Severity, next_state
 from psychechat.safety import crisis

@@ -17,13 +17,13 @@ from psychechat.errors import ContextLengthExceeded, DeadlineExceeded, EngineUna
 from psychechat.logs import log_kind
 from psychechat.pipeline import accounting, router
 from psychechat.pipeline.fitting import inputs_that_fit
-from psychechat.pipeline.modes.judge import Judge
-from psychechat.pipeline.modes.sinks import Emit, FirstWords, HeldBack, Written
+from psychechat.pipeline.judge import Judge
 from psychechat.pipeline.modes.stages import StageContext
 from psychechat.pipeline.permits import Permits
 from psychechat.pipeline.reply import cut_reply, fixed_reply, reply_in_mode
 from psychechat.pipeline.request import Outcome, TurnMeter, TurnRequest
 from psychechat.pipeline.services import Pipeline
+from psychechat.pipeline.sinks import Emit, FirstWords, HeldBack, Written
 from psychechat.pipeline.state import TurnState
 from psychechat.pipeline.turn_memory import earlier_turns, line_reader, recall, remember
 from psychechat.prompts.inert import inert_conversation
@@ -107,7 +107,7 @@ class _Turn:
                 [choice.own or choice.text for choice in reply.choices],
                 self._state.policy,
                 self._call(),
-                min(self._reading_seconds, self._deadline - self._pipeline.monotonic() - _TO_SPARE),
+                min(self._checking_seconds, self._deadline - self._pipeline.monotonic() - _TO_SPARE),
             )
         passed = self.moderation is not None and not any(
             told.flagged and not choice.fallback for told, choice in zip(self.moderation, reply.choices, strict=True)
@@ -189,9 +189,9 @@ class _Turn:
                 earlier=earlier_turns(pipeline, self._request, state.reading.memory),
             )
             try:
-                inputs = await inputs_that_fit(decision.mode, context, inputs, self._reading_seconds)
+                inputs = await inputs_that_fit(decision.mode, context, inputs, self._checking_seconds)
             except ContextLengthExceeded as error:
-                if not decision.crisis:
+                if not decision.crisis:  # it costs its key what the context holds
                     pipeline.quotas.charge(self._request.tenant, error.limit)
                 raise
             self._admitted()
@@ -215,7 +215,7 @@ class _Turn:
     async def _classify(self, passages: Sequence[str]) -> dict[str, Assessment]:
         """Assessments by passage. Any failure is logged and counted, and leaves the risk unknown."""
         try:
-            async with in_time(self._reading_seconds):
+            async with in_time(self._checking_seconds):
                 assessments = await self._pipeline.classifier.classify(passages, self._call())
             if not all(assessment.is_finite for assessment in assessments):
                 raise EngineUnavailable("The classifier's answer cannot be used.")
@@ -272,7 +272,8 @@ class _Turn:
         )
 
     @property
-    def _reading_seconds(self) -> float:
+    def _checking_seconds(self) -> float:
+        """For what comes before any writing: the classifier's reading, and whether the prompts fit."""
         seconds = self._limits.classify_seconds
         return min(_ALARMED_SECONDS, seconds) if self._state.reading.in_crisis else seconds
 

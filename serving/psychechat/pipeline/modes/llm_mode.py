@@ -8,8 +8,8 @@ from psychechat.engines.base import FinishReason, Sampling, StageName
 from psychechat.engines.thinking import CLOSE
 from psychechat.errors import EngineUnavailable, ReplicaDied, StageFailed
 from psychechat.pipeline.modes import stages
-from psychechat.pipeline.modes.sinks import GuardedReply, ReplyOutput
 from psychechat.pipeline.modes.stages import StageContext
+from psychechat.pipeline.sinks import GuardedReply, ReplyOutput
 
 _JSON = ("{", "[")
 

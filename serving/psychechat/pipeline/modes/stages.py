@@ -15,7 +15,7 @@ from psychechat.engines.cast import Cast
 from psychechat.engines.stopping import StopStrings
 from psychechat.errors import ReplicaDied, StageFailed
 from psychechat.language import SCRIPTS, scripts
-from psychechat.pipeline.modes.judge import Judge
+from psychechat.pipeline.judge import Judge
 from psychechat.pipeline.request import TurnMeter
 from psychechat.policy import Limits
 from psychechat.prompts import answers

@@ -18,9 +18,9 @@ from psychechat.engines.cast import Cast
 from psychechat.errors import DeadlineExceeded, EngineUnavailable, Overloaded, ReplicaDied
 from psychechat.logs import log_kind
 from psychechat.pipeline.bulk_classify import BULK
-from psychechat.pipeline.modes.sinks import Emit
 from psychechat.pipeline.request import Outcome, TurnMeter
 from psychechat.pipeline.services import Pipeline
+from psychechat.pipeline.sinks import Emit
 from psychechat.pipeline.tasks.check import finding
 from psychechat.pipeline.tasks.reading import QuotedLines
 from psychechat.pipeline.tasks.request import TaskRequest

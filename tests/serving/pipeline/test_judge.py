@@ -13,9 +13,9 @@ from psychechat.engines.base import Call, Pair, StageName
 from psychechat.engines.scripted import ScriptedClassifier
 from psychechat.errors import EngineUnavailable
 from psychechat.help import fixed_words
-from psychechat.pipeline.modes.judge import Judge
-from psychechat.pipeline.modes.sinks import GuardedReply, ReplyOutput
+from psychechat.pipeline.judge import Judge
 from psychechat.pipeline.request import TurnMeter
+from psychechat.pipeline.sinks import GuardedReply, ReplyOutput
 from psychechat.policy import Policy
 from psychechat.prompts import answers
 from psychechat.risk import Severity

@@ -12,7 +12,7 @@ from itertools import takewhile
 
 from psychechat.conversation import Cause, Choice, Reply, ReplyDelta, TokenLogprob
 from psychechat.engines.base import FinishReason
-from psychechat.pipeline.modes.judge import Judge
+from psychechat.pipeline.judge import Judge
 from psychechat.policy import OutputGuard
 from psychechat.safety.output_guard import Guard, ReplyContext, sentences
 

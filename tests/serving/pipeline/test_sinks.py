@@ -3,7 +3,7 @@
 import pytest
 
 from psychechat.conversation import TokenLogprob
-from psychechat.pipeline.modes.sinks import ReplyTokens
+from psychechat.pipeline.sinks import ReplyTokens
 
 
 def tokens(*written: str | bytes) -> list[TokenLogprob]:
