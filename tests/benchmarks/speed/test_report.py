@@ -28,10 +28,10 @@ def verdicts(parts: dict[str, Any]) -> dict[str, tuple[str, str, str]]:
 
 
 def test_each_target_is_judged() -> None:
-    parts = report.merged({}, "relay", relay({"vllm": 100, "relay": 80, "ray-serve-llm": 44.5}), "make bench")
+    parts = report.merged({}, "relay", relay({"vllm": 100, "relay": 80, "ray-serve-llm": 40}), "make bench")
     found = verdicts(parts)
     assert found["relay-16"] == ("0.8 ×", "missed", "The ingress's core is full.")
-    assert found["ray-16"] == ("1.8 ×", "met", "")
+    assert found["ray-16"] == ("2 ×", "met", "")
     assert found["relay-64"] == ("", "not measured", "")
     assert list(found) == [target.name for target in TARGETS]
 
