@@ -40,7 +40,7 @@ UNKNOWN = 0.3
 """Of the conversations: about what no situation is known of."""
 KINDS = 0.12
 """Of the turns: a greeting, thanks, a question for advice, anger at the counselor."""
-JOYFUL = 0.4
+JOYFUL = 0.15
 """Of the hurting drafts for what is sad: a reply that is right for good news."""
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from models import written
-from models.counselor import architecture
+from models.counselor import architecture, felt
 
 DEV, MESSAGES, DRAFTS = "dev prompts", "greedy", "drafts under review"
 """Parts of the report that `evaluate` writes."""
@@ -18,7 +18,7 @@ pipeline_tag: text-generation
 
 # nano: the demo counselor
 
-A Qwen3-architecture model of {millions} million parameters, trained from nothing on one CPU core for this project. It
+A Qwen3-architecture model of {millions} million parameters, trained from nothing on two CPU cores for this project. It
 exists so that the server can be tried offline and tested end to end: it answers every stage of a counselling turn in
 the stage's format, in English or Chinese, with short, plain sentences that are right without any detail.
 
@@ -47,11 +47,11 @@ history at 6ef92e2, with the weights of then (3,771 steps, 95 minutes).
 _SECOND = """
 **{then} what it answers**, from what was written for this project line by line (`models/data`, Apache-2.0; by language
 models in the part of several writers, no real person's words): replies that are right for anything that somebody says
-who feels so, some 30 to 55 for each group of emotions, for a hint of danger, for a crisis, where nothing is known, and
+who feels so, {replies} for each group of emotions, for a hint of danger, for a crisis, where nothing is known, and
 to greetings, thanks, a question for advice and anger at the counselor. How a line feels, the demo classifier says, in
 training as in a served turn. The lines are those of a bank of {situations} situations, whose own replies are drafts to
 review, our English exchanges, and public dialogues, whose answers are not learned from. Beside them general words for
-the other stages, and Chinese exchanges with reactions and reviews:
+the other stages, and exchanges with reactions and reviews:
 
 | Set | Used for | Licence | Attribution |
 |---|---|---|---|
@@ -64,12 +64,13 @@ dialogues were rewritten by a language model from PsyQA questions, which are han
 ## How to make it again
 
 ```
-python -m models.counselor.situations  # needs the two sets
-python -m models.counselor.train --minutes {budget}{fresh}
+python -m models.counselor.situations --no-find  # needs the two sets
+python -m models.counselor.train --minutes {budget}{fresh} --threads 2
 python -m models.counselor.evaluate  # models/results/counselor.json and the figures below
 ```
 
-Training {start}. It can be resumed, and exports the weights at its end.
+Training {start}.
+It can be resumed, and exports the weights at its end.
 The seed fixes the order of the conversations; how many steps fit into the minutes depends on the machine.
 
 ## Measured
@@ -82,14 +83,18 @@ def write(folder: Path) -> None:
     text = _HEAD.format(millions=round(training["parameters"] / 1e6, 1)) + ("" if fresh else _FIRST)
     text += _SECOND.format(
         then="The stages' formats and" if fresh else "Then",
+        replies=felt.MOST,
         situations=training.get("situations", len(written.situations())),
         budget=round(training["minutes"]),
         fresh=" --fresh" if fresh else "",
-        start="starts from nothing" if fresh else "goes on from the weights that ship; `--fresh` starts from nothing",
+        start="starts from nothing"
+        if fresh
+        else "goes on from the weights in the folder: here those of the templates, of 6ef92e2. Its first 6,001 steps "
+        "had fewer English conversations, and of the exchanges the Chinese alone. `--fresh` starts from nothing",
     )
     text += (
         f"\nTraining{'' if fresh else ', second part'}: {training['steps']:,} steps, {training['tokens']:,} tokens "
-        f"(shared prefixes counted once), {training['minutes']} minutes on one CPU core, seed {training['seed']}.\n"
+        f"(shared prefixes counted once), {training['minutes']} minutes on two CPU cores, seed {training['seed']}.\n"
         "Loss per token on conversations of the dev split:\n\n| | en | zh |\n|---|---|---|\n"
     )
     losses: dict[str, float] = training["dev_loss"]
@@ -138,8 +143,8 @@ it what the classifier found, with the classifier's errors.
 **Weak: it knows no detail.** Its replies are right for how somebody feels, not for what they say: they name nothing,
 and answer no question. Where the classifier mistakes the feeling, the reply is for another one.
 
-**Weak: it is not always valid.** In the server a grammar holds the JSON stages, and what is no reply is asked for
-again. Without a frequency penalty some replies may go round in circles until they are cut.
+**Weak: it was tried on what it knows.** The prompts above are of the kind that it learned from. In the server a grammar
+holds the JSON stages all the same, and what is no reply is asked for again.
 
 **Weak: it always thinks before a reply.** Where `enable_thinking` is false its chat template therefore begins the
 thinking with fixed lines, which the model closes before it replies.

@@ -23,11 +23,11 @@ START, END = "<|im_start|>", "<|im_end|>"
 THINKS = StageName.REPLY
 WORDED = (StageName.REPLY.value, StageName.DRAFT.value)
 """Stages whose words reach the seeker. An exchange's are about its details, which nano cannot read."""
-FLAWED = 0.4
+FLAWED = 0.35
 """Share of simulations and reviews that are about a draft which must not pass."""
 SHARE = 0.35
 """Of the stages of a written turn, in one epoch."""
-SPECIFIC = 0.7
+SPECIFIC = 0.4
 """Share of drafts under review, of those that pass, that are about a detail."""
 RIGHT = 0.7
 """Share of turns in which the classifier found what is true."""
@@ -129,23 +129,24 @@ def of_exchange(render: Renderer, exchange: Exchange, rng: random.Random) -> Ite
 class Mix:
     """Shares of the kinds of conversation, the rest is the bank's; and of Chinese."""
 
-    exchanges: float = 0.07
-    """Written whole, with reactions and verdicts of their own; Chinese ones."""
+    exchanges: float = 0.1
+    """Written whole, with reactions and verdicts of their own."""
     long: float = 0.04
-    chinese: float = 0.55
+    chinese: float = 0.45
 
 
 def stream(
     render: Renderer, seed: int, bank: Bank, mix: Mix = Mix(), split: Split = "train", skip: int = 0
 ) -> Iterator[list[Example]]:
-    """Endless conversations as lists of examples. `skip` goes on after that many."""
-    told = [exchange for exchange in exchanges() if exchange.language == "zh" and exchange.split == split]
+    """Endless conversations as lists of examples, some of them empty. `skip` goes on after that many."""
+    told = [exchange for exchange in exchanges() if exchange.split == split]
     for count in itertools.count(skip):
         rng = random.Random(f"{seed}-{split}-{count}")
         draw = rng.random()
         language: Language = "zh" if rng.random() < mix.chinese else "en"
         if draw < mix.exchanges:
-            yield [x for x in of_exchange(render, rng.choice(told), rng) if x.stage not in WORDED]
+            exchange = rng.choice([one for one in told if one.language == language])
+            yield [x for x in of_exchange(render, exchange, rng) if x.stage not in WORDED]
         elif draw < mix.exchanges + mix.long:
             past: tuple[Utterance, ...] = ()
             for _ in range(rng.choice((4, 8, 14))):

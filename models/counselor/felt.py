@@ -28,8 +28,8 @@ LINES = tuple(name for name in KINDS if name.startswith("seeker_"))
 """Keys of what seekers say."""
 
 
-MOST = 24
-"""Replies of a key that are taught: of twice as many, nano writes few by heart after half an hour."""
+MOST = 16
+"""Replies of a key that are taught: of three times as many, nano writes few by heart after an hour."""
 
 
 @cache

@@ -1,4 +1,4 @@
-"""Train nano: `taskset -c 1 python -m models.counselor.train --minutes 95`, after `models.counselor.situations`.
+"""Train nano: `python -m models.counselor.train --minutes 58 --threads 2`, after `situations --no-find` beside it.
 
 It goes on from the weights that ship, with their tokenizer; with `--fresh` it starts from nothing. One row of packed
 conversations a step, both languages in it, loss on the answers only. The learning rate rises and falls in two cycles
@@ -184,7 +184,8 @@ class Trainer:
         """Loss on conversations of the dev split; then a checkpoint."""
         sums: defaultdict[str, list[float]] = defaultdict(list)
         with torch.no_grad():
-            for examples in itertools.islice(stream(self.render, DEV_SEED, self.held_out, split="dev"), 48):
+            told = filter(None, stream(self.render, DEV_SEED, self.held_out, split="dev"))
+            for examples in itertools.islice(told, 48):
                 row = packing.pack(examples, self.encode)
                 values = cross_entropy(packing.logits(self.model, row), torch.tensor(row.targets), reduction="none")
                 for kind, value in zip(row.kinds, values.tolist(), strict=True):
