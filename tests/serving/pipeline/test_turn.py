@@ -261,7 +261,7 @@ async def test_a_reply_that_does_not_come_is_asked_for_again_warmer_while_nothin
     world = World({StageName.REPLY: [nothing, nothing, "<think>a plan</think>\n\nHow was the walk?"]})
     outcome = await world.turn("I went for a walk")
     assert world.text == outcome.reply.choices[0].text == "How was the walk?"
-    assert [sampling.temperature for _, _, sampling, _ in world.generator.prompts] == [0.4, 0.7, 0.7]
+    assert [sampling.temperature for _, _, sampling, _ in world.generator.prompts] == [0.1, 0.7, 0.7]
     assert world.count("stage_malformed", stage="reply") == 2
 
 
