@@ -117,7 +117,7 @@ def test_what_is_missed_is_explained_under_the_table() -> None:
     parts = report.merged({}, "relay", relay({"vllm": 100, "relay": 70, "ray-serve-llm": 65}), "make bench")
     text = report.markdown(parts | report.merged({}, "ready", Found(facts={"seconds": [60.0]}), "make bench"))
     assert "| plain relay, tokens/s at 16 beside Ray Serve LLM | ≥ 1.7 × | 1.08 × | missed |" in text
-    assert "- **plain relay, tokens/s at 16 beside Ray Serve LLM**, 1.08 ×: not known yet." in text
+    assert "- **plain relay, TTFT p50 beside Ray Serve LLM's, the worst level**, 1 ×: not known yet." in text
     assert "| ready from a warm cache | ≤ 60 s | 60 s | met |" in text
     assert "- **ready from a warm cache**" not in text
 
