@@ -48,9 +48,11 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.option.quick:
         sys.modules["torch"] = None  # type: ignore[assignment]  # which is how Python is told to refuse
         settings.load_profile("quick")
-    if config.option.expected_skips and not hasattr(config, "workerinput"):
+    if hasattr(config, "workerinput"):
+        return
+    if config.option.expected_skips:
         config.pluginmanager.register(ExpectedSkips(config.option.expected_skips))
-    if config.option.again and not hasattr(config, "workerinput"):
+    if config.option.again:
         config.pluginmanager.register(Again(config.option.again))
 
 

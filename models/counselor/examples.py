@@ -13,6 +13,7 @@ from models.counselor.bank_turns import Bank
 from models.counselor.turn_record import TurnRecord
 from models.written import Exchange, Split, exchanges
 from psychechat import prompts
+from psychechat.config.roles import LANGUAGES
 from psychechat.conversation import Conversation, StageInputs, Utterance
 from psychechat.emotion import LABELS, Label, Language
 from psychechat.engines.base import Message, StageName
@@ -139,14 +140,14 @@ def stream(
     render: Renderer, seed: int, bank: Bank, mix: Mix = Mix(), split: Split = "train", skip: int = 0
 ) -> Iterator[list[Example]]:
     """Endless conversations as lists of examples, some of them empty. `skip` goes on after that many."""
-    told = [exchange for exchange in exchanges() if exchange.split == split]
+    held = [exchange for exchange in exchanges() if exchange.split == split]
+    told = {spoken: [exchange for exchange in held if exchange.language == spoken] for spoken in LANGUAGES}
     for count in itertools.count(skip):
         rng = random.Random(f"{seed}-{split}-{count}")
         draw = rng.random()
         language: Language = "zh" if rng.random() < mix.chinese else "en"
         if draw < mix.exchanges:
-            exchange = rng.choice([one for one in told if one.language == language])
-            yield [x for x in of_exchange(render, exchange, rng) if x.stage not in WORDED]
+            yield [x for x in of_exchange(render, rng.choice(told[language]), rng) if x.stage not in WORDED]
         elif draw < mix.exchanges + mix.long:
             past: tuple[Utterance, ...] = ()
             for _ in range(rng.choice((4, 8, 14))):
