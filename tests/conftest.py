@@ -21,7 +21,7 @@ from tests.support.skips import ExpectedSkips
 
 TESTS = Path(__file__).parent
 IMPORT_TORCH = {
-    *(TESTS / "serving/demo" / file for file in ("test_encoder.py", "test_smollm2.py")),
+    *(TESTS / "serving/demo" / file for file in ("test_encoder.py", "test_smollm2.py", "test_thresholds.py")),
     TESTS / "serving/engines/vllm",
 }
 """Those of `tests/serving`. `--quick` leaves them out, and any other that imports it fails."""
