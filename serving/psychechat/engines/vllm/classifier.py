@@ -159,5 +159,6 @@ class VllmClassifier:
         )
         rows: list[list[float]] = []
         async for output in outputs:
-            rows = output.outputs.data[: 1 + len(window.sentences)].tolist()
+            read = output.outputs.data
+            rows = read.reshape(-1, read.shape[-1])[: 1 + len(window.sentences)].tolist()
         return rows

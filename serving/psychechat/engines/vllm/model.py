@@ -58,9 +58,11 @@ class FusedHeads(Pooler):
         return {"classify"}
 
     def forward(self, hidden_states: Tensor, pooling_metadata: PoolingMetadata) -> Tensor:
-        """[tokens, H] to [sequences, 1 + spans, columns]: each sequence's own row, then one for each of its spans.
+        """[tokens, H] to [sequences, columns]; where spans are asked for, to [sequences, 1 + spans, columns]: each
+        sequence's own row, then one for each of its spans.
 
         A sequence with fewer spans than another repeats its own row: as one tensor they leave the device in one copy.
+        Without any, each sequence's result is one row, which is what vLLM's own server answers `/classify` with.
 
         Raises RuntimeError if a token that pooling needs is not there: a sequence arrived in part. The last token is
         there in any case, and of a sequence that is not at its end yet vLLM drops the row.
@@ -74,7 +76,7 @@ class FusedHeads(Pooler):
         rows = self._read(hidden_states, cursor.first_token_indices_gpu, cursor.last_token_indices_gpu, lengths)
         spans = [(params.extra_kwargs or {}).get(_SPANS, ()) for params in pooling_metadata.pooling_params]
         if self.pooling != "mean" or not any(spans):
-            return rows.unsqueeze(1)
+            return rows
         begins = (lengths.cumsum(0) - lengths).tolist()
         at = [(begin + a, begin + b) for begin, own in zip(begins, spans, strict=True) for a, b in own]
         starts, ends = torch.tensor(at, dtype=torch.int32).T.contiguous()

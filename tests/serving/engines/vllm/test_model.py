@@ -206,7 +206,7 @@ def test_the_pooler_hands_the_kernel_what_vllm_holds(pooling: Pooling) -> None:
         max_len=30,
         implementation="triton",
     )
-    torch.testing.assert_close(heads(hidden, metadata), rows.unsqueeze(1), rtol=0, atol=2e-6)
+    torch.testing.assert_close(heads(hidden, metadata), rows, rtol=0, atol=2e-6)
 
 
 def test_spans_are_read_as_sequences_are() -> None:
@@ -214,7 +214,7 @@ def test_spans_are_read_as_sequences_are() -> None:
     heads, hidden, spans = pooler("mean"), torch.randn(36, tiny.HIDDEN), {0: [(1, 2), (3, 4)], 2: [(5, 29)]}
     found = heads(hidden, batch([5, 1, 30], [5, 1, 30], spans))
     parts = [hidden[:5], hidden[1:3], hidden[3:5], hidden[5:6], hidden[6:36], hidden[11:36]]
-    alone = [heads(part, batch([len(part)], [len(part)]))[0, 0] for part in parts]
+    alone = [heads(part, batch([len(part)], [len(part)]))[0] for part in parts]
     expected = torch.stack([*alone[:3], alone[3], alone[3], alone[3], alone[4], alone[5], alone[4]]).view(3, 3, -1)
     torch.testing.assert_close(found, expected, rtol=0, atol=2e-6)
 
@@ -226,7 +226,7 @@ def test_one_token_has_no_parts(pooling: Pooling) -> None:
 
 
 def test_the_pooler_takes_an_empty_batch() -> None:
-    assert pooler("mean")(torch.empty(0, tiny.HIDDEN), batch([], [])).shape == (0, 1, sum(WIDTHS))
+    assert pooler("mean")(torch.empty(0, tiny.HIDDEN), batch([], [])).shape == (0, sum(WIDTHS))
 
 
 @pytest.mark.parametrize("pooling", ["mean", "first"])
@@ -236,7 +236,7 @@ def test_the_pooler_refuses_a_part_of_a_sequence(pooling: Pooling) -> None:
 
 
 def test_the_last_token_needs_no_others() -> None:
-    assert pooler("last")(torch.randn(9, tiny.HIDDEN), batch([5, 4], [5, 7])).shape == (2, 1, sum(WIDTHS))
+    assert pooler("last")(torch.randn(9, tiny.HIDDEN), batch([5, 4], [5, 7])).shape == (2, sum(WIDTHS))
 
 
 def test_a_folder_without_heads_is_refused(tmp_path: Path, vllm_for: Callable[..., "VllmClassifier"]) -> None:
