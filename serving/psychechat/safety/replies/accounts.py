@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from functools import cached_property, lru_cache
 
 from psychechat.safety.replies.found import Found, Span
-from psychechat.safety.replies.telephone import Rules, rules
+from psychechat.safety.replies.rules import Rules, rules
 
 
 def accounts(text: str) -> Iterator[Found]:

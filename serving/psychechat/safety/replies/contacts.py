@@ -9,8 +9,10 @@ from collections.abc import Collection, Iterable, Iterator
 
 from psychechat.safety.replies.accounts import accounts, names
 from psychechat.safety.replies.addresses import addresses
+from psychechat.safety.replies.folding import fold
 from psychechat.safety.replies.found import Found, Span
-from psychechat.safety.replies.telephone import Number, fold, form, forms, numbers, telephone_numbers
+from psychechat.safety.replies.numbers import Number, form, forms, numbers
+from psychechat.safety.replies.telephone import telephone_numbers
 
 
 def allowed_contacts(texts: Iterable[str]) -> frozenset[str]:
