@@ -153,7 +153,7 @@ def _number(words: Rules, text: str, run: list[re.Match[str]]) -> Iterator[Numbe
         international=bool(lead and lead.group(1)),
         spoken=run[0].lastgroup != "digits",
         listed=any("," in gap for gap in gaps) and spoken,
-        ranged=len(gaps) == 1 and gaps[0].strip() in ("-", "~"),
+        ranged=len(groups) == 2 == len(run) and gaps[0].strip() in ("-", "~"),
     )
 
 
