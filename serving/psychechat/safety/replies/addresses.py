@@ -19,12 +19,12 @@ def addresses(text: str, folded: str) -> Iterator[Found]:
         for match in patterns.mail.finditer(folded):
             yield Span(*match.span(), "address"), frozenset({_DOT.sub(".", _AT.sub("@", match.group()))})
         for match in (*patterns.linked.finditer(folded), *patterns.slashed.finditer(folded)):
-            yield Span(*match.span("to"), "address"), frozenset({_host(match["to"])})
+            yield Span(*match.span("to"), "address"), frozenset({_host(_DOT.sub(".", match["to"]))})
         for match in patterns.plain.finditer(folded):
             if not (match["end"] and _TITLED.fullmatch(text, match.start("end"), match.end("end"))):
                 yield from _unless_known(match)
         for match in patterns.noun.finditer(folded):
-            if text[match.start("end")].islower() or text[match.start() : match.end("end")].isupper():
+            if text[match.start("end")].islower() or _NAMED.match(text, match.start()):
                 yield from _unless_known(match)
         for match in patterns.worded.finditer(folded):
             if _is_address(text, folded, match):
@@ -33,6 +33,8 @@ def addresses(text: str, folded: str) -> Iterator[Found]:
             words = re.split(r"[\s-]+", match["host"].strip())
             if words[-1] not in ("a", "the", "this"):
                 yield Span(*match.span(), "address"), frozenset(_hosts(words, next(filter(None, match.groups()[1:]))))
+        for match in patterns.labelled.finditer(folded):
+            yield Span(*match.span("to"), "address"), frozenset({_host(_DOT.sub(".", match["to"]))})
 
 
 def _unless_known(match: re.Match[str]) -> Iterator[Found]:
@@ -56,7 +58,8 @@ def _is_address(text: str, folded: str, match: re.Match[str]) -> bool:
     if patterns.going.search(window):
         return True
     if not patterns.word_ending.fullmatch(ending):
-        return False
+        told = patterns.visiting.search(window) and patterns.told.match(folded, match.end())
+        return len(match["last"]) > 4 and (window.endswith((": ", "：")) or told is not None)
     if patterns.described.match(folded, match.end()) or (
         ending not in _PRONOUNS and patterns.has.match(folded, match.end())
     ):
@@ -68,7 +71,7 @@ def _is_address(text: str, folded: str, match: re.Match[str]) -> bool:
 
 def _host(address: str) -> str:
     """Without the scheme, `www` and what ends a sentence."""
-    plain = re.sub(r"\s", "", address).replace("[.]", ".").replace("(.)", ".").replace("。", ".")
+    plain = re.sub("[点點。·•，,]", ".", re.sub(r"\s", "", address).replace("[.]", ".").replace("(.)", "."))
     return re.sub(r"^(?:[a-z]+:/{0,2})?(?:www\.)?", "", plain).rstrip("/.,;:!?)]}\"'’”*_>，`")
 
 
@@ -81,15 +84,19 @@ def _hosts(words: list[str], ending: str) -> Iterator[str]:
         yield f"{'-'.join(words[first:])}.{end}"
 
 
-_DOT = re.compile(r"\s*[\[({<]?\s?(?:\bdot\b|\bpunkt\b|点|點|ドット|\.)\s?[\])}>]?\s*")
+_DOT = re.compile(
+    r"\s*[\[({<_*\"“'【（]?\s?(?:(?<![a-z])(?:d[o0]t|punkt)(?![a-z])|点|點|ドット|[.。·•,，])\s?[\])}>_*\"”'】）]?\s*"
+)
 _AT = re.compile(
     r"\s*[\[({<]\s?(?:at|@|ät|arroba)\s?[\])}>]\s*|\s+at sign\s+|\s*艾特\s*|\s+arroba\s+|\s*@\s*"
-    r"|\s+at\s+(?=[a-z0-9-]+\s+dot\s)"
+    r"|\s+at\s+(?!(?:a|an|the|this|that|every) )(?=[a-z0-9-]+\s+dot\s)"
 )
 _PRONOUNS = ("it", "in", "is", "no", "to", "at", "he", "she", "one", "my", "here")
 """Endings with which a sentence may begin that goes on like one about a site."""
 _TITLED = re.compile(r"[A-Z][a-z]")
 """A word of two letters that begins a sentence, rather than a country."""
+_NAMED = re.compile(r"[A-Z\d-]+\.[A-Z]+(?![A-Za-z])|[A-Z][a-z]+[A-Z]\w*\.")
+"""A host in capitals with its ending, or with one inside it: "MoodHarbor.Help"."""
 _LABEL = r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?"
 _WIDE_LABEL = r"[a-z0-9à-ɏ](?:[a-z0-9à-ɏ-]*[a-z0-9à-ɏ])?"
 _REST = r"[^\s，。！？、；：（）()<>\"“”'’`一-鿿]*"
@@ -105,14 +112,19 @@ class _Patterns:
     @cached_property
     def hint(self) -> re.Pattern[str]:
         """What a text without any address does not hold."""
-        dots = r"\b(?:dot|punkt|punto|point|period)\b|[点點][\])）]? ?[a-z]|ドット|[.。] ?(?:com|org)"
+        dots = r"(?<![a-z])(?:d[o0]t|dian|punkt|punto|point|period)(?![a-z])|[点點][\])）】]? ?[a-z康抗扣]|ドット"
+        ends = r"[.。·•,，] ?(?:com|org|net|cn)"
         glued = r"[a-z0-9一-鿿][\[({<]?\.[\])}>]?[a-z一-鿿]"
-        return re.compile(rf"@|:/|\]\(|www|艾特|arroba|at sign|\b[ru]/|\bslash\b|skype:|mailto:|{dots}|{glued}")
+        return re.compile(
+            rf"@|:/|\]\(|www|艾特|arroba|at sign|\b[ru]/|\bslash\b|skype:|mailto:|{dots}|{ends}"
+            rf"|{glued}|{self._label}|{self._site}"
+        )
 
     @cached_property
     def mail(self) -> re.Pattern[str]:
         host = r"[a-z0-9-]+(?: ?(?:\.|[\[({<] ?(?:dot|\.) ?[\])}>]|\bdot\b|点) ?[a-z0-9-]+)+"
-        return re.compile(rf"(?<![a-z0-9.+_-])[a-z0-9][a-z0-9.+_-]*(?:{_AT.pattern}){host}")
+        bare = r"[a-z][a-z0-9.+_-]{2,}@[a-z][a-z0-9-]{2,}"
+        return re.compile(rf"(?<![a-z0-9.+_@-])(?:[a-z0-9][a-z0-9.+_-]*(?:{_AT.pattern}){host}|{bare})")
 
     @cached_property
     def linked(self) -> re.Pattern[str]:
@@ -121,23 +133,49 @@ class _Patterns:
 
     @cached_property
     def slashed(self) -> re.Pattern[str]:
-        """A path in words: "go to example slash talk"."""
+        """A path or an ending in words: "go to example slash talk"."""
         going = self._words.words("going")
-        return re.compile(rf"\b{going} (?P<to>[a-z0-9-]{{4,40}} (?:forward |back)?slash [a-z0-9-]{{2,40}})")
+        return re.compile(
+            rf"\b(?:{going}|is at) (?P<to>[a-z0-9-]{{4,40}}(?: (?:(?:forward |back)?slash|dot) [a-z0-9-]{{2,40}})+)"
+        )
 
     @cached_property
     def plain(self) -> re.Pattern[str]:
         """What is nothing else."""
         scheme = (
             rf"\b(?:h(?:tt|xx)ps?|ftp|wss?|tg|weixin|mailto|skype) ?: ?/{{0,2}}(?=[a-z0-9]){_REST}"
-            rf"|\bwww ?\. ?{_REST}"
+            rf"|\bwww ?\. ?{_REST}|\bwww [a-z0-9-]+ (?:com|org|net|cn)\b"
         )
         no_host = rf"(?!{self._words.words('no_hosts')} )"
         spaced = rf"(?<![a-z0-9]){no_host}[a-z0-9-]+(?: ?\. ?[a-z0-9-]+)? ?[.。] ?(?:com|org|gov|edu)(?![a-z0-9])"
-        han = r"[一-鿿]{2,}\.(?:com|cn|net|org|中国|公司|网络|在线)(?![a-z])"
+        glued = r"(?<![a-z0-9])[a-z0-9-]{3,} ?[·•,，。](?:com|org|net|cn)(?![a-z0-9])"
+        named = f"{self._words.words('endings')}|{self._words.words('endings_that_are_nouns')}"
+        han = rf"[一-鿿]{{2,}}\.(?:{named}|中国|公司|网络|网址|网站|在线|公益)(?![a-z0-9.])"
+        han += r"|(?<![a-z0-9-])[a-z][a-z0-9-]{2,}[点點][a-z]{2,}(?![a-z0-9点點])"
         board = r"(?<![a-z0-9/])/?[ru]/[a-z_]{3,}\b"
         domain = self._domain(f"(?P<end>{self._words.words('endings')})", rf"(?::\d+)?(?:/{_REST})?")
-        return re.compile("|".join((scheme, domain, spaced, han, board)))
+        return re.compile("|".join((scheme, domain, spaced, glued, han, board)))
+
+    # a word for a site, or a verb that leads to one, before what looks a little like an address
+    _site = (
+        r"(?:(?:网站|網站|网页)(?:是|叫做?|[:：])\s?(?=[a-z0-9-]+(?:[，。,]|\Z|\s?斜))"
+        r"|(?:点击|访问|登录|输入)\s?(?=[a-z0-9-]+\s?(?:/|斜))"
+        r"|(?:输入|打开)\s?(?=[a-z]{3,}\d+(?:[。，就]|\s?这个网|\Z)))"
+    )
+
+    @property
+    def _label(self) -> str:
+        return rf"(?:\b{self._words.words('label')}(?: is)?[:：]\s?(?=\S+\W*(?:\Z|\n))|{self._words.words('label_zh')})"
+
+    @cached_property
+    def labelled(self) -> re.Pattern[str]:
+        """Whatever is said to be an address, and need not look like one."""
+        more = r"(?:(?:\s?(?:斜杠|斜线|[点點·•])\s?|[,，。])[a-z0-9/-]+)*(?!\s?的)"
+        han = r"[一-鿿]{1,8}(?<![晚早快一有几半差])[点點.。][一-鿿]{2,3}(?![一-鿿])"
+        says = r"\s?(?:就?是|为|叫做?|输入|(?:如下|在这里?)?[:：])?\s?[\"“「]?"
+        return re.compile(
+            rf"(?:{self._label}{says}|{self._site})(?P<to>/?[a-z0-9][a-z0-9./_-]{{4,}}{more}|(?<=[是为叫:：]){han})"
+        )
 
     @cached_property
     def noun(self) -> re.Pattern[str]:
@@ -189,6 +227,11 @@ class _Patterns:
         return re.compile(r" (?:is (?:open|free|there|run|a|an|where|for)|has|offers|lists|lets|hosts|gives)\b")
 
     @cached_property
+    def told(self) -> re.Pattern[str]:
+        """Begins where an address ends that is all there is of its kind in the sentence."""
+        return re.compile(rf"[^\w?]*(?:\Z|\n)|[.!,;)]|{self.has.pattern}")
+
+    @cached_property
     def site(self) -> re.Pattern[str]:
         return re.compile(rf"\b{self._words.words('site')}\b|网站|网址|网页|链接")
 
@@ -197,13 +240,15 @@ class _Patterns:
         ends = (
             f"(?:{self._words.words('endings')}|{self._words.words('endings_that_are_nouns')}|コム|c o m|o r g|n e t)"
         )
-        dot = r"(?: \([^()\n]{1,30}\))?[\s-]*[\[({<]?\s?\b(?:dot|punkt)\b\s?[\])}>]?[\s-]*"
+        dot = (
+            r"(?: \([^()\n]{1,30}\))?[\s-]*[\[({<_*\"“']?\s?(?<![a-z])(?:d[o0]t|punkt)(?![a-z])\s?[\])}>_*\"”']?[\s-]*"
+        )
         hidden = r"\s?(?:\[\s?(?:dot|\.)\s?\]|\(\s?(?:dot|\.)\s?\)|\{\s?(?:dot|\.)\s?\}|<\s?(?:dot|\.)\s?>)\s?"
-        zh = r"\s?[\[(（]?(?<![一有几半差])(?:点|點|ドット)[\])）]?\s?"
+        zh = r"[\s，,、]?(?:再?加|然后)?[\[(（【]?(?<![一有几半差快早晚])(?:点|點|ドット)[\])）】]?[\s，,、]?"
         return re.compile(
             r"(?<![a-z0-9-])(?P<host>[一-鿿]{0,12}[a-z0-9-]+(?: [a-z0-9-]+){0,4}?|[一-鿿]{1,12})"
-            rf"(?:{dot}(?P<end>{ends}(?:{dot}{ends})?)|{hidden}(?P<hidden>[a-z]{{2,18}})|{zh}(?P<zh>{ends})"
-            r"|\s(?:punto|point|period|, ?dot ?,)\s(?P<es>com|org|net|info|gob|fr))(?![a-z0-9])"
+            rf"(?:{dot}(?P<end>{ends}(?:{dot}{ends})?)|{hidden}(?P<hidden>[a-z]{{2,18}})|{zh}(?P<zh>{ends}|[康抗扣][姆母])"
+            r"|(?:\s(?:punto|point|period|dian)|\s?, ?dot ?,?)\s(?P<es>com|cn|org|net|info|gob|fr))(?![a-z0-9])"
         )
 
 

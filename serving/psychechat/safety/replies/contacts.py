@@ -60,14 +60,19 @@ def _made_up(text: str, folded: str, allowed: Collection[str]) -> Iterator[Span]
 
 
 def _is_allowed(number: Number, groups: tuple[str, ...], allowed: Collection[str]) -> bool:
-    """Whether it is an allowed number, or several in a row, or one with a small number behind it: "988 24 hours"."""
+    """Whether it is an allowed number, or several in a row, or one with a small number behind it: "988 24 hours".
+
+    A digit or two that somebody gave allow no part of a number, and a digit behind single digits is one of them.
+    """
     if len(groups) == len(number.groups):
         if form(number) in allowed:
             return True
-    elif "".join(groups) in allowed or (len(groups) == 1 and len(groups[0]) < 3):
+    elif len(groups) == 1 and len(groups[0]) < 3:
+        return any(len(group) > 1 for group in number.groups)
+    elif len("".join(groups)) > 2 and "".join(groups) in allowed:
         return True
-    cuts = range(1, min(len(groups), _MOST_GROUPS))
-    return any("".join(groups[:cut]) in allowed and _is_allowed(number, groups[cut:], allowed) for cut in cuts)
+    parts = (("".join(groups[:cut]), groups[cut:]) for cut in range(1, min(len(groups), _MOST_GROUPS)))
+    return any(len(part) > 2 and part in allowed and _is_allowed(number, rest, allowed) for part, rest in parts)
 
 
 def _given(text: str) -> Iterator[str]:

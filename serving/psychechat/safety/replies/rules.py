@@ -75,6 +75,11 @@ class Rules:
         return re.compile(rf"\b(?:{self.words('calling')}|{self.words('number_of')})\b|{self.words('calling_zh')}")
 
     @cached_property
+    def extension(self) -> re.Pattern[str]:
+        """Ends where a number begins that may be as short as two digits."""
+        return re.compile(r"(?:\bext(?:ension)?\b(?: is| number)?|分机号?[是为]?)[ .:：]*$")
+
+    @cached_property
     def called_at(self) -> re.Pattern[str]:
         """The same, with a name in between: "reach the Harbour Trust on 4455"."""
         verbs = "call|ring|phone|text|reach|contact|dial|message|hold of|through to|touch|talk to|speak to|line is"

@@ -17,14 +17,16 @@ from psychechat.safety.replies.rules import Rules, rules
 def telephone_numbers(folded: str) -> Iterator[Number]:
     """Telephone numbers of a folded text: what somebody would dial, or send a message to."""
     words = rules()
-    if words.hint.search(folded) and any(_is_long_enough(words, number) for number in joined(words, folded)):
+    if words.hint.search(folded) and any(_is_long_enough(words, folded, number) for number in joined(words, folded)):
         for number in numbers(folded):
             if _Place(folded, number, words).is_called():
                 yield number
 
 
-def _is_long_enough(words: "Rules", number: Number) -> bool:
-    return len(number.digits) > 2 or number.digits in words.codes_of_two
+def _is_long_enough(words: Rules, folded: str, number: Number) -> bool:
+    if len(number.digits) > 2 or number.digits in words.codes_of_two:
+        return True
+    return words.extension.search(folded[max(0, number.start - 20) : number.start]) is not None
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,8 @@ class _Place:
         if self._is_range and len(digits) < 5:
             return False
         if len(digits) == 2:
+            if self.words.extension.search(self._before):
+                return True
             is_time = _TIME_WORD.search(self._before)
             return digits in self.words.codes_of_two and self._is_to_be_called and not self._is_counted and not is_time
         if self._is_to_be_called:
@@ -55,7 +59,7 @@ class _Place:
         """Whether a short number that nothing explains is one that people know, or has no other shape."""
         digits = self.number.digits
         if digits in self.words.codes:
-            return True
+            return not (self.number.spoken and self.number.is_sequence)
         if self.number.listed:
             return False
         if digits in self.words.codes_in_need:

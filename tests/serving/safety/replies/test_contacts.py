@@ -106,6 +106,9 @@ def test_the_span_of_a_name_is_the_name(text: str, contact: str) -> None:
         ("Findahelpline.com", "Look at https://www.findahelpline.com/ tonight."),
         ("findahelpline.com", "It is find a helpline dot com."),
         ("findahelpline.com", "打开findahelpline点com看看。"),
+        ("findahelpline.com", "网址：findahelpline，点com"),
+        ("findahelpline.com", "Website: findahelpline.com"),
+        ("findahelpline.com", "Go to findahelpline dot com."),
         ("write to Care@Clinic.example.org", "You can write to care@clinic.example.org."),
         ("care@clinic.example.org", "Write to care [at] clinic [dot] example [dot] org."),
         ("she is @Night_Owl there", "What did @night_owl write?"),
@@ -124,6 +127,8 @@ def test_what_was_given_may_be_said_however_it_is_written(given: str, text: str)
         ("116 123", "Call 123."),
         ("116 123", "Call 116."),
         ("call 911", "Call 9112."),
+        ("press 2, then 4", "The Quiet Line is 2-2-4-4."),  # a digit that was given is no part of a number
+        ("call 988", "Call nine eight eight two."),
         ("I waited 120 minutes.", "Please call 120."),  # a count is no number that somebody gave
         ("I am 37 and it is 17:30 on 3/4/2025.", "Call 342025."),
         ("+44 20 7946 0123", "Call +1 20 7946 0123."),
@@ -168,6 +173,9 @@ ACCOUNTS = [
     "join A ",
     "Anna Bell ",
     "微信搜",
+    "百度搜",
+    "网址：a点",
+    "#家园",
     "加微信",
     "我的微信叫",
     "on Telegram ",
