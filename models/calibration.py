@@ -19,9 +19,12 @@ from models.scores import choose_emotion_thresholds, choose_risk_thresholds
 from psychechat.emotion import Group
 from psychechat.risk import Severity
 
-EMOTION_SETS = ("goemotions", "xed/en", "brighter/en", "brighter/zh", "psychechat")
+EMOTION_SETS = (
+    *("goemotions", "xed/en", "brighter/en", "brighter/zh", "psychechat"),
+    *("messages/en", "messages/zh"),
+)
 """What the emotion thresholds are chosen on."""
-RISK_SETS = {"psysuicide": 0.93, "lines/en": 0.9, "lines/zh": 0.84}
+RISK_SETS = {"psysuicide": 0.94, "lines/en": 0.87, "lines/zh": 0.87}
 """What the risk thresholds are chosen on, and the recall that the one of ideation must reach there.
 
 Our own lines are written to be mistaken: more recall on them would call everyday messages a crisis.

@@ -101,6 +101,7 @@ def load(seed: int, root: Path = ROOT) -> list[Example]:
         examples += _dialogue_safety(root, split)
     examples += _own(seed)
     examples += _lines()
+    examples += _messages()
     examples += _composed(seed)
     examples += _exchanges(seed)
     examples += _situations(seed)
@@ -119,7 +120,7 @@ def _levels(levels: dict[str, int], annotated: Sequence[str]) -> tuple[int, ...]
 def _psysuicide(root: Path, split: Split) -> Iterator[Example]:
     for row in _rows(root, f"psysuicide/{split}"):
         yield Example(
-            row["text"], "psysuicide", split, risk=row["risk_level"], risk_weight=3.0, tags=(row["data_source"],)
+            row["text"], "psysuicide", split, risk=row["risk_level"], risk_weight=6.0, tags=(row["data_source"],)
         )
 
 
@@ -216,6 +217,21 @@ def _lines() -> Iterator[Example]:
             core=line.text,
             marked=line.marked,
             by_sentence=line.marked is not None or (line.severity == 0 and not line.question),
+        )
+
+
+def _messages() -> Iterator[Example]:
+    """Seekers' messages without danger, with what their writers feel."""
+    for message in written.messages():
+        yield Example(
+            message.text,
+            f"messages/{message.language}",
+            message.split,
+            _named(message.emotions),
+            risk=0,
+            weight=5.0,
+            risk_weight=1.0,
+            by_sentence=True,
         )
 
 

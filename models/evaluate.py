@@ -47,11 +47,20 @@ from psychechat.policy import Policy
 from psychechat.risk import CRISIS
 
 RESULTS = Path(__file__).with_name("results")
-RISK_SETS = (*CHOSEN_ON, "composed/en", "composed/zh", "own/en", "own/zh", "counsel_chat", "smilechat")
+RISK_SETS = (
+    *(*CHOSEN_ON, "messages/en", "messages/zh", "composed/en", "composed/zh"),
+    *("own/en", "own/zh", "counsel_chat", "smilechat"),
+)
 DRAFT_SETS = ("drafts/en", "drafts/zh", "dialogue_safety")
 LANGUAGES = {
-    "en": ("goemotions", "xed/en", "brighter/en", "exchanges/en", "own/en", "lines/en", "counsel_chat"),
-    "zh": ("xed/zh", "brighter/zh", "psychechat", "psysuicide", "smilechat", "own/zh", "lines/zh", "bank/zh"),
+    "en": (
+        *("goemotions", "xed/en", "brighter/en", "messages/en", "exchanges/en"),
+        *("own/en", "lines/en", "counsel_chat"),
+    ),
+    "zh": (
+        *("xed/zh", "brighter/zh", "messages/zh", "psychechat", "psysuicide", "smilechat"),
+        *("own/zh", "lines/zh", "bank/zh"),
+    ),
 }
 
 

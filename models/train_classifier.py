@@ -94,16 +94,17 @@ CYCLES = (
         | {"psysuicide": 2.0, "psychechat": 2.0, "lines/en": 4.0, "lines/zh": 4.0, "composed/en": 2.0}
         | {"composed/zh": 2.0, "exchanges/en": 2.0, "exchanges/zh": 3.0, "bank/zh": 2.0, "drafts/en": 1.5},
     ),
-    # What was written last. Of the other sets as much as keeps them from being forgotten.
+    # All that was written, and of the other sets as much as keeps them from being forgotten.
     Cycle(
-        epochs=1,
+        epochs=4,
         peak=0.6,
         risk=4.0,
         draft=1.0,
-        visits={"goemotions": 0.1, "xed/en": 0.1, "xed/zh": 0.2, "brighter/en": 0.5, "brighter/zh": 0.5}
-        | {"own/en": 0.15, "own/zh": 0.15, "smilechat": 0.3, "counsel_chat": 0.5, "dialogue_safety": 0.3}
-        | {"psysuicide": 2.0, "psychechat": 2.0, "lines/en": 2.0, "lines/zh": 2.0, "composed/en": 0.8}
-        | {"composed/zh": 0.8, "exchanges/en": 0.6, "drafts/en": 0.5, "drafts/zh": 0.5},
+        visits={"goemotions": 0.1, "xed/en": 0.1, "xed/zh": 0.15, "brighter/en": 0.5, "brighter/zh": 0.5}
+        | {"own/en": 0.1, "own/zh": 0.1, "smilechat": 0.3, "counsel_chat": 0.5, "dialogue_safety": 0.2}
+        | {"psysuicide": 1.5, "psychechat": 1.5, "lines/en": 1.5, "lines/zh": 1.5, "composed/en": 0.5}
+        | {"composed/zh": 0.5, "messages/en": 1.5, "messages/zh": 1.5, "exchanges/en": 0.5, "drafts/en": 0.4}
+        | {"exchanges/zh": 0.5, "drafts/zh": 0.4, "bank/zh": 0.4},
     ),
 )
 

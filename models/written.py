@@ -1,4 +1,4 @@
-"""What was written for this project to learn from: seekers' lines, exchanges with a counselor, a bank of situations.
+"""What was written for this project to learn from: seekers' lines and messages, exchanges, a bank of situations.
 
 The files lie in `models/data`; its README says who wrote what. Nobody's real words are in them. A tenth of each file,
 chosen by the text alone, is for development and never learned from.
@@ -68,7 +68,7 @@ def lines(folder: Path = DATA) -> tuple[Line, ...]:
 
 
 def _lines(file: Path) -> Iterator[Line]:
-    language: Language = "zh" if file.name.startswith("zh") else "en"
+    language = _language(file)
     for number, row in enumerate(file.read_text("utf-8").splitlines(), start=1):
         columns = row.split("\t")
         if len(columns) not in (3, 4) or columns[0] not in get_args(SeverityName):
@@ -80,6 +80,35 @@ def _lines(file: Path) -> Iterator[Line]:
             plain = text[: found.start()] + found[1] + text[found.end() :]
             marked = found.start(), found.start() + len(found[1])
         yield Line(plain, language, Severity[severity.upper()], kind, "".join(question), marked, file.stem)
+
+
+@dataclass(frozen=True, slots=True)
+class Message(_SeekerLine):
+    """A seeker's message without danger, and what a sensitive reader says that they feel, the strongest first."""
+
+    emotions: tuple[Label, ...]
+
+
+@cache
+def messages(folder: Path = DATA) -> tuple[Message, ...]:
+    """All of `emotions/LANGUAGE-WRITER.tsv`: labels joined by `+`, and text.
+
+    Raises ValueError with file and number of a malformed line, without its text.
+    """
+    return tuple(message for file in sorted((folder / "emotions").glob("*.tsv")) for message in _messages(file))
+
+
+def _messages(file: Path) -> Iterator[Message]:
+    for number, row in enumerate(file.read_text("utf-8").splitlines(), start=1):
+        try:
+            labels, text = row.split("\t")
+            yield Message(text, _language(file), tuple(map(Label.parse, labels.split("+"))))
+        except ValueError:
+            raise ValueError(f"{file.name}, line {number}: not labels joined by +, and text") from None
+
+
+def _language(file: Path) -> Language:
+    return "zh" if file.name.startswith("zh") else "en"
 
 
 class _Written(BaseModel):
@@ -209,6 +238,6 @@ def _records(folder: Path, kind: type[Record]) -> Iterator[Record]:
     for file in sorted(folder.glob("*.jsonl")):
         told: dict[str, str] = {"writer": file.stem}
         if kind is Exchange:
-            told["language"] = "zh" if file.name.startswith("zh") else "en"
+            told["language"] = _language(file)
         for row in file.read_text("utf-8").splitlines():
             yield kind.model_validate_json(row).model_copy(update=told)

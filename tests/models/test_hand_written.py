@@ -37,19 +37,19 @@ def test_the_list_is_wide_and_its_own() -> None:
 def test_crises_that_the_server_misses(found: list[tuple[Sentence, Severity]]) -> None:
     """None that is said plainly or with a negation."""
     missed = [s for s, severity in found if s.crisis and severity < CRISIS and not backstop(s)]
-    assert within(missed, {"veiled": 2}), texts(missed)
+    assert within(missed, {"veiled": 1}), texts(missed)
 
 
 @pytest.mark.engine
 def test_crises_that_the_classifier_misses_alone(found: list[tuple[Sentence, Severity]]) -> None:
     missed = [s for s, severity in found if s.crisis and severity < CRISIS]
-    assert within(missed, {"veiled": 1, "plain": 1}), texts(missed)
+    assert within(missed, {"veiled": 1, "plain": 2, "quoted": 1}), texts(missed)
 
 
 @pytest.mark.engine
 def test_false_alarms_of_the_classifier(found: list[tuple[Sentence, Severity]]) -> None:
     alarms = [s for s, severity in found if s.high < CRISIS <= severity]
-    bounds = {"negated": 7, "third person": 8, "everyday": 2, "idiom": 2, "quoted": 2}
+    bounds = {"negated": 6, "third person": 4, "idiom": 1}
     assert within(alarms, bounds), texts(alarms)
 
 
@@ -57,7 +57,7 @@ def test_false_alarms_of_the_classifier(found: list[tuple[Sentence, Severity]]) 
 def test_false_alarms_of_the_server(found: list[tuple[Sentence, Severity]]) -> None:
     """Who speaks of another person in danger is not counted: the phrases tell that, and a helper is given help."""
     alarms = [s for s, severity in found if s.high < CRISIS and (severity >= CRISIS or backstop(s))]
-    bounds = {"negated": 8, "third person": 9, "everyday": 2, "idiom": 2, "quoted": 3}
+    bounds = {"negated": 8, "third person": 5, "idiom": 1, "quoted": 2}
     assert within(alarms, bounds), texts(alarms)
 
 
@@ -65,7 +65,7 @@ def test_false_alarms_of_the_server(found: list[tuple[Sentence, Severity]]) -> N
 def test_how_severe_a_crisis_is(found: list[tuple[Sentence, Severity]]) -> None:
     """A plan or an attempt that is called less than it is; it may still be called a crisis."""
     below = [s for s, severity in found if s.low > CRISIS and severity < s.low]
-    assert within(below, {"veiled": 2, "plain": 4}), texts(below)
+    assert within(below, {"veiled": 1, "plain": 2}), texts(below)
 
 
 @pytest.mark.engine

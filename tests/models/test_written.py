@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from models import written
-from psychechat.emotion import LABELS
+from psychechat.emotion import LABELS, MAX_LABELS
 from psychechat.risk import CRISIS, Severity
 
 FRAME_WORDS, FRAME_HAN = 4, 6
@@ -24,8 +24,29 @@ def test_lines_of_every_severity(language: str) -> None:
     counts = Counter(line.severity for line in lines)
     assert min(counts[severity] for severity in Severity) >= 80
     texts = Counter((line.text, line.question) for line in lines)
-    assert sum(count - 1 for count in texts.values()) <= 5
+    assert sum(count - 1 for count in texts.values()) <= len(lines) / 1000  # "hey" is said by more than one
     assert 0.07 < sum(line.split == "dev" for line in lines) / len(lines) < 0.13
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_messages_of_every_feeling(language: str) -> None:
+    """Of each label as many as can be learned from, and several at once."""
+    told = [message for message in written.messages() if message.language == language]
+    assert len(told) >= 2000
+    counts = Counter(label for message in told for label in message.emotions)
+    assert min(counts[label] for label in LABELS) >= 20
+    assert sum(len(message.emotions) > 1 for message in told) >= len(told) / 10
+    for message in told:
+        assert len({label.group for label in message.emotions}) == len(message.emotions) <= MAX_LABELS
+
+
+def test_a_malformed_message_is_named_without_its_text(tmp_path: Path) -> None:
+    folder = tmp_path / "emotions"
+    folder.mkdir()
+    (folder / "en-x.tsv").write_text("calm\tgood morning\njoyous\tsecret words\n")
+    with pytest.raises(ValueError, match=r"en-x\.tsv, line 2") as failed:
+        written.messages(tmp_path)
+    assert "secret" not in str(failed.value)
 
 
 def test_a_marked_sentence_is_found_in_its_text() -> None:
