@@ -325,6 +325,8 @@ class Policy(Branch):
     the others, and an answer says the name that it was asked by."""
     strict_parameters: bool = False
     """Whether a field that nothing here reads, `tools` or one that is not known, is a 400 instead of ignored."""
+    says_it_is_a_program: bool = True
+    """Whether a seeker who asks if a person answers is told the truth in fixed words, whatever a model would say."""
     revision: str = ""
     """Any text. Another one is a change of the policy, upon which the files of keys are read again."""
     show_reasoning: bool = False

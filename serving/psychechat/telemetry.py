@@ -37,9 +37,10 @@ FallbackCause = Literal[
 ]
 """Why fixed words are all of a reply: what became of the model's, or what kept it from coming.
 
-`unfit`: no reply to a crisis. `fixed`: no model was asked, for an act is under way or the language is none that it has.
+`unfit`: no reply to a crisis. `fixed`: no model was asked, for an act is under way, the language is none that it has,
+or the seeker asked who answers.
 """
-Words = Literal["crisis", "unknown_risk", "held", "listening"]
+Words = Literal["crisis", "unknown_risk", "held", "listening", "who_answers"]
 """Which fixed words these are."""
 LeftOut = Literal["tool", "part", "role", "reply", "character"]
 """What messages hold that no counselor can read."""

@@ -52,6 +52,17 @@ class Listening(Entry):
         return words
 
 
+class WhoAnswers(Entry):
+    """The answer to someone who asks whether a person or a program answers, or who wants a person."""
+
+    program: Text
+    """What answers, and what it is not."""
+    alone: Text
+    """Follows it where nothing else was said."""
+    person: Text
+    """Follows it where the seeker wants a person; the rows of people to turn to come next."""
+
+
 class Words(Entry):
     """The fixed words of one language."""
 
@@ -67,6 +78,8 @@ class Words(Entry):
     """Of each reply for a while after a crisis, its last line."""
     cut: Text
     """Ends a reply that broke off in the middle."""
+    who_answers: WhoAnswers = Field(default_factory=lambda: _english())
+    """Of an operator's language that has none: the English ones."""
 
     def held_line(self, turn: int) -> str:
         """Another one each turn, so that it is still read. `turn` may count anything that grows by one."""
@@ -78,6 +91,10 @@ def shipped() -> Mapping[str, Words]:
     """By language, as the package has them."""
     table = yaml.safe_load(files("psychechat").joinpath("help", "fixed_words.yaml").read_text("utf-8"))
     return MappingProxyType(TypeAdapter(dict[str, Words]).validate_python(table))
+
+
+def _english() -> WhoAnswers:
+    return shipped()[FALLBACK].who_answers
 
 
 def words(language: str | None, table: Mapping[str, Words] | None = None) -> Words:

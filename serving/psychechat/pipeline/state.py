@@ -41,7 +41,9 @@ class TurnState:
         self.request, self.policy = request, policy
         blank = Reading(language.choose(request.conversation, default_language), policy.thresholds, found=request.found)
         self.reading = crisis.read(blank, request.conversation.newest, policy.crisis.backstop)
-        self.fixed = FixedReplies(policy.crisis, request.conversation, request.locale)
+        self.fixed = FixedReplies(
+            policy.crisis, request.conversation, request.locale, truthful=policy.says_it_is_a_program
+        )
         self.session = request.session
         self.past_door = False
         """Whether the turn got its permit for classification. One that is refused there is unread."""
@@ -150,16 +152,20 @@ class TurnState:
 
     @property
     def is_for_no_model(self) -> bool:
-        """Whether the fixed words are all: an act is under way, or no model speaks the seeker's language."""
-        return self.decision_so_far.crisis and (
-            self.reading.kind == "under_way" or self.fixed.other_language is not None
-        )
+        """Whether the fixed words are all: an act is under way, no model speaks the language of a crisis, or the seeker
+        asks who answers."""
+        if not self.decision_so_far.crisis:
+            return self.fixed.asked is not None
+        return self.reading.kind == "under_way" or self.fixed.other_language is not None
 
     @property
     def fixed_words(self) -> tuple[Words, FixedText]:
         """Whole reply without a model, and which kind of one it is."""
         if opening := self.opening:
             return "crisis", opening
+        if self.fixed.asked:
+            told = self.fixed.who_answers(self.reading)
+            return "who_answers", told if told.resources else self.with_help(told.text)
         if self.reading.severity is None and not self.held:
             return "unknown_risk", self.fixed.unknown_risk(self.reading)
         if self.held:

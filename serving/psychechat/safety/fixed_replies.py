@@ -6,9 +6,10 @@ from typing import get_args
 
 from psychechat.conversation import Conversation, Reading
 from psychechat.emotion import Language
-from psychechat.help import languages
+from psychechat.help import languages, who_answers
 from psychechat.help.fixed_words import Words, mood, words
 from psychechat.help.resources import Help, Resource, find
+from psychechat.help.who_answers import Asked
 from psychechat.policy import Crisis
 
 _CONTACT_LINES = 6
@@ -28,9 +29,15 @@ class FixedText:
 class FixedReplies:
     """Of one turn: in the seeker's language, with whom to turn to in their place."""
 
-    def __init__(self, table: Crisis, conversation: Conversation, locale: str | None) -> None:
-        """`locale`: the client's, if it sent one."""
+    def __init__(self, table: Crisis, conversation: Conversation, locale: str | None, *, truthful: bool = True) -> None:
+        """`locale`: the client's, if it sent one. `truthful`: whether who asks is told that a program answers."""
         self._table, self._conversation, self._locale = table, conversation, locale
+        self._truthful = truthful
+
+    @cached_property
+    def asked(self) -> Asked | None:
+        """Whether the newest message asks who answers, or for a person; None too where that is left to models."""
+        return who_answers.asked(self._conversation.newest) if self._truthful else None
 
     @cached_property
     def other_language(self) -> str | None:
@@ -46,10 +53,24 @@ class FixedReplies:
         """The first piece of a crisis reply, which may be all of it: opening words by kind, then the resources."""
         told = self._words(reading)
         opening = told.opening.of(reading.kind)
+        if self.asked and reading.kind != "under_way":
+            opening = f"{opening} {told.who_answers.program}"
         return replace(self._with_resources(opening, reading), words=opening)
 
     def unknown_risk(self, reading: Reading) -> FixedText:
         return self._with_resources(self._words(reading).template, reading)
+
+    def who_answers(self, reading: Reading) -> FixedText:
+        """For an ordinary turn that asks who answers: the truth; then whom to turn to, or words of listening."""
+        told = self._words(reading)
+        said = told.who_answers
+        if self.asked == "person":
+            rows = self._help(reading).in_crisis()
+            return FixedText(f"{said.program}\n\n{rows.text(said.person)}", rows.rows)
+        if reading.severity is None:
+            return self._with_resources(f"{said.program} {told.template}", reading)
+        is_all = who_answers.is_all(self._conversation.newest)
+        return FixedText(f"{said.program} {said.alone if is_all else told.listening.of(mood(reading.labels))}")
 
     def listening(self, reading: Reading) -> FixedText:
         """For an ordinary turn to which no model has a reply."""
