@@ -33,6 +33,10 @@ from psychechat.safety.output_guard import ReplyContext
 from psychechat.safety.replies import crisis_reply
 from psychechat.telemetry import Words
 
+_ALARMED_SECONDS = 2.0
+"""Timeout of the classifier in a turn with an alarm, which is a crisis whatever it answers, and of a crisis's context
+check."""
+
 
 class TurnState:
     """Filled in phase by phase. Fields of a phase that has not run are None or at their default."""
@@ -95,6 +99,12 @@ class TurnState:
         Then fixed words replace an error, no model's words are streamed, and the client's sampling is ignored.
         """
         return self.reading.in_crisis or self.held or (self.past_door and self.reading.severity is None)
+
+    @property
+    def checking_seconds(self) -> float:
+        """For what comes before any writing: the classifier's reading, and whether the prompts fit."""
+        seconds = self.policy.limits.classify_seconds
+        return min(_ALARMED_SECONDS, seconds) if self.reading.in_crisis else seconds
 
     @cached_property
     def reply_context(self) -> ReplyContext:

@@ -4,16 +4,15 @@ recall → a permit → classify → a crisis: its fixed words leave → route �
 """
 
 import logging
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from typing import Any
 
 from psychechat import tracing
-from psychechat.admission.lanes import Permit
-from psychechat.concurrency import in_time, together
-from psychechat.conversation import Assessment, Decision, Reply, ReplyDelta, ReplyModeration, StageInputs
+from psychechat.concurrency import in_time
+from psychechat.conversation import Decision, Reply, ReplyDelta, ReplyModeration, StageInputs
 from psychechat.engines.base import Call
-from psychechat.errors import ContextLengthExceeded, DeadlineExceeded, EngineUnavailable, Overloaded, StageFailed
+from psychechat.errors import ContextLengthExceeded, DeadlineExceeded, Overloaded, StageFailed
 from psychechat.logs import log_kind
 from psychechat.pipeline import accounting, router
 from psychechat.pipeline.fitting import inputs_that_fit
@@ -26,8 +25,8 @@ from psychechat.pipeline.services import Pipeline
 from psychechat.pipeline.sinks import Emit, FirstWords, HeldBack, Written
 from psychechat.pipeline.state import TurnState
 from psychechat.pipeline.turn_memory import earlier_turns, line_reader, recall, remember
+from psychechat.pipeline.turn_reader import TurnReader
 from psychechat.prompts.inert import inert_conversation
-from psychechat.safety.conversation_risk import LineReader
 from psychechat.safety.reply_moderation import moderate
 
 logger = logging.getLogger(__name__)
@@ -86,6 +85,7 @@ class _Turn:
         self._pack, self._cast = pipeline.packs[state.reading.language], pipeline.casts[state.reading.language]
         self._lane = pipeline.admission.generation[self._cast.lane]
         self._permits = Permits(pipeline, state, meter, self._lane)
+        self._reader = TurnReader(pipeline, state, meter, self._call, self._open)
         self.moderation: tuple[ReplyModeration, ...] | None = None
 
     async def moderated(self) -> Reply:
@@ -107,7 +107,7 @@ class _Turn:
                 [choice.own or choice.text for choice in reply.choices],
                 self._state.policy,
                 self._call(),
-                min(self._checking_seconds, self._deadline - self._pipeline.monotonic() - _TO_SPARE),
+                min(self._state.checking_seconds, self._deadline - self._pipeline.monotonic() - _TO_SPARE),
             )
         passed = self.moderation is not None and not any(
             told.flagged and not choice.fallback for told, choice in zip(self.moderation, reply.choices, strict=True)
@@ -125,7 +125,7 @@ class _Turn:
         try:
             reply = await _in_time(self._answer(), self._seconds)
         except Exception as error:
-            self._read_by_phrases()
+            self._reader.read_by_phrases()
             cause = accounting.fallback_cause(error)
             if cause == "overloaded" and self._permits.is_beyond_crises:
                 cause = "quota"
@@ -142,12 +142,6 @@ class _Turn:
             log_kind(logger, self._request.request_id, error, "fixed words answer, or end the reply")
         written.complete(reply)
         return reply
-
-    def _read_by_phrases(self) -> None:
-        """Reading of a crisis whose turn ended before the classifier's: it holds the conversation all the same."""
-        if self._state.line is None and self._state.reading.in_crisis:
-            reader = line_reader(self._pipeline, self._state)
-            self._state.read(reader.newest, reader.names, reader.before({}), {})
 
     def _open(self) -> None:
         """Let the fixed words of a crisis leave, once; moderation does not hold them back."""
@@ -173,7 +167,7 @@ class _Turn:
         state.recalled(*await recall(pipeline, self._request, self._meter))
         reader = line_reader(pipeline, state)
         with await self._permits.classification(reader.passages) as permit:
-            await self._read(permit, reader)
+            await self._reader.read(permit, reader)
         decision = state.decision = self._route()
         if state.is_for_no_model:
             return fixed_reply(state, pipeline.metrics, "fixed")
@@ -189,41 +183,13 @@ class _Turn:
                 earlier=earlier_turns(pipeline, self._request, state.reading.memory),
             )
             try:
-                inputs = await inputs_that_fit(decision.mode, context, inputs, self._checking_seconds)
+                inputs = await inputs_that_fit(decision.mode, context, inputs, self._state.checking_seconds)
             except ContextLengthExceeded as error:
                 if not decision.crisis:  # it costs its key what the context holds
                     pipeline.quotas.charge(self._request.tenant, error.limit)
                 raise
             self._admitted()
             return await reply_in_mode(state, decision, context, inputs, self._written, self._seconds)
-
-    async def _read(self, permit: Permit, reader: LineReader) -> None:
-        """Reading of the newest line, put into the state at once, so that a crisis is known even before routing."""
-        state = self._state
-        with permit, self._meter.timed("classify"):
-            assessments, _ = await together(self._classify(reader.passages), reader.search())
-            if assessments and (doubted := reader.doubted):
-                if state.is_crisis_by(reader.newest, assessments):
-                    self._open()  # whatever is said of earlier lines
-                assessments |= await self._classify(doubted)
-        before = reader.before(assessments)
-        state.read(reader.newest, reader.names, before, assessments)
-        if state.reading.in_crisis:
-            self._open()
-        accounting.note_crisis(self._pipeline, state)
-
-    async def _classify(self, passages: Sequence[str]) -> dict[str, Assessment]:
-        """Assessments by passage. Any failure is logged and counted, and leaves the risk unknown."""
-        try:
-            async with in_time(self._checking_seconds):
-                assessments = await self._pipeline.classifier.classify(passages, self._call())
-            if not all(assessment.is_finite for assessment in assessments):
-                raise EngineUnavailable("The classifier's answer cannot be used.")
-        except Exception as error:
-            log_kind(logger, self._request.request_id, error, "risk unknown")
-            self._pipeline.metrics.classifier_failures.labels(accounting.classifier_cause(error)).inc()
-            return {}
-        return dict(zip(passages, assessments, strict=True))
 
     def _route(self) -> Decision:
         reading = self._state.reading
@@ -271,19 +237,9 @@ class _Turn:
             trace=tracing.headers(),
         )
 
-    @property
-    def _checking_seconds(self) -> float:
-        """For what comes before any writing: the classifier's reading, and whether the prompts fit."""
-        seconds = self._limits.classify_seconds
-        return min(_ALARMED_SECONDS, seconds) if self._state.reading.in_crisis else seconds
-
 
 _NORMAL, _URGENT = 0, -1
 """vLLM serves lower priorities first."""
-
-_ALARMED_SECONDS = 2.0
-"""Timeout of the classifier in a turn with an alarm, which is a crisis whatever it answers, and of a crisis's context
-check."""
 
 _TO_SPARE = 0.1
 """Seconds before the turn's deadline that moderation leaves for sending the reply."""
