@@ -60,17 +60,18 @@ class Written:
 
 
 class HeldBack:
-    """Buffer that keeps everything until it is released."""
+    """Buffer that keeps everything from the next sink until it is released."""
 
-    def __init__(self) -> None:
+    def __init__(self, emit: Emit) -> None:
+        self._emit = emit
         self._held: list[ReplyDelta] = []
 
     def emit(self, delta: ReplyDelta) -> None:
         self._held.append(delta)
 
-    def release(self, emit: Emit) -> None:
+    def release(self) -> None:
         while self._held:
-            emit(self._held.pop(0))
+            self._emit(self._held.pop(0))
 
     def discard(self) -> None:
         self._held.clear()

@@ -79,7 +79,7 @@ class _Turn:
         self._request, self._limits = state.request, state.policy.limits
         self._seconds = min(self._request.seconds, self._limits.turn_seconds)
         self._deadline = pipeline.monotonic() + self._seconds
-        self._emit, self._held = emit, HeldBack()
+        self._emit, self._held = emit, HeldBack(emit)
         self._written = Written(self._held.emit if self._request.moderation == "block" else emit)
         # The conversation's language is settled with the state: no stage of the turn is asked of other weights.
         self._pack, self._cast = pipeline.packs[state.reading.language], pipeline.casts[state.reading.language]
@@ -99,7 +99,7 @@ class _Turn:
         if mode is None:
             return reply
         if reply.fallback:
-            self._held.release(self._emit)
+            self._held.release()
         with self._meter.timed("moderation"):
             self.moderation = await moderate(
                 self._pipeline.classifier,
@@ -116,7 +116,7 @@ class _Turn:
             self._held.discard()
             reply = fixed_reply(self._state, self._pipeline.metrics, "moderation", filtered=True)
             Written(self._emit, dict.fromkeys(range(self._request.choices), self._has_opened_with)).complete(reply)
-        self._held.release(self._emit)
+        self._held.release()
         return reply
 
     async def _settled(self) -> Reply:

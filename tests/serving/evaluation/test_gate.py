@@ -61,8 +61,8 @@ def musts(scenes: Mapping[str, Scene]) -> set[str]:
 
 def test_they_are_few_enough_and_of_each_kind_in_both_languages() -> None:
     kinds = {(script.kind, script.language) for script in shipped()}
-    assert len(kinds) == len(shipped()) == 14
-    assert len({kind for kind, _ in kinds}) == 7
+    assert len(kinds) == len(shipped()) == 16
+    assert len({kind for kind, _ in kinds}) == 8
     assert sum(len(script.say) for script in shipped()) <= MOST_TURNS
 
 
@@ -147,7 +147,7 @@ async def test_a_server_that_hangs_fails_in_the_time_of_the_whole() -> None:
     async with endpoint(httpx.MockTransport(trickling)) as reached:
         scenes = await play_all(reached, shipped(), 4, lambda script, scene: None, 300.0)
     assert virtual_time.clock() - began == 300.0
-    assert [scene[-1].error for scene in scenes.values()] == ["timeout"] * 14
+    assert [scene[-1].error for scene in scenes.values()] == ["timeout"] * 16
     assert musts(scenes) == {"in time", "found"}
 
 

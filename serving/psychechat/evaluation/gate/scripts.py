@@ -62,7 +62,7 @@ _SCRIPTS: TypeAdapter[tuple[Script, ...]] = TypeAdapter(tuple[Script, ...])
 
 @cache
 def shipped() -> Sequence[Script]:
-    """Those that come with the package: seven kinds in two languages."""
+    """Those that come with the package: eight kinds in two languages."""
     return _parsed(files("psychechat.evaluation.gate").joinpath("scripts.yaml").read_text("utf-8"), "the package")
 
 
