@@ -1,6 +1,6 @@
 """The encoder with a low-rank adapter and the heads: what is trained of the demo classifier."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -51,7 +51,6 @@ class Adapted(nn.Module):
             encoder, add_pooling_layer=False, dtype=DTYPE, attn_implementation="eager"
         )
         self.encoder.requires_grad_(False)
-        self.encoder.train(False)
         self.first = first
         for layer in self.encoder.encoder.layer[first:]:
             for name in _ADAPTED:
@@ -65,11 +64,6 @@ class Adapted(nn.Module):
         self.heads = nn.Linear(size, sum(DRAFT_WIDTHS))
         nn.init.zeros_(self.heads.weight)
         nn.init.zeros_(self.heads.bias)
-
-    def train(self, mode: bool = True) -> "Adapted":
-        super().train(mode)
-        self.encoder.train(False)  # its own dropout stays off: the adapter is small, and the rest is frozen
-        return self
 
     def pooled(self, rows: Sequence[Sequence[int]], spans: Sequence[Sequence[Span]], kept: float = 1.0) -> Tensor:
         """[spans of all rows, H]: the mean over each span's tokens, row by row.
@@ -107,6 +101,7 @@ class Adapted(nn.Module):
 
         e5's vectors lie in a narrow cone: as they are, the heads would learn slowly.
         """
+        self.train(False)
         ordered = sorted(rows, key=len)
         batches = (ordered[i : i + 32] for i in range(0, len(ordered), 32))
         pooled = torch.cat([self.pooled(batch, [[(0, len(row) - 1)] for row in batch]) for batch in batches])
@@ -116,13 +111,31 @@ class Adapted(nn.Module):
     def resume(self, file: Path, rows: Sequence[Sequence[int]]) -> None:
         """Goes on from trained heads and their adapter. `rows`: as those of `standardise`."""
         tensors = load_file(file)
+        self._adapt(tensors, share=1.0)
+        self.standardise(rows)
+        self._head(Heads(tensors["weight"], tensors["bias"]))
+
+    def blend(self, file: Path, share: float) -> None:
+        """Lets every weight be `share` of what it is in that file and the rest of what it is now.
+
+        Both must come from one earlier state. What two trainings learned by heart then weighs less than what both
+        learned (Wortsman and others, "Model soups", 2022).
+        """
+        tensors = load_file(file)
+        own = self.linear()
+        self._adapt(tensors, share)
+        self._head(Heads(own.weight.lerp(tensors["weight"], share), own.bias.lerp(tensors["bias"], share)))
+
+    def _adapt(self, tensors: Mapping[str, Tensor], share: float) -> None:
         for name, module in self.encoder.named_modules():
             if isinstance(module, LowRank):
-                module.down.data.copy_(tensors[f"{name}.down"])
-                module.up.data.copy_(tensors[f"{name}.up"])
-        self.standardise(rows)
-        self.heads.weight.data.copy_(tensors["weight"] * self.spread)
-        self.heads.bias.data.copy_(tensors["bias"] + tensors["weight"] @ self.mean)
+                module.down.data.lerp_(tensors[f"{name}.down"].float(), share)
+                module.up.data.lerp_(tensors[f"{name}.up"].float(), share)
+
+    def _head(self, heads: Heads) -> None:
+        """Heads for vectors as they are."""
+        self.heads.weight.data.copy_(heads.weight * self.spread)
+        self.heads.bias.data.copy_(heads.bias + heads.weight @ self.mean)
 
     def trained(self) -> dict[str, Tensor]:
         """The parameters that are trained, by name."""

@@ -24,6 +24,9 @@ Split = Literal["train", "dev"]
 ARTFUL = ("en-a", "en-b", "en-c", "en-d")
 """Writers of exchanges whose replies a model of a hundred million parameters imitates and does not master."""
 
+_TWINS = ("n", "o", "p", "q")
+"""Writers of seekers' lines who wrote each message twice, in danger and in none."""
+
 HELD_OUT = 10
 """Every tenth text is for development."""
 
@@ -56,6 +59,11 @@ class Line(_SeekerLine):
     """First character, and the one after the last, of the one sentence that the severity is of; the rest is everyday
     talk. None: the severity is the whole line's."""
     writer: str = ""
+
+    @property
+    def is_twin(self) -> bool:
+        """Whether another line is this one but for the danger, or the lack of it."""
+        return self.writer[-1:] in _TWINS
 
 
 @cache
