@@ -39,7 +39,7 @@ serve: setup ## Serve the CPU demo on http://127.0.0.1:8000
 	$(BIN)/psychechat serve --config demo-cpu
 
 .PHONY: check
-check: setup ## Run ruff and mypy (seconds; a minute the first time)
+check: setup ## Run ruff and mypy (seconds; two minutes the first time)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -49,26 +49,26 @@ quick: setup ## Run serving's tests that need neither torch nor an engine (a min
 	$(PYTEST) --quick -m "not engine and not e2e" tests/serving
 
 .PHONY: unit
-unit: setup ## Run the tests that start no real engine and no server (two minutes)
+unit: setup ## Run the tests that start no real engine and no server (three minutes)
 	$(PYTEST) -m "not engine and not e2e"
 
 .PHONY: engines
-engines: setup ## Run the tests of real engines
+engines: setup ## Run the tests of real engines (five minutes)
 	$(PYTEST) -m engine
 
 .PHONY: e2e
-e2e: setup ## Run the tests of the whole server
+e2e: setup ## Run the tests of the whole server (five minutes)
 	$(PYTEST) -m e2e
 
 # ALLOW_SKIPS=1 lets tests be skipped that tests/expected-skips does not name. Exit status 9: tests/support/again.py.
 .PHONY: test
-test: check ## Run every check, and every test but the long ones (a quarter of an hour)
+test: check ## Run every check, and every test but the long ones (15 to 20 minutes)
 	@rm -f build/tests.xml build/again.xml
 	$(PYTEST) --durations=60 --junitxml=build/tests.xml --again=build/again $(SKIPS) \
 		|| { test $$? = 9 && xargs $(BIN)/pytest --junitxml=build/again.xml $(SKIPS) <build/again; }
 
 .PHONY: long
-long: setup ## Run what `make test` leaves out, at full length; note in tests/long-passed that it passed (over an hour)
+long: setup ## Run what `make test` leaves out, at full length; note in tests/long-passed that it passed (1.5 hours)
 	@mkdir -p build && git rev-parse HEAD >build/commit
 	@git diff --quiet HEAD || { rm build/commit; echo "What is not committed is tested, but not noted as passed."; }
 	$(PYTEST) --long -m "long or reads" --durations=20 --junitxml=build/long.xml

@@ -44,6 +44,7 @@ from benchmarks.overload.conversations import Conversation, Draw, again, drawn, 
 from benchmarks.overload.load import after, closed, health, one_after_the_other, opened
 from benchmarks.overload.summary import PHASES, crises_beside_idle, missed, percentiles, ratio, summary
 from benchmarks.provenance import provenance, today
+from psychechat.concurrency import Clock
 from psychechat.config import Settings
 from psychechat_ray.configurations import load
 from tests.support import servers
@@ -88,21 +89,22 @@ async def steady(
     turns: Callable[[float, Draw], Coroutine[Any, Any, list[Ended]]],
     seconds: float,
     draw: Draw,
+    clock: Clock = time.monotonic,
 ) -> Phase:
     """A load of so many seconds behind the ramp. It goes on to the end of what is measured, and what is under way then
     is waited for. `turns` is given the load's seconds, and what to say.
     """
-    begin = time.monotonic() + RAMP_SECONDS
+    begin = clock() + RAMP_SECONDS
     begun: list[Conversation] = []
 
     def drawing() -> Conversation:
         conversation = draw()
-        if time.monotonic() >= begin:
+        if clock() >= begin:
             begun.append(conversation)
         return conversation
 
     whole = RAMP_SECONDS + seconds
-    ended, took = await asyncio.gather(turns(whole, drawing), health(client, after(whole)))
+    ended, took = await asyncio.gather(turns(whole, drawing), health(client, after(whole, clock)))
     return Phase(begin, begin + seconds, ended, took, begun)
 
 

@@ -10,6 +10,7 @@ import aiohttp
 
 from benchmarks.overload.client import Ended, turn
 from benchmarks.overload.conversations import Conversation, Draw
+from psychechat.concurrency import Clock
 
 MOST_CRISIS_TURNS, FEWEST_CRISIS_TURNS = 60, 15
 """One after the other: so many, unless that takes too long."""
@@ -17,10 +18,10 @@ PATIENCE = 3.0
 """Times that what is too long may be exceeded where there are still too few."""
 
 
-def after(seconds: float) -> Callable[[], bool]:
+def after(seconds: float, clock: Clock = time.monotonic) -> Callable[[], bool]:
     """Whether they have passed."""
-    end = time.monotonic() + seconds
-    return lambda: time.monotonic() >= end
+    end = clock() + seconds
+    return lambda: clock() >= end
 
 
 async def closed(client: aiohttp.ClientSession, at_once: int, over: Callable[[], bool], draw: Draw) -> list[Ended]:

@@ -57,9 +57,11 @@ class Classifier:
             hurting = await self._engine.judge(pairs, its_call)
         yield hurting
 
-    async def check_health(self) -> None:
-        """Serve replaces the replica once this raises."""
+    async def check_health(self) -> Sequence[str]:
+        """Serve replaces the replica once this raises. Gives the engine's limits for `/ready`; scripted: none."""
         await self._engine.check_health()
+        limits: Sequence[str] = getattr(self._engine, "limits", ())
+        return limits
 
     def __del__(self) -> None:
         shut_down(getattr(self, "_engine", None))

@@ -48,6 +48,8 @@ SecondLook = Literal["phrase", "crisis", "held", "calm", "unread", "silent"]
 """What a request that breaks a rule was found to be. `crisis`: by the classifier; `silent`: no word of a seeker's."""
 ConfigPart = Literal["policy", "keys", "memory_keys"]
 """What may change while the ingress serves: the policy, the clients' API keys, the keys of memory in Redis."""
+QuotaCause = Literal["turns_at_once", "turns", "tokens"]
+"""Which part of a key's quota is used up. The two last are of a minute."""
 RISK = (*(severity.label for severity in Severity), "unknown")
 KINDS = (*get_args(Kind), "untold")
 LANGUAGES = get_args(Language)

@@ -70,7 +70,7 @@ async def test_measured_from_one_end_to_the_other(monkeypatch: pytest.MonkeyPatc
         text = (await request.json())["messages"][-1]["content"]
         kind = "word" if text.startswith(CRISIS_WORDS) else "cry" if text.startswith(CRIES) else text[:2]
         said[name][kind if kind in ("word", "cry", "hi") else "line"] += 1
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0.01)  # real time: all are asked over sockets
         if text == "hi":
             return web.Response(status=400)
         return web.Response(body=reply("crisis" if kind == "cry" else "low_risk"))

@@ -108,6 +108,8 @@ class Slow(Generator):
 
 
 class Judge(ScriptedClassifier):
+    limits = ("half_products",)
+
     async def judge(self, pairs: Sequence[Pair], call: Call) -> list[float] | None:
         return None if CANARY in pairs[0].draft else await super().judge(pairs, call)
 
@@ -197,13 +199,15 @@ async def test_a_classifier_answers(deploy: Deploy, tmp_path_factory: Any, monke
     assert await RemoteClassifier(handle).readiness() is True
 
 
-async def test_a_third_head_judges_drafts_behind_a_handle(deploy: Deploy) -> None:
-    """And heads without one are asked once."""
+async def test_a_third_head_judges_drafts_behind_a_handle(deploy: Deploy, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And heads without one are asked once. What its engine is up without is told as a counselor's is."""
     classifier = RemoteClassifier(await asyncio.to_thread(deploy, Judging, name="classifier"))
     pairs = [Pair("so sad", "your own fault"), Pair("so sad", "a table")]
     assert await classifier.judge(pairs, CALL) == [0.75, 0.0]
     assert await classifier.judge([Pair("so sad", CANARY)], CALL) is None
     assert await classifier.judge(pairs, CALL) is None
+    monkeypatch.setattr(remote, "HEALTH_SECONDS", 30.0)
+    assert await classifier.readiness() == ("half_products",)
 
 
 async def test_an_engine_that_is_up_tells_its_limits(

@@ -8,12 +8,13 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import get_args
 
 from psychechat.admission.lanes import Permit
 from psychechat.concurrency import Clock
 from psychechat.errors import Overloaded
 from psychechat.policy import Policy, Quota
-from psychechat.telemetry import Metrics
+from psychechat.telemetry import Metrics, QuotaCause
 
 _RETRY_SECONDS = 1.0
 """After which one of a key's turns may have ended."""
@@ -21,7 +22,8 @@ _RETRY_SECONDS = 1.0
 
 class Quotas:
     def __init__(self, policy: Callable[[], Policy], metrics: Metrics, clock: Clock = time.monotonic) -> None:
-        self._policy, self._refusals = policy, metrics.refusals
+        self._policy = policy
+        self._refusals = {cause: metrics.refusals.labels("key", "", cause) for cause in get_args(QuotaCause)}
         self._turns: defaultdict[str, _LastMinute] = defaultdict(lambda: _LastMinute(clock))
         self._tokens: defaultdict[str, _LastMinute] = defaultdict(lambda: _LastMinute(clock))
         self._crises: defaultdict[str, _LastMinute] = defaultdict(lambda: _LastMinute(clock))
@@ -106,7 +108,7 @@ class Quotas:
             del self._under_way[tenant]
 
     def _refusal(self, spent: "_Spent") -> Overloaded:
-        self._refusals.labels("key", "", spent.cause).inc()
+        self._refusals[spent.cause].inc()
         return Overloaded(max(spent.seconds, _RETRY_SECONDS), f"This key's limit of {spent.limit} is reached.")
 
 
@@ -114,7 +116,7 @@ class Quotas:
 class _Spent:
     """Which part of a quota is used up, and after how many seconds there may be more."""
 
-    cause: str
+    cause: QuotaCause
     seconds: float
     limit: str
 

@@ -2,11 +2,13 @@
 
 import asyncio
 import random
-import time
 from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from functools import partial
 from io import StringIO
 from itertools import chain
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -21,6 +23,7 @@ from benchmarks.overload.conversations import CRISES, MODELS, Draw, again, drawn
 from benchmarks.overload.load import after, closed, health, one_after_the_other, opened
 from benchmarks.overload.summary import PHASES, summary
 from tests.benchmarks.overload.answers import reply, serving
+from tests.support import virtual_time
 from tests.support.messages import ORDINARY
 
 CALM = tuple(chain(*ORDINARY.values()))
@@ -29,7 +32,7 @@ CALM = tuple(chain(*ORDINARY.values()))
 async def knowing(request: web.Request, seconds: float = 0.02) -> web.Response:
     lines = [message["content"] for message in (await request.json())["messages"] if message["role"] == "user"]
     kinds = ["ordinary" if line.startswith(CALM) else "crisis" for line in lines]
-    await asyncio.sleep(seconds)
+    await asyncio.sleep(seconds)  # real time: all are asked over sockets
     if kinds[-1] == "crisis":
         return web.Response(body=reply("crisis"))
     return web.Response(body=reply("held", held=True) if "crisis" in kinds else reply("low_risk"))
@@ -103,8 +106,16 @@ async def test_what_was_answered_under_load_is_what_is_asked_for_again() -> None
     assert found["statuses"].keys() == {"200"}
 
 
-@pytest.mark.asyncio
-async def test_the_ramp_is_left_out_and_the_conversations_that_it_began(monkeypatch: pytest.MonkeyPatch) -> None:
+class Healthy:
+    """A client without a socket, so that time may jump: each `/health` is there at once."""
+
+    @asynccontextmanager
+    async def get(self, path: str) -> AsyncIterator[Any]:
+        assert path == "/health"
+        yield SimpleNamespace(raise_for_status=lambda: None)
+
+
+def test_the_ramp_is_left_out_and_the_conversations_that_it_began(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(overload, "RAMP_SECONDS", 0.3)
     drew: list[float] = []
 
@@ -112,12 +123,12 @@ async def test_the_ramp_is_left_out_and_the_conversations_that_it_began(monkeypa
         assert seconds == pytest.approx(0.8)
         for _ in range(8):
             draw()
-            drew.append(time.monotonic())
+            drew.append(virtual_time.clock())
             await asyncio.sleep(0.1)
         return []
 
-    async with serving(knowing) as url, asking(url) as client:
-        phase = await steady(client, turns, 0.5, partial(drawn, random.Random(1)))
+    client: Any = Healthy()
+    phase = virtual_time.run(steady(client, turns, 0.5, partial(drawn, random.Random(1)), virtual_time.clock))
     assert phase.end - phase.begin == pytest.approx(0.5)
     assert len(phase.conversations) == sum(at >= phase.begin for at in drew) > 2
     assert len(phase.conversations) < 8

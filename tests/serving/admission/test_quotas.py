@@ -117,6 +117,32 @@ async def test_a_key_may_have_a_quota_of_its_own() -> None:
                 mixed.enter(tenant)
 
 
+async def test_each_cause_of_a_refusal_is_counted_and_there_before_the_first() -> None:
+    """A rate needs a first value to rise from."""
+    policy = Policy.model_validate(
+        {"quotas": {"a": {"turns_at_once": 1}, "b": {"turns_per_minute": 1}, "c": {"tokens_per_minute": 1}}}
+    )
+    metrics = Metrics()
+    some = Quotas(lambda: policy, metrics, virtual_time.clock)
+
+    def counted() -> dict[str, float]:
+        [family] = metrics.refusals.collect()
+        return {
+            sample.labels["cause"]: sample.value
+            for sample in family.samples
+            if sample.name.endswith("_total") and (sample.labels["lane"], sample.labels["engine"]) == ("key", "")
+        }
+
+    assert counted() == {"turns_at_once": 0, "turns": 0, "tokens": 0}
+    some.count("b")
+    some.charge("c", 1)
+    with some.enter("a"):
+        for tenant in "abc":
+            with pytest.raises(Overloaded):
+                some.enter(tenant)
+    assert counted() == {"turns_at_once": 1, "turns": 1, "tokens": 1}
+
+
 async def test_crises_are_counted_by_themselves_and_ten_a_minute_unless_said_otherwise() -> None:
     plain = quotas(quota={"turns_per_minute": 1}, quotas={"ward": {"crises_per_minute": None}})
     assert [plain.count_crisis("intake") for _ in range(11)] == [True] * 10 + [False]

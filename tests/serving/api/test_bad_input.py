@@ -201,7 +201,7 @@ def test_a_body_that_drips_in_is_not_waited_for(serving: Any) -> None:
             slow.sendall(head + b"content-length: 500\r\n\r\n")
             for _ in range(4):
                 slow.sendall(b" ")
-                time.sleep(0.03)
+                time.sleep(0.03)  # real time: the server, with its bound, runs in a thread of its own
             answer = b"".join(iter(lambda: slow.recv(4096), b""))
         status, _, rest = answer.partition(b"\r\n")
         assert b" 408 " in status

@@ -79,9 +79,18 @@ async def test_an_engine_of_another_vllm_is_up_and_tells_what_is_off(classifier:
         {
             "status": status,
             "engines": {"classifier": classifier, "counselor": True},
-            "limits": {"counselor": ["urgent_steps", "jump_forward", "sparse_penalties"]},
+            "limits": {
+                "counselor": ["urgent_steps", "jump_forward", "forced_ends", "whole_answers", "sparse_penalties"]
+            },
         },
     )
+
+
+@pytest.mark.asyncio
+async def test_each_engine_tells_its_own_limits() -> None:
+    names = {"classifier": cpu.CLASSIFIER_LIMITS, "counselor": cpu.COUNSELOR_LIMITS}
+    _, told = await ready({engine: cpu.limits("0.31.1", its_names) for engine, its_names in names.items()})
+    assert told["limits"] == {engine: list(its_names) for engine, its_names in names.items()}
 
 
 @pytest.mark.asyncio

@@ -1,13 +1,15 @@
 """The scripted engine keeps an engine's pace: what is due together leaves together, and nothing is lost."""
 
 import asyncio
-import time
 from dataclasses import replace
 
 import pytest
 
 from psychechat.engines.base import Call, Delta, Load, Message, Sampling, Stage, StageName
 from psychechat.engines.scripted import ScriptedGenerator
+from tests.support import virtual_time
+
+pytestmark = virtual_time.mark
 
 ASK, STAGE = [Message("user", "hello")], Stage(StageName.REPLY, thinks=True)
 WORDS = [f"w{number}" for number in range(20)]
@@ -15,10 +17,9 @@ TEXT = f"<think>a plan</think>{' '.join(WORDS)}"
 
 
 def scripted(**timing: float) -> ScriptedGenerator:
-    return ScriptedGenerator({StageName.REPLY: [TEXT]}, **timing)  # type: ignore[arg-type]
+    return ScriptedGenerator({StageName.REPLY: [TEXT]}, clock=virtual_time.clock, **timing)  # type: ignore[arg-type]
 
 
-@pytest.mark.asyncio
 async def test_a_slow_reader_gets_what_is_due_in_one_piece() -> None:
     deltas: list[Delta] = []
     async for delta in scripted(seconds_per_word=0.01).generate(ASK, STAGE, Sampling(100), Call("r", "s")):
@@ -30,14 +31,13 @@ async def test_a_slow_reader_gets_what_is_due_in_one_piece() -> None:
     assert all(delta.content or delta.reasoning or delta.finish_reason for delta in deltas)
 
 
-@pytest.mark.asyncio
 async def test_more_than_it_takes_at_once_wait_and_its_load_says_so() -> None:
     engine = scripted(seconds_per_word=0.005, max_num_seqs=2, cache_words=100)
 
     async def one() -> float:
         stream = engine.generate(ASK, STAGE, Sampling(100), Call("r", "s"))
         await anext(stream)
-        started = time.monotonic()
+        started = virtual_time.clock()
         assert [delta async for delta in stream]
         return started
 
@@ -53,16 +53,14 @@ async def test_more_than_it_takes_at_once_wait_and_its_load_says_so() -> None:
     assert engine.load() == Load()
 
 
-@pytest.mark.asyncio
 async def test_the_first_word_takes_longer() -> None:
-    started = time.monotonic()
+    started = virtual_time.clock()
     stream = scripted(seconds_per_word=0.001, first_seconds=0.2).generate(ASK, STAGE, Sampling(100), Call("r", "s"))
     await anext(stream)
-    assert time.monotonic() - started >= 0.2
+    assert virtual_time.clock() - started >= 0.2
     await stream.aclose()
 
 
-@pytest.mark.asyncio
 @pytest.mark.parametrize("seconds", [0.0, 0.001])
 async def test_thinking_that_nobody_is_shown_does_not_travel(seconds: float) -> None:
     stage = replace(STAGE, tells_thinking=False)

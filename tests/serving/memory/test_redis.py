@@ -82,7 +82,7 @@ async def test_forgetting_is_complete_when_the_time_to_live_was_changed(
     shorter = RedisMemory(redis_server.url, Vault(locks), 1)
     await memory.remember([ONE], MEMORY, session=SESSION, age=0)
     await shorter.remember([TWO], MEMORY, session=SESSION, age=0)
-    await asyncio.sleep(2.1)
+    await asyncio.sleep(2.1)  # real seconds, and whole ones: Redis itself lets values expire
     await shorter.remember([TWO], MEMORY, session=SESSION, age=0)
     [index] = [names for key, names in redis_server.everything().items() if b":session:" in key]
     assert len(index) == 2
@@ -97,7 +97,7 @@ async def test_a_session_that_goes_on_forever_drops_what_has_expired(
     redis_server.flush()
     memory = RedisMemory(redis_server.url, Vault(locks), 1)
     await memory.remember([ONE], MEMORY, session=SESSION, age=0)
-    await asyncio.sleep(1.1)
+    await asyncio.sleep(1.1)  # real, as above
     await memory.remember([TWO], MEMORY, session=SESSION, age=0)
     [index] = [names for key, names in redis_server.everything().items() if b":session:" in key]
     assert len(index) == 1

@@ -81,7 +81,7 @@ class Sending:
 async def until(true: Callable[[], bool]) -> None:
     async with asyncio.timeout(10):
         while not true():
-            await asyncio.sleep(0.005)
+            await asyncio.sleep(0.005)  # real time: the receiver runs in a thread of its own, and tells nobody
 
 
 @pytest.fixture(autouse=True)

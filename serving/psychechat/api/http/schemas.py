@@ -394,11 +394,15 @@ class Health(TypedDict):
     status: Literal["ok"]
 
 
+Addition = Literal["urgent_steps", "jump_forward", "forced_ends", "whole_answers", "sparse_penalties", "half_products"]
+"""What makes an engine on a CPU fast, and may be off there."""
+
+
 @closed
 class Readiness(TypedDict):
     status: Literal["ready", "starting"]
     engines: dict[str, bool]
-    limits: NotRequired[dict[str, list[Literal["urgent_steps", "jump_forward", "sparse_penalties"]]]]
+    limits: NotRequired[dict[str, list[Addition]]]
     config_refused: NotRequired[list[ConfigPart]]
 
 

@@ -8,7 +8,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from vllm import PoolingParams
+from vllm import PoolingParams, __version__
 from vllm.engine.arg_utils import AsyncEngineArgs
 from vllm.inputs.engine import tokens_input
 from vllm.platforms import current_platform
@@ -17,6 +17,7 @@ from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
 
 from psychechat.conversation import Assessment
 from psychechat.engines.base import Call, Pair
+from psychechat.engines.vllm.cpu import half_products, warn_of
 from psychechat.engines.vllm.cpu.niceness import lower_priority
 from psychechat.engines.vllm.model import pooler_config, spans_of
 from psychechat.engines.vllm.stats import stat_loggers
@@ -80,6 +81,9 @@ class VllmClassifier:
             ),
             stat_loggers=stat_loggers(on_ray),
         )
+        self.limits = half_products.limits(self._engine.vllm_config)
+        """Additions that are off, for `/ready` to tell."""
+        warn_of(self.limits, __version__)
         if cpu:
             lower_priority()
 

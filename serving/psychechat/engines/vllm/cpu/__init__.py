@@ -2,8 +2,8 @@
 
 An engine runs in processes of vLLM's, and these import what its arguments name: the scheduler's process `scheduler`,
 which is `urgent_steps`, `jump_forward`, `forced_ends` and `whole_answers`; each worker's process `worker`, which
-installs what `jump_forward`, `sparse_penalties` and `min_p` have for the sampling. `niceness` is for the process that
-has started the engine.
+installs what `jump_forward`, `sparse_penalties` and `min_p` have for the sampling. `half_products` is the classifier's,
+and stands in its model. `niceness` is for the process that has started the engine.
 """
 
 import logging
@@ -40,16 +40,27 @@ ADDITIONS: Mapping[str, Any] = {
 }
 """Arguments that bring the additions in."""
 
-LIMITS = ("urgent_steps", "jump_forward", "sparse_penalties")
-"""Names of the additions, for those who hear that they are off."""
+COUNSELOR_LIMITS = ("urgent_steps", "jump_forward", "forced_ends", "whole_answers", "sparse_penalties")
+"""Names of the counselor's additions, for those who hear that they are off.
+
+`min_p` is not among them: where `jump_forward` is off, vLLM takes it itself.
+"""
+CLASSIFIER_LIMITS = ("half_products",)
+"""Names of the classifier's."""
 
 
-def limits(version: str) -> tuple[str, ...]:
-    """Additions that are off with this version of vLLM: all with another than `VLLM`.
+def limits(version: str, additions: tuple[str, ...] = COUNSELOR_LIMITS) -> tuple[str, ...]:
+    """Those of the additions that are off with this version of vLLM: all with another than `VLLM`.
 
     Those that the settings switch off are not told: who has written the settings knows.
     """
-    return () if version.partition("+")[0] == VLLM else LIMITS  # behind the + is how it was built
+    return () if version.partition("+")[0] == VLLM else additions  # behind the + is how it was built
+
+
+def warn_of(off: tuple[str, ...], version: str) -> None:
+    """A line in the log, if any is off."""
+    if off:
+        log.warning("vLLM is %s and not %s: off on this CPU are %s", version, VLLM, ", ".join(off))
 
 
 def engine_args(version: str) -> dict[str, Any]:
@@ -58,8 +69,7 @@ def engine_args(version: str) -> dict[str, Any]:
     An addition that meets other parts than it was written for may fail in the middle of a turn. Plain vLLM is slower.
     """
     off = limits(version)
-    if off:
-        log.warning("vLLM is %s and not %s: off on this CPU are %s", version, VLLM, ", ".join(off))
+    warn_of(off, version)
     return {**SETTINGS, **({} if off else ADDITIONS)}
 
 

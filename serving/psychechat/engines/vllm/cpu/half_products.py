@@ -16,19 +16,27 @@ from vllm.model_executor.layers.activation import GELU
 from vllm.model_executor.models.bert import BertEncoder
 from vllm.platforms import current_platform
 
-from psychechat.engines.vllm.cpu import is_on, limits
+from psychechat.engines.vllm import cpu
 
 
 def wanted(config: VllmConfig) -> bool:
-    """Whether the encoder's products may be made in bf16: it computes in fp32, uncompiled, whole and on a CPU that has
-    them.
+    """Whether the encoder's products are made in bf16: where they may be, in the vLLM that this was written for."""
+    return _may_be_made(config) and not limits(config)
+
+
+def limits(config: VllmConfig) -> tuple[str, ...]:
+    """What is off for vLLM's version alone, for `/ready` to tell."""
+    return cpu.limits(__version__, cpu.CLASSIFIER_LIMITS) if _may_be_made(config) else ()
+
+
+def _may_be_made(config: VllmConfig) -> bool:
+    """Whether the encoder computes in fp32, uncompiled, whole and on a CPU that has such products.
 
     Switch: `additional_config: {half_products: false}`.
     """
     return (
         current_platform.is_cpu()
-        and is_on("half_products", config)
-        and not limits(__version__)
+        and cpu.is_on("half_products", config)
         and config.model_config.dtype == torch.float32
         and config.model_config.enforce_eager
         and config.quant_config is None

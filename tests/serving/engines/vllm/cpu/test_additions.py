@@ -1,6 +1,7 @@
 """The additions stand where they were written for, and nowhere else: by the version of vLLM, and by their switches."""
 
 import logging
+import pkgutil
 from typing import Any
 
 import pytest
@@ -58,7 +59,7 @@ def test_an_engine_of_another_version_is_plain_and_says_so_once(
     args, plain = arguments(monkeypatch), AsyncEngineArgs(model="a/model")
     assert all(getattr(args, name) == getattr(plain, name) for name in cpu.ADDITIONS)
     assert args.block_size == 32
-    off = "urgent_steps, jump_forward, sparse_penalties"
+    off = "urgent_steps, jump_forward, forced_ends, whole_answers, sparse_penalties"
     assert said(caplog) == [(logging.WARNING, f"vLLM is {__version__} and not 0.31.1: off on this CPU are {off}")]
 
 
@@ -67,10 +68,10 @@ def test_an_engine_of_another_version_is_plain_and_says_so_once(
     [
         (cpu.VLLM, ()),
         (f"{cpu.VLLM}+cpu", ()),
-        (f"{cpu.VLLM}.1", cpu.LIMITS),
-        (f"{cpu.VLLM}rc1", cpu.LIMITS),
-        ("1.0", cpu.LIMITS),
-        ("dev", cpu.LIMITS),
+        (f"{cpu.VLLM}.1", cpu.COUNSELOR_LIMITS),
+        (f"{cpu.VLLM}rc1", cpu.COUNSELOR_LIMITS),
+        ("1.0", cpu.COUNSELOR_LIMITS),
+        ("dev", cpu.COUNSELOR_LIMITS),
     ],
 )
 def test_what_is_off_by_version(version: str, off: tuple[str, ...]) -> None:
@@ -79,7 +80,14 @@ def test_what_is_off_by_version(version: str, off: tuple[str, ...]) -> None:
 
 def test_the_limits_are_those_that_the_api_documents() -> None:
     [readiness] = schemas(Readiness).values()
-    assert readiness["properties"]["limits"]["additionalProperties"]["items"]["enum"] == list(cpu.LIMITS)
+    told = readiness["properties"]["limits"]["additionalProperties"]["items"]["enum"]
+    assert told == [*cpu.COUNSELOR_LIMITS, *cpu.CLASSIFIER_LIMITS]
+
+
+def test_each_module_is_told_or_missed_by_nobody() -> None:
+    """`niceness` is there with any vLLM, and where nothing of ours proposes tokens `min_p` is vLLM's own."""
+    modules = {module.name for module in pkgutil.iter_modules(cpu.__path__)} - {"scheduler", "worker"}
+    assert modules == {*cpu.COUNSELOR_LIMITS, *cpu.CLASSIFIER_LIMITS, "niceness", "min_p"}
 
 
 def test_the_paths_are_of_classes() -> None:

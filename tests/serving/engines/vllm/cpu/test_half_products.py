@@ -1,5 +1,6 @@
 """A layer with products in bf16 gives what BERT's own gives, as near as bf16 is; and when an engine takes it."""
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -105,5 +106,53 @@ def test_a_cpu_without_such_products_and_another_vllm_are_left_as_they_are(monke
     monkeypatch.setattr(half_products, "supported", lambda: False)
     assert not half_products.wanted(config())
     monkeypatch.setattr(half_products, "supported", lambda: True)
+    assert half_products.wanted(config())
     monkeypatch.setattr(cpu, "VLLM", "0.31.1")
     assert not half_products.wanted(config())
+
+
+def test_a_classifier_beside_another_vllm_tells_it_and_warns_once(
+    demo_classifier: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    from vllm import __version__
+    from vllm.platforms import current_platform
+    from vllm.v1.engine.async_llm import AsyncLLM
+
+    from psychechat.engines.vllm import cpu
+    from psychechat.engines.vllm.classifier import VllmClassifier
+    from psychechat.engines.vllm.cpu import half_products
+
+    def build(*_: Any, **__: Any) -> Any:
+        return SimpleNamespace(vllm_config=config(), shutdown=lambda: None)
+
+    def limits() -> tuple[str, ...]:
+        classifier = VllmClassifier(demo_classifier)
+        classifier.shutdown()
+        return classifier.limits
+
+    monkeypatch.setattr(AsyncLLM, "from_engine_args", build)
+    monkeypatch.setattr(type(current_platform), "is_cpu", lambda _: True)
+    monkeypatch.setattr(half_products, "supported", lambda: True)
+    assert limits() == ()
+    monkeypatch.setattr(cpu, "VLLM", "0.31.1")
+    assert limits() == ("half_products",)
+    assert [line.getMessage() for line in caplog.records if line.name.startswith("psychechat")] == [
+        f"vLLM is {__version__} and not 0.31.1: off on this CPU are half_products"
+    ]
+
+
+def test_only_what_another_vllm_takes_away_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither the settings nor the machine can be mended by the version that we were written for."""
+    from vllm.platforms import current_platform
+
+    from psychechat.engines.vllm import cpu
+    from psychechat.engines.vllm.cpu import half_products
+
+    monkeypatch.setattr(type(current_platform), "is_cpu", lambda _: True)
+    monkeypatch.setattr(half_products, "supported", lambda: True)
+    assert half_products.limits(config()) == ()
+    monkeypatch.setattr(cpu, "VLLM", "0.31.1")
+    assert half_products.limits(config()) == ("half_products",)
+    assert half_products.limits(config(switches={"half_products": False})) == ()
+    monkeypatch.setattr(half_products, "supported", lambda: False)
+    assert half_products.limits(config()) == ()
