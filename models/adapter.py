@@ -113,7 +113,7 @@ class Adapted(nn.Module):
         tensors = load_file(file)
         self._adapt(tensors, share=1.0)
         self.standardise(rows)
-        self._head(Heads(tensors["weight"], tensors["bias"]))
+        self._head(_trained_here(tensors))
 
     def blend(self, file: Path, share: float) -> None:
         """Lets every weight be `share` of what it is in that file and the rest of what it is now.
@@ -122,9 +122,9 @@ class Adapted(nn.Module):
         learned (Wortsman and others, "Model soups", 2022).
         """
         tensors = load_file(file)
-        own = self.linear()
+        own, other = self.linear(), _trained_here(tensors)
         self._adapt(tensors, share)
-        self._head(Heads(own.weight.lerp(tensors["weight"], share), own.bias.lerp(tensors["bias"], share)))
+        self._head(Heads(own.weight.lerp(other.weight, share), own.bias.lerp(other.bias, share)))
 
     def _adapt(self, tensors: Mapping[str, Tensor], share: float) -> None:
         for name, module in self.encoder.named_modules():
@@ -159,6 +159,12 @@ class Adapted(nn.Module):
         """The heads for vectors as they are: what `standardise` does is folded in."""
         weight = self.heads.weight.detach() / self.spread
         return Heads(weight, self.heads.bias.detach() - weight @ self.mean)
+
+
+def _trained_here(tensors: Mapping[str, Tensor]) -> Heads:
+    """Without the fourth head, which is fitted on what the others leave."""
+    columns = sum(DRAFT_WIDTHS)
+    return Heads(tensors["weight"][:columns], tensors["bias"][:columns])
 
 
 def padded(rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:

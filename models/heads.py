@@ -19,6 +19,9 @@ EMOTION_COLUMNS = 4 * len(GROUPS)
 RISK_COLUMNS = slice(EMOTION_COLUMNS, EMOTION_COLUMNS + SEVERITIES)
 DRAFT_WIDTHS = (*WIDTHS, 2)
 """With the third head: kind, hurting."""
+DRAFT_COLUMNS = slice(sum(WIDTHS), sum(DRAFT_WIDTHS))
+ASKED_WIDTHS = (*DRAFT_WIDTHS, 3)
+"""With the fourth: neither, who answers, a person (`models.train_asked`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +57,12 @@ class Logits(NamedTuple):
 def split(flat: Tensor) -> Logits:
     """Of [texts, columns]."""
     emotion = flat[:, :EMOTION_COLUMNS].reshape(-1, len(GROUPS), 4)
-    return Logits(emotion, flat[:, RISK_COLUMNS], flat[:, RISK_COLUMNS.stop :])
+    return Logits(emotion, flat[:, RISK_COLUMNS], flat[:, DRAFT_COLUMNS])
 
 
 @dataclass(frozen=True, slots=True)
 class Heads:
-    """weight [columns, H], bias [columns]: what the server loads. 37 columns, or 39 with the third head."""
+    """weight [columns, H], bias [columns]: what the server loads. 37 columns, 39 with the third head, 42 with all."""
 
     weight: Tensor
     bias: Tensor

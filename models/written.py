@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar, get_args
+from typing import Annotated, Literal, TypeVar, cast, get_args
 from zlib import crc32
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -88,6 +88,33 @@ def _lines(file: Path) -> Iterator[Line]:
             plain = text[: found.start()] + found[1] + text[found.end() :]
             marked = found.start(), found.start() + len(found[1])
         yield Line(plain, language, Severity[severity.upper()], kind, "".join(question), marked, file.stem)
+
+
+Asking = Literal["neither", "identity", "person"]
+
+
+@dataclass(frozen=True, slots=True)
+class Question(_SeekerLine):
+    """A message that asks who answers, or for a person, or shares words with those that do."""
+
+    asks: Asking
+
+
+@cache
+def questions(folder: Path = DATA) -> tuple[Question, ...]:
+    """All of `asks/LANGUAGE-WRITER.tsv`: what it asks, and text.
+
+    Raises ValueError with file and number of a malformed line, without its text.
+    """
+    return tuple(question for file in sorted((folder / "asks").glob("*.tsv")) for question in _questions(file))
+
+
+def _questions(file: Path) -> Iterator[Question]:
+    for number, row in enumerate(file.read_text("utf-8").splitlines(), start=1):
+        asks, _, text = row.partition("\t")
+        if asks not in get_args(Asking) or not text or "\t" in text:
+            raise ValueError(f"{file.name}, line {number}: not what it asks, and text")
+        yield Question(text, _language(file), cast(Asking, asks))
 
 
 @dataclass(frozen=True, slots=True)

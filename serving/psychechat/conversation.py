@@ -8,6 +8,7 @@ from typing import Literal
 
 from psychechat.emotion import POSITIVE, Emotion, Group, Label, Language, decode, negative, valence
 from psychechat.help.resources import Resource
+from psychechat.help.who_answers import Asked
 from psychechat.risk import CRISIS, Kind, RiskState, Severity, at_least, level
 
 Speaker = Literal["seeker", "counselor"]
@@ -68,6 +69,10 @@ class Conversation:
         return "\n".join(reversed([utterance.text for utterance in unanswered]))
 
 
+_LIKELY = 0.5
+"""The heads' bias is set so that from here on it is rarely wrong."""
+
+
 @dataclass(frozen=True, slots=True)
 class Assessment:
     """Classifier's answer for one utterance: calibrated probabilities, before any threshold.
@@ -81,6 +86,8 @@ class Assessment:
     risk: Mapping[Severity, float]
     other_risks: tuple[Mapping[Severity, float], ...] = ()
     """The readings that are the worst by another severity, where that is not the same one."""
+    asks: Mapping[Asked, float] = field(default_factory=dict)
+    """P(it asks this about who answers), the highest of the whole and its sentences; empty where no head tells."""
 
     @property
     def is_finite(self) -> bool:
@@ -102,6 +109,12 @@ class Assessment:
     def at_least(self, severity: Severity) -> float:
         """The highest probability, in the whole or a sentence, that the severity is this one or worse."""
         return max(at_least(risk, severity) for risk in self._risks)
+
+    @property
+    def asked(self) -> Asked | None:
+        """What it most likely asks about who answers; None: more likely neither."""
+        likely = [kind for kind, p in self.asks.items() if p >= _LIKELY]
+        return max(likely, key=lambda kind: self.asks[kind], default=None)
 
     @property
     def _risks(self) -> tuple[Mapping[Severity, float], ...]:

@@ -12,7 +12,7 @@ from transformers import BertModel
 
 from models.adapter import Adapted
 from models.data import GROUPS, HURTING, KIND, MASKED, Example
-from models.train_classifier import Cycle, Rows, readings, train
+from models.train_classifier import Cycle, Rows, readings, train, write
 from psychechat.demo.encoder import _merge
 from psychechat.engines.vllm.windows import Windows
 from tests.models import tiny
@@ -45,6 +45,13 @@ def built(encoder: Path, learned: Rows) -> Adapted:
     torch.manual_seed(5)
     model = Adapted(encoder, FROZEN, rank=4)
     model.standardise([item.ids for item in learned.items])
+    return model
+
+
+def without_dropout(model: Adapted) -> Adapted:
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
     return model
 
 
@@ -115,8 +122,7 @@ def test_an_interrupted_run_ends_where_a_whole_one_does(
     monkeypatch.setattr("models.train_classifier.TOKENS", 64)
     monkeypatch.setattr("models.train_classifier.SAVE_EVERY", 0.0)
     quiet = Console(quiet=True)
-    whole = built(encoder, learned)
-    whole.dropout.p = 0.0  # it and which tokens are kept are all that chance decides while a run is under way
+    whole = without_dropout(built(encoder, learned))  # all that chance decides besides is which tokens are kept
     monkeypatch.setattr("models.train_classifier.TOKENS_KEPT", 1.0)
     train(whole, learned, tmp_path / "whole.pt", 0, once(2), quiet)
 
@@ -131,8 +137,7 @@ def test_an_interrupted_run_ends_where_a_whole_one_does(
         return loss(self, model, batch)
 
     for stop in (True, False):
-        resumed = built(encoder, learned)
-        resumed.dropout.p = 0.0
+        resumed = without_dropout(built(encoder, learned))
         with monkeypatch.context() as patch:
             if stop:
                 patch.setattr(Rows, "loss", until_stopped)
@@ -142,3 +147,23 @@ def test_an_interrupted_run_ends_where_a_whole_one_does(
                 train(resumed, learned, tmp_path / "run.pt", 0, once(2), quiet)
     for name, tensor in whole.trained().items():
         assert torch.allclose(tensor, resumed.trained()[name], atol=1e-6), name
+
+
+@tiny.trained
+def test_a_blend_of_two_trainings_is_between_them(encoder: Path, tmp_path: Path) -> None:
+    """Weight by weight, heads and adapter alike, whatever each of them was standardised by."""
+    learned = rows(encoder)
+    ids = [item.ids for item in learned.items]
+    first = built(encoder, learned)
+    train(first, learned, tmp_path / "first.pt", 0, once(2), Console(quiet=True))
+    write(first.linear(), first, tmp_path / "first.safetensors")
+    second = built(encoder, learned)
+    second.resume(tmp_path / "first.safetensors", ids[:12])
+    train(second, learned, tmp_path / "second.pt", 1, once(2), Console(quiet=True))
+    before = second.linear(), second.low_rank()
+    second.blend(tmp_path / "first.safetensors", 0.25)
+    other = load_file(tmp_path / "first.safetensors")
+    assert torch.allclose(second.linear().weight, before[0].weight.lerp(other["weight"], 0.25), atol=1e-5)
+    assert torch.allclose(second.linear().bias, before[0].bias.lerp(other["bias"], 0.25), atol=1e-4)
+    for name, tensor in second.low_rank().items():
+        assert torch.allclose(tensor.float(), before[1][name].float().lerp(other[name].float(), 0.25), atol=1e-3), name

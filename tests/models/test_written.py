@@ -104,3 +104,19 @@ def test_a_malformed_line_is_named_without_its_text(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"a\.tsv, line 1") as told:
         written.situation_lines(tmp_path)
     assert "secret" not in str(told.value)
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_questions_about_who_answers_and_what_sounds_like_them(language: str) -> None:
+    told = Counter(question.asks for question in written.questions() if question.language == language)
+    assert told["identity"] >= 250
+    assert told["person"] >= 100
+    assert told["neither"] >= 300
+
+
+def test_a_malformed_question_is_named_without_its_text(tmp_path: Path) -> None:
+    folder = tmp_path / "asks"
+    folder.mkdir()
+    (folder / "en-x.tsv").write_text("identity\twho are you\nsomebody\ta secret\n")
+    with pytest.raises(ValueError, match=r"^en-x\.tsv, line 2: not what it asks, and text$"):
+        written.questions(tmp_path)

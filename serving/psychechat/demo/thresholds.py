@@ -33,7 +33,7 @@ def has_third(heads: Traversable) -> bool:
     with heads.open("rb") as file:
         header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
     groups: list[int] = json.loads(header["__metadata__"]["psychechat"])["groups"]
-    return groups[-1] == 2
+    return 2 in groups
 
 
 def notice(policy: Policy, *, shipped: bool) -> str | None:

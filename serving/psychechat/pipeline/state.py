@@ -165,7 +165,7 @@ class TurnState:
         """Whether the fixed words are all: an act is under way, no model speaks the language of a crisis, or the seeker
         asks who answers."""
         if not self.decision_so_far.crisis:
-            return self.fixed.asked is not None
+            return self.fixed.asked(self.reading) is not None
         return self.reading.kind == "under_way" or self.fixed.other_language is not None
 
     @property
@@ -173,7 +173,7 @@ class TurnState:
         """Whole reply without a model, and which kind of one it is."""
         if opening := self.opening:
             return "crisis", opening
-        if self.fixed.asked:
+        if self.fixed.asked(self.reading):
             told = self.fixed.who_answers(self.reading)
             return "who_answers", told if told.resources else self.with_help(told.text)
         if self.reading.severity is None and not self.held:

@@ -34,10 +34,16 @@ class FixedReplies:
         self._table, self._conversation, self._locale = table, conversation, locale
         self._truthful = truthful
 
+    def asked(self, reading: Reading) -> Asked | None:
+        """What the newest message asks about who answers, by its words or the classifier; None too where that is left
+        to models."""
+        if not self._truthful:
+            return None
+        return self._asked_in_words or (reading.assessment.asked if reading.assessment else None)
+
     @cached_property
-    def asked(self) -> Asked | None:
-        """Whether the newest message asks who answers, or for a person; None too where that is left to models."""
-        return who_answers.asked(self._conversation.newest) if self._truthful else None
+    def _asked_in_words(self) -> Asked | None:
+        return who_answers.asked(self._conversation.newest)
 
     @cached_property
     def other_language(self) -> str | None:
@@ -53,7 +59,7 @@ class FixedReplies:
         """The first piece of a crisis reply, which may be all of it: opening words by kind, then the resources."""
         told = self._words(reading)
         opening = told.opening.of(reading.kind)
-        if self.asked and reading.kind != "under_way":
+        if self.asked(reading) and reading.kind != "under_way":
             opening = f"{opening} {told.who_answers.program}"
         return replace(self._with_resources(opening, reading), words=opening)
 
@@ -64,7 +70,7 @@ class FixedReplies:
         """For an ordinary turn that asks who answers: the truth; then whom to turn to, or words of listening."""
         told = self._words(reading)
         said = told.who_answers
-        if self.asked == "person":
+        if self.asked(reading) == "person":
             rows = self._help(reading).in_crisis()
             return FixedText(f"{said.program}\n\n{rows.text(said.person)}", rows.rows)
         if reading.severity is None:

@@ -1,11 +1,13 @@
 """Who asks whether a person answers is told the truth, whatever a model would say, and a crisis stays a crisis."""
 
+from dataclasses import replace
+
 import pytest
 
 from psychechat.emotion import Emotion, Label
 from psychechat.engines.base import StageName
 from psychechat.engines.scripted import ScriptedClassifier, assessment
-from psychechat.help import fixed_words
+from psychechat.help import fixed_words, who_answers
 from psychechat.pipeline.router import Requested
 from tests.serving.pipeline.test_turn import WANTS_TO_DIE, BrokenClassifier, World
 from tests.support import virtual_time
@@ -79,6 +81,22 @@ async def test_at_unknown_risk_whom_to_turn_to_is_said_too() -> None:
     reply = (await asked.turn("are you a robot")).reply
     assert asked.text.startswith(f"{ENGLISH.who_answers.program} {ENGLISH.template}")
     assert reply.resources
+
+
+async def test_a_question_in_words_that_no_table_has_is_heard_by_the_classifier() -> None:
+    oblique = "blink twice if you run on batteries"
+    assert who_answers.asked(oblique) is None
+    hears = ScriptedClassifier({"batteries": replace(assessment(), asks={"identity": 0.9, "person": 0.05})})
+    asked = world(classifier=hears)
+    await asked.turn(oblique)
+    assert asked.text == f"{ENGLISH.who_answers.program} {ENGLISH.who_answers.alone}"
+    hears = ScriptedClassifier({"batteries": replace(assessment(), asks={"identity": 0.1, "person": 0.7})})
+    asked = world(classifier=hears)
+    await asked.turn(oblique)
+    assert ENGLISH.who_answers.person in asked.text
+    asked = world(classifier=hears, policy={"says_it_is_a_program": False})
+    await asked.turn(oblique, requested="llm")
+    assert asked.text == CLAIM
 
 
 async def test_an_operator_may_leave_it_to_the_model() -> None:

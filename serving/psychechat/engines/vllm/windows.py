@@ -16,6 +16,7 @@ from tokenizers import Encoding, Tokenizer
 from psychechat.conversation import Assessment
 from psychechat.emotion import Group
 from psychechat.engines import sentences
+from psychechat.help.who_answers import Asked
 from psychechat.risk import CRISIS, Severity, at_least
 
 OVERLAP = 32
@@ -25,6 +26,8 @@ WIDTHS = (4,) * len(Group) + (len(Severity),)
 """The columns of a row of probabilities: four an emotion group, then one a severity."""
 DRAFT_WIDTHS = (*WIDTHS, 2)
 """With a third head: kind, hurting. They mean something in the row of a pair's draft alone."""
+ASKED_WIDTHS = (*DRAFT_WIDTHS, 3)
+"""With a fourth: the text asks neither; who answers; for a person. A draft's row has no meaning here."""
 
 SHORTEST = 4
 """Tokens: a sentence that has fewer is read with the next one. So a window of 512 tokens has 128 sentences at most."""
@@ -33,7 +36,7 @@ SEEKER_TOKENS, DRAFT_TOKENS = 96, 192
 """Of a pair: how many of the seeker's last tokens and of the draft's first ones are read. A pair is one window."""
 
 Row = Sequence[float]
-"""Probabilities, [37], or [39] with a third head."""
+"""Probabilities, [37], or [39] with a third head, or [42] with a fourth."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,21 +182,28 @@ def assess(windows: Sequence[Sequence[Row]]) -> Assessment:
     risks = [dict(zip(Severity, row[_RISK], strict=True)) for row in rows]
     risk, *others = (max(risks, key=partial(_share, severity)) for severity in _BY)
     distinct = {id(other): other for other in others if other is not risk}
-    return Assessment(groups, risk, tuple(distinct.values()))
+    asked = {kind: max(row[column] for row in rows) for kind, column in _ASKED.items()} if _has_fourth(rows[0]) else {}
+    return Assessment(groups, risk, tuple(distinct.values()), asked)
+
+
+def _has_fourth(row: Row) -> bool:
+    return len(row) == sum(ASKED_WIDTHS)
 
 
 def hurting(rows: Sequence[Row]) -> float:
     """P(the draft hurts the seeker whom it answers), from the rows of a pair: the whole's, then the draft's."""
-    return rows[1][-1]
+    return rows[1][_HURTING]
 
 
 def has_third_head(groups: Sequence[int], pooling: str) -> bool:
     """Whether a model folder's heads judge drafts. Raises ValueError for heads that this module cannot read."""
-    if tuple(groups) not in (WIDTHS, DRAFT_WIDTHS):
-        raise ValueError(f"psychechat.groups must be {list(WIDTHS)} or {list(DRAFT_WIDTHS)}, not {list(groups)}")
-    if tuple(groups) == DRAFT_WIDTHS and pooling != "mean":
+    known = (WIDTHS, DRAFT_WIDTHS, ASKED_WIDTHS)
+    if tuple(groups) not in known:
+        raise ValueError(f"psychechat.groups must be one of {[list(widths) for widths in known]}, not {list(groups)}")
+    judges = tuple(groups) != WIDTHS
+    if judges and pooling != "mean":
         raise ValueError(f"a third head reads the mean of a draft's tokens: psychechat.pooling is {pooling!r}")
-    return tuple(groups) == DRAFT_WIDTHS
+    return judges
 
 
 def _share(severity: Severity, risk: Mapping[Severity, float]) -> float:
@@ -206,3 +216,5 @@ _BY = (CRISIS, *(severity for severity in Severity if severity not in (Severity.
 """What decides a crisis comes first."""
 
 _RISK = slice(4 * len(Group), 4 * len(Group) + len(Severity))
+_HURTING = sum(DRAFT_WIDTHS) - 1
+_ASKED: Mapping[Asked, int] = {"identity": sum(DRAFT_WIDTHS) + 1, "person": sum(DRAFT_WIDTHS) + 2}

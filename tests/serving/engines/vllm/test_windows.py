@@ -1,6 +1,7 @@
 """Texts to windows and back, without an engine."""
 
 import math
+from dataclasses import replace
 from itertools import chain, pairwise
 
 import pytest
@@ -231,16 +232,30 @@ def test_a_third_head_changes_nothing_of_an_assessment(windows: list[list[list[f
     assert assess(wider) == assess(windows)
 
 
+@given(windows=texts)
+def test_a_fourth_head_tells_what_any_reading_asks(windows: list[list[list[float]]]) -> None:
+    calm, asking = (0.5, 0.5, 0.9, 0.07, 0.03), (0.5, 0.5, 0.1, 0.7, 0.2)
+    wider = [[[*row, *calm] for row in rows] for rows in windows]
+    assert replace(assess(wider), asks={}) == assess(windows)
+    assert assess(wider).asks == {"identity": 0.07, "person": 0.03}
+    assert assess(wider).asked is None
+    wider[-1][-1] = [*windows[-1][-1], *asking]
+    assert assess(wider).asks == {"identity": 0.7, "person": 0.2}
+    assert assess(wider).asked == "identity"
+
+
 def test_of_a_pair_the_draft_s_last_column_counts() -> None:
     row = [0.0] * sum(WIDTHS)
     assert hurting([[*row, 0.9, 0.1], [*row, 0.25, 0.75]]) == 0.75
+    assert hurting([[*row, 0.9, 0.1, 0.0, 0.0, 1.0], [*row, 0.25, 0.75, 0.0, 1.0, 0.0]]) == 0.75
 
 
-def test_a_folder_has_two_heads_or_three() -> None:
+def test_a_folder_has_two_heads_three_or_four() -> None:
     assert not has_third_head([4] * 8 + [5], "last")
     assert has_third_head([4] * 8 + [5, 2], "mean")
+    assert has_third_head([4] * 8 + [5, 2, 3], "mean")
     for wrong in ([4] * 8 + [5, 3], [2], [4] * 9 + [5]):
-        with pytest.raises(ValueError, match="must be"):
+        with pytest.raises(ValueError, match="must be one of"):
             has_third_head(wrong, "mean")
     with pytest.raises(ValueError, match="mean of a draft's tokens"):
         has_third_head(DRAFT_WIDTHS, "last")
