@@ -97,8 +97,8 @@ class ReviewRules(Branch):
     """What the review of a draft asks besides the model that reviews it, and of LLM Mode's sentences too."""
 
     hurting_at: Probability | None = None
-    """From this P(hurting) on the classifier's third head refuses what a model wrote. 1: never. Null: 0.6 with the demo
-    heads, never with others. Heads without a third refuse nothing."""
+    """From this P(hurting) on the classifier's third head refuses what a model wrote. 1: never. Null: the demo
+    heads' own value with these, never with others. Heads without a third refuse nothing."""
 
     @property
     def threshold(self) -> float | None:
