@@ -71,6 +71,7 @@ def test_an_engine_is_set_as_its_card_is_sized(file: str, name: str) -> None:
     assert engine.sequences(found.kv_tokens) == engine.max_num_seqs, "permits are bound by sequences, not by memory"
     assert engine.engine_args["max_num_batched_tokens"] == expected.max_num_batched_tokens
     assert engine.gather_seconds == GATHER_SECONDS
+    assert engine.engine_args.get("attention_backend") == found.attention_backend
 
 
 @pytest.mark.parametrize("file", [file for file in ON if "multi" in file])
