@@ -1,4 +1,7 @@
-"""`python -m benchmarks.gpu kernel --minutes 8` and `python -m benchmarks.gpu serve --minutes 30`."""
+"""`python -m benchmarks.gpu kernel --minutes 8` and `python -m benchmarks.gpu serve --minutes 30`.
+
+Written with the standard library: where `kernel` is run, nothing need be installed beside torch and Triton.
+"""
 
 import importlib
 import json
@@ -7,12 +10,11 @@ import signal
 import sys
 import time
 import traceback
+from argparse import ArgumentParser, ArgumentTypeError
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
-
-import typer
-from rich.console import Console
+from typing import Any
 
 from benchmarks.gpu.budget import Outcome, Step, follow
 from benchmarks.gpu.job import Job, Page, Skipped, write
@@ -21,51 +23,62 @@ from benchmarks.gpu.runs import step as step_of
 from benchmarks.gpu.runs import steps as steps_of
 from benchmarks.provenance import commit, today
 
-app = typer.Typer(no_args_is_help=True, add_completion=False)
-
-Out = Annotated[Path | None, typer.Option(help="Folder for the results. [benchmarks/results/DATE]")]
-Rehearse = Annotated[
-    bool, typer.Option("--rehearse", help="On a CPU, tiny, to see that it runs. Its figures mean nothing.")
-]
-Only = Annotated[
-    list[str] | None, typer.Option(help="These steps alone, the others' results in --out are kept. May be repeated.")
-]
-
-
-@app.command()
-def kernel(
-    minutes: Annotated[float, typer.Option(min=0.01, help="That the whole run may take.")] = 8.0,
-    out: Out = None,
-    rehearse: Rehearse = False,
-    only: Only = None,
-) -> None:
-    """The kernel on one GPU: compiled, tested, tuned, timed, profiled. Needs torch, Triton, typer and rich alone; with
-    pytest and hypothesis the tests run too, with ncu the profile, with matplotlib there is a plot.
-    """
-    _run("kernel", minutes, out, only, rehearse=rehearse)
+RUNS = {
+    "kernel": (
+        8.0,
+        "The kernel on one GPU: compiled, tested, tuned, timed, profiled. Needs torch and Triton alone; with "
+        "pytest and hypothesis the tests run too, with ncu the profile, with matplotlib there is a plot.",
+    ),
+    "serve": (
+        30.0,
+        "The `single-gpu` configuration beside vLLM's own server, on random weights of Qwen3's shapes. Needs the "
+        "package with its extra `gpu`, and aiohttp and psutil.",
+    ),
+}
+"""By name, the minutes by default, and what it is."""
+LEAST_MINUTES = 0.01
 
 
-@app.command()
-def serve(
-    minutes: Annotated[float, typer.Option(min=0.01, help="That the whole run may take.")] = 30.0,
-    out: Out = None,
-    rehearse: Rehearse = False,
-    only: Only = None,
-) -> None:
-    """The `single-gpu` configuration beside vLLM's own server, on random weights of Qwen3's shapes. Needs the package
-    with its extra `gpu`, and aiohttp and psutil.
-    """
-    _run("serve", minutes, out, only, rehearse=rehearse)
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The exit status."""
+    parser = _parser()
+    given = parser.parse_args(arguments)
+    if given.run == "step":
+        return _step(given.of, given.name, given.seconds, given.out, rehearse=given.rehearse)
+    names = [step.name for step in steps_of(given.run, rehearse=given.rehearse)]
+    if unknown := set(given.only or ()).difference(names):
+        parser.error(f"no step {', '.join(sorted(unknown))}; there are {', '.join(names)}")
+    return _run(given.run, given.minutes, given.out, given.only, rehearse=given.rehearse)
 
 
-@app.command(hidden=True)
-def step(
-    run: str,
-    name: str,
-    seconds: Annotated[float, typer.Option()],
-    out: Annotated[Path, typer.Option()],
-    rehearse: Rehearse = False,
-) -> None:
+def _parser() -> ArgumentParser:
+    parser = ArgumentParser(prog="python -m benchmarks.gpu", description="Two prepared runs for a machine with a GPU.")
+    commands = parser.add_subparsers(dest="run", required=True, metavar="{kernel,serve}")
+    for run, (minutes, about) in RUNS.items():
+        command = commands.add_parser(run, help=about.partition(":")[0].partition(",")[0], description=about)
+        told = f"That the whole run may take. [{minutes:g}]"
+        command.add_argument("--minutes", type=_minutes, default=minutes, help=told)
+        command.add_argument("--out", type=Path, help="Folder for the results. [benchmarks/results/DATE]")
+        told = "These steps alone, the others' results in --out are kept. May be repeated."
+        command.add_argument("--only", action="append", help=told)
+        told = "On a CPU, tiny, to see that it runs. Its figures mean nothing."
+        command.add_argument("--rehearse", action="store_true", help=told)
+    step = commands.add_parser("step")  # without help it is not listed
+    step.add_argument("of", choices=RUNS)
+    step.add_argument("name")
+    step.add_argument("--seconds", type=float, required=True)
+    step.add_argument("--out", type=Path, required=True)
+    step.add_argument("--rehearse", action="store_true")
+    return parser
+
+
+def _minutes(text: str) -> float:
+    if (minutes := float(text)) < LEAST_MINUTES:
+        raise ArgumentTypeError(f"{text} is less than {LEAST_MINUTES}")
+    return minutes
+
+
+def _step(run: str, name: str, seconds: float, out: Path, *, rehearse: bool) -> int:
     """One step, as a run starts it in a process of its own."""
     due = time.monotonic() + seconds
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # what it has started is stopped then
@@ -76,26 +89,22 @@ def step(
         importlib.import_module(chosen.module).run(Job(out, page, due, rehearse, chosen.options, before))
     except Skipped as reason:
         page.put(why=str(reason))
-        raise typer.Exit(SKIPPED) from None
+        return SKIPPED
     except Exception as error:
         traceback.print_exc()
         page.put(why=f"{type(error).__name__}: {error}"[:500])
-        raise typer.Exit(1) from None
+        return 1
+    return 0
 
 
-def _run(run: str, minutes: float, out: Path | None, only: list[str] | None, *, rehearse: bool) -> None:
-    console = Console(stderr=True)
+def _run(run: str, minutes: float, out: Path | None, only: list[str] | None, *, rehearse: bool) -> int:
     steps = steps_of(run, rehearse=rehearse)
-    if unknown := set(only or ()) - {step.name for step in steps}:
-        raise typer.BadParameter(
-            f"no step {', '.join(sorted(unknown))}; there are {', '.join(step.name for step in steps)}"
-        )
     if rehearse and out is None:
-        console.print("A rehearsal needs --out, as its figures mean nothing.")
-        raise typer.Exit(2)
+        _say("A rehearsal needs --out, as its figures mean nothing.")
+        return 2
     if not rehearse and not (Path("/dev/nvidiactl").exists() or shutil.which("nvidia-smi")):
-        console.print("No NVIDIA GPU here. Without one: --rehearse --out FOLDER.")
-        raise typer.Exit(2)
+        _say("No NVIDIA GPU here. Without one: --rehearse --out FOLDER.")
+        return 2
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that no step is left behind
     folder = today(out).resolve()
     file = folder / f"gpu-{run}.json"
@@ -112,7 +121,7 @@ def _run(run: str, minutes: float, out: Path | None, only: list[str] | None, *, 
         told: dict[str, Any] = {"name": step.name, "about": step.about, "status": outcome.status, "why": outcome.why}
         document["steps"].append(told | {"seconds": round(seconds, 1)} | dict(outcome.facts))
         write(file, document)
-        console.print(f"{step.name}: {outcome.status} after {seconds:.0f} s. {outcome.why}", highlight=False)
+        _say(f"{step.name}: {outcome.status} after {seconds:.0f} s. {outcome.why}")
 
     follow(
         [step for step in steps if not only or step.name in only],
@@ -122,9 +131,12 @@ def _run(run: str, minutes: float, out: Path | None, only: list[str] | None, *, 
         time.monotonic,
         rehearse=rehearse,
     )
-    console.print(f"Written to {file}; what the steps printed is in {file.with_suffix('.log').name} beside it.")
-    if all(found["status"] != "done" for found in document["steps"]):
-        raise typer.Exit(1)
+    _say(f"Written to {file}; what the steps printed is in {file.with_suffix('.log').name} beside it.")
+    return int(all(found["status"] != "done" for found in document["steps"]))
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 def _read(file: Path) -> dict[str, Any]:
@@ -132,4 +144,4 @@ def _read(file: Path) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    app()
+    sys.exit(main())

@@ -17,15 +17,13 @@ from rich.progress import track
 from rich.table import Table
 
 from benchmarks.kernels import plot, targets
-from benchmarks.kernels.cases import Case, cases, small_cases
+from benchmarks.kernels.cases import MEMORY_SHARE, Case, cases, small_cases
 from benchmarks.kernels.clock import Clock, GpuClock, WallClock
 from benchmarks.kernels.contenders import contenders
 from benchmarks.kernels.measure import disagreement, machine, timed
 from psychechat_kernels.fused_heads import kernel
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
-MEMORY_SHARE = 0.15
-"""Of the GPU's memory, for one copy of the hidden states: the eager reference makes fp32 ones beside it."""
 
 
 def main(

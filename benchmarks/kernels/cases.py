@@ -14,6 +14,8 @@ from psychechat_kernels.fused_heads import Pooling
 
 ELEMENT = 2
 """Bytes of a hidden number: bf16."""
+MEMORY_SHARE = 0.15
+"""Of the GPU's memory, for one copy of the hidden states: the eager reference makes fp32 ones beside it."""
 
 
 class Case(NamedTuple):

@@ -11,16 +11,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from argparse import ArgumentParser
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import triton
-import typer
-from rich.console import Console
-from rich.progress import track
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
@@ -114,21 +112,25 @@ def _found(pattern: str, text: str) -> str:
     return match[1]
 
 
-def main(
-    capability: Annotated[int, typer.Option(help="Compute capability: 90 for H100 and H200, 80 for A100.")] = 90,
-    columns: Annotated[
-        list[int] | None, typer.Option(help="Of heads in groups of four instead of the server's; as often as wanted.")
-    ] = None,
-    tuned: Annotated[
-        bool, typer.Option("--tuned", help="Every tuning that the sweep on a GPU tries, of bf16 with mean pooling.")
-    ] = False,
-    out: Annotated[Path | None, typer.Option(help="CSV file; standard output if not given.")] = None,
-) -> None:
-    """Compile every variant of the kernel and say what came of it."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The exit status. Without typer: a lent machine has torch and Triton alone."""
+    parser = ArgumentParser(description="Compile every variant of the kernel and say what came of it.")
+    told = "Compute capability: 90 for H100 and H200, 80 for A100. [90]"
+    parser.add_argument("--capability", type=int, default=90, help=told)
+    told = "Of heads in groups of four instead of the server's; as often as wanted."
+    parser.add_argument("--columns", type=int, action="append", help=told)
+    told = "Every tuning that the sweep on a GPU tries, of bf16 with mean pooling."
+    parser.add_argument("--tuned", action="store_true", help=told)
+    parser.add_argument("--out", type=Path, help="CSV file; standard output if not given.")
+    given = parser.parse_args(arguments)
+    return write_table(given.capability, given.columns or (), given.out, tuned=given.tuned)
+
+
+def write_table(capability: int, columns: Sequence[int], out: Path | None, *, tuned: bool) -> int:
     if kernel.INTERPRETED:
         print("Nothing is compiled while TRITON_INTERPRET is set; unset it.", file=sys.stderr)
-        raise typer.Exit(2)
-    heads = [(4,) * (n // 4) + (n % 4,) * bool(n % 4) for n in columns or ()] or [GROUPS]
+        return 2
+    heads = [(4,) * (n // 4) + (n % 4,) * bool(n % 4) for n in columns] or [GROUPS]
     chosen = [v for v in variants() if not tuned or (v.pooling, v.dtype, v.aligned) == ("mean", "bf16", True)]
     how = dict.fromkeys(map(compiled_alike, tunings())) if tuned else [DEFAULT]
     work = [(variant, groups, tuning) for groups in heads for tuning in how for variant in chosen]
@@ -138,7 +140,8 @@ def main(
     ):
         triton.knobs.cache.dir = cache  # an empty one, so that everything is compiled
         writer: csv.DictWriter[str] | None = None
-        for variant, groups, tuning in track(work, "Compiling", console=Console(stderr=True)):
+        for done, (variant, groups, tuning) in enumerate(work):
+            print(f"Compiling {done + 1} of {len(work)}", file=sys.stderr, flush=True)
             row = compile_for(variant, capability, groups, tuning)
             row |= {name: value for name, value in tuning._asdict().items() if name != "waves"} if tuned else {}
             row |= {"triton": triton.__version__}
@@ -147,7 +150,8 @@ def main(
                 writer.writeheader()
             writer.writerow(row)
             file.flush()  # a run that is stopped keeps what it has
+    return 0
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    sys.exit(main())

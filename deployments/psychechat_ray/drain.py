@@ -25,7 +25,9 @@ from ray.util.state import list_actors, list_nodes
 
 POLL_SECONDS = 1.0
 QUESTION_SECONDS = 40.0
-"""A question that takes longer is not answered."""
+"""A question that takes longer is not answered, nor one that takes longer than the node has left."""
+COMMAND_SHARE = 7 / 8
+"""Of a question's time, for Ray's command in it: so its process ends before it is given up, and leaves none behind."""
 SILENT_SECONDS = 60.0
 """Of a head that is replaced. One that takes longer finds the node's connections, where there are any."""
 
@@ -40,8 +42,8 @@ def drain(
 ) -> None:
     told = wait(
         seconds,
-        leave=lambda remaining: ask(lambda: leave(node, address, remaining)),
-        busy=lambda leaving: ask(lambda: busy(leaving, address)),
+        leave=lambda remaining: ask(lambda: leave(node, address, remaining), remaining),
+        busy=lambda leaving, remaining: ask(lambda: busy(leaving, address), remaining),
         in_use=in_use,
     )
     if not told:
@@ -52,42 +54,49 @@ def wait(
     seconds: float,
     *,
     leave: Callable[[float], str | None],
-    busy: Callable[[str], bool | None],
+    busy: Callable[[str, float], bool | None],
     in_use: Callable[[], bool],
     now: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> bool:
     """Until the node is empty, or for that long. Returns whether Ray was told that it goes.
 
-    `leave` tells Ray how many seconds are left, and gives the node's id; `busy` is of this node. None is a Ray that
-    does not answer: it may a moment later, and a hook that ends early cuts the pod's turns.
+    `leave` tells Ray how many seconds are left, and gives the node's id; `busy` is of this node. Both are given the
+    seconds left, and keep them: a hook that overruns takes them from what Ray's processes have for their end. None is
+    a Ray that does not answer: it may a moment later, and a hook that ends early cuts the pod's turns.
     """
     until, heard, leaving = now() + seconds, now(), None
-    while now() < until:
+
+    def pause() -> None:
+        sleep(max(0.0, min(POLL_SECONDS, until - now())))
+
+    while (remaining := until - now()) > 0:
         answer: str | bool | None
         if leaving is None:
-            answer = leaving = leave(until - now())
-            sleep(POLL_SECONDS)  # Serve notices within a second or so; until then it looks as it did
+            answer = leaving = leave(remaining)
+            pause()  # Serve notices within a second or so; until then it looks as it did
         else:
-            answer = busy(leaving)
+            answer = busy(leaving, remaining)
         if answer is False:
             return True
         if answer is not None:
             heard = now()
         elif now() - heard >= SILENT_SECONDS and not in_use():
             break
-        sleep(POLL_SECONDS)
+        pause()
     return leaving is not None
 
 
-def ask(question: Callable[[], _T]) -> _T | None:
-    """What Ray answers, or None. In a process that can be given up: without a GCS a client looks for long."""
+def ask(question: Callable[[], _T], seconds: float = QUESTION_SECONDS) -> _T | None:
+    """What Ray answers within so many seconds, or None. In a process that can be given up: without a GCS a client looks
+    for long.
+    """
     receiver, sender = _FORK.Pipe(duplex=False)
     asked = _FORK.Process(target=_answer, args=(sender, question), daemon=True)
     asked.start()
     sender.close()
     try:
-        answer: _T | None = receiver.recv() if receiver.poll(QUESTION_SECONDS) else None
+        answer: _T | None = receiver.recv() if receiver.poll(min(seconds, QUESTION_SECONDS)) else None
     except EOFError:
         answer = None
     finally:
@@ -107,12 +116,13 @@ def _answer(to: Connection, question: Callable[[], object]) -> None:
 
 def leave(node: str | None, address: str | None, remaining: float) -> str:
     """Asks Ray to drain the node, this machine's where none is named, and gives its id."""
+    due = time.monotonic() + COMMAND_SHARE * min(remaining, QUESTION_SECONDS)
     node = node or own_node(address)
     command: list[str | Path] = [Path(sys.executable).parent / "ray", "drain-node", "--node-id", node]
     command += ["--address", address] if address else []
     command += ["--reason", "DRAIN_NODE_REASON_PREEMPTION", "--reason-message", "the pod goes"]
     command += ["--deadline-remaining-seconds", str(max(1, round(remaining)))]
-    subprocess.run(command, check=True, timeout=QUESTION_SECONDS - 5)  # noqa: S603
+    subprocess.run(command, check=True, timeout=max(0.0, due - time.monotonic()))  # noqa: S603
     return node
 
 

@@ -1,7 +1,10 @@
 """What comes with the package for GPUs follows `psychechat size`, and so does the table in docs/scaling.md."""
 
+import json
+import re
 from math import ceil
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import pytest
@@ -71,6 +74,7 @@ def test_an_engine_is_set_as_its_card_is_sized(file: str, name: str) -> None:
     assert engine.sequences(found.kv_tokens) == engine.max_num_seqs, "permits are bound by sequences, not by memory"
     assert engine.engine_args["max_num_batched_tokens"] == expected.max_num_batched_tokens
     assert engine.gather_seconds == GATHER_SECONDS
+    assert engine.engine_args.get("attention_backend") == found.attention_backend
 
 
 @pytest.mark.parametrize("file", [file for file in ON if "multi" in file])
@@ -102,12 +106,35 @@ def test_the_table_of_computed_sizes_is_computed() -> None:
             assert _row(model, Fit(shapes.of(model), Asked(), card)) in lines, f"{model} on {gigabytes} GB"
 
 
+def test_measured_figures_in_scaling_are_those_of_the_files_that_it_names() -> None:
+    text = (ROOT / "docs/scaling.md").read_text("utf-8")
+    speed, encoder, ingress = (
+        json.loads((ROOT / "docs" / re.findall(rf"\((\S+/{name}\.json)\)", text)[0]).read_text("utf-8"))
+        for name in ("speed", "encoder", "ingress")
+    )
+    scale = speed["parts"]["scale"]["facts"]
+    late = {row["streams"]: row["added_ms"]["p99"] for row in scale["curve"]}
+    milliseconds = [
+        median(row["cpu_ms"] for row in encoder["rows"] if (row["side"], row["load"]) == (side, load))
+        for side in ("half products", "float32")
+        for load in ("batch", "single")
+    ]
+    told = "{:.1f} and {:.1f} ms of a core with products in bf16, {:.1f} and {:.1f} ms in float32".format(*milliseconds)
+    costs = [round(row["all_ms"]) for row in scale["cpu_ms_per_stream_second"]]
+    for figure in (
+        told,
+        f"{pace.STREAMS_A_CORE} streams of {scale['pace']} tokens a second",
+        f"of 50: {late[50]:.0f} ms",
+        f"{costs[0]} ms of all processes with one of each, {costs[1]} with two, {costs[2]} with four",
+        f"the ingress {ingress['medians']['this']['piece_ms']:.2f} ms",
+        f"replica {ingress['medians']['this']['piece_engine_ms']:.2f}",
+        f"{ingress['medians']['this']['start_ms']:.0f} ms of them for each turn's start",
+    ):
+        assert figure in " ".join(text.split()), figure
+
+
 def _row(model: str, found: Fit) -> str:
     if not found.serves:
-        return f"| {model} | {found.card.gigabytes} GB | does not fit | | | | |"
-    expected = pace.estimate(found)
-    numbers = (
-        f"{found.kv_tokens:,}",
-        *(expected.max_num_seqs, expected.streams, round(expected.tokens_when_full), expected.ingress_cores),
-    )
-    return f"| {model} | {found.card.gigabytes} GB | {' | '.join(map(str, numbers))} |"
+        return f"| {model} | {found.card.gigabytes} GB | does not fit | |"
+    sequences = pace.suggested_sequences(found)
+    return f"| {model} | {found.card.gigabytes} GB | {found.kv_tokens:,} | {sequences} |"

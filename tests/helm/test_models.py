@@ -10,6 +10,11 @@ from psychechat_ray.cli import app as commands
 from tests.helm.charts import CHART, Helm, Manifest, Rendered
 
 PRODUCTION = CHART / "ci/production-values.yaml"
+PUBLIC = {
+    "demo",
+    "Qwen/Qwen3-8B",
+    *(f"Johnnyfans/PsycheChat-{name}-Qwen3-8B" for name in ("Counselor-Agent-Mode", "Counselor-LLM-Mode", "Seeker")),
+}
 PREPARED = ("modelCache.prepare.enabled=true", "modelCache.existingClaim=models")
 
 
@@ -25,10 +30,18 @@ def models_of(pod: Manifest) -> Manifest:
 class TestToken:
     """Of the hub. A pod whose secret is not there never starts."""
 
-    def test_the_example_of_one_gpu_asks_for_the_keys_alone(self, helm: Helm) -> None:
-        """Its model is public."""
-        notes = helm.notes(values=CHART / "ci/single-gpu-values.yaml")
-        assert secrets_told(notes) == {"psychechat-keys": {"keys.yaml"}}
+    def test_no_example_asks_for_a_secret_that_it_can_do_without(self, rendered: Rendered) -> None:
+        """By what its settings need, and its pods are to find. The models are all published, so none needs a token."""
+        settings = Settings.model_validate(rendered.application["args"])
+        assert {model.model for model in (settings.classifier, *settings.engines.values())} <= PUBLIC
+        needed = {"api-keys"}
+        needed |= {"memory-keys", "redis-url"} if settings.memory.backend == "redis" else set()
+        needed |= {"escalation"} if settings.escalation.url or settings.escalation.url_file else set()
+        pods = rendered.pods.values()
+        mounted = {v["name"] for pod in pods for v in pod["spec"]["volumes"] if "secret" in v}
+        assert mounted <= needed
+        asked = {name for pod in pods for name, variable in variables(pod).items() if "secretKeyRef" in str(variable)}
+        assert asked <= ({"PSYCHECHAT_REDIS_PASSWORD"} if rendered.of_kind("Deployment") else set())
 
     def test_only_engines_have_it_and_only_where_it_is_given(self, helm: Helm) -> None:
         pods = helm.render("secrets.huggingFace.existingSecret=hf").pods

@@ -84,6 +84,18 @@ def test_a_longer_mean_and_a_smaller_number_change_what_fits_as_they_should() ->
     assert in_fp8["settings"]["engine_args"]["kv_cache_dtype"] == "fp8"
 
 
+def test_kv_memory_in_fp8_names_the_attention_where_vllm_would_compile_one() -> None:
+    fp8 = ("--kv-cache-dtype", "fp8", "--quantization", "fp8")
+    for gigabytes, named in ((24, "TRITON_ATTN"), (48, "TRITON_ATTN"), (80, None), (141, None)):
+        [card] = as_json("--gpu", str(gigabytes), *fp8)["cards"]
+        assert card["settings"]["engine_args"].get("attention_backend") == named
+    assert "attention_backend: TRITON_ATTN" in size("--gpu", "48", *fp8).stdout
+    a100 = size("--gpu", "40", *fp8)
+    assert a100.exit_code == 1
+    assert "an A100-40GB reads no KV memory in fp8" in a100.stderr
+    assert "What would: --kv-cache-dtype auto" in a100.stderr
+
+
 @pytest.mark.parametrize(("model", "gpu"), [("Qwen3-8B", 24), ("Qwen3-32B", 48), ("Qwen3-32B", 80), ("Qwen3-14B", 24)])
 def test_what_does_not_fit_is_told_with_what_would_and_that_is_true(model: str, gpu: int) -> None:
     result = size("--model", model, "--gpu", str(gpu))

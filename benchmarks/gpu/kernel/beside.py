@@ -10,8 +10,7 @@ from benchmarks.gpu.job import Job
 from benchmarks.gpu.kernel.device import clock_of, device_of
 from benchmarks.gpu.kernel.sweep import chosen
 from benchmarks.kernels import plot
-from benchmarks.kernels.__main__ import MEMORY_SHARE
-from benchmarks.kernels.cases import Case, cases, small_cases
+from benchmarks.kernels.cases import MEMORY_SHARE, Case, cases, small_cases
 from benchmarks.kernels.contenders import Contender, contenders
 from benchmarks.kernels.measure import Row, disagreement, machine, timed
 from benchmarks.kernels.targets import judge

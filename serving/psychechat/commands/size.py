@@ -43,7 +43,8 @@ def size(
         Literal["none", "fp8"], typer.Option(help="none: the weights as the checkpoint has them.")
     ] = "none",
     kv_cache_dtype: Annotated[
-        Literal["auto", "fp8"], typer.Option(help="fp8 halves the KV memory; measure what it does to your replies.")
+        Literal["auto", "fp8"],
+        typer.Option(help="fp8 halves the KV memory; measure what it does to your replies. No A100 reads it."),
     ] = "auto",
     max_model_len: Annotated[
         int, typer.Option(min=1, help="The longest context of one call, in tokens.")
@@ -109,14 +110,20 @@ def _check(model: str, shape: Shape, asked: Asked) -> None:
 
 def _does_not_fit(model: str, fit: Fit) -> str:
     card, weights = fit.card, weight_bytes(fit.shape, fit.asked) / GIB
+    would = remedies(fit, CARDS)
+    told = f"What would: {'; '.join(would)}." if would else "Take more or larger cards, or a smaller model."
+    if not fit.reads_kv:
+        return f"{printable(model)} does not fit on {_on(fit)}: {_a(card.name)} reads no KV memory in fp8. {told}"
     if fit.kv_bytes < 0:
         why = f"the weights alone want {weights:.1f} GiB and {fit.asked.working_gib} GiB to work in"
     else:
         why = f"{fit.kv_tokens} tokens of KV memory are left, and one call may want {fit.asked.max_model_len}"
-    would = remedies(fit, CARDS)
-    told = f"What would: {'; '.join(would)}." if would else "Take more or larger cards, or a smaller model."
     share = card.memory * fit.asked.gpu_memory_utilization
     return f"{printable(model)} does not fit on {_on(fit)}: of {share:.1f} GiB {why}. {told}"
+
+
+def _a(name: str) -> str:
+    return f"{'an' if name[0] in 'AL' else 'a'} {name}"
 
 
 def _on(fit: Fit) -> str:
@@ -196,6 +203,8 @@ def _settings(fit: Fit) -> dict[str, Any]:
         engine_args["quantization"] = asked.quantization
     if asked.kv_cache_dtype != "auto":
         engine_args["kv_cache_dtype"] = asked.kv_cache_dtype
+    if fit.attention_backend:
+        engine_args["attention_backend"] = fit.attention_backend
     return {
         "max_num_seqs": expected.max_num_seqs,
         "sequence_tokens": asked.sequence_tokens,

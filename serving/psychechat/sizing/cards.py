@@ -18,16 +18,18 @@ class Card:
     """Of the memory, bytes a second."""
     flops: float
     """In 16 bits, dense."""
+    capability: tuple[int, int]
+    """CUDA's, by which vLLM chooses its kernels."""
 
 
 CARDS = {
     card.gigabytes: card
     for card in (
-        Card(24, "L4", 22.0, 300e9, 121e12),
-        Card(40, "A100-40GB", 39.4, 1555e9, 312e12),
-        Card(48, "L40S", 44.4, 864e9, 362e12),
-        Card(80, "H100-80GB", 79.1, 3350e9, 989e12),
-        Card(141, "H200", 139.7, 4800e9, 989e12),
+        Card(24, "L4", 22.0, 300e9, 121e12, (8, 9)),
+        Card(40, "A100-40GB", 39.4, 1555e9, 312e12, (8, 0)),
+        Card(48, "L40S", 44.4, 864e9, 362e12, (8, 9)),
+        Card(80, "H100-80GB", 79.1, 3350e9, 989e12, (9, 0)),
+        Card(141, "H200", 139.7, 4800e9, 989e12, (9, 0)),
     )
 }
 """By their gigabytes. Others of the same size have about the memory, and a pace of their own."""

@@ -10,6 +10,10 @@ from psychechat.sizing.shapes import Shape
 
 BLOCK = 16
 """Tokens in one of vLLM's KV blocks on a GPU."""
+FP8_KV_SINCE = (8, 9)
+"""The compute capability from which on vLLM's Triton kernels read KV memory in fp8."""
+FLASH_ATTENTION_FP8_KV = 9
+"""The major one with which FlashAttention does. Elsewhere vLLM goes on to FlashInfer, which compiles with `nvcc`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +80,20 @@ class Fit:
         return self.kv_tokens // self.asked.sequence_tokens
 
     @property
+    def reads_kv(self) -> bool:
+        """Whether the card has kernels for KV memory of this type, without any that are compiled with `nvcc`."""
+        return self.asked.kv_cache_dtype == "auto" or self.card.capability >= FP8_KV_SINCE
+
+    @property
+    def attention_backend(self) -> str | None:
+        """vLLM's setting of this name; None where what it chooses by itself needs no `nvcc`."""
+        by_itself = self.asked.kv_cache_dtype == "auto" or self.card.capability[0] == FLASH_ATTENTION_FP8_KV
+        return None if by_itself else "TRITON_ATTN"
+
+    @property
     def serves(self) -> bool:
         """Whether vLLM starts, which wants room for `max_model_len` beside its own block, and two sequences fit."""
-        return self.kv_tokens - BLOCK >= self.asked.max_model_len and self.sequences >= 2
+        return self.reads_kv and self.kv_tokens - BLOCK >= self.asked.max_model_len and self.sequences >= 2
 
 
 def remedies(fit: Fit, cards: Mapping[int, Card]) -> list[str]:
@@ -86,6 +101,7 @@ def remedies(fit: Fit, cards: Mapping[int, Card]) -> list[str]:
     asked = fit.asked
     fp8_weights, fp8_kv = replace(asked, quantization="fp8"), replace(asked, kv_cache_dtype="fp8")
     by_options = {
+        "--kv-cache-dtype auto": replace(asked, kv_cache_dtype="auto"),
         "--quantization fp8": fp8_weights,
         "--kv-cache-dtype fp8": fp8_kv,
         "--quantization fp8 --kv-cache-dtype fp8": replace(fp8_weights, kv_cache_dtype="fp8"),

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from benchmarks.gpu.kernel.profile import metrics
-from benchmarks.gpu.processes import ROOT
+from benchmarks.gpu.processes import ROOT, environment
 from benchmarks.gpu.runs import KERNEL
 from benchmarks.kernels.tunings import best, compiled_alike, tunings
 from psychechat_kernels.fused_heads.tuning import DEFAULT, Tuning
@@ -36,6 +36,43 @@ def test_a_rehearsal_goes_through_every_step(tmp_path: Path) -> None:
     assert Tuning(**steps["benchmark"]["tuning"]) == Tuning(**steps["sweep"]["best"]["tuning"])
     assert not steps["benchmark"].get("wrong")
     assert len(list(tmp_path.iterdir())) <= 8, "what one machine gives back to another is counted"
+
+
+WITHOUT = """
+import runpy, sys
+for name in ("typer", "rich", "click", "pydantic", "vllm", "ray", "psutil"):
+    sys.modules[name] = None
+sys.argv[:] = sys.argv[:1] + {arguments!r}
+{run}
+"""
+"""A program for which these are not installed."""
+
+
+def without(run: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    program = WITHOUT.format(run=run, arguments=list(arguments))
+    return subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        env=environment(interpreted=True),
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_the_run_needs_torch_and_triton_alone() -> None:
+    """A lent card has no network. Every step is imported."""
+    told = without("runpy.run_module('benchmarks.gpu', run_name='__main__')", "kernel", "--help")
+    assert told.returncode == 0, told.stderr
+    assert "--minutes" in told.stdout
+    steps = [step.module for step in KERNEL]
+    done = without(f"import importlib\nfor name in {steps!r}: importlib.import_module(name)")
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_step_that_there_is_not_is_named() -> None:
+    done = without("runpy.run_module('benchmarks.gpu', run_name='__main__')", "kernel", "--only", "tea")
+    assert done.returncode == 2
+    assert "no step tea; there are machine, " in done.stderr
 
 
 def test_a_step_whose_time_is_over_is_cut(tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ def test_a_full_step_of_prefill_holds_up_words_no_longer_on_a_slower_card() -> N
 
 
 def test_nothing_is_promised_that_does_not_fit() -> None:
-    tiny = Fit(shapes.of("Qwen3-32B"), Asked(), Card(4, "", 4.0, 1e9, 1e12))
+    tiny = Fit(shapes.of("Qwen3-32B"), Asked(), Card(4, "", 4.0, 1e9, 1e12, (9, 0)))
     assert remedies(tiny, {4: tiny.card}) == []
 
 

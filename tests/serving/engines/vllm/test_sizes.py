@@ -1,8 +1,11 @@
 """Sizes beside those of whom they are to foresee: vLLM's own KV arithmetic, and the models' own parameters."""
 
 import json
+import sys
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -137,7 +140,7 @@ def test_what_serves_starts_and_one_block_less_does_not(tmp_path: Path) -> None:
     enough = (asked.max_model_len // BLOCK + 1) * own.block_bytes
 
     def on(kv_bytes: int) -> Fit:
-        card = Card(0, "", (kv_bytes + weight_bytes(shape, asked)) / 2**30, 1.0, 1.0)
+        card = Card(0, "", (kv_bytes + weight_bytes(shape, asked)) / 2**30, 1.0, 1.0, (9, 0))
         return Fit(shape, asked, card)
 
     assert on(enough).kv_bytes == enough
@@ -164,3 +167,77 @@ def test_memory_that_is_given_spares_no_engine_what_must_be_free_when_it_starts(
     with pytest.raises(ValueError, match="less than desired GPU memory utilization"):
         request_memory(half_taken, CacheConfig(kv_cache_memory_bytes=2**30))
     request_memory(half_taken, CacheConfig(kv_cache_memory_bytes=2**30, gpu_memory_utilization=0.45))
+
+
+class TestAttention:
+    """vLLM's own choice for a card, made without one. FlashInfer, which is in the image, takes what comes to it."""
+
+    @pytest.fixture(autouse=True)
+    def _cuda(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """CUDA's platform can be imported."""
+        monkeypatch.setitem(sys.modules, "vllm._C_stable_libtorch", ModuleType("_C_stable_libtorch"))
+
+    def platform(self, card: Card) -> Any:
+        from vllm.platforms.cuda import CudaPlatformBase
+        from vllm.platforms.interface import DeviceCapability
+
+        class Platform(CudaPlatformBase):
+            @classmethod
+            def get_device_capability(cls, device_id: int = 0) -> DeviceCapability:
+                return DeviceCapability(*card.capability)
+
+            @classmethod
+            def get_device_name(cls, device_id: int = 0) -> str:
+                return card.name
+
+        return Platform()
+
+    def chosen(self, card: Card, kv_cache_dtype: Any, monkeypatch: pytest.MonkeyPatch) -> str:
+        from vllm.v1.attention.backends import fa_utils, flash_attn  # noqa: F401  as a CPU imports it
+        from vllm.v1.attention.backends.registry import AttentionBackendEnum
+        from vllm.v1.attention.selector import AttentionSelectorConfig
+
+        platform = self.platform(card)
+        version = 3 if card.capability[0] == 9 else 2  # by get_flash_attn_version, where there are the kernels
+        monkeypatch.setattr(fa_utils, "current_platform", platform)
+        monkeypatch.setattr(fa_utils, "get_flash_attn_version", lambda **given: version)
+        config = AttentionSelectorConfig(
+            head_size=128,
+            dtype=torch.bfloat16,
+            kv_cache_dtype=kv_cache_dtype,
+            block_size=BLOCK,
+            use_mla=False,
+            has_sink=False,
+            use_sparse=False,
+            use_mm_prefix=False,
+            use_per_head_quant_scales=False,
+        )
+        taken, refused = platform.get_valid_backends(platform.get_device_capability(), config)
+        priority, reasons = refused[AttentionBackendEnum.FLASHINFER]
+        assert all("No module named 'flashinfer'" in reason for reason in reasons)
+        return min([(one.priority, one.backend.name) for one in taken] + [(priority, "FLASHINFER")])[1]
+
+    @pytest.mark.parametrize("kv_cache_dtype", ["auto", "fp8"])
+    @pytest.mark.parametrize("gigabytes", CARDS)
+    def test_a_backend_is_named_where_vllm_would_take_one_that_needs_nvcc(
+        self, gigabytes: int, kv_cache_dtype: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        fit = Fit(shapes.of("Qwen3-8B"), Asked(kv_cache_dtype=kv_cache_dtype), CARDS[gigabytes])
+        by_itself = self.chosen(fit.card, kv_cache_dtype, monkeypatch)
+        assert fit.attention_backend == ("TRITON_ATTN" if by_itself == "FLASHINFER" else None)
+
+    @pytest.mark.parametrize("gigabytes", CARDS)
+    def test_the_one_that_is_named_reads_fp8_on_the_cards_of_which_we_say_so(
+        self, gigabytes: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        from vllm.config import AttentionConfig
+        from vllm.v1.attention.backends import triton_attn
+
+        fit = Fit(shapes.of("Qwen3-8B"), Asked(kv_cache_dtype="fp8"), CARDS[gigabytes])
+        backend = AttentionConfig(backend=fit.attention_backend or "TRITON_ATTN").backend  # type: ignore[arg-type]
+        assert backend is not None
+        assert backend.get_class() is triton_attn.TritonAttentionBackend
+        monkeypatch.setattr(triton_attn, "current_platform", self.platform(fit.card))
+        refused = None if fit.reads_kv else "FP8 KV cache is not supported"
+        with pytest.raises(ValueError, match=refused) if refused else nullcontext():
+            triton_attn.TritonAttentionImpl(32, 128, 1.0, 8, None, None, "fp8")
