@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, Route, ViewportSize, expect
+from playwright.sync_api import Browser, Page, ViewportSize, expect
 from typer.testing import CliRunner
 
 from psychechat.api.http.auth import Keyring
@@ -20,6 +20,7 @@ from psychechat.help.resources import shipped
 from psychechat.safety import phrases
 from psychechat.safety.replies import broken_text, contacts, crisis_reply
 from psychechat.tracing import OFF
+from tests.serving.api.chat.test_stages import REFUSED_DRAFT, refusing
 from tests.serving.api.conftest import Served, serve
 from tests.serving.api.http.test_auth import KEYS, hashes, keyring
 from tests.support import servers
@@ -202,57 +203,26 @@ def test_valence_and_its_shifts_are_drawn_and_can_be_read(shown: Served, visit: 
     assert seen == ["rgb(133, 80, 10)", "rgb(226, 173, 91)", "rgb(133, 80, 10)"]
 
 
-STAGES = {
-    "groups": {"joy": {"absent": 0.2, "low": 0.5, "mid": 0.2, "high": 0.1}},
-    "analysis": {
-        "labels": ["sad"],
-        "analysis": "A loss is spoken of.",
-        "recent_change": "",
-        "overall_trend": "Heavier than before.",
-        "shift_analysis": "",
-    },
-    "rounds": [
-        {
-            "draft": {"phase": "exploration", "strategy": "Ask openly.", "response": f"Draft {number}."},
-            "reactions": [
-                {
-                    "type": kind,
-                    "response": f"I am {kind}.",
-                    "verdict": {"analysis": "It lands.", "passed": number == 2 or kind != "hostile"},
-                }
-                for kind in ("normal", "silent", "hostile")
-            ],
-            "review": {
-                "passed": number == 2,
-                "emotional_suggestion": "" if number == 2 else "Slow down.",
-                "safety_suggestion": "",
-            },
-        }
-        for number in (1, 2)
-    ],
-}
+def test_stages_are_shown_where_the_server_shows_them(warm: None, visit: Open) -> None:
+    """Both rounds of a turn whose first draft was refused."""
+    with serve(refusing(), ui=True, show_stages=True, limits={"rounds": 2}) as shown:
+        page = visit(shown.url)
+        page.get_by_label("Model", exact=True).select_option("psychechat-agent")
+        say(page, "I am sad.", turn=1)
+        inside = page.locator("section.seen")
+        expect(inside).not_to_contain_text("policy.show_stages")
+        page.get_by_text("Round 1").click()
+        for told in ("The seeker speaks of a worry.", "insight: Compare.", REFUSED_DRAFT, "Nobody has asked me that."):
+            expect(inside).to_contain_text(told)
+        expect(page.locator(".verdict.failed")).to_have_count(2)  # the round's, and of the reaction that failed it
+        expect(inside).to_contain_text("Stay with the sadness.")
 
 
-def test_stages_are_shown_where_the_server_shows_them(shown: Served, visit: Open) -> None:
+def test_where_the_server_shows_no_stages_the_page_says_what_would(shown: Served, visit: Open) -> None:
     page = visit(shown.url)
     page.get_by_label("Model", exact=True).select_option("psychechat-agent")
     say(page, "I am sad.", turn=1)
     expect(page.locator("section.seen")).to_contain_text("policy.show_stages: true")
-
-    def with_stages(route: Route) -> None:
-        answer = route.fetch()
-        body = answer.text().replace('"psychechat":{', f'"psychechat":{{"stages":{json.dumps(STAGES)},')
-        route.fulfill(response=answer, body=body)
-
-    page.route("**/v1/chat/completions", with_stages)
-    say(page, "I am still sad.", turn=2)
-    inside = page.locator("section.seen")
-    expect(inside).not_to_contain_text("policy.show_stages")
-    for told in ("A loss is spoken of.", "Heavier than before.", "exploration: Ask openly.", "I am hostile."):
-        expect(inside).to_contain_text(told)
-    page.get_by_text("Round 1").click()
-    expect(page.locator(".verdict.failed")).to_have_count(2)  # the round's, and of the reaction that failed it
-    expect(inside).to_contain_text("Slow down.")
 
 
 def test_a_session_is_named_and_forgotten(shown: Served, visit: Open) -> None:
