@@ -87,8 +87,8 @@ bench: setup ## Measure speed beside what one would pick instead; writes docs/be
 	$(BIN)/python -m benchmarks.speed
 
 .PHONY: clients
-clients: setup ## Try other people's clients, and their examples, each in an environment of its own (a quarter of an hour)
-	$(BIN)/python -m benchmarks.clients
+clients: setup ## Try other people's clients, and their examples; writes the table of docs/clients.md (a quarter of an hour)
+	$(BIN)/python -m benchmarks.clients; tried=$$?; $(BIN)/python -m benchmarks.report && exit $$tried
 
 .PHONY: hostile
 hostile: setup ## Send 5,000 malformed and hostile requests (minutes)

@@ -43,6 +43,15 @@ def test_every_configuration_builds_by_name_and_as_arguments(config: str) -> Non
     assert Settings.model_validate(written) == load(config)
 
 
+@pytest.mark.parametrize("config", CONFIGS)
+def test_only_the_demos_are_open_to_a_developer(config: str) -> None:
+    """With the playground, what each stage made, and pages of this machine."""
+    settings, is_demo = load(config), config.startswith("demo-")
+    assert settings.ui == is_demo
+    assert settings.policy.show_stages == is_demo
+    assert list(settings.cors.origins) == (["loopback"] if is_demo else [])
+
+
 def test_a_file_of_ones_own_is_read(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text("port: 9000")
     assert load(str(tmp_path / "mine.yaml")).port == 9000

@@ -22,6 +22,7 @@ from tenacity import wait_fixed
 from benchmarks.clients import transcript
 from benchmarks.clients.catalogue import CLIENTS, EXAMPLES, ROOT
 from benchmarks.clients.trial import ALONE
+from psychechat.api.chat.protocol import MODELS
 from psychechat.config import EscalationSettings
 from psychechat.safety.webhook import WebhookEscalations
 from tests.serving.api.conftest import serve
@@ -108,6 +109,12 @@ def test_what_a_client_has_lost_is_seen(printed: str, complaint: str) -> None:
 def test_the_proxy_takes_no_model_away_for_an_error() -> None:
     config = yaml.safe_load((EXAMPLES / "litellm_proxy" / "config.yaml").read_text("utf-8"))
     assert config["router_settings"]["disable_cooldowns"] is True
+
+
+def test_the_proxy_routes_each_model_of_the_server() -> None:
+    config = yaml.safe_load((EXAMPLES / "litellm_proxy" / "config.yaml").read_text("utf-8"))
+    routed = {entry["model_name"]: entry["litellm_params"]["model"] for entry in config["model_list"]}
+    assert routed == {model: f"openai/{model}" for model in MODELS}
 
 
 class Desk(BaseHTTPRequestHandler):

@@ -6,12 +6,12 @@ What the words behind a block's ``` have the runner do:
     sh server    start it in the background; what ran there of the same program ends first
     sh fails     see it fail
     sh again     run it until the output that follows is there
-    sh by-hand   nothing: it makes the environment that the tests have already
+    sh begin     run it in a home of its own, with this checkout in it; what follows is not run there
     typed        the input of the command before
     output       what the command or the server before prints: `…` is anything, and white space counts once
     output of=X  what the server with X in its command prints by then
     … file=X     write X; with add=X write it to the end of X
-    prometheus   leave the block out where there is no Prometheus
+    prometheus   leave the block out where there is no Prometheus, and count it
 
 Other than on the page, ports are free ones, PID is the server's, and engines are scripted, unless there is a server to
 take for the one that the page starts.
@@ -26,6 +26,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from typer.testing import CliRunner
 
@@ -81,6 +82,12 @@ def steps() -> list[Step]:
     return found
 
 
+def named() -> list[str]:
+    """Our commands with arguments that the page only mentions."""
+    text = re.sub(r"^```.*?^```$", "", PAGE.read_text("utf-8"), flags=re.DOTALL | re.MULTILINE)
+    return re.findall(r"`psychechat ([a-z]+ [^`]+)`", text)
+
+
 def missing(wanted: str, printed: str) -> str:
     """Nothing if what was wanted is all that was printed, else both, to be read."""
     one, other = (" ".join(text.split()) for text in (wanted, printed))
@@ -103,6 +110,7 @@ class Runner:
 
     def __init__(self, folder: Path, logs: Path, server: Server | None = None) -> None:
         self.folder, self.logs, self.server = folder, logs, server
+        self.left_out = 0
         self.background: dict[str, Background] = {}
         """By program."""
         self.instead = dict(zip(PORTS, map(str, free_ports(len(PORTS))), strict=True))
@@ -122,7 +130,8 @@ class Runner:
 
     def run(self, step: Step) -> None:
         words, text, printed = step.block.words, self.here(step.block.text), ""
-        if "by-hand" in words or ("prometheus" in words and not is_installed()):
+        if "prometheus" in words and not is_installed():
+            self.left_out += 1
             return
         for word, mode in (("file", "w"), ("add", "a")):
             if name := step.block.of(word):
@@ -130,6 +139,8 @@ class Runner:
                     file.write(text)
         if "server" in words:
             self.start(text.strip())
+        elif "begin" in words:
+            self.begin(text)
         elif words[0] == "sh" and "again" not in words:
             printed = self.printed(text, step.typed, fails="fails" in words)
         for output in step.outputs:
@@ -162,6 +173,15 @@ class Runner:
             self.wait("…Metrics for Prometheus…Ctrl-C stops…", background.log)
             self.instead |= {"PID": str(server.process.pid), "9110": METRICS.findall(background.log())[0]}
 
+    def begin(self, script: str) -> None:
+        """Leads to a folder that was not there, with this environment's command."""
+        with TemporaryDirectory() as home:
+            checkout = Path(home, "psychechat-server")
+            checkout.mkdir()
+            (checkout / ".venv").symlink_to(sys.prefix)
+            code, printed = self.in_bash(f"{script}\npwd\ncommand -v psychechat", HOME=home, PATH=os.defpath)
+        assert (code, printed.split()) == (0, [f"{home}/tutorial", str(Path(sys.executable).parent / "psychechat")])
+
     def printed(self, text: str, typed: str = "", *, fails: bool = False) -> str:
         """By the commands of a block."""
         told = ""
@@ -172,9 +192,9 @@ class Runner:
             told += printed
         return told
 
-    def in_bash(self, script: str, given: str = "") -> tuple[int, str]:
+    def in_bash(self, script: str, given: str = "", **variables: str) -> tuple[int, str]:
         command = ["bash", "-ec", script]
-        env = os.environ | self.env
+        env = os.environ | self.env | variables
         done = subprocess.run(command, input=given, capture_output=True, text=True, env=env, timeout=SECONDS)
         return done.returncode, done.stdout + done.stderr
 

@@ -13,6 +13,9 @@ HELP = "local emergency number"
 TOOL = {"type": "function", "function": {"name": "now", "parameters": {"type": "object", "properties": {}}}}
 
 
+MODELS = ("psychechat", "psychechat-llm", "psychechat-agent")
+
+
 def chat(words: str, **more: Any) -> httpx.Response:
     body = {"model": "psychechat", "messages": [{"role": "user", "content": words}], **more}
     return client.post("/v1/chat/completions", json=body)
@@ -37,9 +40,15 @@ def test_harmless_parameters_nor_in_a_crisis_are_errors(more: dict[str, Any]) ->
     assert HELP in chat("I want to die.", **more).json()["choices"][0]["message"]["content"]
 
 
-def test_its_health_check_finds_the_model_well() -> None:
+@pytest.mark.parametrize(("model", "mode"), zip(MODELS, ("llm", "llm", "agent"), strict=True))
+def test_each_model_is_routed_to_its_own(model: str, mode: str) -> None:
+    assert chat("I could not sleep.", model=model).json()["psychechat"]["mode"] == mode
+    assert HELP in chat("I want to die.", model=model).json()["choices"][0]["message"]["content"]
+
+
+def test_its_health_check_finds_all_models_well() -> None:
     health = client.get("/health").json()
-    assert (health["healthy_count"], health["unhealthy_count"]) == (1, 0)
+    assert (health["healthy_count"], health["unhealthy_count"]) == (len(MODELS), 0)
 
 
 @pytest.mark.parametrize("path", ["/v1/embeddings", "/v1/completions"])

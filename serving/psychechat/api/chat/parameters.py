@@ -23,6 +23,7 @@ _IGNORED: Mapping[str, Ignored] = {
     "prompt_cache_retention": Ignored(_CACHED),
     "prompt_cache_options": Ignored(_CACHED),
     "stream_options.include_obfuscation": Ignored("what is streamed is not padded", (False,)),
+    "stream_options.continuous_usage_stats": Ignored("the usage comes at the end", (False,)),
 }
 """By both. Neutral is a parameter's default, or what the answer does by itself."""
 
@@ -34,7 +35,6 @@ IGNORED_IN_CHAT: Mapping[str, Ignored] = {
     "web_search_options": Ignored("a counselor does not search the web"),
     "logit_bias": Ignored("replies are reviewed as the model wrote them", ({},)),
     "verbosity": Ignored(_LENGTH, ("medium",)),
-    "stream_options.continuous_usage_stats": Ignored("the usage comes at the end", (False,)),
 }
 
 IGNORED_IN_RESPONSES: Mapping[str, Ignored] = {

@@ -6,7 +6,7 @@ https://platform.openai.com/docs/api-reference/chat/create
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Annotated, Any, Literal, NoReturn
+from typing import Annotated, Any, ClassVar, Literal, NoReturn
 
 from pydantic import (
     BaseModel,
@@ -234,6 +234,7 @@ _EXAMPLES: list[JsonValue] = [
 class TurnBody(Body):
     """What the bodies of all endpoints for turns have in common."""
 
+    FREE_INSIDE: ClassVar = {"metadata": ("locale", "session_id")}
     model: Annotated[str, Field(examples=list(MODELS))]
     """One that `/v1/models` lists."""
     stream: bool | None = False
@@ -244,7 +245,7 @@ class TurnBody(Body):
     safety_identifier: str | None = None
     metadata: Annotated[dict[str, Annotated[str, Field(max_length=512)]], Field(max_length=_MAX_METADATA)] | None = None
     """`metadata.session_id` names the session, as `x-session-id` does; `metadata.locale`, e.g. `en-US`, chooses the
-    crisis resources.
+    crisis resources. Other names are free, but for slips in these two.
     """
     service_tier: str | None = None
     """A wish: there is one tier, and the answer says so."""

@@ -3,10 +3,14 @@
 https://www.rfc-editor.org/rfc/rfc9110.html#name-methods
 """
 
+from collections.abc import Collection
+
 from starlette.responses import Response
-from starlette.routing import Match
+from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+_SERVER = "*"
+"""The target of an OPTIONS that asks about the server as a whole."""
 _ORDER = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 
@@ -40,14 +44,23 @@ class Methods:
 
 
 def allowed(scope: Scope) -> str:
-    """Methods that this path takes, as `Allow` lists them; "" if there is none. Notes the route, if there is one."""
+    """Methods that this path takes, as `Allow` lists them; "" if there is none. Notes the route, if there is one.
+
+    Of the path `*`: all that any path takes.
+    """
     taken: set[str] = set()
+    if scope["path"] == _SERVER:
+        taken = {method for route in scope["app"].routes for method in _of(route)}
     for route in scope["app"].routes:
         match, found = route.matches(scope)
         if match is not Match.NONE:
-            taken |= getattr(route, "methods", None) or {"GET"}
+            taken.update(_of(route))
             scope.setdefault("route", found.get("route", route))
     if not taken:
         return ""
     taken |= {"OPTIONS", *(["HEAD"] if "GET" in taken else [])}
     return ", ".join(method for method in _ORDER if method in taken)
+
+
+def _of(route: BaseRoute) -> Collection[str]:
+    return getattr(route, "methods", None) or {"GET"}

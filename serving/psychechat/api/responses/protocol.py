@@ -9,7 +9,7 @@ from pydantic import ConfigDict, FailFast, Field, JsonValue, field_validator, mo
 from typing_extensions import TypedDict
 
 from psychechat.api.chat.parameters import IGNORED_IN_RESPONSES, REFUSED
-from psychechat.api.chat.protocol import ChatMessage, ChatRequest, Effort, TurnBody
+from psychechat.api.chat.protocol import ChatMessage, ChatRequest, Effort, StreamOptions, TurnBody
 from psychechat.api.http.body.wire import ContentPart
 from psychechat.api.responses.translation import as_chat, items
 from psychechat.errors import UnsupportedParameter
@@ -62,7 +62,7 @@ class ResponsesRequest(TurnBody):
 
     model_config = ConfigDict(json_schema_extra={"examples": _EXAMPLES})
     IGNORED = IGNORED_IN_RESPONSES
-    READ_INSIDE: ClassVar = {"reasoning": ("effort",), "text": ("format",), "stream_options": ()}
+    READ_INSIDE: ClassVar = {"reasoning": ("effort",), "text": ("format",)}
 
     input: _Items
     instructions: str | None = None
@@ -72,8 +72,8 @@ class ResponsesRequest(TurnBody):
     text: TextOptions | None = None
     tool_choice: Any = None
     """Accepted where it leaves the choice: `auto`, `none`."""
-    stream_options: Any = None
-    """Accepted, and changes nothing."""
+    stream_options: StreamOptions | None = None
+    """Chat's names are accepted, and change nothing: the last event has the usage, asked for or not."""
     previous_response_id: _Without = None
     conversation: _Without = None
     prompt: _Without = None

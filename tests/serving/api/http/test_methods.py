@@ -70,6 +70,25 @@ def test_an_unknown_path_has_none(served: Any) -> None:
         assert served.http.request(method, "/nowhere").status_code == 404
 
 
+def test_the_server_as_a_whole_tells_its_methods(serving: Serving) -> None:
+    """`OPTIONS *` is about no path, needs no key, and no other method may ask so."""
+    with serving() as served:
+        served.keyring = keyring(KEYS)
+        told, refused = (starred(served.port, method) for method in (b"OPTIONS", b"GET"))
+    status, *headers = told.removesuffix(b"\r\n\r\n").split(b"\r\n")
+    assert status == b"HTTP/1.1 204 No Content"
+    assert b"allow: GET, HEAD, POST, DELETE, OPTIONS" in headers
+    assert not any(header.startswith(b"content-length") for header in headers)
+    assert refused.startswith(b"HTTP/1.1 4")
+
+
+def starred(port: int, method: bytes) -> bytes:
+    """Clients write a path into every request."""
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+        connection.sendall(method + b" * HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
+        return b"".join(iter(lambda: connection.recv(65536), b""))
+
+
 def test_only_the_methods_of_a_path_need_no_key(serving: Serving) -> None:
     with serving() as served:
         served.keyring = keyring(KEYS)

@@ -245,7 +245,7 @@ NEUTRAL: dict[str, Any] = {
     "include": [],
     "truncation": "disabled",
     "top_logprobs": 0,
-    "stream_options": {"include_obfuscation": False},
+    "stream_options": {"include_obfuscation": False, "include_usage": True, "continuous_usage_stats": False},
     "text": {"format": {"type": "text"}, "verbosity": "medium"},
     "reasoning": {"effort": "high", "summary": None, "context": "auto", "mode": "standard"},
     "service_tier": "auto",
@@ -262,7 +262,7 @@ IN_VAIN: list[tuple[dict[str, Any], str]] = [
     ({"prompt_cache_key": "bucket", "top_logprobs": 5}, "prompt_cache_key, top_logprobs"),
     ({"text": {"verbosity": "low", "tone": "warm"}}, "text.verbosity, text.tone"),
     ({"reasoning": {"effort": "low", "summary": "auto", "budget": 7}}, "reasoning.summary, reasoning.budget"),
-    ({"stream_options": {"include_obfuscation": True, "x": 1}}, "stream_options.include_obfuscation, stream_options.x"),
+    ({"stream_options": {"include_obfuscation": True}}, "stream_options.include_obfuscation"),
     ({"context_management": [{"type": "compaction"}], "image": {"x": 1}}, "context_management, image"),
     ({"access_programs": {"cyber": "standard"}, "a_field_of_next_year": {}}, "access_programs, a_field_of_next_year"),
 ]
@@ -283,6 +283,11 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "instructions": ({"instructions": "n" * 4_001}, "instructions"),
     "kind of instructions": ({"instructions": 7}, "instructions"),
     "session": ({"metadata": {"session_id": ""}}, "metadata.session_id"),
+    "stream option": (
+        {"stream_options": {"include_obfuscation": True, "includ_usage": True}},
+        "stream_options.includ_usage",
+    ),
+    "kind of stream options": ({"stream_options": 7}, "stream_options"),
 }
 LISTS: dict[str, tuple[Callable[[str], object], str]] = {
     "no role": (lambda text: [{"type": "message", "content": text}], "input[0].role"),

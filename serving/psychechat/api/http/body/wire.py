@@ -9,6 +9,8 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 from typing_extensions import TypedDict
 
+from psychechat.api.http.body.slips import folded, slips
+
 
 class TextPart(TypedDict):
     type: Literal["text"]
@@ -62,6 +64,10 @@ class Body(_Strict):
     """By name; of a field inside an object the name is `object.field`."""
     READ_INSIDE: ClassVar[Mapping[str, Sequence[str]]] = {}
     """Objects that may hold unknown fields, which are named as well, and the fields in them that are read."""
+    FREE_INSIDE: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    """Objects whose fields are the client's own, and the names in them that mean something here: of the others only
+    slips in these are named.
+    """
     _unread: tuple[str, ...] = ()
 
     @model_validator(mode="wrap")
@@ -83,6 +89,10 @@ class Body(_Strict):
             if isinstance(inside, dict):
                 strangers = (f"{name}.{field}" for field in inside if field not in read)
                 yield from (stranger for stranger in strangers if stranger not in cls.IGNORED)
+        for name, ours in cls.FREE_INSIDE.items():
+            inside = body.get(name)
+            if isinstance(inside, dict):
+                yield from (f"{name}.{own}" for own in inside if own not in ours and folded(own) in slips(ours))
         yield from (name for name in body if name not in cls.model_fields and name not in cls.IGNORED)
 
     @property

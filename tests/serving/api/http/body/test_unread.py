@@ -128,6 +128,41 @@ def test_a_slip_in_one_of_our_names_is_refused(served: Any, name: str, meant: st
     assert post(served, said("I want to die", {name: 1})).json()["psychechat"]["reason"] == "crisis"
 
 
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("local", "locale"),
+        ("locales", "locale"),
+        ("Locale", "locale"),
+        ("lcoale", "locale"),
+        ("sesion_id", "session_id"),
+        ("session-id", "session_id"),
+        ("sessionId", "session_id"),
+    ],
+)
+@pytest.mark.parametrize("path", [CHAT, "/v1/responses"])
+def test_a_slip_in_a_name_of_ours_in_the_metadata_is_refused(served: Any, path: str, name: str, meant: str) -> None:
+    """Else the seeker reads another country's hotlines, or nothing is remembered. In a crisis it is named instead."""
+    more = {"metadata": {"team": "b", name: "en-US"}}
+    answer, crisis = (
+        post(served, said(text, more) if path == CHAT else {"model": "psychechat", "input": text, **more}, path)
+        for text in ("hello there", "I want to die")
+    )
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, f"metadata.{name}")
+    expected = f"Unknown parameter: 'metadata.{name}'. Did you mean 'metadata.{meant}'?"
+    assert answer.json()["error"]["message"] == expected
+    assert crisis.json()["psychechat"]["reason"] == "crisis"
+    assert crisis.headers[HEADER] == f"metadata.{name}"
+
+
+def test_other_names_in_the_metadata_are_free(served: Any, strict: Any) -> None:
+    more = {"metadata": {"locale": "en-GB", "session_id": "s", "team": "b", "location": "x", "id": "7"}}
+    for server in (served, strict):
+        answer = post(server, said(more=more))
+        assert answer.status_code == 200
+        assert HEADER not in answer.headers
+
+
 @pytest.mark.parametrize("name", ["mooderatiion", "modrtion", "nm", "min_tokens", "prompt_cache", "mоderation"])
 def test_two_slips_are_another_name(name: str) -> None:
     """The last one has a letter that only looks like ours."""
