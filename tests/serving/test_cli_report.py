@@ -36,8 +36,12 @@ ASKED = ChatRequest.model_validate({"model": "psychechat", "messages": [{"role":
 SAID = f"<script>alert('{WORD}')</script>"
 
 
-def outcome(*labels: str, risk: Severity = Severity.NONE, held: bool = False, session: str = "one") -> Outcome:
-    state = RiskState(level=risk, peak=risk, held=held)
+def outcome(
+    *labels: str, risk: Severity = Severity.NONE, held: bool = False, session: str = "one", **more: Any
+) -> Outcome:
+    """`more`: of the conversation's state."""
+    known: dict[str, Any] = {"level": risk, "peak": risk, "held": held, **more}
+    state = RiskState(**known)
     read = replace(reading([Label.parse(label) for label in labels], risk), conversation=state)
     reason: Any = "crisis" if risk >= Severity.IDEATION else "held" if held else "low_risk"
     mode: Any = "agent" if held else "llm"
@@ -88,7 +92,7 @@ def table(page: str, title: str) -> list[list[str]]:
 HELD = [
     replied("calm"),
     replied("sad", risk=Severity.IDEATION, held=True),
-    replied("down", held=True),
+    replied("down", held=True, peak=Severity.IDEATION, trend="falling"),
     replied("happy"),
 ]
 
@@ -102,14 +106,25 @@ def test_a_conversation_is_drawn_turn_by_turn(drawn: Callable[..., str]) -> None
         ["+2", "", "happy"],
     ]
     assert [row[1:] for row in table(page, "Risk and the conversation&#39;s state")[1:]] == [
-        ["none", "", "llm", "low risk"],
-        ["ideation", "held", "agent", "crisis"],
-        ["none", "held", "agent", "held"],
-        ["none", "", "llm", "low risk"],
+        ["none", "none", "none", "steady", "", "llm", "low risk"],
+        ["ideation", "ideation", "ideation", "steady", "held", "agent", "crisis"],
+        ["none", "none", "ideation", "falling", "held", "agent", "held"],
+        ["none", "none", "none", "steady", "", "llm", "low risk"],
     ]
     assert page.count('class="held"') == 1  # one stretch of two turns
+    [peak] = set(re.findall(r'y="([\d.]+)" width="[\d.]+" height="2.0" class="bad"', page))
+    levels = [float(y) for y in re.findall(r'cy="([\d.]+)"', page.partition("the conversation&#39;s state")[2])]
+    assert levels == [114, float(peak) + 1, 114, 114]
     assert table(page, "Emotion groups")[2][5] == "0.99"  # sadness
     assert page.count('class="heat"') == 4  # what is absent is not drawn
+
+
+def test_a_reply_that_tells_less_of_the_conversation_is_drawn_too(drawn: Callable[..., str]) -> None:
+    """As of a server from before, or a log that was thinned out."""
+    bare = replied("sad")
+    bare["psychechat"]["risk"]["conversation"] = {"held": True}
+    rows = table(drawn(bare, replied("calm")), "Risk and the conversation&#39;s state")
+    assert [row[2:6] for row in rows[1:]] == [["", "", "", "held"], ["none", "none", "steady", ""]]
 
 
 def test_a_corpus_is_counted(drawn: Callable[..., str]) -> None:
@@ -139,7 +154,9 @@ def test_what_classify_wrote_is_one_conversation_with_its_shifts(drawn: Callable
         ["-2", "-4", "sad"],
         ["0", "+2", ""],
     ]
-    assert table(page, "Risk and the conversation&#39;s state")[2][1] == "behavior"
+    header, _, second, _ = table(page, "Risk and the conversation&#39;s state")
+    assert header == ["turn", "risk", "held", "mode", "reason"]
+    assert second[1] == "behavior"
     assert "Mode and reason" not in page
 
 

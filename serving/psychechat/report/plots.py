@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from psychechat.emotion import Group
-from psychechat.report.turns import Turn
+from psychechat.report.turns import State, Turn
 from psychechat.risk import Severity
 
 WIDTH = 720.0
@@ -146,13 +146,20 @@ def groups(turns: Sequence[Turn]) -> Plot:
 
 
 def risk(turns: Sequence[Turn]) -> Plot:
-    """Severity of each turn as steps, behind it the stretches in which a crisis holds the conversation."""
+    """Severity of each turn as steps, behind it the stretches in which a crisis holds the conversation, and what the
+    server made of the conversation by then, where it says so.
+    """
     wide, step = (WIDTH - _LEFT - _RIGHT) / max(len(turns), 1), 26.0
     bottom = 10 + step * 4
     line: list[tuple[float, float]] = []
     boxes: list[Box] = []
+    dots: list[tuple[float, float]] = []
     for place, turn in enumerate(turns):
         x = _LEFT + place * wide
+        if turn.state is not None and turn.state.level is not None:
+            dots.append((x + wide / 2, bottom - step * int(turn.state.level)))
+        if turn.state is not None and turn.state.peak:
+            boxes.append(Box(x, bottom - step * int(turn.state.peak) - 1, wide, 2, "bad"))
         if turn.level is None:
             boxes.append(Box(x, 10, wide, 4 * step, "unknown", 0.5))
         y = bottom - step * int(turn.level or 0)
@@ -161,22 +168,41 @@ def risk(turns: Sequence[Turn]) -> Plot:
         Box(_LEFT + begin * wide, 4, length * wide, 4 * step + 12, "held", 0.3) for begin, length in _stretches(turns)
     ]
     words = [Word(_LEFT - 6, bottom - step * int(severity) + 4, severity.label, "end") for severity in Severity]
+    told = (
+        "The severity of each turn as steps from none to attempt; shaded: turns in which a crisis holds the "
+        "conversation; grey: risk unknown."
+    )
+    states = any(turn.state is not None for turn in turns)
+    if states:
+        told += " The conversation's own level as dots, and its worst since the hold began as a line."
     return Plot(
         "Risk and the conversation's state",
-        "The severity of each turn as steps from none to attempt; shaded: turns in which a crisis holds the "
-        "conversation; grey: risk unknown.",
+        told,
         bottom + 34,
-        ("turn", "risk", "held", "mode", "reason"),
+        ("turn", "risk", *(("conversation", "peak", "trend") if states else ()), "held", "mode", "reason"),
         [
-            (number, turn.level.label if turn.level is not None else "unknown", "held" if turn.held else "")
-            + ((turn.mode, turn.reason.replace("_", " ")) if turn.mode else ("", ""))
+            (
+                number,
+                "unknown" if turn.level is None else turn.level.label,
+                *(_told(turn.state) if states else ()),
+                "held" if turn.held else "",
+                turn.mode,
+                turn.reason.replace("_", " "),
+            )
             for number, turn in enumerate(turns, 1)
         ],
         [*held, *boxes],
         [*words, *_numbers(len(turns), bottom + 26)],
         tuple(bottom - step * int(severity) for severity in Severity),
         line,
+        dots,
     )
+
+
+def _told(state: State | None) -> Sequence[str]:
+    if state is None:
+        return "", "", ""
+    return *("" if severity is None else severity.label for severity in (state.level, state.peak)), state.trend
 
 
 def _signed(number: int) -> str:

@@ -8,12 +8,21 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from psychechat.conversation import Reason
 from psychechat.emotion import Group, Label
-from psychechat.risk import Severity, SeverityName
+from psychechat.risk import Severity, SeverityName, Trend
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Valence = Annotated[int, Field(ge=-9, le=9)]
 LabelName = Annotated[str, AfterValidator(lambda name: Label.parse(name).name("en"))]
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What the server made of the conversation's risk with this turn, as far as the line tells."""
+
+    level: Severity | None
+    peak: Severity | None
+    trend: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +48,8 @@ class Turn:
     timings: Mapping[str, float] | None = None
     seeker: str = ""
     counselor: str = ""
+    state: State | None = None
+    """None: the line is of `classify`, which knows no conversation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +87,9 @@ class _Emotion(_Open):
 
 class _State(_Open):
     held: bool
+    level: SeverityName | None = None
+    peak: SeverityName | None = None
+    trend: Trend | None = None
 
 
 class _Risk(_Open):
@@ -257,24 +271,29 @@ def _reply(
         return
     if found.task is not None:
         return
-    shown = found.stages.groups if found.stages else None
+    state, shown = found.risk.conversation, found.stages.groups if found.stages else None
     groups = _present(shown) if shown else {str(emotion.group): emotion.probability for emotion in found.emotions}
     yield Turn(
         number,
         found.valence,
         tuple(emotion.label for emotion in found.emotions),
         groups,
-        None if found.risk.level is None else Severity[found.risk.level.upper()],
+        _severity(found.risk.level),
         found.shift,
         conversation or found.session or f"line {number}",
-        found.risk.conversation.held,
+        state.held,
         found.mode,
         found.reason if found.reason in _REASONS else "other",
         found.review.fallback,
         found.review.rounds,
         found.timings,
         *said,
+        State(_severity(state.level), _severity(state.peak), state.trend or ""),
     )
+
+
+def _severity(name: SeverityName | None) -> Severity | None:
+    return None if name is None else Severity[name.upper()]
 
 
 def _reply_text(reply: Mapping[str, Any]) -> str:
