@@ -40,7 +40,8 @@ def outcome(
     *labels: str, risk: Severity = Severity.NONE, held: bool = False, session: str = "one", **more: Any
 ) -> Outcome:
     """`more`: of the conversation's state."""
-    state = RiskState(**{"level": risk, "peak": risk, "held": held, **more})
+    known: dict[str, Any] = {"level": risk, "peak": risk, "held": held, **more}
+    state = RiskState(**known)
     read = replace(reading([Label.parse(label) for label in labels], risk), conversation=state)
     reason: Any = "crisis" if risk >= Severity.IDEATION else "held" if held else "low_risk"
     mode: Any = "agent" if held else "llm"
