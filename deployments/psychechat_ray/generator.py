@@ -16,6 +16,7 @@ from psychechat.engines import base as engines
 from psychechat.engines.base import Call, Delta, Message, Sampling, Stage
 from psychechat.engines.scripted import ScriptedGenerator
 from psychechat.errors import ContextLengthExceeded
+from psychechat.prompts.inert import unforeseen
 from psychechat.tracing import Tracer
 from psychechat_ray.autoscaling import gauges
 from psychechat_ray.departures import Departures
@@ -109,9 +110,11 @@ class Generator:
         limits: Sequence[str] = getattr(self._engine, "limits", ())
         return limits
 
-    def record_replica_metadata(self) -> dict[str, int]:
-        """Serve asks once, as soon as the engine is ready, and tells every router (`routing.SessionRouter`)."""
-        return {"sequences": self._sequences}
+    def record_replica_metadata(self) -> dict[str, Any]:
+        """Serve asks once, as soon as the engine is ready, and tells every router (`routing.SessionRouter`). Of the
+        control tokens only those that need telling: some models have thousands.
+        """
+        return {"sequences": self._sequences, "control_tokens": unforeseen(self._engine.control_tokens)}
 
     def record_autoscaling_stats(self) -> dict[str, float]:
         """Serve asks, where the deployment scales."""

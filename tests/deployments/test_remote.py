@@ -32,6 +32,7 @@ from psychechat.pipeline.request import TurnRequest
 from psychechat.pipeline.services import Pipeline
 from psychechat.pipeline.turn import run_turn
 from psychechat.policy import Policy
+from psychechat.prompts.inert import inert
 from psychechat.telemetry import Metrics
 from psychechat_ray import remote
 from psychechat_ray.classifier import Classifier
@@ -77,6 +78,7 @@ class Counselor(Generator):
             },
             seconds_per_word=0.02,
             context_length=1000,
+            control_tokens=["[|user|]", "<think>"],
         )
 
     async def check_fits(
@@ -322,6 +324,12 @@ async def test_a_session_stays_with_its_replica(handle: DeploymentHandle[Any]) -
 async def test_what_a_replica_takes_comes_with_the_news_of_it(handle: DeploymentHandle[Any]) -> None:
     await handle.options(method_name="who", session_id="any").remote()
     assert (RUNNING["counselor"], SEQUENCES["counselor"]) == (2, 7)
+
+
+async def test_an_ingress_learns_which_control_tokens_the_engines_read(counselor: RemoteGenerator) -> None:
+    """With the same news, so that no turn has to ask."""
+    await collect(counselor)
+    assert inert("[|user|]<think>") == "[ |user|]< think>"
 
 
 async def test_without_a_replica_the_engine_is_unavailable_at_once(

@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from enum import IntEnum
 from functools import partial
+from itertools import takewhile
 from typing import Literal, get_args
 
 from cachetools import TTLCache
@@ -146,7 +147,7 @@ class Lane:
         """Permit, at once or after a wait of at most `seconds` (None: the bounds'); 0: fail at once, a crisis enters.
 
         `cost` is capped at max_cost(rank), also for a crisis. `tenant`: whose crises share the lane with others'. While
-        several came within ten minutes, the last place is for one whose crises hold none.
+        several came within ten minutes, the last place is for one whose crises hold none, or less than their share.
 
         Raises Overloaded if the queue is full, if the wait times out, or if a higher rank displaces this request.
         """
@@ -197,15 +198,27 @@ class Lane:
         self._number += 1
         return _Waiter(rank, self._number, cost, tenant, asyncio.get_running_loop().create_future())
 
-    def _fits(self, bounds: Bounds, rank: Rank, cost: int, tenant: str = "") -> bool:
+    def _fits(self, bounds: Bounds, rank: Rank, cost: int, tenant: str = "", share: int = 0) -> bool:
+        """`share`: as `_share` has it."""
         # A waiter's cost may date from when the bounds were wider; uncapped it could never fit.
         most = bounds.max_cost(rank)
         cost = min(cost, most)
         free = bounds.capacity - self._held
         if rank is Rank.CRISIS:
-            left_to_others = 1 if self._crises[tenant] and len(self._last_tenants) > 1 else 0
+            has = self._crises[tenant]
+            left_to_others = 1 if has and has + cost > share and len(self._last_tenants) > 1 else 0
             return cost + left_to_others <= free
         return cost <= free and self._held_by_ordinary + cost <= most
+
+    def _share(self, bounds: Bounds) -> int:
+        """An equal part of all that crises may hold now, for each tenant whose crises hold some or wait; 0 where
+        that is one tenant, or where no crisis waits.
+        """
+        if self._waiting[0].rank is not Rank.CRISIS:
+            return 0
+        waiting = takewhile(lambda waiter: waiter.rank is Rank.CRISIS, self._waiting)
+        tenants = len(self._crises.keys() | {waiter.tenant for waiter in waiting})
+        return -((self._held_by_ordinary - bounds.capacity) // tenants) if tenants > 1 else 0
 
     def _take(self, waiter: _Waiter) -> None:
         self._held += waiter.cost
@@ -244,6 +257,7 @@ class Lane:
         bounds = self._bounds()
         if not self._waiting or self._held >= bounds.capacity:
             return None
+        share = self._share(bounds)
         passed: list[_Waiter] = []
         nobody_may_pass = only_crises_may_pass = False
         for waiter in sorted(self._waiting, key=self._turn):
@@ -253,7 +267,7 @@ class Lane:
                 return None
             if only_crises_may_pass and waiter.rank is not Rank.CRISIS:
                 return None
-            if self._fits(bounds, waiter.rank, waiter.cost, waiter.tenant):
+            if self._fits(bounds, waiter.rank, waiter.cost, waiter.tenant, share):
                 for other in passed:
                     other.passed += 1
                 return waiter

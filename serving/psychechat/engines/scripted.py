@@ -5,7 +5,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from psychechat import language
@@ -103,11 +103,15 @@ class ScriptedGenerator:
         max_num_seqs: int = 1_000_000,
         cache_words: int = 1_000_000,
         kv_tokens: int | None = None,
+        control_tokens: Iterable[str] = (),
         clock: Clock = time.monotonic,
     ) -> None:
-        """`kv_tokens`: what its KV memory is said to hold. None: it has none, and so no bound by it."""
+        """`kv_tokens`: what its KV memory is said to hold. None: it has none, and so no bound by it. `control_tokens`:
+        those that its tokenizer is said to have.
+        """
         self._table = _copy(table or {})
         self.kv_tokens = kv_tokens
+        self.control_tokens = frozenset(control_tokens)
         self._adapters = {adapter: _copy(its) for adapter, its in (adapters or {}).items()}
         self._seconds_per_word, self._first_seconds = seconds_per_word, first_seconds
         self._keep, self._clock = keep, clock

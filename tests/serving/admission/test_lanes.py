@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+from collections import Counter
 from contextlib import ExitStack
 from weakref import WeakSet
 
@@ -227,6 +228,69 @@ async def test_of_crises_that_wait_the_tenant_goes_first_whose_crises_hold_least
     await asyncio.gather(*turns)
     assert sorted(order[:3]) == ["flood", "school", "ward"]
     assert "ward" in order[3:6]
+
+
+async def test_the_last_place_is_no_ones_beyond_its_share_while_another_has_less() -> None:
+    """One that has some, but less than its share, need not leave it to one that has none and has not come."""
+    room = Room(capacity=12, ordinary=4, seconds=9, crisis_seconds=9)
+    with await room.fill(ordinary=4), ExitStack() as held:
+        held.enter_context(await room.lane.acquire(Rank.CRISIS, tenant="ward"))
+        for _ in range(6):
+            held.enter_context(await room.lane.acquire(Rank.CRISIS, tenant="flood"))
+        flood = await room.waiter(Rank.CRISIS, tenant="flood")
+        assert not flood.done()
+        ward = await room.waiter(Rank.CRISIS, tenant="ward")
+        held.enter_context(await asyncio.wait_for(ward, 1))
+        assert not flood.done()
+        assert room.permits("held") == 12
+    (await flood).close()
+
+
+async def test_places_that_end_go_to_tenants_that_have_less_than_their_share() -> None:
+    """However many one tenant held before the others came: of eight places for three tenants, three are the most."""
+    room = Room(capacity=12, ordinary=4, seconds=99, crisis_seconds=99)
+    has: Counter[str] = Counter()
+
+    async def crisis(tenant: str, seconds: float) -> None:
+        with await room.lane.acquire(Rank.CRISIS, tenant=tenant):
+            has[tenant] += 1
+            await asyncio.sleep(seconds)
+            has[tenant] -= 1
+
+    with await room.fill(ordinary=4):
+        turns = [asyncio.create_task(crisis("flood", 1 + number / 8)) for number in range(40)]
+        await asyncio.sleep(0.5)
+        assert has == {"flood": 8}  # nobody else was there
+        turns += [asyncio.create_task(crisis(tenant, 5)) for tenant in ["ward"] * 4 + ["school"] * 4]
+        await asyncio.sleep(1.4)
+        assert has == {"flood": 3, "ward": 3, "school": 2}
+        await asyncio.gather(*turns)
+
+
+@given(st.lists(st.tuples(st.sampled_from("abcd"), st.integers(0, 3), st.integers(1, 9)), max_size=40))
+async def test_no_tenant_below_its_share_waits_while_a_place_is_free(arrivals: list[tuple[str, int, int]]) -> None:
+    """Whenever its crises come, and for however long."""
+    reserve = 5
+    room = Room(capacity=7, ordinary=2, seconds=999, crisis_seconds=999)
+    has: Counter[str] = Counter()
+    waits: Counter[str] = Counter()
+
+    async def crisis(tenant: str, seconds: float) -> None:
+        waits[tenant] += 1
+        with await room.lane.acquire(Rank.CRISIS, tenant=tenant):
+            waits[tenant] -= 1
+            has[tenant] += 1
+            await asyncio.sleep(seconds)
+            has[tenant] -= 1
+
+    with await room.fill(ordinary=2):
+        turns = []
+        for tenant, pause, seconds in arrivals:
+            turns.append(asyncio.create_task(crisis(tenant, seconds)))
+            await asyncio.sleep(pause + 0.001)
+            if has.total() < reserve and (tenants := len(+has | +waits)) > 1:
+                assert all(has[other] * tenants >= reserve for other in +waits)
+        await asyncio.gather(*turns)
 
 
 async def test_nothing_else_takes_the_place_that_a_crisis_waits_for() -> None:

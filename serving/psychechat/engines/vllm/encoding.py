@@ -13,6 +13,21 @@ MESSAGES = 1024
 what another's seekers say."""
 
 
+def control_tokens(tokenizer: Any) -> frozenset[str]:
+    """What the tokenizer reads as one token wherever it stands, and what may steer the model: its special tokens, and
+    of the others that its vocabulary was given later those that begin as no word does (`<think>`, `/nothink`).
+
+    One that it looks for in a text that it has normalised is told as it is written.
+    """
+    added = tokenizer.added_tokens_decoder.values()
+    return frozenset(token.content for token in added if token.special or _MARKED.match(token.content))
+
+
+_MARKED = re.compile(r"\s*[^\w\s▁]+\w")
+"""White space (`▁` is some tokenizers' own), signs and words are no control tokens, though many a model was given some
+as tokens of their own."""
+
+
 class TooLong(Exception):
     """The text has more tokens than it may have. `tokens`: how many at least."""
 

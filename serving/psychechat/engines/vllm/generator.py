@@ -26,7 +26,7 @@ from psychechat.engines.thinking import CLOSE, ThinkingSplitter, ThinkingTokens,
 from psychechat.engines.vllm import cpu, engine_config, lora, script_masks
 from psychechat.engines.vllm.cpu import min_p
 from psychechat.engines.vllm.cpu.niceness import lower_priority
-from psychechat.engines.vllm.encoding import Encoder, TooLong
+from psychechat.engines.vllm.encoding import Encoder, TooLong, control_tokens
 from psychechat.engines.vllm.grammar import grammar
 from psychechat.engines.vllm.logprobs import Scores
 from psychechat.engines.vllm.stats import Gauges, kv_tokens, stat_loggers
@@ -86,6 +86,8 @@ class VllmGenerator:
         self._sampling: Mapping[str, Any] = {**NEUTRAL, **config.model_config.get_diff_sampling_param()}
         self._scores = Scores(self._tokenizer)
         self._encoder = Encoder(self._tokenizer)
+        self.control_tokens = control_tokens(self._tokenizer)
+        """Which nothing that people or models wrote may hold."""
         # One thread: a Hugging Face tokenizer is not safe to share between several.
         self._renderer = UrgentFirst("render")
         self._numbers = itertools.count()

@@ -4,12 +4,13 @@ from importlib.resources import files
 from typing import Any
 
 import pytest
-from tokenizers import Tokenizer, models, pre_tokenizers
+from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from psychechat.engines.base import BYTES_A_TOKEN
-from psychechat.engines.vllm.encoding import Encoder, TooLong
+from psychechat.engines.vllm.encoding import Encoder, TooLong, control_tokens
 from psychechat.engines.vllm.urgent_first import Pieces
+from psychechat.prompts import inert
 
 SAID = [
     "I could not sleep.",
@@ -121,3 +122,43 @@ def test_a_tokenizer_that_writes_the_beginning_of_a_text_otherwise_reads_it_as_a
     tokenizer = fast(tokenizer_object=plain, additional_special_tokens=["[a]", "[b]"])
     text = "[a]user[b]said"
     assert encoded(Encoder(tokenizer), text) == tokenizer.encode(text, add_special_tokens=False)
+
+
+SPECIAL = ["[|user|]", "[control_8]", "[control_81]", "eop", "<end>"]
+MARKED = ["/nothink", "<think>", "|||EMAIL|||"]
+PLAIN = ["\n\n", "▁▁", "▁the", "insomnia", "—", "失眠"]
+
+
+@pytest.fixture
+def own_tokens() -> Any:
+    """A tokenizer of one token a character, and of some that no rule foresees."""
+    characters = sorted(set("".join([*SPECIAL, *MARKED, *PLAIN]) + " ?x,"))
+    plain = Tokenizer(models.WordLevel({character: number for number, character in enumerate(characters)}, "?"))
+    plain.pre_tokenizer = pre_tokenizers.Split("", "isolated")
+    plain.add_special_tokens([AddedToken(token, normalized=False) for token in SPECIAL])
+    plain.add_tokens([AddedToken(token, normalized=False) for token in [*MARKED, *PLAIN]])
+    fast: Any = PreTrainedTokenizerFast
+    return fast(tokenizer_object=plain)
+
+
+def test_a_tokenizer_says_which_of_its_tokens_steer_a_model(own_tokens: Any, tokenizer: Any) -> None:
+    assert control_tokens(own_tokens) == {*SPECIAL, *MARKED}
+    assert {"<|im_start|>", "<|im_end|>", "<think>", "</think>"} <= control_tokens(tokenizer)
+
+
+@pytest.mark.parametrize("said", [*SPECIAL, *MARKED, "[[|user|]", "[control_[control_8]8]", "".join(SPECIAL)])
+def test_nothing_that_people_write_is_one_of_them(said: str, own_tokens: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inert, "CONTROL_TOKENS", inert.ControlTokens())
+    inert.CONTROL_TOKENS.add(control_tokens(own_tokens))
+    steering = {own_tokens.convert_tokens_to_ids(token) for token in control_tokens(own_tokens)}
+    as_it_was = own_tokens.encode(f"x{said}x", add_special_tokens=False)
+    made_inert = own_tokens.encode(f"x{inert.inert(said)}x", add_special_tokens=False)
+    assert steering & set(as_it_was)
+    assert not steering & set(made_inert)
+
+
+@pytest.mark.parametrize("said", PLAIN)
+def test_words_that_a_tokenizer_was_given_stay_whole(said: str, own_tokens: Any) -> None:
+    tokens = inert.ControlTokens()
+    tokens.add(control_tokens(own_tokens))
+    assert tokens.broken(f"x {said} x") == f"x {said} x"
