@@ -11,6 +11,8 @@ from torch import Tensor
 
 from models.data import Example
 from models.heads import Heads, Targets
+from psychechat.engines.vllm.windows import chances
+from psychechat.risk import CRISIS
 
 if TYPE_CHECKING:
     from models.readings import Vectors
@@ -45,10 +47,13 @@ def predict(heads: Heads, vectors: Tensor, examples: Sequence[Example]) -> Predi
 def predict_read(heads: Heads, vectors: "Vectors", examples: Sequence[Example]) -> Predictions:
     """As the server combines what it read: emotion of the first whole window, risk the worst of all readings.
 
-    Severity by severity: P(this one or worse) is the largest of any reading's.
+    Severity by severity: P(this one or worse) is the largest of any reading's, discounted by the number of sentences.
     """
     logits = heads.logits(vectors.rows)
-    tails = logits.risk.softmax(-1).flip(1).cumsum(1).flip(1)
+    looks = torch.tensor([chances(int(readings) - 1) for readings in vectors.owner.bincount(minlength=len(examples))])
+    weighed = logits.risk.softmax(-1)
+    weighed[:, :CRISIS] *= looks[vectors.owner].unsqueeze(1)
+    tails = (weighed / weighed.sum(1, keepdim=True)).flip(1).cumsum(1).flip(1)
     worst = torch.zeros(len(examples), tails.shape[1]).index_reduce_(0, vectors.owner, tails, "amax", include_self=True)
     worst[:, 0] = 1.0
     risk = worst - torch.nn.functional.pad(worst[:, 1:], (0, 1))

@@ -29,12 +29,12 @@ from psychechat.demo.encoder import HEADS, prepare
 from psychechat.help import who_answers
 
 CLASSES: Sequence[written.Asking] = get_args(written.Asking)
-FALSE = 0.001
+FALSE = 0.003
 """Of ordinary lines for development: the share that may be taken for one that asks."""
 ORDINARY = 8_000
 """Of seekers' lines: as many are looked at."""
 DECAY = 3e-3
-WEIGHT = 30.0
+WEIGHT = 5.0
 """Of a text that asks, or shares words with those that do, beside an ordinary line."""
 
 

@@ -339,6 +339,12 @@ class Reading:
         return max((reading.at_least(CRISIS) for reading in self._assessments), default=None)
 
     @property
+    def share_of_crisis(self) -> float | None:
+        """`ideation` in thresholds: from 1 on it is a crisis, whatever the heads' threshold is. None: unknown."""
+        threshold = self.thresholds.risk[CRISIS]
+        return None if self.ideation is None else self.ideation / threshold if threshold else 1.0
+
+    @property
     def scores(self) -> Mapping[Severity, float]:
         """Probability of each severity or worse, the highest of what was read; at least the threshold of a severity
         that is reached, whatever reached it."""

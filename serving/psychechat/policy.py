@@ -42,14 +42,14 @@ class Branch(Entry):
 class EmotionThresholds(Branch):
     """An emotion group is present from this probability on. The defaults are the demo heads', as those of risk are."""
 
-    joy: Probability = 0.34
-    trust: Probability = 0.3
+    joy: Probability = 0.38
+    trust: Probability = 0.32
     fear: Probability = 0.2
-    surprise: Probability = 0.26
-    sadness: Probability = 0.24
-    disgust: Probability = 0.16
-    anger: Probability = 0.24
-    anticipation: Probability = 0.3
+    surprise: Probability = 0.24
+    sadness: Probability = 0.28
+    disgust: Probability = 0.2
+    anger: Probability = 0.3
+    anticipation: Probability = 0.24
 
     @property
     def by_group(self) -> Mapping[Group, float]:
@@ -63,9 +63,9 @@ class RiskThresholds(Branch):
     """
 
     indicator: Probability = 0.65
-    ideation: Probability = 0.36
+    ideation: Probability = 0.5
     behavior: Probability = 0.65
-    attempt: Probability = 0.55
+    attempt: Probability = 0.65
     veto_below: Probability | None = None
     """A listed phrase is overruled, and no crisis, if P(ideation or worse) is below this for the sentence that holds it
     and for it with its neighbours. 0: never. Null: 0.05 with the demo heads, never with others."""

@@ -67,7 +67,7 @@ class LineReading:
     other_person: bool = False
     """A helper speaks of somebody else: this line neither holds the conversation nor counts towards an end."""
     ideation: float | None = None
-    """P(ideation or worse); None: unknown."""
+    """P(ideation or worse) as a share of the threshold from which it is a crisis; None: unknown."""
     valence: int | None = None
     kind: Kind | None = None
     place: str | None = None
@@ -126,10 +126,10 @@ class HoldRules:
     lows_after_ideation: int = 3
     lows_after_behavior: int = 6
     most_lines: int = 20
-    usual: float = 0.05
-    """P(ideation or worse) that adds nothing: everyday lines stay below it."""
-    alert: float = 0.35
-    """The cumulative sum from which care is raised."""
+    usual: float = 0.2
+    """Share of the threshold that adds nothing: everyday lines stay below it."""
+    alert: float = 1.6
+    """The cumulative sum, in thresholds, from which care is raised: of lines below it two at least are wanted."""
     fall: float = 1.0
     """A valence that is lower than the conversation's own mean by so much counts as if it added `usual`, once more."""
 

@@ -112,16 +112,16 @@ def test_lines_one_by_one_and_read_again_come_to_the_same() -> None:
 
 
 def test_many_lines_beyond_what_is_usual_are_rising_and_everyday_ones_are_not() -> None:
-    everyday = after(*(line(f"{n}", ideation=0.04) for n in range(50)))
+    everyday = after(*(line(f"{n}", ideation=0.18) for n in range(50)))
     assert (everyday.trend, everyday.is_rising) == ("steady", False)
-    slow = after(*(line(f"{n}", INDICATOR, ideation=0.15) for n in range(4)))
+    slow = after(*(line(f"{n}", INDICATOR, ideation=0.65) for n in range(4)))
     assert slow.is_rising
-    assert after(*(line(f"calm{n}", ideation=0.01) for n in range(3)), state=slow).trend == "falling"
+    assert after(*(line(f"calm{n}", ideation=0.05) for n in range(3)), state=slow).trend == "falling"
 
 
 def test_a_falling_valence_adds_to_it() -> None:
-    steady = after(*(line(f"{n}", ideation=0.1, valence=0) for n in range(5)))
-    falling = after(*(line(f"{n}", ideation=0.1, valence=-2 * n) for n in range(5)))
+    steady = after(*(line(f"{n}", ideation=0.4, valence=0) for n in range(5)))
+    falling = after(*(line(f"{n}", ideation=0.4, valence=-2 * n) for n in range(5)))
     assert falling.rising > steady.rising
 
 

@@ -8,7 +8,7 @@ from psychechat.policy import Policy
 
 VETO_BELOW = 0.05
 """P(ideation or worse) below which the shipped risk head overrules a listed phrase."""
-HURTING_AT = 0.52
+HURTING_AT = 0.57
 """P(hurting) from which on the shipped third head refuses a draft."""
 
 SHIPPED = files("psychechat").joinpath("demo", "heads.safetensors")

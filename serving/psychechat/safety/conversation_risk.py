@@ -117,7 +117,7 @@ def line_reading(names: Names, line: SeekerLine, reading: Reading) -> LineReadin
         weighs=line.answered is not None or not says_little(line.text),
         alarm=reading.phrase_severity is not None or reading.alarm,
         other_person=reading.kind == "other_person",
-        ideation=reading.ideation,
+        ideation=reading.share_of_crisis,
         valence=reading.valence if reading.assessment else None,
         kind=reading.kind,
         place=names.of_line(line) if reading.in_crisis else None,

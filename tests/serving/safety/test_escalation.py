@@ -69,7 +69,7 @@ def test_an_episode_is_told_from_its_beginning_to_its_end(
 def test_risk_that_rises_is_told_when_it_begins_to() -> None:
     state, happens = RiskState(), []
     for number in range(4):
-        after = next_state(state, [replace(line(number, INDICATOR), ideation=0.25)], RULES)
+        after = next_state(state, [replace(line(number, INDICATOR), ideation=1.1)], RULES)
         happens.append(transition(state, after, crisis=False))
         state = after
     assert happens == [None, "rising", None, None]

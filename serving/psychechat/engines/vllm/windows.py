@@ -32,6 +32,9 @@ ASKED_WIDTHS = (*DRAFT_WIDTHS, 3)
 SHORTEST = 4
 """Tokens: a sentence that has fewer is read with the next one. So a window of 512 tokens has 128 sentences at most."""
 
+MOST_CHANCES = 5
+"""Sentences of a text that are counted where their number speaks against an alarm."""
+
 SEEKER_TOKENS, DRAFT_TOKENS = 96, 192
 """Of a pair: how many of the seeker's last tokens and of the draft's first ones are read. A pair is one window."""
 
@@ -169,8 +172,9 @@ def _merged(ranges: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
 def assess(windows: Sequence[Sequence[Row]]) -> Assessment:
     """One assessment from the rows of a text's windows: of each first the whole window's, then its sentences'.
 
-    Emotion is the mean over the whole windows. Risk is kept of those readings, windows and sentences alike, that are
-    the worst by some severity: whatever the thresholds, the one that decides is among them.
+    Emotion is the mean over the whole windows. Risk is discounted by how many sentences there are, and kept of those
+    readings, windows and sentences alike, that are the worst by some severity: whatever the thresholds, the one that
+    decides is among them.
     """
     wholes = [rows[0] for rows in windows]
     columns = [sum(column) / len(wholes) for column in zip(*wholes, strict=True)]
@@ -179,11 +183,30 @@ def assess(windows: Sequence[Sequence[Row]]) -> Assessment:
         for i, group in enumerate(Group)
     }
     rows = [*wholes, *chain.from_iterable(rows[1:] for rows in windows)]
-    risks = [dict(zip(Severity, row[_RISK], strict=True)) for row in rows]
+    looks = chances(len(rows) - len(wholes))
+    risks = [discounted(dict(zip(Severity, row[_RISK], strict=True)), looks) for row in rows]
     risk, *others = (max(risks, key=partial(_share, severity)) for severity in _BY)
     distinct = {id(other): other for other in others if other is not risk}
     asked = {kind: max(row[column] for row in rows) for kind, column in _ASKED.items()} if _has_fourth(rows[0]) else {}
     return Assessment(groups, risk, tuple(distinct.values()), asked)
+
+
+def chances(sentences: int) -> int:
+    """How many chances a text of so many sentences gives to take one of its readings for a danger that is none.
+
+    The worst of many readings is worse by chance. Two are read as one is, and from MOST_CHANCES on no more are counted:
+    one grave sentence among fifty is to be found.
+    """
+    return min(sentences, MOST_CHANCES) if sentences > 2 else 1
+
+
+def discounted(risk: Mapping[Severity, float], looks: int) -> Mapping[Severity, float]:
+    """The probabilities of a reading with the odds of a crisis divided by so many."""
+    if looks == 1:
+        return risk
+    weighed = {severity: p * (looks if severity < CRISIS else 1) for severity, p in risk.items()}
+    total = sum(weighed.values())
+    return {severity: p / total for severity, p in weighed.items()}
 
 
 def _has_fourth(row: Row) -> bool:

@@ -20,6 +20,8 @@ from psychechat.engines.vllm.windows import (
     Window,
     Windows,
     assess,
+    chances,
+    discounted,
     has_third_head,
     hurting,
 )
@@ -197,13 +199,25 @@ def test_a_text_is_as_severe_as_its_most_severe_reading(
 ) -> None:
     """Of all windows and all their sentences, whatever the thresholds."""
     cumulative = dict(zip(list(Severity)[1:], thresholds, strict=True))
-    together, apart = assess(windows), [assess([[row]]).risk for row in chain.from_iterable(windows)]
+    looks = chances(sum(len(rows) - 1 for rows in windows))
+    together = assess(windows)
+    apart = [discounted(assess([[row]]).risk, looks) for row in chain.from_iterable(windows)]
     for severity in Severity:
         assert together.at_least(severity) == pytest.approx(max(at_least(one, severity) for one in apart))
     assert together.severity(cumulative) == max(level(one, cumulative) for one in apart)
     assert together.decided_by(cumulative) in apart
+    assert all(sum(risk.values()) == pytest.approx(1) for risk in apart)
     assert level(together.decided_by(cumulative), cumulative) == together.severity(cumulative)
     assert len(together.other_risks) < len(Severity) - 1
+
+
+def test_of_many_sentences_the_worst_counts_for_less() -> None:
+    """By as many chances as there are to be mistaken: of one or two nothing, and of fifty no more than of five."""
+    row = [0.25] * sum(WIDTHS[:-1]) + [0.1, 0.1, 0.4, 0.2, 0.2]
+    crisis = {n: assess([[row] * (1 + n)]).at_least(Severity.IDEATION) for n in (0, 2, 3, 5, 50)}
+    assert crisis[0] == crisis[2] == pytest.approx(0.8)
+    assert crisis[3] == pytest.approx(0.8 / (0.8 + 3 * 0.2))
+    assert crisis[5] == crisis[50] == pytest.approx(0.8 / (0.8 + 5 * 0.2))
 
 
 @pytest.mark.parametrize("place", [(0, 0), (0, 1), (1, 0), (1, 2)])
