@@ -148,5 +148,5 @@ lock: setup ## Resolve the locks again from pyproject.toml: this environment's, 
 		--output-file requirements-image-cpu.lock pyproject.toml && \
 	$(BIN)/uv pip compile "$$@" --python-platform x86_64-manylinux_2_35 --extra gpu --no-annotate \
 		--output-file requirements-image-gpu.lock pyproject.toml && \
-	$(BIN)/python -m audit.requirements
+	$(BIN)/python -m audit.requirements && $(BIN)/python -m audit.gpu_licences
 	@$(BIN)/uv pip compile --quiet --generate-hashes --no-annotate --group uv --output-file requirements-uv.lock

@@ -1,7 +1,7 @@
 """The licences of all that the locks name, from the metadata of what is installed: `make audit`. Needs no network.
 
-What only the GPU image has is not installed here, and is listed without a licence. Ends with status 1 where somebody
-has to look at one.
+What only the GPU image has is not installed here; its licences were read when it was locked (`gpu-licences.yaml`). Ends
+with status 1 where somebody has to look at one.
 """
 
 import sys
@@ -14,19 +14,19 @@ from audit.packages import complaints, exceptions, locked
 def main() -> int:
     packages, exempted = locked(), exceptions()
     rows = [("package", "version", "licence", "in")] + [
-        (each.name, each.version, each.licence or "not installed here", ", ".join(each.locks)) for each in packages
+        (each.name, each.version, each.licence or "not read", ", ".join(each.locks)) for each in packages
     ]
     widths = [max(len(row[column]) for row in rows) for column in range(3)]
     for row in rows:
         typer.echo("  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[3]]))
     typer.echo("\nLooked at by somebody, and why they may be here (audit/exceptions.yaml):")
-    for name, given in exempted.items():
-        typer.echo(f"  {name} ({given.licence}): {given.reason}")
+    for given in dict.fromkeys(exempted.values()):
+        names = ", ".join(name for name, its in exempted.items() if its == given)
+        typer.echo(f"  {names} ({given.licence}): {given.reason}")
     found = complaints(packages, exempted)
     for line in found:
         typer.echo(line, err=True)
-    absent = sum(each.licence is None for each in packages)
-    typer.echo(f"\n{len(packages)} packages, {absent} of them not installed here, {len(found)} to look at.")
+    typer.echo(f"\n{len(packages)} packages, {len(found)} to look at.")
     return 1 if found else 0
 
 

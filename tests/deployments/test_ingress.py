@@ -5,6 +5,7 @@ import asyncio
 import hashlib
 import logging
 from collections.abc import Callable, Mapping
+from copy import copy
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -18,6 +19,7 @@ from psychechat.api import probes
 from psychechat.config import Settings
 from psychechat.help import languages
 from psychechat.pipeline.services import Pipeline
+from psychechat.policy import Policy
 from psychechat.safety import phrases
 from psychechat.safety.replies import broken_text, contacts, crisis_reply
 from psychechat_ray import ingress as module
@@ -39,6 +41,21 @@ class Plain(cast(Any, Ingress).__mro__[1]):  # type: ignore[misc]  # without Ser
 
     async def _ready(self) -> Mapping[str, bool]:
         return {"classifier": True, "counselor": True}
+
+
+class Cluster:
+    """Where replicas leave their last policy for those that come after them."""
+
+    def __init__(self, *_: str) -> None:
+        pass
+
+    last: object = None
+
+    def keep(self, policy: object) -> None:
+        type(self).last = policy
+
+    def kept(self) -> object:
+        return self.last
 
 
 class World:
@@ -88,6 +105,8 @@ class World:
 def start(monkeypatch: pytest.MonkeyPatch) -> Callable[[Settings], Any]:
     context = SimpleNamespace(replica_id=SimpleNamespace(unique_id="r"), app_name="psychechat", deployment="ingress")
     monkeypatch.setattr(serve, "get_replica_context", lambda: context)
+    monkeypatch.setattr(Cluster, "last", None)
+    monkeypatch.setattr(module, "LastPolicy", Cluster)
     monkeypatch.setattr(module, "start_telemetry", lambda: Pipeline.tracer)
     monkeypatch.setattr(module, "RayMetricsExporter", lambda *_: None)
     monkeypatch.setattr(module, "freeze_heap", lambda: None)
@@ -214,8 +233,73 @@ def test_once_mended_it_is_taken_and_told_no_more(world: World) -> None:
     assert 'psychechat_config_refused{part="policy"} 0.0' in world.get("/metrics", ADDED).text
 
 
+def another(world: World, start: Callable[[Settings], Any]) -> World:
+    """The same files and settings, and a replica that comes when the first one is gone, or beside it."""
+    second = copy(world)
+    second.ingress = start(world.settings)
+    second.app = second.ingress.__serve_build_asgi_app__()
+    return second
+
+
+def test_a_replica_that_comes_later_begins_with_the_policy_that_was_served_last(
+    world: World, start: Callable[[Settings], Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Not with that of the settings, and it tells of it as a running one does, until a good one comes."""
+    world.serve(GOOD)
+    wrong = {"routing": {"raised_frm": "x"}}
+    world.ingress.reconfigure(wrong)
+    world.ingress.check_health()
+    second = another(world, start)
+    with caplog.at_level(logging.ERROR):
+        second.serve(wrong)
+    assert "policy: routing.raised_frm" in caplog.text
+    assert second.ingress._pipeline.policy.routing.raised_from == "ideation"
+    assert second.is_known(KEPT)
+    assert second.get("/ready", "").json()["config_refused"] == ["policy"] == second.refused
+    third = another(second, start)
+    third.serve(wrong)
+    assert third.ingress._pipeline.policy.routing.raised_from == "ideation"
+    second.ingress.reconfigure({"revision": "3"})
+    assert "config_refused" not in second.get("/ready", "").json()
+    assert second.refused == []
+
+
+def test_so_it_does_where_the_settings_themselves_have_the_wrong_one(
+    world: World, start: Callable[[Settings], Any]
+) -> None:
+    world.serve(GOOD)
+    wrong = crisis(backstop={"en": ["(the grey tunnel"], "zh": ["灰色"]})
+    world.settings = world.settings.model_copy(update={"policy": Policy.model_validate(wrong)})
+    second = another(world, start)
+    assert second.refused == ["policy"]
+    second.serve(wrong)
+    assert second.ingress._pipeline.policy.routing.raised_from == "ideation"
+
+
+def test_one_that_comes_later_refuses_where_keys_are_wrong_or_the_last_policy_is_no_good_any_more(
+    world: World, start: Callable[[Settings], Any]
+) -> None:
+    world.serve(GOOD)
+    second = another(world, start)
+    wrong = {"routing": {"raised_frm": "x"}}
+    world.keys.write_text("")
+    with pytest.raises(ConfigRefused, match=r"policy: .*keys: "):
+        second.ingress.reconfigure(wrong)
+    world.keys.write_text(f"client: {DIGEST}\n")
+    Cluster.last = {"routing": {"unknown_today": "x"}}
+    with pytest.raises(ConfigRefused, match=r"policy: routing\.raised_frm"):
+        second.ingress.reconfigure(wrong)
+
+
+def test_no_policy_is_left_for_others_before_serve_has_taken_the_replica(world: World) -> None:
+    world.ingress.reconfigure(GOOD)
+    assert Cluster.last is None
+    world.ingress.check_health()
+    assert Cluster.last == GOOD
+
+
 def test_only_a_start_refuses(world: World, start: Callable[[Settings], Any]) -> None:
-    """It has nothing to keep, and its message is as Ray logs it."""
+    """The first: it has nothing to go on with, and its message is as Ray logs it."""
     with pytest.raises(ConfigRefused, match=r"policy: routing\.raised_frm"):
         world.ingress.reconfigure({"routing": {"raised_frm": "x"}})
     world.keys.write_text(f"{ADDED}: [")

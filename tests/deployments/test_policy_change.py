@@ -128,3 +128,19 @@ def test_a_change_that_is_wrong_restarts_nothing_and_the_old_one_is_served(clust
     wait_until(lambda: status(cluster, ADDED) == 200, 60, "what was mended was not taken")
     assert refused(cluster) == []
     assert cluster.replicas() == before
+
+
+def test_a_replica_that_dies_while_the_policy_is_wrong_is_followed_by_one_with_the_last(cluster: Cluster) -> None:
+    """What it was started with is older, and what is deployed would end it again and again."""
+    deploy(cluster, {"routing": {"raised_from": "ideation"}}, [KEPT])
+    cluster.wait_until_whole()
+    wait_until(lambda: refused(cluster) == [], 60, "the first policy was refused")
+    deploy(cluster, {"routing": {"raised_frm": "indicator"}}, [KEPT])
+    wait_until(lambda: refused(cluster) == ["policy"], 60, "the typo in the policy was not refused")
+    [before] = cluster.replicas()["ingress"]
+    [process] = cluster.processes("ingress")
+    process.kill()
+    wait_until(lambda: cluster.replicas()["ingress"] not in ([], [before]), 60, "no other ingress came")
+    cluster.wait_until_whole()
+    assert refused(cluster) == ["policy"]
+    assert (reason(cluster, KEPT), status(cluster, ADDED)) == ("low_risk", 401)
