@@ -63,7 +63,7 @@ class RiskThresholds(Branch):
     """
 
     indicator: Probability = 0.65
-    ideation: Probability = 0.5
+    ideation: Probability = 0.44
     behavior: Probability = 0.65
     attempt: Probability = 0.65
     veto_below: Probability | None = None

@@ -215,7 +215,7 @@ class TestAttention:
         taken, refused = platform.get_valid_backends(platform.get_device_capability(), config)
         priority, reasons = refused[AttentionBackendEnum.FLASHINFER]
         assert all("No module named 'flashinfer'" in reason for reason in reasons)
-        return min([(one.priority, one.backend.name) for one in taken] + [(priority, "FLASHINFER")])[1]
+        return str(min([(one.priority, one.backend.name) for one in taken] + [(priority, "FLASHINFER")])[1])
 
     @pytest.mark.parametrize("kv_cache_dtype", ["auto", "fp8"])
     @pytest.mark.parametrize("gigabytes", CARDS)
