@@ -43,13 +43,13 @@ def test_crises_that_the_server_misses(found: list[tuple[Sentence, Severity]]) -
 @pytest.mark.engine
 def test_crises_that_the_classifier_misses_alone(found: list[tuple[Sentence, Severity]]) -> None:
     missed = [s for s, severity in found if s.crisis and severity < CRISIS]
-    assert within(missed, {"veiled": 1, "plain": 2, "quoted": 1}), texts(missed)
+    assert within(missed, {"veiled": 1, "plain": 1, "quoted": 1}), texts(missed)
 
 
 @pytest.mark.engine
 def test_false_alarms_of_the_classifier(found: list[tuple[Sentence, Severity]]) -> None:
     alarms = [s for s, severity in found if s.high < CRISIS <= severity]
-    bounds = {"negated": 6, "third person": 4, "idiom": 1}
+    bounds = {"negated": 3, "third person": 6}
     assert within(alarms, bounds), texts(alarms)
 
 
@@ -57,7 +57,7 @@ def test_false_alarms_of_the_classifier(found: list[tuple[Sentence, Severity]]) 
 def test_false_alarms_of_the_server(found: list[tuple[Sentence, Severity]]) -> None:
     """Who speaks of another person in danger is not counted: the phrases tell that, and a helper is given help."""
     alarms = [s for s, severity in found if s.high < CRISIS and (severity >= CRISIS or backstop(s))]
-    bounds = {"negated": 8, "third person": 5, "idiom": 1, "quoted": 2}
+    bounds = {"negated": 5, "third person": 7, "quoted": 2}
     assert within(alarms, bounds), texts(alarms)
 
 
@@ -65,7 +65,7 @@ def test_false_alarms_of_the_server(found: list[tuple[Sentence, Severity]]) -> N
 def test_how_severe_a_crisis_is(found: list[tuple[Sentence, Severity]]) -> None:
     """A plan or an attempt that is called less than it is; it may still be called a crisis."""
     below = [s for s, severity in found if s.low > CRISIS and severity < s.low]
-    assert within(below, {"veiled": 1, "plain": 2}), texts(below)
+    assert within(below, {"veiled": 1, "plain": 3}), texts(below)
 
 
 @pytest.mark.engine
