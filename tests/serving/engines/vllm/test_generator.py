@@ -126,6 +126,10 @@ async def test_its_load_is_vllms_own(counselor: "VllmGenerator") -> None:
     assert counselor.load() == Load()  # though no step of the engine has said so
 
 
+async def test_it_tells_the_control_tokens_of_its_own_tokenizer(counselor: "VllmGenerator") -> None:
+    assert counselor.control_tokens == {"<|endoftext|>", "<|im_start|>", "<|im_end|>", "<think>", "</think>"}
+
+
 async def test_its_kv_memory_is_what_its_size_foresees(counselor: "VllmGenerator") -> None:
     """The one GiB that `conftest` gives it, in whole blocks."""
     shape = shapes.of(str(files("psychechat") / "demo" / "counselor"))
