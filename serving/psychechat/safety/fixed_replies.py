@@ -60,7 +60,7 @@ class FixedReplies:
         told = self._words(reading)
         opening = told.opening.of(reading.kind)
         if self.asked(reading) and reading.kind != "under_way":
-            opening = f"{opening} {told.who_answers.program}"
+            opening = _joined(opening, told.who_answers.program)
         return replace(self._with_resources(opening, reading), words=opening)
 
     def unknown_risk(self, reading: Reading) -> FixedText:
@@ -74,9 +74,9 @@ class FixedReplies:
             rows = self._help(reading).in_crisis()
             return FixedText(f"{said.program}\n\n{rows.text(said.person)}", rows.rows)
         if reading.severity is None:
-            return self._with_resources(f"{said.program} {told.template}", reading)
+            return self._with_resources(_joined(said.program, told.template), reading)
         is_all = who_answers.is_all(self._conversation.newest)
-        return FixedText(f"{said.program} {said.alone if is_all else told.listening.of(mood(reading.labels))}")
+        return FixedText(_joined(said.program, said.alone if is_all else told.listening.of(mood(reading.labels))))
 
     def listening(self, reading: Reading) -> FixedText:
         """For an ordinary turn to which no model has a reply."""
@@ -111,3 +111,8 @@ class FixedReplies:
     def _with_resources(self, text: str, reading: Reading) -> FixedText:
         rows = self._help(reading).in_crisis(emergency_first=reading.kind == "under_way")
         return FixedText(f"{text}\n\n{rows.text(self._words(reading).introduction)}", rows.rows)
+
+
+def _joined(first: str, then: str) -> str:
+    """Two sentences: Chinese and Japanese ones stand beside each other without a space."""
+    return f"{first}{'' if first.endswith('。') else ' '}{then}"

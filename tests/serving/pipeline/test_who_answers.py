@@ -44,7 +44,7 @@ async def test_what_else_was_said_is_heard_too() -> None:
 async def test_it_is_told_in_the_seekers_language() -> None:
     asked = world()
     await asked.turn("你是真人吗？")
-    assert asked.text == f"{CHINESE.who_answers.program} {CHINESE.who_answers.alone}"
+    assert asked.text == f"{CHINESE.who_answers.program}{CHINESE.who_answers.alone}"
     asked = world()
     await asked.turn("Bonjour, est-ce que je parle à une vraie personne ? Je ne sais pas qui vous êtes.")
     assert asked.text.startswith(fixed_words.words("fr").who_answers.program)
