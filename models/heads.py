@@ -6,6 +6,7 @@ kind or hurts. `fit` fits the first nine on frozen embeddings.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import NamedTuple
 
 import torch
@@ -69,6 +70,13 @@ class Heads:
 
     def logits(self, vectors: Tensor) -> Logits:
         return split(vectors @ self.weight.T + self.bias)
+
+    def probabilities(self, vectors: Tensor) -> Tensor:
+        """[texts, columns], as the server's pooler gives them: a softmax over each group."""
+        widths = next(widths for widths in (WIDTHS, DRAFT_WIDTHS, ASKED_WIDTHS) if sum(widths) == len(self.bias))
+        flat = vectors @ self.weight.T + self.bias
+        ends = list(accumulate(widths))
+        return torch.cat([flat[:, end - width : end].softmax(1) for width, end in zip(widths, ends, strict=True)], 1)
 
     def tempered(self, emotion: float, risk: float, absent: Tensor, draft: float = 1.0) -> "Heads":
         """The same heads: each one's logits divided by its temperature, then `absent` [8] added to absence's."""

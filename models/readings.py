@@ -12,7 +12,7 @@ from torch import Tensor
 from models.adapter import padded
 from models.data import Example
 from models.embeddings import MAX_LEN, backbone
-from models.heads import EMOTION_COLUMNS, Heads
+from models.heads import Heads
 from models.predictions import load_heads
 from psychechat.conversation import Assessment
 from psychechat.engines.vllm.windows import Window, Windows, assess
@@ -98,8 +98,7 @@ def _hidden(model: torch.nn.Module, windows: Sequence[Window]) -> Tensor:
 @torch.inference_mode()
 def _rows(heads: Heads, window: Window, hidden: Tensor) -> list[list[float]]:
     ranges = [(0, len(window.ids) - 1), *window.sentences]
-    logits = heads.logits(torch.stack([hidden[first : last + 1].mean(0) for first, last in ranges]))
-    rows: list[list[float]] = torch.cat(
-        [logits.emotion.softmax(-1).reshape(-1, EMOTION_COLUMNS), logits.risk.softmax(-1)], 1
+    rows: list[list[float]] = heads.probabilities(
+        torch.stack([hidden[first : last + 1].mean(0) for first, last in ranges])
     ).tolist()
     return rows
