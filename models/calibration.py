@@ -24,10 +24,11 @@ EMOTION_SETS = (
     *("messages/en", "messages/zh"),
 )
 """What the emotion thresholds are chosen on."""
-RISK_SETS = {"psysuicide": 0.94, "lines/en": 0.87, "lines/zh": 0.87}
+RISK_SETS = {"psysuicide": 0.94, "lines/en": 0.87, "lines/zh": 0.87, "composed/en": 0.77, "composed/zh": 0.77}
 """What the risk thresholds are chosen on, and the recall that the one of ideation must reach there.
 
-Our own lines are written to be mistaken: more recall on them would call everyday messages a crisis.
+Our own lines are written to be mistaken: more recall on them would call everyday messages a crisis. In what is composed
+one of several sentences is such a line.
 """
 REFUSED = 0.05
 """The share of kind drafts that may be taken for hurting ones."""

@@ -32,9 +32,6 @@ ASKED_WIDTHS = (*DRAFT_WIDTHS, 3)
 SHORTEST = 4
 """Tokens: a sentence that has fewer is read with the next one. So a window of 512 tokens has 128 sentences at most."""
 
-MOST_CHANCES = 5
-"""Sentences of a text that are counted where their number speaks against an alarm."""
-
 SEEKER_TOKENS, DRAFT_TOKENS = 96, 192
 """Of a pair: how many of the seeker's last tokens and of the draft's first ones are read. A pair is one window."""
 
@@ -192,12 +189,10 @@ def assess(windows: Sequence[Sequence[Row]]) -> Assessment:
 
 
 def chances(sentences: int) -> int:
-    """How many chances a text of so many sentences gives to take one of its readings for a danger that is none.
-
-    The worst of many readings is worse by chance. Two are read as one is, and from MOST_CHANCES on no more are counted:
-    one grave sentence among fifty is to be found.
+    """By how many the odds of a crisis are divided in a text of so many sentences: the worst of many readings is worse
+    by chance, and two are read as one is. Not by more, since one grave sentence among fifty is to be found.
     """
-    return min(sentences, MOST_CHANCES) if sentences > 2 else 1
+    return 2 if sentences > 2 else 1
 
 
 def discounted(risk: Mapping[Severity, float], looks: int) -> Mapping[Severity, float]:
