@@ -109,7 +109,7 @@ def test_the_table_of_computed_sizes_is_computed() -> None:
 def test_measured_figures_in_scaling_are_those_of_the_files_that_it_names() -> None:
     text = (ROOT / "docs/scaling.md").read_text("utf-8")
     speed, encoder, ingress = (
-        json.loads((ROOT / "docs" / re.findall(rf"\((\S+/{name}\.json)\)", text)[0]).read_text("utf-8"))
+        json.loads((ROOT / "docs" / re.findall(rf"\]\((\S+/{name}\.json)\)", text)[0]).read_text("utf-8"))
         for name in ("speed", "encoder", "ingress")
     )
     scale = speed["parts"]["scale"]["facts"]

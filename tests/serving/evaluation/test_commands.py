@@ -165,7 +165,7 @@ def test_the_gate_passes_and_is_kept_then_fails_beside_a_better_baseline(url: st
     before = tmp_path / "before.json"
     done = typed("gate", "--url", url, "--out", before)
     assert done.exit_code == 0, done.output
-    assert "14 seekers, 56 turns in" in done.output
+    assert "16 seekers, 60 turns in" in done.output
     kept = json.loads(before.read_text("utf-8"))
     assert kept["broken"] == []
     assert len(kept["scripts"]) == 14

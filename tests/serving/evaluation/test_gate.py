@@ -27,9 +27,9 @@ RULES = checks.Rules(90.0, resources.shipped())
 LIKELY = Assessment(
     dict.fromkeys(Group, (1.0, 0.0, 0.0, 0.0)),
     {
-        Severity.NONE: 0.5,
+        Severity.NONE: 0.4,
         Severity.INDICATOR: 0.1,
-        Severity.IDEATION: 0.4,
+        Severity.IDEATION: 0.5,
         Severity.BEHAVIOR: 0.0,
         Severity.ATTEMPT: 0.0,
     },

@@ -194,7 +194,7 @@ async def test_crises_are_counted_by_kind_and_turns_by_language(monkeypatch: pyt
 
 
 async def test_lines_that_add_up_are_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    share = {**WEARY.risk, Severity.INDICATOR: 0.84, Severity.IDEATION: 0.16}
+    share = {**WEARY.risk, Severity.INDICATOR: 0.72, Severity.IDEATION: 0.28}
     monkeypatch.setitem(FEELINGS, "weary", type(WEARY)(WEARY.groups, share))
     async with talking(monkeypatch) as client:
         await client.say(*(f"I am weary of it, on day {number}" for number in range(4)))
