@@ -209,7 +209,7 @@ def _lines() -> Iterator[Example]:
     for line in written.lines():
         yield Example(
             Answered(line.question, line.text).together if line.question else line.text,
-            f"{'twins' if line.is_twin else 'lines'}/{line.language}",
+            f"{line.group}/{line.language}",
             line.split,
             risk=line.severity,
             risk_weight=5.0,
@@ -240,7 +240,7 @@ def _composed(seed: int) -> Iterator[Example]:
     for language in ("en", "zh"):
         for split in ("train", "dev"):
             part = [x for x in written.lines() if (x.language, x.split) == (language, split) and not x.question]
-            part = [x for x in part if x.marked is None and not x.is_twin]
+            part = [x for x in part if x.marked is None and x.group == "lines"]
             around = [x.text for x in part if x.severity == 0 and x.kind in _EVERYDAY]
             if not around:
                 continue

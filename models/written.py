@@ -1,11 +1,11 @@
 """What was written for this project to learn from: seekers' lines and messages, exchanges, a bank of situations.
 
 The files lie in `models/data`; its README says who wrote what. Nobody's real words are in them. A tenth of each file,
-chosen by the text alone, is for development and never learned from.
+chosen by the text alone, is for development and never learned from, and so are all `talks`.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -14,7 +14,7 @@ from zlib import crc32
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from psychechat.conversation import Phase, ReactionType
+from psychechat.conversation import Act, Conversation, Phase, ReactionType, Speaker, Utterance
 from psychechat.emotion import Label, Language
 from psychechat.risk import Severity, SeverityName
 
@@ -24,8 +24,11 @@ Split = Literal["train", "dev"]
 ARTFUL = ("en-a", "en-b", "en-c", "en-d")
 """Writers of exchanges whose replies a model of a hundred million parameters imitates and does not master."""
 
-_TWINS = ("n", "o", "p", "q")
-"""Writers of seekers' lines who wrote each message twice, in danger and in none."""
+Group = Literal["lines", "twins", "talks"]
+"""Of seekers' lines. Twins: each message twice, in danger and in none. Talks: what stands in the midst of a talk, and
+short twins: for development, all of them."""
+_GROUPS: Mapping[Group, str] = {"twins": "nopq", "talks": "vwxyz"}
+"""Their writers; all others wrote `lines`."""
 
 HELD_OUT = 10
 """Every tenth text is for development."""
@@ -61,9 +64,12 @@ class Line(_SeekerLine):
     writer: str = ""
 
     @property
-    def is_twin(self) -> bool:
-        """Whether another line is this one but for the danger, or the lack of it."""
-        return self.writer[-1:] in _TWINS
+    def split(self) -> Split:
+        return "dev" if self.group == "talks" else split_of(self.text)
+
+    @property
+    def group(self) -> Group:
+        return next((group for group, writers in _GROUPS.items() if self.writer[-1:] in writers), "lines")
 
 
 @cache
@@ -72,22 +78,23 @@ def lines(folder: Path = DATA) -> tuple[Line, ...]:
 
     Raises ValueError with file and number of a malformed line, without its text.
     """
-    return tuple(line for file in sorted((folder / "seekers").glob("*.tsv")) for line in _lines(file))
+    return _rows(folder / "seekers", "severity, kind, text and perhaps a question", _line)
 
 
-def _lines(file: Path) -> Iterator[Line]:
-    language = _language(file)
-    for number, row in enumerate(file.read_text("utf-8").splitlines(), start=1):
-        columns = row.split("\t")
-        if len(columns) not in (3, 4) or columns[0] not in get_args(SeverityName):
-            raise ValueError(f"{file.name}, line {number}: not severity, kind, text and perhaps a question")
-        severity, kind, text, *question = columns
-        found = _MARKED.search(text)
-        plain, marked = text, None
-        if found:
-            plain = text[: found.start()] + found[1] + text[found.end() :]
-            marked = found.start(), found.start() + len(found[1])
-        yield Line(plain, language, Severity[severity.upper()], kind, "".join(question), marked, file.stem)
+def _line(file: Path, columns: list[str]) -> Line:
+    severity, kind, text, question = columns if len(columns) == 4 else (*columns, "")
+    found = _MARKED.search(text)
+    plain, marked = text, None
+    if found:
+        plain = text[: found.start()] + found[1] + text[found.end() :]
+        marked = found.start(), found.start() + len(found[1])
+    return Line(plain, _language(file), _severity(severity), kind, question, marked, file.stem)
+
+
+def _severity(name: str) -> Severity:
+    if name not in get_args(SeverityName):
+        raise ValueError(name)
+    return Severity[name.upper()]
 
 
 Asking = Literal["neither", "identity", "person"]
@@ -102,19 +109,35 @@ class Question(_SeekerLine):
 
 @cache
 def questions(folder: Path = DATA) -> tuple[Question, ...]:
-    """All of `asks/LANGUAGE-WRITER.tsv`: what it asks, and text.
-
-    Raises ValueError with file and number of a malformed line, without its text.
-    """
-    return tuple(question for file in sorted((folder / "asks").glob("*.tsv")) for question in _questions(file))
+    """All of `asks/LANGUAGE-WRITER.tsv`: what it asks, and text. Raises ValueError as `lines` does."""
+    return _rows(folder / "asks", "what it asks, and text", _question)
 
 
-def _questions(file: Path) -> Iterator[Question]:
-    for number, row in enumerate(file.read_text("utf-8").splitlines(), start=1):
-        asks, _, text = row.partition("\t")
-        if asks not in get_args(Asking) or not text or "\t" in text:
-            raise ValueError(f"{file.name}, line {number}: not what it asks, and text")
-        yield Question(text, _language(file), cast(Asking, asks))
+def _question(file: Path, columns: list[str]) -> Question:
+    asks, text = columns
+    if asks not in get_args(Asking) or not text:
+        raise ValueError(asks)
+    return Question(text, _language(file), cast(Asking, asks))
+
+
+@dataclass(frozen=True, slots=True)
+class ActLine(_SeekerLine):
+    """A message that does something of its own, or shares words with those that do. None: it tells of something."""
+
+    act: Act | None
+
+
+@cache
+def acts(folder: Path = DATA) -> tuple[ActLine, ...]:
+    """All of `acts/LANGUAGE-WRITER.tsv`: the dialogue act or `telling`, and text. Raises ValueError as `lines` does."""
+    return _rows(folder / "acts", "a dialogue act or telling, and text", _act_line)
+
+
+def _act_line(file: Path, columns: list[str]) -> ActLine:
+    act, text = columns
+    if act not in ("telling", *get_args(Act)) or not text:
+        raise ValueError(act)
+    return ActLine(text, _language(file), None if act == "telling" else cast(Act, act))
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,24 +149,67 @@ class Message(_SeekerLine):
 
 @cache
 def messages(folder: Path = DATA) -> tuple[Message, ...]:
-    """All of `emotions/LANGUAGE-WRITER.tsv`: labels joined by `+`, and text.
-
-    Raises ValueError with file and number of a malformed line, without its text.
-    """
-    return tuple(message for file in sorted((folder / "emotions").glob("*.tsv")) for message in _messages(file))
+    """All of `emotions/LANGUAGE-WRITER.tsv`: labels joined by `+`, and text. Raises ValueError as `lines` does."""
+    return _rows(folder / "emotions", "labels joined by +, and text", _message)
 
 
-def _messages(file: Path) -> Iterator[Message]:
-    for number, row in enumerate(file.read_text("utf-8").splitlines(), start=1):
-        try:
-            labels, text = row.split("\t")
-            yield Message(text, _language(file), tuple(map(Label.parse, labels.split("+"))))
-        except ValueError:
-            raise ValueError(f"{file.name}, line {number}: not labels joined by +, and text") from None
+def _message(file: Path, columns: list[str]) -> Message:
+    labels, text = columns
+    return Message(text, _language(file), tuple(map(Label.parse, labels.split("+"))))
+
+
+Row = TypeVar("Row")
+
+
+def _rows(folder: Path, what: str, parse: Callable[[Path, list[str]], Row]) -> tuple[Row, ...]:
+    """`what`: a line's columns, in words. `parse` raises ValueError for others."""
+    read: list[Row] = []
+    for file in sorted(folder.glob("*.tsv")):
+        for number, row in enumerate(file.read_text("utf-8").splitlines(), start=1):
+            try:
+                read.append(parse(file, row.split("\t")))
+            except ValueError:
+                raise ValueError(f"{file.name}, line {number}: not {what}") from None
+    return tuple(read)
 
 
 def _language(file: Path) -> Language:
     return "zh" if file.name.startswith("zh") else "en"
+
+
+TalkKind = Literal["slow_burn", "sudden", "grief", "breakup_exams", "calm"]
+
+
+@dataclass(frozen=True, slots=True)
+class Talk:
+    """A whole conversation that nothing is learned from. `in_danger`: by utterance, whether it shows danger."""
+
+    language: Language
+    kind: TalkKind
+    conversation: Conversation
+    in_danger: tuple[bool, ...]
+
+
+_SPEAKERS: Mapping[str, Speaker] = {">": "seeker", "!": "seeker", "<": "counselor"}
+
+
+@cache
+def talks(folder: Path = DATA) -> tuple[Talk, ...]:
+    """All of `conversations/LANGUAGE-WRITER.txt`: paragraphs of `# KIND`, then a line an utterance after its mark.
+
+    Raises ValueError with file and number of a malformed paragraph, without its text.
+    """
+    read: list[Talk] = []
+    for file in sorted((folder / "conversations").glob("*.txt")):
+        for number, paragraph in enumerate(file.read_text("utf-8").strip().split("\n\n"), start=1):
+            head, *lines = paragraph.splitlines()
+            kind, marks = head.removeprefix("# "), [line[:1] for line in lines]
+            if kind not in get_args(TalkKind) or not marks or not set(marks) <= set(_SPEAKERS):
+                raise ValueError(f"{file.name}, paragraph {number}: not a kind and utterances after >, ! or <")
+            said = tuple(Utterance(_SPEAKERS[line[0]], line[1:].strip()) for line in lines)
+            danger = tuple(mark == "!" for mark in marks)
+            read.append(Talk(_language(file), cast(TalkKind, kind), Conversation(said), danger))
+    return tuple(read)
 
 
 class _Written(BaseModel):
@@ -249,21 +315,20 @@ class SituationLine(_SeekerLine):
 
 @cache
 def situation_lines(folder: Path = DATA) -> tuple[SituationLine, ...]:
-    """The lines of all situations, and those of `bank/WRITER.tsv`: situation, language and text.
-
-    Raises ValueError with file and number of a malformed line, without its text.
+    """The lines of all situations, and those of `bank/WRITER.tsv`: situation, language and text. Raises ValueError as
+    `lines` does.
     """
     known = situations(folder)
-    lines = [SituationLine(text, "zh", x.situation) for x in known for text in x.seeker_zh]
     names = {x.situation for x in known}
-    for file in sorted((folder / "bank").glob("*.tsv")):
-        for number, row in enumerate(file.read_text("utf-8").splitlines(), start=1):
-            match row.split("\t"):
-                case [situation, ("en" | "zh") as language, text] if situation in names:
-                    lines.append(SituationLine(text, language, situation))
-                case _:
-                    raise ValueError(f"{file.name}, line {number}: not a situation, en or zh, and text")
-    return tuple(lines)
+
+    def parse(file: Path, columns: list[str]) -> SituationLine:
+        situation, language, text = columns
+        if situation not in names or language not in get_args(Language):
+            raise ValueError(situation)
+        return SituationLine(text, cast(Language, language), situation)
+
+    own = (SituationLine(text, "zh", x.situation) for x in known for text in x.seeker_zh)
+    return (*own, *_rows(folder / "bank", "a situation, en or zh, and text", parse))
 
 
 Record = TypeVar("Record", Exchange, Situation)

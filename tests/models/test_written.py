@@ -2,12 +2,14 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from models import written
+from psychechat.conversation import Act
 from psychechat.emotion import LABELS, MAX_LABELS
 from psychechat.risk import CRISIS, Severity
 
@@ -25,7 +27,9 @@ def test_lines_of_every_severity(language: str) -> None:
     assert min(counts[severity] for severity in Severity) >= 80
     texts = Counter((line.text, line.question) for line in lines)
     assert sum(count - 1 for count in texts.values()) <= len(lines) / 1000  # "hey" is said by more than one
-    assert 0.07 < sum(line.split == "dev" for line in lines) / len(lines) < 0.13
+    others = [line for line in lines if line.group != "talks"]
+    assert 0.07 < sum(line.split == "dev" for line in others) / len(others) < 0.13
+    assert {line.split for line in lines if line.group == "talks"} == {"dev"}
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])
@@ -114,9 +118,65 @@ def test_questions_about_who_answers_and_what_sounds_like_them(language: str) ->
     assert told["neither"] >= 300
 
 
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_what_messages_do_and_what_shares_words_with_it(language: str) -> None:
+    told = Counter(line.act for line in written.acts() if line.language == language)
+    assert set(told) == {None, *get_args(Act)}
+    assert min(told.values()) >= 200
+    assert told[None] >= 600
+
+
+@pytest.mark.parametrize(
+    ("folder", "lines", "message", "read"),
+    [
+        ("seekers", "none\tplain\thello\nnone\ta secret\n", "not severity, kind, text", written.lines),
+        ("seekers", "none\tplain\thello\nworse\tplain\ta secret\n", "not severity, kind, text", written.lines),
+        ("acts", "greeting\thello\nasks\ta secret\n", "not a dialogue act or telling, and text", written.acts),
+        ("emotions", "joy/mid\thello\nsecret\n", "not labels joined by", written.messages),
+    ],
+)
+def test_a_malformed_row_is_named_without_its_text(
+    tmp_path: Path, folder: str, lines: str, message: str, read: Callable[[Path], object]
+) -> None:
+    (tmp_path / folder).mkdir()
+    (tmp_path / folder / "en-x.tsv").write_text(lines)
+    with pytest.raises(ValueError, match=rf"^en-x\.tsv, line [12]: {message}") as told:
+        read(tmp_path)
+    assert "secret" not in str(told.value)
+
+
 def test_a_malformed_question_is_named_without_its_text(tmp_path: Path) -> None:
     folder = tmp_path / "asks"
     folder.mkdir()
     (folder / "en-x.tsv").write_text("identity\twho are you\nsomebody\ta secret\n")
     with pytest.raises(ValueError, match=r"^en-x\.tsv, line 2: not what it asks, and text$"):
         written.questions(tmp_path)
+
+
+def test_conversations_to_choose_a_rule_by() -> None:
+    told = Counter((talk.language, talk.kind) for talk in written.talks())
+    assert len(told) == 10
+    assert min(told.values()) >= 16
+    for talk in written.talks():
+        said = talk.conversation.utterances
+        assert (said[0].speaker, said[-1].speaker) == ("seeker", "seeker")
+        seekers = [
+            danger for danger, utterance in zip(talk.in_danger, said, strict=True) if utterance.speaker == "seeker"
+        ]
+        grave = sum(seekers)
+        assert (grave == 1) if talk.kind == "sudden" else (grave > 0) == (talk.kind == "slow_burn")
+
+
+def test_nothing_of_them_is_learned_from() -> None:
+    said = {said.text for talk in written.talks() for said in talk.conversation.utterances if len(said.text) > 20}
+    assert not said & {line.text for line in written.lines()}
+    assert not said & {line.text for line in written.acts()}
+
+
+@pytest.mark.parametrize("wrong", ["# odd\n> a secret", "# calm\n* a secret", "# calm"])
+def test_a_malformed_conversation_is_named_without_its_text(tmp_path: Path, wrong: str) -> None:
+    (tmp_path / "conversations").mkdir()
+    (tmp_path / "conversations" / "en-x.txt").write_text(f"# calm\n> hello\n\n{wrong}\n")
+    with pytest.raises(ValueError, match=r"^en-x\.txt, paragraph 2: not a kind and utterances") as told:
+        written.talks(tmp_path)
+    assert "secret" not in str(told.value)
