@@ -13,6 +13,8 @@ from psychechat.risk import CRISIS, Kind, RiskState, Severity, at_least, level
 
 Speaker = Literal["seeker", "counselor"]
 Phase = Literal["exploration", "insight", "action"]
+Act = Literal["greeting", "thanks", "goodbye", "small_talk", "advice", "anger"]
+"""What a message does where it tells of nothing: `advice` asks for some, `anger` is at the counselor."""
 ReactionType = Literal["normal", "silent", "sentimental", "hostile"]
 Mode = Literal["agent", "llm"]
 Reason = Literal[
@@ -70,7 +72,7 @@ class Conversation:
 
 
 _LIKELY = 0.5
-"""The heads' bias is set so that from here on it is rarely wrong."""
+"""Of what asks, the heads' bias is set so that from here on it is rarely wrong."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +90,8 @@ class Assessment:
     """The readings that are the worst by another severity, where that is not the same one."""
     asks: Mapping[Asked, float] = field(default_factory=dict)
     """P(it asks this about who answers), the highest of the whole and its sentences; empty where no head tells."""
+    acts: Mapping[Act, float] = field(default_factory=dict)
+    """P(this is all that it does), of the whole; empty where no head tells."""
 
     @property
     def is_finite(self) -> bool:
@@ -115,6 +119,11 @@ class Assessment:
         """What it most likely asks about who answers; None: more likely neither."""
         likely = [kind for kind, p in self.asks.items() if p >= _LIKELY]
         return max(likely, key=lambda kind: self.asks[kind], default=None)
+
+    @property
+    def act(self) -> Act | None:
+        """What it most likely does; None: more likely it tells of something."""
+        return next((act for act, p in self.acts.items() if p >= _LIKELY), None)
 
     @property
     def _risks(self) -> tuple[Mapping[Severity, float], ...]:
@@ -275,6 +284,16 @@ class Thresholds:
     emotion: Mapping[Group, float]
     risk: Mapping[Severity, float]
 
+    def doubting(self, times: float) -> "Thresholds":
+        """With the odds of a crisis' thresholds so many times as high."""
+        if times == 1:
+            return self
+        return replace(self, risk={s: _raised(p, times) if s >= CRISIS else p for s, p in self.risk.items()})
+
+
+def _raised(threshold: float, times: float) -> float:
+    return times * threshold / (1 + (times - 1) * threshold)
+
 
 @dataclass(frozen=True, slots=True)
 class Reading:
@@ -302,6 +321,8 @@ class Reading:
     """Of a short answer together with the counselor's question."""
     answer: Severity | None = None
     """What the answer says of risk by the rules for such questions; None: it answers none, or they cannot tell."""
+    doubt: float = 1.0
+    """By what the odds of a crisis are divided before the classifier alone makes one, since all was calm before."""
     conversation: RiskState = field(default_factory=RiskState)
     """The state of the conversation with this message in it."""
 
@@ -310,16 +331,33 @@ class Reading:
         """Severity by the classifier and the answered question, raised to a crisis by an alarm, and to what was found
         before. None: unknown risk.
         """
-        levels = [reading.severity(self.thresholds.risk) for reading in self._assessments]
+        read, told = self._assessments, list[Severity]()
         if self.found is not None:
-            levels.append(self.found)
+            told.append(self.found)
         if self.alarm:
-            levels.append(max(self.phrase_severity or CRISIS, CRISIS))
+            told.append(max(self.phrase_severity or CRISIS, CRISIS))
         if self.overruled:
-            levels.append(Severity.INDICATOR)
-        if self.answer is not None and (levels or self.answer >= CRISIS):
-            levels.append(self.answer)
-        return max(levels, default=None)
+            told.append(Severity.INDICATOR)
+        if self.answer is not None and (read or told or self.answer >= CRISIS):
+            told.append(self.answer)
+        is_sure = max(told, default=Severity.NONE) >= CRISIS
+        heard = (self._level(reading, doubted=not is_sure) for reading in read)
+        return max((*told, *heard), default=None)
+
+    def _level(self, reading: Assessment, *, doubted: bool) -> Severity:
+        """Doubt decides whether it is a crisis, and not which. What is none because of it is still an indicator."""
+        level = reading.severity(self.thresholds.risk)
+        is_none = doubted and level >= CRISIS > reading.severity(self._doubting.risk)
+        return Severity.INDICATOR if is_none else level
+
+    @property
+    def _doubting(self) -> Thresholds:
+        return self.thresholds.doubting(self.doubt)
+
+    @property
+    def is_doubted(self) -> bool:
+        """Whether only the doubt keeps it from being a crisis."""
+        return self.doubt > 1 and not self.in_crisis and replace(self, doubt=1.0).in_crisis
 
     @property
     def gravity(self) -> int:
@@ -340,8 +378,9 @@ class Reading:
 
     @property
     def share_of_crisis(self) -> float | None:
-        """`ideation` in thresholds: from 1 on it is a crisis, whatever the heads' threshold is. None: unknown."""
-        threshold = self.thresholds.risk[CRISIS]
+        """P(ideation or worse) in thresholds, as far as they are doubted: from 1 on it is a crisis, whatever the heads'
+        threshold is. None: unknown."""
+        threshold = self._doubting.risk[CRISIS]
         return None if self.ideation is None else self.ideation / threshold if threshold else 1.0
 
     @property
@@ -378,6 +417,12 @@ class Reading:
         return tuple(emotion.label for emotion in self.emotions) if self.assessment else None
 
     @property
+    def act(self) -> Act | None:
+        """What the message does where it tells of nothing. None where there is any risk."""
+        quiet = self.assessment is not None and self.severity is Severity.NONE
+        return self.assessment.act if self.assessment and quiet else None
+
+    @property
     def valence(self) -> int:
         return valence(self.labels or ())
 
@@ -389,11 +434,14 @@ class Reading:
 
 
 def sober(reading: Reading) -> Reading:
-    """The reading without positive emotions: a model that is told of joy in a crisis may congratulate."""
+    """The reading without positive emotions and acts: a model that is told of joy in a crisis may congratulate, and one
+    that is told of a goodbye bid farewell."""
     assessment, memory = reading.assessment, reading.memory
     if assessment is not None:
         assessment = replace(
-            assessment, groups={g: _ABSENT if g in POSITIVE else columns for g, columns in assessment.groups.items()}
+            assessment,
+            groups={g: _ABSENT if g in POSITIVE else columns for g, columns in assessment.groups.items()},
+            acts={},
         )
     if memory is not None:
         memory = replace(

@@ -62,6 +62,10 @@ class LineReading:
     """Of the line alone, or with its question; None: unknown."""
     weighs: bool = True
     """Long enough to say that risk is low: more than a few words, or read with the question that it answers."""
+    is_long: bool = True
+    """More than a few words by itself."""
+    doubted: bool = False
+    """Whether only the calm before it kept it from being a crisis."""
     alarm: bool = False
     """Whether it holds a phrase that nothing overruled, or one that was: either is no sign of calm."""
     other_person: bool = False
@@ -81,6 +85,11 @@ class LineReading:
     def is_low(self) -> bool:
         """A sign of calm that counts towards the end of a hold."""
         return self.severity is Severity.NONE and self.weighs and not self.alarm and not self.other_person
+
+    @property
+    def calms(self) -> int:
+        """By how many calm lines it makes the next one more doubted, or less."""
+        return -1 if self.doubted else int(self.is_low and self.is_long)
 
 
 Trend = Literal["rising", "steady", "falling"]
@@ -102,6 +111,8 @@ class RiskState:
     """Lines since the hold began, or since its last crisis, that count towards its end."""
     lines: int = 0
     """All lines since then."""
+    calm: int = 0
+    """Calm lines of a conversation without a crisis so far, as many as are counted. A doubted line takes one back."""
     episode: str | None = None
     """Names the hold: keyed hash of the conversation up to the line that began it."""
     kind: Kind | None = None
@@ -130,8 +141,15 @@ class HoldRules:
     """Share of the threshold that adds nothing: everyday lines stay below it."""
     alert: float = 1.6
     """The cumulative sum, in thresholds, from which care is raised: of lines below it two at least are wanted."""
+    doubts: tuple[float, ...] = (1.0, 4.0, 12.0)
+    """By what the odds of a crisis are divided after no calm line, one, two and more. Each was a look that found
+    nothing, and of many looks one finds something by chance."""
     fall: float = 1.0
     """A valence that is lower than the conversation's own mean by so much counts as if it added `usual`, once more."""
+
+    def doubt(self, before: RiskState) -> float:
+        """How many times the odds of a threshold the classifier's must be, if it alone makes a crisis of a line."""
+        return self.doubts[min(before.calm, len(self.doubts) - 1)]
 
     def lows(self, peak: Severity) -> int:
         return self.lows_after_behavior if peak >= Severity.BEHAVIOR else self.lows_after_ideation
@@ -151,10 +169,15 @@ def next_state(state: RiskState, readings: Iterable[LineReading], rules: HoldRul
 
 
 def worse(first: RiskState, second: RiskState) -> RiskState:
-    """The more careful of two states of one conversation, for writes that crossed and memory that disagrees."""
-    return max(
-        first, second, key=lambda state: (state.held, state.peak, gravity(state.kind), -state.low_lines, -state.lines)
+    """The more careful of two states of one conversation, for writes that crossed and memory that disagrees.
+
+    It doubts no more than either, and knows of a crisis that either knows of.
+    """
+    state, other = sorted(
+        (first, second), key=lambda s: (s.held, s.peak, gravity(s.kind), -s.low_lines, -s.lines), reverse=True
     )
+    since = other.since_turns if state.since_turns is None else state.since_turns
+    return replace(state, calm=min(first.calm, second.calm), since_turns=since)
 
 
 def gravity(kind: Kind | None) -> int:
@@ -163,8 +186,10 @@ def gravity(kind: Kind | None) -> int:
 
 
 def _after(state: RiskState, reading: LineReading, rules: HoldRules) -> RiskState:
-    if reading.other_person or reading.severity is None:
+    if reading.severity is None:
         return state
+    if reading.other_person:
+        return replace(state, calm=0)
     if reading.is_crisis:
         return _crisis(state, reading)
     if reading.line in state.counted:
@@ -176,7 +201,8 @@ def _after(state: RiskState, reading: LineReading, rules: HoldRules) -> RiskStat
         counted=(*state.counted, reading.line)[-_COUNTED:],
     )
     if not state.held:
-        return replace(state, peak=reading.severity)
+        calm = min(max(0, state.calm + reading.calms), len(rules.doubts) - 1) if state.since_turns is None else 0
+        return replace(state, peak=reading.severity, calm=calm)
     state = replace(state, lines=state.lines + 1, low_lines=state.low_lines + reading.is_low)
     if state.low_lines >= rules.lows(state.peak) or state.lines >= rules.most_lines:
         return replace(state, held=False, peak=reading.severity, lines=0, low_lines=0, episode=None, kind=None)
@@ -194,6 +220,7 @@ def _crisis(state: RiskState, reading: LineReading) -> RiskState:
         since_turns=0,
         low_lines=0,
         lines=0,
+        calm=0,
         episode=state.episode if state.held else reading.place or reading.line,
         kind=max(state.kind, reading.kind, key=gravity) if state.held else reading.kind,
         counted=(*state.counted, reading.line)[-_COUNTED:],

@@ -72,6 +72,43 @@ def test_what_is_unknown_or_of_another_person_changes_nothing(unread: LineReadin
         assert after(unread, state=state) == state
 
 
+@pytest.mark.parametrize(
+    ("before", "doubt"),
+    [
+        ([], 1),
+        (low(1), 4),
+        (low(2), 12),
+        (low(9), 12),
+        ([*low(1), *low(1)], 4),
+        ([line("short", weighs=False)], 1),
+        ([line("no", is_long=False)], 1),
+        ([*low(2), line("likely", INDICATOR, doubted=True)], 4),
+        ([*low(2), line("a", INDICATOR, doubted=True), line("b", INDICATOR, doubted=True)], 1),
+        ([*low(2), line("helper", IDEATION, other_person=True)], 1),
+        ([line("phrase", alarm=True), line("hint", INDICATOR), line("unknown", None)], 1),
+        ([*low(2), line("hint", INDICATOR)], 12),
+        ([*low(2), CRISIS], 1),
+        ([*low(2), CRISIS, *low(9, 2)], 1),
+    ],
+    ids=[
+        *("first", "one", "two", "many", "sent again", "short", "short answer", "doubted", "doubted again"),
+        *("of another", "not calm", "hint", "held", "was held"),
+    ],
+)
+def test_calm_lines_make_the_classifier_doubted_until_there_was_a_crisis(
+    before: list[LineReading], doubt: float
+) -> None:
+    assert RULES.doubt(after(*before)) == doubt
+
+
+def test_of_two_states_the_less_calm_is_believed_and_what_either_knows_of_a_crisis() -> None:
+    hint = after(*low(2), line("hint", INDICATOR))
+    assert worse(hint, after(*low(1))).calm == 1
+    was_held = after(CRISIS, *low(3))
+    assert worse(was_held, hint).since_turns == 3
+    assert RULES.doubt(worse(was_held, hint)) == 1
+
+
 def test_an_episode_is_named_for_its_place_and_knows_its_gravest_kind() -> None:
     first = after(replace(CRISIS, place="here", kind="thoughts"))
     assert (first.episode, first.kind) == ("here", "thoughts")

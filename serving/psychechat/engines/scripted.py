@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from psychechat import language
 from psychechat.concurrency import Clock
-from psychechat.conversation import Assessment, EmotionMemory, Reading, Thresholds, TokenLogprob
+from psychechat.conversation import Act, Assessment, EmotionMemory, Reading, Thresholds, TokenLogprob
 from psychechat.emotion import ABSENT, Emotion, Group, Label, Language
 from psychechat.engines.base import (
     Call,
@@ -47,11 +47,13 @@ def reading(
     risk: Severity = Severity.NONE,
     memory: EmotionMemory | None = None,
     language: Language = "en",
+    act: Act | None = None,
 ) -> Reading:
-    """A reading that is sure of these labels, the first one most, and of this severity."""
+    """A reading that is sure of these labels, the first one most, of this severity and of this dialogue act."""
     emotions = [Emotion(label, 0.99 - 0.01 * place) for place, label in enumerate(labels)]
     thresholds = Thresholds(dict.fromkeys(Group, 0.5), dict.fromkeys(Severity, 0.5))
-    return Reading(language, thresholds, memory=memory, assessment=assessment(*emotions, risk=risk))
+    read = replace(assessment(*emotions, risk=risk), acts={act: 0.99} if act else {})
+    return Reading(language, thresholds, memory=memory, assessment=read)
 
 
 class ScriptedClassifier:

@@ -57,8 +57,10 @@ def first_words(pipeline: Pipeline, state: TurnState, meter: TurnMeter) -> None:
 
 
 def note_crisis(pipeline: Pipeline, state: TurnState) -> None:
-    """Remember a crisis's lines, so that a background task that quotes them raises no event of its own."""
-    if state.reading.in_crisis or state.reading.conversation.peak >= CRISIS:
+    """Remember a crisis's lines, so that a background task that quotes them raises no event of its own. Nor shall one
+    that quotes a line alone which was doubted for the calm before it."""
+    reading = state.reading
+    if reading.in_crisis or reading.is_doubted or reading.conversation.peak >= CRISIS:
         lines = seeker_lines(state.request.conversation)[-_NOTED:]
         pipeline.crisis_lines.note(state.request.tenant, (line.text for line in lines))
 

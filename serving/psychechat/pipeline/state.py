@@ -75,8 +75,8 @@ class TurnState:
         """The newest line in its conversation. `before`: the conversation's state without it; `assessments`: the
         classifier's by passage, none where it could not tell.
         """
-        held = before.state.held and self.policy.risk.conversation == "on"
-        reading = read_line(line, self.reading, assessments, self._veto_below, held=held)
+        known = before.state if self.policy.risk.conversation == "on" else RiskState()
+        reading = read_line(line, self.reading, assessments, self._veto_below, known)
         self.line = line_reading(names, line, reading)
         if self.policy.risk.conversation != "off":
             self.before = before
@@ -85,7 +85,8 @@ class TurnState:
 
     def is_crisis_by(self, line: SeekerLine, assessments: Mapping[str, Assessment]) -> bool:
         """Whether these assessments make the newest line a crisis, whatever the conversation was before it."""
-        return read_line(line, self.reading, assessments, self._veto_below, held=False).in_crisis
+        calmest = RiskState(calm=len(HoldRules().doubts))
+        return read_line(line, self.reading, assessments, self._veto_below, calmest).in_crisis
 
     @property
     def held(self) -> bool:

@@ -115,6 +115,8 @@ def line_reading(names: Names, line: SeekerLine, reading: Reading) -> LineReadin
         line=names.of_passage(line.text),
         severity=reading.severity,
         weighs=line.answered is not None or not says_little(line.text),
+        is_long=not says_little(line.text),
+        doubted=reading.is_doubted,
         alarm=reading.phrase_severity is not None or reading.alarm,
         other_person=reading.kind == "other_person",
         ideation=reading.share_of_crisis,
@@ -125,15 +127,16 @@ def line_reading(names: Names, line: SeekerLine, reading: Reading) -> LineReadin
 
 
 def read_line(
-    line: SeekerLine, phrases: Reading, assessments: Mapping[str, Assessment], veto_below: float, *, held: bool
+    line: SeekerLine, phrases: Reading, assessments: Mapping[str, Assessment], veto_below: float, before: RiskState
 ) -> Reading:
     """The reading of a line, live or read again. `phrases`: what those say of it; `assessments`: the classifier's by
-    passage; `veto_below`: of the policy's risk; `held`: whether a crisis held the conversation before this line.
+    passage; `veto_below`: of the policy's risk; `before`: the conversation's state without this line.
     """
-    asked = line.answered
+    asked, held = line.answered, before.held
     reading = overruling.overruled(phrases, assessments, veto_below, held=held)
     return replace(
         reading,
+        doubt=1.0 if asked and risk_questions.is_about_risk(asked, held=held) else HoldRules().doubt(before),
         assessment=assessments.get(line.text),
         with_question=assessments.get(asked.together) if asked else None,
         answer=risk_questions.severity(asked, held=held) if asked else None,
@@ -145,14 +148,18 @@ def reread(
     assessments: Mapping[str, Assessment],
     veto_below: float,
     names: Names,
+    *,
+    doubts: bool,
 ) -> RiskState:
     """State that the earlier lines, each with what its phrases say, add up to, oldest first, where no memory tells it.
 
-    `assessments`: the classifier's, by passage; a line that is not there is unknown, but for its phrases.
+    `assessments`: the classifier's, by passage; a line that is not there is unknown, but for its phrases. `doubts`:
+    whether calm lines make the classifier doubted.
     """
     state = RiskState()
     for line, phrases in lines:
-        reading = read_line(line, phrases, assessments, veto_below, held=state.held)
+        before = state if doubts else replace(state, calm=0)
+        reading = read_line(line, phrases, assessments, veto_below, before)
         state = next_state(state, [line_reading(names, line, reading)], HoldRules())
     return state
 
@@ -216,14 +223,15 @@ class LineReader:
         """
         name = self.names.of_passage
         self._cache.update({name(passage): assessment for passage, assessment in assessments.items()})
-        remembered = self._remembered or RiskState()
         if not self._again:
+            remembered = self._remembered or RiskState()
             foreign = remembered.held and remembered.episode not in self.names.places()
             return Before(remembered, RiskState() if foreign else None)
         passages = (p for line, phrases in self._searched for p in (*line.passages, *phrases.doubted))
         known = {passage: self._cache[name(passage)] for passage in passages if name(passage) in self._cache}
-        again = reread(self._searched, known, self._veto_below, self.names)
-        return Before(worse(remembered, again), again)
+        doubts = self._policy.risk.conversation == "on"
+        again = reread(self._searched, known, self._veto_below, self.names, doubts=doubts)
+        return Before(worse(self._remembered, again) if self._remembered else again, again)
 
     def _unread(self, passages: Iterable[str]) -> Iterator[str]:
         return (passage for passage in passages if self.names.of_passage(passage) not in self._cache)

@@ -71,14 +71,23 @@ def severity(pair: Answered, *, held: bool) -> Severity | None:
 
     A denial is NONE: by itself it is no crisis. `held`: more questions are about risk in a conversation that is held.
     """
-    asked = pair.question.casefold()
-    group = next((group for group in _table().questions if group.asks(asked, held)), None)
+    group = _group(pair, held)
     if group is None:
         return None
     kind = answer(pair.text)
     if kind in group.met_by:
         return Severity[group.level.upper()]
     return None if kind == "open" else Severity.NONE
+
+
+def is_about_risk(pair: Answered, *, held: bool) -> bool:
+    """Whether the question is. `held` as in `severity`."""
+    return _group(pair, held) is not None
+
+
+def _group(pair: Answered, held: bool) -> "_Group | None":
+    asked = pair.question.casefold()
+    return next((group for group in _table().questions if group.asks(asked, held)), None)
 
 
 def answer(text: str) -> Answer:

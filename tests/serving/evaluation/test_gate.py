@@ -24,18 +24,18 @@ from tests.serving.evaluation.test_endpoint import trickling
 from tests.support import virtual_time
 
 RULES = checks.Rules(90.0, resources.shipped())
-LIKELY = Assessment(
+SURE = Assessment(
     dict.fromkeys(Group, (1.0, 0.0, 0.0, 0.0)),
     {
-        Severity.NONE: 0.4,
-        Severity.INDICATOR: 0.1,
-        Severity.IDEATION: 0.5,
+        Severity.NONE: 0.03,
+        Severity.INDICATOR: 0.01,
+        Severity.IDEATION: 0.96,
         Severity.BEHAVIOR: 0.0,
         Severity.ATTEMPT: 0.0,
     },
 )
-"""What the classifier reads in a line of which no phrase tells."""
-UNLISTED = {"the pills on the table": LIKELY}
+"""What the classifier reads in a line of which no phrase tells: sure of it, whatever was said before."""
+UNLISTED = {"the pills on the table": SURE}
 """Of the crises, those that the classifier alone finds."""
 
 

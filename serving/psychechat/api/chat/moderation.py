@@ -1,6 +1,7 @@
 """`moderation` object of a chat response, for requests with `moderation`."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from psychechat.api.http import schemas
 from psychechat.api.texts.protocol import MODEL
@@ -10,11 +11,11 @@ from psychechat.risk import Severity
 
 
 def of_turn(outcome: Outcome) -> schemas.TurnModeration:
-    """`moderation` object: of the seeker's newest message, and of the replies that the model wrote.
+    """`moderation` object: of the seeker's newest message, whatever was before it, and of the model's replies.
 
     Its shape is that of `openai.types.chat.chat_completion.Moderation`.
     """
-    reading, replies = outcome.reply.reading, outcome.moderation
+    reading, replies = replace(outcome.reply.reading, doubt=1.0), outcome.moderation
     return {
         "input": _NO_ANSWER if reading.severity is None else _results([(reading.severity, reading.scores)]),
         "output": _NO_ANSWER if replies is None else _results([(reply.severity, reply.scores) for reply in replies]),

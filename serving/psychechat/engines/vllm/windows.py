@@ -10,10 +10,11 @@ from functools import partial
 from itertools import chain
 from math import inf, isfinite
 from pathlib import Path
+from typing import get_args
 
 from tokenizers import Encoding, Tokenizer
 
-from psychechat.conversation import Assessment
+from psychechat.conversation import Act, Assessment
 from psychechat.emotion import Group
 from psychechat.engines import sentences
 from psychechat.help.who_answers import Asked
@@ -28,6 +29,8 @@ DRAFT_WIDTHS = (*WIDTHS, 2)
 """With a third head: kind, hurting. They mean something in the row of a pair's draft alone."""
 ASKED_WIDTHS = (*DRAFT_WIDTHS, 3)
 """With a fourth: the text asks neither; who answers; for a person. A draft's row has no meaning here."""
+ACT_WIDTHS = (*ASKED_WIDTHS, 1 + len(get_args(Act)))
+"""With a fifth: the text tells of something, or is one of the dialogue acts. Of no meaning for a draft either."""
 
 SHORTEST = 4
 """Tokens: a sentence that has fewer is read with the next one. So a window of 512 tokens has 128 sentences at most."""
@@ -36,7 +39,7 @@ SEEKER_TOKENS, DRAFT_TOKENS = 96, 192
 """Of a pair: how many of the seeker's last tokens and of the draft's first ones are read. A pair is one window."""
 
 Row = Sequence[float]
-"""Probabilities, [37], or [39] with a third head, or [42] with a fourth."""
+"""Probabilities, [37], or [39] with a third head, [42] with a fourth, [49] with a fifth."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,9 +172,9 @@ def _merged(ranges: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
 def assess(windows: Sequence[Sequence[Row]]) -> Assessment:
     """One assessment from the rows of a text's windows: of each first the whole window's, then its sentences'.
 
-    Emotion is the mean over the whole windows. Risk is discounted by how many sentences there are, and kept of those
-    readings, windows and sentences alike, that are the worst by some severity: whatever the thresholds, the one that
-    decides is among them.
+    Emotion and dialogue act are the mean over the whole windows. Risk is discounted by how many sentences there are,
+    and kept of those readings, windows and sentences alike, that are the worst by some severity: whatever the
+    thresholds, the one that decides is among them.
     """
     wholes = [rows[0] for rows in windows]
     columns = [sum(column) / len(wholes) for column in zip(*wholes, strict=True)]
@@ -184,8 +187,10 @@ def assess(windows: Sequence[Sequence[Row]]) -> Assessment:
     risks = [discounted(dict(zip(Severity, row[_RISK], strict=True)), looks) for row in rows]
     risk, *others = (max(risks, key=partial(_share, severity)) for severity in _BY)
     distinct = {id(other): other for other in others if other is not risk}
-    asked = {kind: max(row[column] for row in rows) for kind, column in _ASKED.items()} if _has_fourth(rows[0]) else {}
-    return Assessment(groups, risk, tuple(distinct.values()), asked)
+    has = len(columns)
+    asks = {kind: max(row[column] for row in rows) for kind, column in _ASKED.items() if column < has}
+    acts = {act: columns[column] for act, column in _ACTS.items() if column < has}
+    return Assessment(groups, risk, tuple(distinct.values()), asks, acts)
 
 
 def chances(sentences: int) -> int:
@@ -204,10 +209,6 @@ def discounted(risk: Mapping[Severity, float], looks: int) -> Mapping[Severity, 
     return {severity: p / total for severity, p in weighed.items()}
 
 
-def _has_fourth(row: Row) -> bool:
-    return len(row) == sum(ASKED_WIDTHS)
-
-
 def hurting(rows: Sequence[Row]) -> float:
     """P(the draft hurts the seeker whom it answers), from the rows of a pair: the whole's, then the draft's."""
     return rows[1][_HURTING]
@@ -215,7 +216,7 @@ def hurting(rows: Sequence[Row]) -> float:
 
 def has_third_head(groups: Sequence[int], pooling: str) -> bool:
     """Whether a model folder's heads judge drafts. Raises ValueError for heads that this module cannot read."""
-    known = (WIDTHS, DRAFT_WIDTHS, ASKED_WIDTHS)
+    known = (WIDTHS, DRAFT_WIDTHS, ASKED_WIDTHS, ACT_WIDTHS)
     if tuple(groups) not in known:
         raise ValueError(f"psychechat.groups must be one of {[list(widths) for widths in known]}, not {list(groups)}")
     judges = tuple(groups) != WIDTHS
@@ -236,3 +237,4 @@ _BY = (CRISIS, *(severity for severity in Severity if severity not in (Severity.
 _RISK = slice(4 * len(Group), 4 * len(Group) + len(Severity))
 _HURTING = sum(DRAFT_WIDTHS) - 1
 _ASKED: Mapping[Asked, int] = {"identity": sum(DRAFT_WIDTHS) + 1, "person": sum(DRAFT_WIDTHS) + 2}
+_ACTS: Mapping[Act, int] = {act: sum(ASKED_WIDTHS) + place for place, act in enumerate(get_args(Act), start=1)}

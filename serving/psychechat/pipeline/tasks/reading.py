@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Mapping
 from contextlib import aclosing
 from dataclasses import replace
+from functools import cache, partial
 
 from psychechat.conversation import Assessment, Conversation, CrisisTurn, Reading
 from psychechat.engines.base import Call
@@ -11,10 +12,13 @@ from psychechat.language import choose
 from psychechat.pipeline.bulk_classify import classify_all
 from psychechat.pipeline.services import Pipeline
 from psychechat.pipeline.tasks.request import TaskRequest
+from psychechat.risk import HoldRules, RiskState, next_state
 from psychechat.safety import crisis
 from psychechat.safety.conversation_risk import (
     READ_AGAIN,
+    Names,
     SeekerLine,
+    line_reading,
     read_line,
     searched,
     seeker_lines,
@@ -34,6 +38,9 @@ class QuotedLines:
         self.conversation = _last(history.conversation(request.task.history), policy.limits.messages)
         self._blank = Reading(choose(self.conversation, pipeline.default_language), policy.thresholds)
         self._backstop, self._veto_below = policy.crisis.backstop, policy.risk.veto_below or 0.0
+        self._doubts = policy.risk.conversation == "on"
+        places = partial(pipeline.episode_keys.places, request.tenant, self.conversation)
+        self._names = Names(partial(pipeline.memory_keys.of_line, request.tenant), cache(places))
         lines = seeker_lines(self.conversation)
         self._whole = {line.until: line.text for line in lines}
         """By its end what a line says, also one of which only the end is read, as where a page marks no speaker."""
@@ -46,27 +53,28 @@ class QuotedLines:
         """Look for the phrases; after each line other turns get their time. What this process has read before counts
         at once.
         """
-        for line in self._lines:
-            self._phrases[line] = crisis.read(self._blank, line.text, self._backstop)
-            self._read(line, self._known(line))
-            await asyncio.sleep(0)
+        try:
+            for line in self._lines:
+                self._phrases[line] = crisis.read(self._blank, line.text, self._backstop)
+                await asyncio.sleep(0)
+        finally:
+            self._read({})
 
     async def classify(self, call: Call) -> None:
         """Classifier's answers for the last lines; what this process has read before is not read again.
 
         Raises what `classify_all` does.
         """
-        last, cache = self._lines[-READ_AGAIN:], self._pipeline.read_lines
+        last, known = self._lines[-READ_AGAIN:], self._pipeline.read_lines
         passages = dict.fromkeys(passage for line in last for passage in self._passages(line))
-        unread = [passage for passage in passages if self._name(passage) not in cache]
+        unread = [passage for passage in passages if self._names.of_passage(passage) not in known]
         if not unread:
             return
         door = self._pipeline.admission.classification
         async with aclosing(classify_all(self._pipeline.classifier, door, unread, lambda: call)) as found:
             read = dict(zip(unread, [assessment async for assessment in found], strict=True))
-        cache.update({self._name(passage): assessment for passage, assessment in read.items()})
-        for line in self._lines:
-            self._read(line, {**self._known(line), **read})
+        known.update({self._names.of_passage(passage): assessment for passage, assessment in read.items()})
+        self._read(read)
 
     def _passages(self, line: SeekerLine) -> tuple[str, ...]:
         """What the classifier reads of the line, and that which may overrule its phrases."""
@@ -74,15 +82,19 @@ class QuotedLines:
         return (*line.passages, *doubted)
 
     def _known(self, line: SeekerLine) -> dict[str, Assessment]:
-        names = {passage: self._name(passage) for passage in self._passages(line)}
-        cache = self._pipeline.read_lines
-        return {passage: cache[name] for passage, name in names.items() if name in cache}
+        names = {passage: self._names.of_passage(passage) for passage in self._passages(line)}
+        known = self._pipeline.read_lines
+        return {passage: known[name] for passage, name in names.items() if name in known}
 
-    def _name(self, passage: str) -> str:
-        return self._pipeline.memory_keys.of_line(self._request.tenant, passage)
-
-    def _read(self, line: SeekerLine, assessments: Mapping[str, Assessment]) -> None:
-        self._readings[line] = read_line(line, self._phrases[line], assessments, self._veto_below, held=False)
+    def _read(self, assessments: Mapping[str, Assessment]) -> None:
+        """All lines, oldest first, by these assessments and those that are known."""
+        state = RiskState()
+        for line in self._lines:
+            read = {**self._known(line), **assessments}
+            not_held = replace(state, held=False, calm=state.calm if self._doubts else 0)
+            reading = read_line(line, self._phrases[line], read, self._veto_below, not_held)
+            state = next_state(state, [line_reading(self._names, line, reading)], HoldRules())
+            self._readings[line] = reading
 
     @property
     def gravest(self) -> Reading:
@@ -108,7 +120,7 @@ class QuotedLines:
         conversation = Conversation(self.conversation.utterances[: line.until])
         return CrisisTurn(
             event="started",
-            episode=self._pipeline.episode_keys.places(request.tenant, conversation)[-1],
+            episode=self._names.of_line(line),
             conversation=conversation,
             reading=reading,
             mode="llm",

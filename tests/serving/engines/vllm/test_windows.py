@@ -3,12 +3,14 @@
 import math
 from dataclasses import replace
 from itertools import chain, pairwise
+from typing import get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
+from psychechat.conversation import Act
 from psychechat.emotion import Group
 from psychechat.engines.vllm.windows import (
     DRAFT_TOKENS,
@@ -245,6 +247,30 @@ def test_a_third_head_changes_nothing_of_an_assessment(windows: list[list[list[f
     assert assess(wider) == assess(windows)
 
 
+BEFORE = (0.5, 0.5, 0.9, 0.07, 0.03)
+"""Columns of the third head and the fourth."""
+
+
+@given(windows=texts)
+def test_a_fifth_head_tells_what_the_whole_does(windows: list[list[list[float]]]) -> None:
+    telling, greeting = (0.94, *[0.01] * 6), (0.04, 0.91, *[0.01] * 5)
+    wider = [[[*row, *BEFORE, *telling] for row in rows] for rows in windows]
+    assert replace(assess(wider), acts={}, asks={}) == assess(windows)
+    assert set(assess(wider).acts) == set(get_args(Act))
+    assert assess(wider).act is None
+    for rows, plain in zip(wider, windows, strict=True):
+        rows[0] = [*plain[0], *BEFORE, *greeting]
+    assert assess(wider).acts["greeting"] == pytest.approx(0.91)
+    assert assess(wider).act == "greeting"
+
+
+@given(windows=texts)
+def test_a_sentence_that_greets_is_no_greeting_of_the_whole(windows: list[list[list[float]]]) -> None:
+    telling, greeting = (0.94, *[0.01] * 6), (0.04, 0.91, *[0.01] * 5)
+    wider = [[[*row, *BEFORE, *(greeting if i else telling)] for i, row in enumerate(rows)] for rows in windows]
+    assert assess(wider).act is None
+
+
 @given(windows=texts)
 def test_a_fourth_head_tells_what_any_reading_asks(windows: list[list[list[float]]]) -> None:
     calm, asking = (0.5, 0.5, 0.9, 0.07, 0.03), (0.5, 0.5, 0.1, 0.7, 0.2)
@@ -263,11 +289,12 @@ def test_of_a_pair_the_draft_s_last_column_counts() -> None:
     assert hurting([[*row, 0.9, 0.1, 0.0, 0.0, 1.0], [*row, 0.25, 0.75, 0.0, 1.0, 0.0]]) == 0.75
 
 
-def test_a_folder_has_two_heads_three_or_four() -> None:
+def test_a_folder_has_two_heads_three_four_or_five() -> None:
     assert not has_third_head([4] * 8 + [5], "last")
     assert has_third_head([4] * 8 + [5, 2], "mean")
     assert has_third_head([4] * 8 + [5, 2, 3], "mean")
-    for wrong in ([4] * 8 + [5, 3], [2], [4] * 9 + [5]):
+    assert has_third_head([4] * 8 + [5, 2, 3, 7], "mean")
+    for wrong in ([4] * 8 + [5, 3], [4] * 8 + [5, 2, 7], [2], [4] * 9 + [5]):
         with pytest.raises(ValueError, match="must be one of"):
             has_third_head(wrong, "mean")
     with pytest.raises(ValueError, match="mean of a draft's tokens"):
