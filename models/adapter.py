@@ -162,7 +162,7 @@ class Adapted(nn.Module):
 
 
 def _trained_here(tensors: Mapping[str, Tensor]) -> Heads:
-    """Without the fourth head, which is fitted on what the others leave."""
+    """Without the heads that are fitted on what these leave."""
     columns = sum(DRAFT_WIDTHS)
     return Heads(tensors["weight"][:columns], tensors["bias"][:columns])
 

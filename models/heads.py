@@ -7,12 +7,13 @@ kind or hurts. `fit` fits the first nine on frozen embeddings.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 import torch
 from torch import Tensor
 
 from models.data import GROUPS, MASKED, PRESENT, WEAK, Example
+from psychechat.conversation import Act
 
 SEVERITIES = 5
 WIDTHS = (4,) * len(GROUPS) + (SEVERITIES,)
@@ -23,6 +24,8 @@ DRAFT_WIDTHS = (*WIDTHS, 2)
 DRAFT_COLUMNS = slice(sum(WIDTHS), sum(DRAFT_WIDTHS))
 ASKED_WIDTHS = (*DRAFT_WIDTHS, 3)
 """With the fourth: neither, who answers, a person (`models.train_asked`)."""
+ACT_WIDTHS = (*ASKED_WIDTHS, 1 + len(get_args(Act)))
+"""With the fifth: it tells of something, or one dialogue act (`models.train_acts`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +66,7 @@ def split(flat: Tensor) -> Logits:
 
 @dataclass(frozen=True, slots=True)
 class Heads:
-    """weight [columns, H], bias [columns]: what the server loads. 37 columns, 39 with the third head, 42 with all."""
+    """weight [columns, H], bias [columns]: what the server loads. 37 columns, 39 with the third head, 49 with all."""
 
     weight: Tensor
     bias: Tensor
@@ -73,7 +76,9 @@ class Heads:
 
     def probabilities(self, vectors: Tensor) -> Tensor:
         """[texts, columns], as the server's pooler gives them: a softmax over each group."""
-        widths = next(widths for widths in (WIDTHS, DRAFT_WIDTHS, ASKED_WIDTHS) if sum(widths) == len(self.bias))
+        widths = next(
+            widths for widths in (WIDTHS, DRAFT_WIDTHS, ASKED_WIDTHS, ACT_WIDTHS) if sum(widths) == len(self.bias)
+        )
         flat = vectors @ self.weight.T + self.bias
         ends = list(accumulate(widths))
         return torch.cat([flat[:, end - width : end].softmax(1) for width, end in zip(widths, ends, strict=True)], 1)

@@ -22,7 +22,7 @@ from torch.nn.functional import cross_entropy
 
 from models import written
 from models.data import Example
-from models.heads import ASKED_WIDTHS, DRAFT_WIDTHS
+from models.heads import ASKED_WIDTHS
 from models.readings import Vectors, read
 from models.train_classifier import RUNS
 from psychechat.demo.encoder import HEADS, prepare
@@ -65,18 +65,21 @@ def vectors(folder: Path, texts: Texts) -> Vectors:
 
 
 def fit(seen: Vectors, texts: Texts) -> tuple[Tensor, Tensor]:
-    """Weight [3, H] and bias [3]. Convex, so the same every time.
+    """Weight [3, H] and bias [3].
 
     Of a text that asks the whole is learned: nobody has said which of its sentences does. Of another every reading.
     """
     classes, special = texts.classes[seen.owner], texts.special[seen.owner]
     kept = seen.first | (classes == 0)
-    rows, classes = seen.rows[kept], classes[kept]
-    weights = torch.where(special[kept], WEIGHT, 1.0)
+    return fitted(seen.rows[kept], classes[kept], torch.where(special[kept], WEIGHT, 1.0), len(CLASSES))
+
+
+def fitted(rows: Tensor, classes: Tensor, weights: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Weight [count, H] and bias [count] under which the classes are likeliest. Convex, so the same every time."""
     mean, spread = rows.mean(0), rows.std(0) + 1e-6
     scaled = (rows - mean) / spread
-    weight = torch.zeros(len(CLASSES), rows.shape[1], requires_grad=True)
-    bias = torch.zeros(len(CLASSES), requires_grad=True)
+    weight = torch.zeros(count, rows.shape[1], requires_grad=True)
+    bias = torch.zeros(count, requires_grad=True)
     optimiser = torch.optim.LBFGS([weight, bias], max_iter=200, history_size=20, line_search_fn="strong_wolfe")
 
     def closure() -> Tensor:
@@ -129,10 +132,11 @@ def main(
     add(heads, weight, bias)
 
 
-def add(path: Path, weight: Tensor, bias: Tensor) -> None:
+def add(path: Path, weight: Tensor, bias: Tensor, widths: Sequence[int] = ASKED_WIDTHS) -> None:
+    """Columns of the last of these groups, after the others' in the file; what was there from them on is replaced."""
     with safe_open(path, framework="pt") as file:
-        settings = json.loads(file.metadata()["psychechat"]) | {"groups": list(ASKED_WIDTHS)}
-    tensors, columns = load_file(path), sum(DRAFT_WIDTHS)
+        settings = json.loads(file.metadata()["psychechat"]) | {"groups": list(widths)}
+    tensors, columns = load_file(path), sum(widths[:-1])
     tensors["weight"] = torch.cat([tensors["weight"][:columns], weight]).contiguous()
     tensors["bias"] = torch.cat([tensors["bias"][:columns], bias]).contiguous()
     save_file(tensors, path, metadata={"psychechat": json.dumps(settings)})
