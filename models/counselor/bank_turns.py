@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import Literal
+from typing import Literal, get_args
 
 from models import written
 from models.counselor import felt, situations
@@ -18,8 +18,8 @@ from models.counselor.situations import OPEN, Labelled
 from models.counselor.turn_record import TurnRecord
 from models.counselor.written_turns import analysis_of, thinking_of
 from models.written import DATA, Situation
-from psychechat.config.roles import LANGUAGES
 from psychechat.conversation import (
+    Act,
     Conversation,
     Draft,
     EmotionMemory,
@@ -38,8 +38,10 @@ TYPES: tuple[ReactionType, ...] = ("normal", "silent", "sentimental", "hostile")
 TURNS = (1, 1, 1, 2, 2, 3)
 UNKNOWN = 0.3
 """Of the conversations: about what no situation is known of."""
-KINDS = 0.12
-"""Of the turns: a greeting, thanks, a question for advice, anger at the counselor."""
+ACTS = 0.2
+"""Of the turns: a greeting, thanks, a goodbye, small talk, a question for advice, anger at the counselor."""
+HEARD, MISHEARD = 0.9, 0.02
+"""Of these: how often it is told; of other turns how often one is."""
 JOYFUL = 0.15
 """Of the hurting drafts for what is sad: a reply that is right for good news."""
 
@@ -84,12 +86,12 @@ class Bank:
         """Turns that stay in one situation, or end in thanks."""
         named = [name for name, lines in self.lines.items() if any(x.language == language for x in lines)]
         name = OPEN if OPEN in named and rng.random() < UNKNOWN else rng.choice(named)
-        kinds = [kind for kind in felt.KINDS if kind in named]
+        acts = [name for name in felt.ACTS if name in named]
         turns: list[TurnRecord] = []
         said: list[Utterance] = []
         memory: EmotionMemory | None = None
         for _ in range(rng.choice(TURNS)):
-            about = rng.choice(kinds) if kinds and rng.random() < KINDS else name
+            about = rng.choice(acts) if acts and rng.random() < ACTS else name
             line = rng.choice([x for x in self.lines[about] if x.language == language])
             said.append(Utterance("seeker", line.text))
             turn = self.turn(rng, line, Conversation(tuple(said)), memory)
@@ -103,7 +105,8 @@ class Bank:
     ) -> TurnRecord:
         language, situation = line.language, self.situations.get(line.situation)
         severity = max(line.severity, situation.risk) if situation else line.severity
-        key = felt.key_of(line.situation, line.labels, severity)
+        act = _heard(rng, felt.ACTS.get(line.situation)) if severity is Severity.NONE else None
+        key = felt.key_of(act, line.labels, severity)
         reply, feeling = rng.choice(felt.replies(language, key)), felt.named(language, key)
         labels = line.labels or (_LIKELY[situation.valence if situation else "neutral"],)
         kind = "crisis" if severity >= CRISIS else situation.valence if situation else "neutral"
@@ -122,6 +125,7 @@ class Bank:
             thinking=thinking_of(language, labels, before, "exploration", plan, severity, reply, feeling),
             reply=reply,
             found=line.labels,
+            act=act,
             judged=replace(draft, response=rng.choice(self.replies(situation, language))) if situation else draft,
         )
 
@@ -154,18 +158,29 @@ class Bank:
         return rng.choice(pool()[language, part, kind, False])
 
 
+def _heard(rng: random.Random, act: Act | None) -> Act | None:
+    """What a classifier takes it for."""
+    if act:
+        return act if rng.random() < HEARD else None
+    return rng.choice(get_args(Act)) if rng.random() < MISHEARD else None
+
+
 def _said() -> Iterator[Labelled]:
-    """Greetings and thanks, with what a classifier may find in such few words."""
-    for language in LANGUAGES:
-        for name in felt.LINES:
-            for text in felt.texts(language)[name]:
-                heard = random.Random(text).choice(_SLIGHT)
-                yield Labelled(text, language, name, heard, Severity.NONE)
+    """Messages that greet, thank and the like, with what a classifier may find in such few words."""
+    for line in written.acts():
+        if line.act:
+            chance = random.Random(line.text)
+            heard = chance.choice(_ANGRY if line.act == "anger" else _SLIGHT)
+            yield Labelled(line.text, line.language, line.act, heard, Severity.NONE)
 
 
 _SLIGHT: Sequence[tuple[Label, ...]] = (
-    *((), (), (Label(Group.JOY, 1),), (Label(Group.JOY, 2),), (Label(Group.TRUST, 1),), (Label(Group.TRUST, 2),)),
+    *((), (), (), (Label(Group.JOY, 1),), (Label(Group.JOY, 2),), (Label(Group.TRUST, 1),), (Label(Group.TRUST, 2),)),
     *((Label(Group.FEAR, 1),), (Label(Group.SADNESS, 1),), (Label(Group.TRUST, 2), Label(Group.JOY, 2))),
+    *((Label(Group.SADNESS, 2),), (Label(Group.ANTICIPATION, 1),), (Label(Group.DISGUST, 1),)),
+)
+_ANGRY: Sequence[tuple[Label, ...]] = (
+    *((), (Label(Group.ANGER, 1),), (Label(Group.ANGER, 2),), (Label(Group.DISGUST, 2),), (Label(Group.SADNESS, 1),)),
 )
 _LIKELY: Mapping[str, Label] = {
     "negative": Label(Group.SADNESS, 1),

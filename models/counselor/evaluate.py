@@ -32,15 +32,14 @@ from models.counselor.train import DEV_SEED, load
 from models.readings import assessments
 from psychechat import prompts
 from psychechat.config.roles import LANGUAGES
-from psychechat.conversation import Conversation, Draft, StageInputs, Utterance
+from psychechat.conversation import Conversation, Draft, Reading, StageInputs, Utterance
 from psychechat.demo.encoder import prepare
-from psychechat.emotion import Group, Label, Language
+from psychechat.emotion import Group, Language
 from psychechat.engines.base import StageName
 from psychechat.engines.scripted import reading
 from psychechat.language import detect
 from psychechat.policy import Policy
 from psychechat.prompts import answers
-from psychechat.risk import Severity
 
 MESSAGES = architecture.ROOT / "tests" / "support" / "messages.txt"
 DRAFTS = Path(__file__).with_name("fixed_drafts.txt")
@@ -242,7 +241,7 @@ def on_messages(model: Model) -> dict[str, Any]:
     asked = [(language, message, groups.split()) for language, (message, groups) in lines(MESSAGES)]
     heard = _heard([message for _, message, _ in asked])
     given = [
-        (language, StageInputs(_said(message), reading(*found)))
+        (language, StageInputs(_said(message), found))
         for (language, message, _), found in zip(asked, heard, strict=True)
     ]
     taken = take(model, given)
@@ -262,12 +261,13 @@ def on_messages(model: Model) -> dict[str, Any]:
     report["written"] = [
         {
             "seeker": turn.message,
-            "found": [label.name() for label in labels],
+            "found": [label.name() for label in found.labels or ()],
+            "act": found.act,
             "thought": turn.thought,
             "reply": turn.reply,
             **turn.written,
         }
-        for turn, (labels, _) in zip(taken, heard, strict=True)
+        for turn, found in zip(taken, heard, strict=True)
     ]
     return report
 
@@ -276,13 +276,14 @@ def _first_group(turn: Turn) -> Group | None:
     return answers.parse_emotion(turn.written["emotion"]).labels[0].group if turn.valid["emotion"] else None
 
 
-def _heard(texts: Sequence[str]) -> list[tuple[tuple[Label, ...], Severity]]:
+def _heard(texts: Sequence[str]) -> list[Reading]:
     """What the demo classifier finds in each, for the stages that are told it."""
     policy = Policy()
     return [
-        (
-            tuple(emotion.label for emotion in found.emotions(policy.emotion_thresholds.by_group)),
+        reading(
+            [emotion.label for emotion in found.emotions(policy.emotion_thresholds.by_group)],
             found.severity(policy.risk.by_severity),
+            act=found.act,
         )
         for found in assessments(prepare(architecture.RUNS / "encoder"), texts)
     ]
@@ -345,7 +346,7 @@ def converse(model: Model, count: int) -> str:
         said: list[Utterance] = []
         for turn in turns:
             said.append(Utterance("seeker", turn.conversation.newest))
-            given = StageInputs(Conversation(tuple(said)), reading(*next(heard)))
+            given = StageInputs(Conversation(tuple(said)), next(heard))
             answered = answer(model, [(language, given)])[0]
             said.append(Utterance("counselor", answered.reply or "…"))
             thought = answered.thought.replace("\n", " / ")

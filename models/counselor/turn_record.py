@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from psychechat.conversation import Conversation, Draft, EmotionAnalysis, EmotionMemory, Reaction, Review, Round
+from psychechat.conversation import Act, Conversation, Draft, EmotionAnalysis, EmotionMemory, Reaction, Review, Round
 from psychechat.emotion import Label
 from psychechat.risk import Severity
 
@@ -23,5 +23,7 @@ class TurnRecord:
     reply: str
     found: tuple[Label, ...] | None = None
     """What the classifier finds in the newest message; None: nobody has asked it."""
+    act: Act | None = None
+    """The dialogue act that it is taken for."""
     judged: Draft | None = None
     """The draft that is imagined to be heard and reviewed, where it is another one; it passes."""
