@@ -1,4 +1,5 @@
 .DEFAULT_GOAL := help
+# Makes .venv, and should be 3.11. Where python3 is another: `make setup PYTHON=python3.11`.
 PYTHON ?= python3
 BIN := .venv/bin
 WORKERS ?= 2

@@ -26,7 +26,6 @@ from psychechat.errors import (
     NotLocal,
     Overloaded,
     PsycheChatError,
-    StageFailed,
     Unauthorized,
     UnknownModel,
 )
@@ -46,7 +45,6 @@ _TABLE: Sequence[tuple[type[PsycheChatError], int, str, str | None]] = (
     (EngineUnavailable, 503, "server_error", "engine_unavailable"),
     (MemoryUnavailable, 503, "server_error", "memory_unavailable"),
     (DeadlineExceeded, 504, "server_error", "deadline_exceeded"),
-    (StageFailed, 500, "server_error", "stage_failed"),
     (PsycheChatError, 500, "server_error", None),
 )
 

@@ -21,7 +21,7 @@ _WHEN = {
     413: "The body is too large.",
     415: "The body was not sent as JSON, or in a content coding that is not read here.",
     429: "The server is at capacity, or the key's quota is used up.",
-    500: "A model gave no usable answer.",
+    500: "A fault of the server's own.",
     503: "An engine is starting, restarting or gone.",
     504: "The turn's time is up.",
 }
