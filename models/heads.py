@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from models.data import GROUPS, MASKED, PRESENT, WEAK, Example
-from psychechat.conversation import Act
+from psychechat.conversation import Act, Subject
 
 SEVERITIES = 5
 WIDTHS = (4,) * len(GROUPS) + (SEVERITIES,)
@@ -25,17 +25,21 @@ DRAFT_COLUMNS = slice(sum(WIDTHS), sum(DRAFT_WIDTHS))
 ASKED_WIDTHS = (*DRAFT_WIDTHS, 3)
 """With the fourth: neither, who answers, a person (`models.train_asked`)."""
 ACT_WIDTHS = (*ASKED_WIDTHS, 1 + len(get_args(Act)))
-"""With the fifth: it tells of something, or one dialogue act (`models.train_acts`)."""
+"""With the fifth: it tells of something, or one dialogue act (`models.train_topics`)."""
+SUBJECT_WIDTHS = (*ACT_WIDTHS, 1 + len(get_args(Subject)))
+"""With the sixth: it is about none of the subjects, or about one (`models.train_topics`)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Targets:
     """emotion [texts, 8] of MASKED, 0..3, PRESENT or WEAK; risk [texts] of MASKED or 0..4; draft [texts] of
-    MASKED, KIND or HURTING; weights [texts]."""
+    MASKED, KIND or HURTING; act and subject [texts] of MASKED or a class; weights [texts]."""
 
     emotion: Tensor
     risk: Tensor
     draft: Tensor
+    act: Tensor
+    subject: Tensor
     weight: Tensor
     risk_weight: Tensor
 
@@ -45,6 +49,8 @@ class Targets:
             emotion=torch.tensor([example.emotion for example in examples]),
             risk=torch.tensor([example.risk for example in examples]),
             draft=torch.tensor([example.hurts for example in examples]),
+            act=torch.tensor([example.act for example in examples]),
+            subject=torch.tensor([example.subject for example in examples]),
             weight=torch.tensor([example.weight for example in examples]),
             risk_weight=torch.tensor([example.risk_weight for example in examples]),
         )
@@ -66,7 +72,7 @@ def split(flat: Tensor) -> Logits:
 
 @dataclass(frozen=True, slots=True)
 class Heads:
-    """weight [columns, H], bias [columns]: what the server loads. 37 columns, 39 with the third head, 49 with all."""
+    """weight [columns, H], bias [columns]: what the server loads. 37 columns, 39 with the third head, 64 with all."""
 
     weight: Tensor
     bias: Tensor
@@ -76,9 +82,8 @@ class Heads:
 
     def probabilities(self, vectors: Tensor) -> Tensor:
         """[texts, columns], as the server's pooler gives them: a softmax over each group."""
-        widths = next(
-            widths for widths in (WIDTHS, DRAFT_WIDTHS, ASKED_WIDTHS, ACT_WIDTHS) if sum(widths) == len(self.bias)
-        )
+        known = (WIDTHS, DRAFT_WIDTHS, ASKED_WIDTHS, ACT_WIDTHS, SUBJECT_WIDTHS)
+        widths = next(widths for widths in known if sum(widths) == len(self.bias))
         flat = vectors @ self.weight.T + self.bias
         ends = list(accumulate(widths))
         return torch.cat([flat[:, end - width : end].softmax(1) for width, end in zip(widths, ends, strict=True)], 1)
@@ -157,11 +162,12 @@ def risk_weighting(targets: Targets) -> Tensor:
     return weights / weights.sum().clamp(min=1e-9)
 
 
-def draft_weighting(targets: Targets) -> Tensor:
-    """Kind and hurting drafts weigh the same in all."""
-    weights = targets.weight.clone()
-    for kind in (0, 1):
-        here = targets.draft == kind
-        weights[here] /= 2 * weights[here].sum().clamp(min=1e-9)
-    weights[targets.draft == MASKED] = 0.0
+def evenly(classes: Tensor, weight: Tensor) -> Tensor:
+    """[texts]: their weights, so that each class weighs the same in all; 0 where masked."""
+    weights = weight.clone()
+    there = set(classes.tolist()) - {MASKED}
+    for number in there:
+        here = classes == number
+        weights[here] /= len(there) * weights[here].sum().clamp(min=1e-9)
+    weights[classes == MASKED] = 0.0
     return weights

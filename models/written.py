@@ -14,7 +14,7 @@ from zlib import crc32
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from psychechat.conversation import Act, Conversation, Phase, ReactionType, Speaker, Utterance
+from psychechat.conversation import Act, Conversation, Phase, ReactionType, Speaker, Subject, Utterance
 from psychechat.emotion import Label, Language
 from psychechat.risk import Severity, SeverityName
 
@@ -138,6 +138,32 @@ def _act_line(file: Path, columns: list[str]) -> ActLine:
     if act not in ("telling", *get_args(Act)) or not text:
         raise ValueError(act)
     return ActLine(text, _language(file), None if act == "telling" else cast(Act, act))
+
+
+@dataclass(frozen=True, slots=True)
+class SubjectLine(_SeekerLine):
+    """A message, and what it is about; None: nothing of these."""
+
+    subject: Subject | None
+
+
+@cache
+def subjects(folder: Path = DATA) -> tuple[SubjectLine, ...]:
+    """All of `subjects/LANGUAGE-WRITER.tsv`: the subject or `other`, and text. Raises ValueError as `lines` does."""
+    return _rows(folder / "subjects", "a subject or other, and text", _subject_line)
+
+
+def _subject_line(file: Path, columns: list[str]) -> SubjectLine:
+    subject, text = columns
+    if not text:
+        raise ValueError(subject)
+    return SubjectLine(text, _language(file), _subject(subject))
+
+
+def _subject(name: str) -> Subject | None:
+    if name not in ("other", *get_args(Subject)):
+        raise ValueError(name)
+    return None if name == "other" else cast(Subject, name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,6 +314,7 @@ class Situation(_Written):
 
     situation: str
     about: str
+    subject: Subject | None = None
     valence: Literal["negative", "mixed", "positive", "neutral"]
     severity: SeverityName
     seeker_zh: tuple[str, ...]

@@ -15,6 +15,23 @@ Speaker = Literal["seeker", "counselor"]
 Phase = Literal["exploration", "insight", "action"]
 Act = Literal["greeting", "thanks", "goodbye", "small_talk", "advice", "anger"]
 """What a message does where it tells of nothing: `advice` asks for some, `anger` is at the counselor."""
+Subject = Literal[
+    "death",
+    "love",
+    "family",
+    "friends",
+    "loneliness",
+    "work",
+    "school",
+    "health",
+    "sleep",
+    "money",
+    "self",
+    "future",
+    "mood",
+    "talking",
+]
+"""What a message is about: `mood` is a feeling without a cause, `talking` this conversation."""
 ReactionType = Literal["normal", "silent", "sentimental", "hostile"]
 Mode = Literal["agent", "llm"]
 Reason = Literal[
@@ -92,6 +109,8 @@ class Assessment:
     """P(it asks this about who answers), the highest of the whole and its sentences; empty where no head tells."""
     acts: Mapping[Act, float] = field(default_factory=dict)
     """P(this is all that it does), of the whole; empty where no head tells."""
+    subjects: Mapping[Subject, float] = field(default_factory=dict)
+    """P(it is about this), of the whole; empty where no head tells."""
 
     @property
     def is_finite(self) -> bool:
@@ -124,6 +143,11 @@ class Assessment:
     def act(self) -> Act | None:
         """What it most likely does; None: more likely it tells of something."""
         return next((act for act, p in self.acts.items() if p >= _LIKELY), None)
+
+    @property
+    def subject(self) -> Subject | None:
+        """What it is most likely about; None: more likely none of them."""
+        return next((subject for subject, p in self.subjects.items() if p >= _LIKELY), None)
 
     @property
     def _risks(self) -> tuple[Mapping[Severity, float], ...]:
@@ -263,6 +287,8 @@ class EmotionMemory:
     """Turns since then, as the next turn counts: 1 for the previous one's."""
     turns: tuple[PastTurn, ...] = ()
     """Oldest first; none unless the pack shows them again."""
+    subject: Subject | None = None
+    """Of the latest turn; None in values of before."""
     risk: RiskState = field(default_factory=RiskState)
     """Of the whole conversation so far: severities, numbers and keyed hashes, no words."""
     said: Said = field(default_factory=Said)
@@ -421,6 +447,13 @@ class Reading:
         """What the message does where it tells of nothing. None where there is any risk."""
         quiet = self.assessment is not None and self.severity is Severity.NONE
         return self.assessment.act if self.assessment and quiet else None
+
+    @property
+    def subject(self) -> Subject | None:
+        """What the message is about; a short answer to a question: what the one before was."""
+        own = self.assessment.subject if self.assessment else None
+        is_answer = self.with_question is not None and self.memory is not None
+        return self.memory.subject if own is None and is_answer and self.memory else own
 
     @property
     def valence(self) -> int:

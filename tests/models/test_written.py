@@ -9,7 +9,7 @@ from typing import get_args
 import pytest
 
 from models import written
-from psychechat.conversation import Act
+from psychechat.conversation import Act, Subject
 from psychechat.emotion import LABELS, MAX_LABELS
 from psychechat.risk import CRISIS, Severity
 
@@ -126,12 +126,21 @@ def test_what_messages_do_and_what_shares_words_with_it(language: str) -> None:
     assert told[None] >= 600
 
 
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_what_messages_are_about(language: str) -> None:
+    told = Counter(line.subject for line in written.subjects() if line.language == language)
+    assert set(told) == {None, *get_args(Subject)}
+    assert min(told.values()) >= 100
+    assert {x.subject for x in written.situations()} == {None, *get_args(Subject)}
+
+
 @pytest.mark.parametrize(
     ("folder", "lines", "message", "read"),
     [
         ("seekers", "none\tplain\thello\nnone\ta secret\n", "not severity, kind, text", written.lines),
         ("seekers", "none\tplain\thello\nworse\tplain\ta secret\n", "not severity, kind, text", written.lines),
         ("acts", "greeting\thello\nasks\ta secret\n", "not a dialogue act or telling, and text", written.acts),
+        ("subjects", "work\thello\nanything\ta secret\n", "not a subject or other, and text", written.subjects),
         ("emotions", "joy/mid\thello\nsecret\n", "not labels joined by", written.messages),
     ],
 )
@@ -170,7 +179,7 @@ def test_conversations_to_choose_a_rule_by() -> None:
 def test_nothing_of_them_is_learned_from() -> None:
     said = {said.text for talk in written.talks() for said in talk.conversation.utterances if len(said.text) > 20}
     assert not said & {line.text for line in written.lines()}
-    assert not said & {line.text for line in written.acts()}
+    assert not said & {line.text for line in (*written.acts(), *written.subjects())}
 
 
 @pytest.mark.parametrize("wrong", ["# odd\n> a secret", "# calm\n* a secret", "# calm"])

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from psychechat import language
 from psychechat.concurrency import Clock
-from psychechat.conversation import Act, Assessment, EmotionMemory, Reading, Thresholds, TokenLogprob
+from psychechat.conversation import Act, Assessment, EmotionMemory, Reading, Subject, Thresholds, TokenLogprob
 from psychechat.emotion import ABSENT, Emotion, Group, Label, Language
 from psychechat.engines.base import (
     Call,
@@ -48,11 +48,14 @@ def reading(
     memory: EmotionMemory | None = None,
     language: Language = "en",
     act: Act | None = None,
+    subject: Subject | None = None,
 ) -> Reading:
-    """A reading that is sure of these labels, the first one most, of this severity and of this dialogue act."""
+    """A reading that is sure of these labels, the first one most, of this severity, dialogue act and subject."""
     emotions = [Emotion(label, 0.99 - 0.01 * place) for place, label in enumerate(labels)]
     thresholds = Thresholds(dict.fromkeys(Group, 0.5), dict.fromkeys(Severity, 0.5))
-    read = replace(assessment(*emotions, risk=risk), acts={act: 0.99} if act else {})
+    acts: Mapping[Act, float] = {act: 0.99} if act else {}
+    subjects: Mapping[Subject, float] = {subject: 0.99} if subject else {}
+    read = replace(assessment(*emotions, risk=risk), acts=acts, subjects=subjects)
     return Reading(language, thresholds, memory=memory, assessment=read)
 
 

@@ -162,6 +162,7 @@ async def remember(pipeline: Pipeline, state: TurnState, reply: Reply, meter: Tu
             known,
             *_last_analysis(state),
             turns=_turns(pipeline, state, reply.choices),
+            subject=reading.subject,
             risk=reading.conversation,
             said=_said_now(pipeline, request, reading.memory, replies[0]),
             revision=secrets.token_hex(4),

@@ -235,6 +235,7 @@ class Pack:
             "found": (reading.labels if reading else None) or (),
             "severity": None if severity is None else severity.label,
             "act": reading.act if reading else None,
+            "subject": reading.subject if reading else None,
             "analysis": inputs.analysis,
             "analysis_age": memory.analysis_age if memory and stated else 0,
             "draft": inputs.draft,

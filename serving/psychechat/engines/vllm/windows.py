@@ -14,7 +14,7 @@ from typing import get_args
 
 from tokenizers import Encoding, Tokenizer
 
-from psychechat.conversation import Act, Assessment
+from psychechat.conversation import Act, Assessment, Subject
 from psychechat.emotion import Group
 from psychechat.engines import sentences
 from psychechat.help.who_answers import Asked
@@ -31,6 +31,8 @@ ASKED_WIDTHS = (*DRAFT_WIDTHS, 3)
 """With a fourth: the text asks neither; who answers; for a person. A draft's row has no meaning here."""
 ACT_WIDTHS = (*ASKED_WIDTHS, 1 + len(get_args(Act)))
 """With a fifth: the text tells of something, or is one of the dialogue acts. Of no meaning for a draft either."""
+SUBJECT_WIDTHS = (*ACT_WIDTHS, 1 + len(get_args(Subject)))
+"""With a sixth: the text is about none of the subjects, or about one. 64 columns, the most that the kernel takes."""
 
 SHORTEST = 4
 """Tokens: a sentence that has fewer is read with the next one. So a window of 512 tokens has 128 sentences at most."""
@@ -39,7 +41,7 @@ SEEKER_TOKENS, DRAFT_TOKENS = 96, 192
 """Of a pair: how many of the seeker's last tokens and of the draft's first ones are read. A pair is one window."""
 
 Row = Sequence[float]
-"""Probabilities, [37], or [39] with a third head, [42] with a fourth, [49] with a fifth."""
+"""Probabilities, [37], or [39] with a third head, [42] with a fourth, [49] with a fifth, [64] with a sixth."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,9 +174,9 @@ def _merged(ranges: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
 def assess(windows: Sequence[Sequence[Row]]) -> Assessment:
     """One assessment from the rows of a text's windows: of each first the whole window's, then its sentences'.
 
-    Emotion and dialogue act are the mean over the whole windows. Risk is discounted by how many sentences there are,
-    and kept of those readings, windows and sentences alike, that are the worst by some severity: whatever the
-    thresholds, the one that decides is among them.
+    Emotion, dialogue act and subject are the mean over the whole windows. Risk is discounted by how many sentences
+    there are, and kept of those readings, windows and sentences alike, that are the worst by some severity: whatever
+    the thresholds, the one that decides is among them.
     """
     wholes = [rows[0] for rows in windows]
     columns = [sum(column) / len(wholes) for column in zip(*wholes, strict=True)]
@@ -190,7 +192,8 @@ def assess(windows: Sequence[Sequence[Row]]) -> Assessment:
     has = len(columns)
     asks = {kind: max(row[column] for row in rows) for kind, column in _ASKED.items() if column < has}
     acts = {act: columns[column] for act, column in _ACTS.items() if column < has}
-    return Assessment(groups, risk, tuple(distinct.values()), asks, acts)
+    subjects = {subject: columns[column] for subject, column in _SUBJECTS.items() if column < has}
+    return Assessment(groups, risk, tuple(distinct.values()), asks, acts, subjects)
 
 
 def chances(sentences: int) -> int:
@@ -216,7 +219,7 @@ def hurting(rows: Sequence[Row]) -> float:
 
 def has_third_head(groups: Sequence[int], pooling: str) -> bool:
     """Whether a model folder's heads judge drafts. Raises ValueError for heads that this module cannot read."""
-    known = (WIDTHS, DRAFT_WIDTHS, ASKED_WIDTHS, ACT_WIDTHS)
+    known = (WIDTHS, DRAFT_WIDTHS, ASKED_WIDTHS, ACT_WIDTHS, SUBJECT_WIDTHS)
     if tuple(groups) not in known:
         raise ValueError(f"psychechat.groups must be one of {[list(widths) for widths in known]}, not {list(groups)}")
     judges = tuple(groups) != WIDTHS
@@ -238,3 +241,6 @@ _RISK = slice(4 * len(Group), 4 * len(Group) + len(Severity))
 _HURTING = sum(DRAFT_WIDTHS) - 1
 _ASKED: Mapping[Asked, int] = {"identity": sum(DRAFT_WIDTHS) + 1, "person": sum(DRAFT_WIDTHS) + 2}
 _ACTS: Mapping[Act, int] = {act: sum(ASKED_WIDTHS) + place for place, act in enumerate(get_args(Act), start=1)}
+_SUBJECTS: Mapping[Subject, int] = {
+    subject: sum(ACT_WIDTHS) + place for place, subject in enumerate(get_args(Subject), start=1)
+}

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
-from psychechat.conversation import Act
+from psychechat.conversation import Act, Subject
 from psychechat.emotion import Group
 from psychechat.engines.vllm.windows import (
     DRAFT_TOKENS,
@@ -18,6 +18,7 @@ from psychechat.engines.vllm.windows import (
     OVERLAP,
     SEEKER_TOKENS,
     SHORTEST,
+    SUBJECT_WIDTHS,
     WIDTHS,
     Window,
     Windows,
@@ -262,6 +263,20 @@ def test_a_fifth_head_tells_what_the_whole_does(windows: list[list[list[float]]]
         rows[0] = [*plain[0], *BEFORE, *greeting]
     assert assess(wider).acts["greeting"] == pytest.approx(0.91)
     assert assess(wider).act == "greeting"
+
+
+@given(windows=texts)
+def test_a_sixth_head_tells_what_the_whole_is_about(windows: list[list[list[float]]]) -> None:
+    before = (*BEFORE, 0.94, *[0.01] * 6)
+    nothing, work = (0.86, *[0.01] * 14), (*[0.01] * 6, 0.86, *[0.01] * 8)
+    wider = [[[*row, *before, *nothing] for row in rows] for rows in windows]
+    assert sum(SUBJECT_WIDTHS) == len(wider[0][0])
+    assert replace(assess(wider), subjects={}, acts={}, asks={}) == assess(windows)
+    assert tuple(assess(wider).subjects) == get_args(Subject)
+    assert assess(wider).subject is None
+    for rows, plain in zip(wider, windows, strict=True):
+        rows[0] = [*plain[0], *before, *work]
+    assert assess(wider).subject == "work"
 
 
 @given(windows=texts)
