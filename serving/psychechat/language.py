@@ -51,12 +51,12 @@ _PLAIN = re.compile("[\x00-\x7f一-鿿]+")
 
 def scripts(text: str) -> frozenset[str]:
     """The scripts of a text's letters, by the first word of their Unicode names; emoji, digits and marks have none."""
-    found = {name for name in map(script, set(_PLAIN.sub("", text))) if name}
+    names = {name for name in map(script, set(_PLAIN.sub("", text))) if name}
     if _HAN.search(text):
-        found.add("HAN")
+        names.add("HAN")
     if re.search("[A-Za-z]", text):
-        found.add("LATIN")
-    return frozenset(found)
+        names.add("LATIN")
+    return frozenset(names)
 
 
 @lru_cache(maxsize=4096)

@@ -179,21 +179,21 @@ def _tell(kept: runs.Kept, beside: runs.Kept | None, rules: summary.Limits | Non
 
     Raises OSError.
     """
-    counts, found = summary.counts(kept.rows, planned), summary.estimates(kept.rows)
+    counts, estimates = summary.counts(kept.rows, planned), summary.estimates(kept.rows)
     differs = summary.differences(kept.rows, beside.rows) if beside else None
     broken = None
     if rules:
         whole = len({row["card"] for row in kept.rows if row["end"] != "dropped"})
         against = differs[rules.figures] if differs else None
-        broken = summary.broken(rules, found[rules.figures], against, counts, whole)
+        broken = summary.broken(rules, estimates[rules.figures], against, counts, whole)
     console = Console()
-    console.print(_table(found["corrected"], differs["corrected"] if differs else None))
+    console.print(_table(estimates["corrected"], differs["corrected"] if differs else None))
     for line in broken or ():
         console.print(f"Broken: {line}", style="red", markup=False, soft_wrap=True)
     whole_summary = {
         "about": kept.about,
         "counts": counts,
-        "figures": summary.told(found),
+        "figures": summary.told(estimates),
         "baseline": {"folder": str(beside.folder), "differences": summary.told(differs)}
         if beside and differs
         else None,
@@ -217,10 +217,10 @@ def _tell(kept: runs.Kept, beside: runs.Kept | None, rules: summary.Limits | Non
         raise typer.Exit(1)
 
 
-def _table(found: page.Differences, differs: page.Differences | None) -> Table:
+def _table(estimates: page.Differences, differs: page.Differences | None) -> Table:
     table = Table("figure, corrected", "mean", "95 % interval", *(["against the baseline"] if differs else []))
     for name in BETTER:
-        one, other = found[name], differs[name] if differs else None
+        one, other = estimates[name], differs[name] if differs else None
         cells = [f"{one.mean:.2f}", f"{one.low:.2f} to {one.high:.2f}"] if one else ["not rated", ""]
         if differs:
             cells.append(f"{other.mean:+.2f} ({other.low:+.2f} to {other.high:+.2f})" if other else "")

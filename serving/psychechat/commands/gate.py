@@ -75,14 +75,14 @@ def gate(
     scenes = asyncio.run(_play(url, model, api_key, chosen, workers, rules, seconds))
     took = time.monotonic() - began
     figures = {script.id: baselines.seen(script, scenes[script.id]) for script in chosen}
-    found = [broken for script in chosen for broken in checks.broken(script, scenes[script.id], rules)]
-    bad = [*map(str, found), *(baselines.worse(figures, before) if before is not None else ())]
+    breaches = [broken for script in chosen for broken in checks.broken(script, scenes[script.id], rules)]
+    bad = [*map(str, breaches), *(baselines.worse(figures, before) if before is not None else ())]
     if took > seconds:
         bad.append(f"in time: the gate took {took:.0f} s, and {seconds:g} are allowed")
     for line in bad:
         console.print(f"Broken: {line}", style="red", markup=False, highlight=False, soft_wrap=True)
     turns = sum(map(len, scenes.values()))
-    whole = Counter(broken.must for broken in found)
+    whole = Counter(broken.must for broken in breaches)
     musts = ", ".join(f"{must} {whole[must]}" for must in checks.MUSTS if whole[must]) or "nothing broken"
     told = f"{len(chosen)} seekers, {turns} turns in {took:.0f} s: {musts}."
     console.print(printable(told), markup=False, highlight=False, soft_wrap=True)

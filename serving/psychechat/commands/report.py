@@ -57,8 +57,8 @@ def report(
     tally = Tally(texts=with_texts)
     try:
         with _opened(source, target) as file:
-            for found in _with_progress(read(file)):
-                tally.add(found)
+            for entry in _with_progress(read(file)):
+                tally.add(entry)
         if not tally.turns:
             fail(_nothing(source, tally))
         name = "standard input" if source == "-" else Path(source).name
@@ -109,12 +109,12 @@ def _with_progress(lines: Iterable[Turn | Unreadable]) -> Iterator[Turn | Unread
     status = console.status("reading…")
     shown = False
     try:
-        for number, found in enumerate(lines, 1):
+        for number, entry in enumerate(lines, 1):
             if number % 1000 == 0 and time.monotonic() - began > _QUIET_SECONDS:
                 if not shown:
                     status.start()
                     shown = True
                 status.update(f"{number:,} turns read…")
-            yield found
+            yield entry
     finally:
         status.stop()

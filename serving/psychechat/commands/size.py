@@ -169,17 +169,17 @@ def _as_json(model: str, fits: list[Fit], tokens_a_second: float) -> dict[str, A
 
 
 def _card_json(model: str, fit: Fit, tokens_a_second: float) -> dict[str, Any]:
-    found: dict[str, Any] = {
+    payload: dict[str, Any] = {
         "gpu": fit.card.gigabytes,
         "cards": fit.asked.tensor_parallel_size,
         "arithmetic": {"kv_cache_memory_bytes": max(0, fit.kv_bytes), "kv_tokens": fit.kv_tokens},
         "fits": fit.serves,
     }
     if not fit.serves:
-        return found | {"why": _does_not_fit(model, fit), "would": remedies(fit, CARDS)}
-    found["arithmetic"]["sequences"] = fit.sequences
+        return payload | {"why": _does_not_fit(model, fit), "would": remedies(fit, CARDS)}
+    payload["arithmetic"]["sequences"] = fit.sequences
     expected = pace.estimate(fit, tokens_a_second)
-    return found | {
+    return payload | {
         "settings": _settings(fit),
         "estimated": {
             "streams": expected.streams,
@@ -281,9 +281,14 @@ def _pace_table(fits: list[Fit], tokens_a_second: float) -> Table:
     columns = ("card", "max_num_seqs", "max_num_batched_tokens", "streams", "tokens/s when full", "ingress cores")
     table = Table(*columns, box=box.SIMPLE_HEAD)
     for fit in fits:
-        found = pace.estimate(fit, tokens_a_second)
-        numbers = (found.max_num_seqs, found.max_num_batched_tokens, found.streams, round(found.tokens_when_full))
-        table.add_row(f"{fit.card.gigabytes} GB", *map(str, numbers), str(found.ingress_cores))
+        estimate = pace.estimate(fit, tokens_a_second)
+        numbers = (
+            estimate.max_num_seqs,
+            estimate.max_num_batched_tokens,
+            estimate.streams,
+            round(estimate.tokens_when_full),
+        )
+        table.add_row(f"{fit.card.gigabytes} GB", *map(str, numbers), str(estimate.ingress_cores))
     return table
 
 

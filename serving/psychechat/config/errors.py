@@ -18,8 +18,8 @@ def complaint(error: Exception) -> str:
         case SettingsError():
             return str(error)
         case ValidationError():
-            found = error.errors(include_input=False, include_url=False, include_context=False)
-            told = dict.fromkeys(_told(first["loc"], first["msg"]) for first in found)
+            errors = error.errors(include_input=False, include_url=False, include_context=False)
+            told = dict.fromkeys(_told(first["loc"], first["msg"]) for first in errors)
             return "; ".join(list(told)[:_MOST])
         case yaml.MarkedYAMLError() if error.problem_mark:  # its own message quotes the file
             return f"not YAML: line {error.problem_mark.line + 1}"

@@ -24,13 +24,13 @@ def spans(text: str) -> list[Span]:
 
     A line break ends a sentence. What holds neither letter nor digit belongs to the sentence before it.
     """
-    found: list[Span] = []
+    sentences: list[Span] = []
     for start, end in _pieces(text):
-        if not found or any(map(str.isalnum, text[start:end])):
-            found.append((start, end))
+        if not sentences or any(map(str.isalnum, text[start:end])):
+            sentences.append((start, end))
         else:
-            found[-1] = found[-1][0], end
-    return found
+            sentences[-1] = sentences[-1][0], end
+    return sentences
 
 
 def _pieces(text: str) -> Iterator[Span]:

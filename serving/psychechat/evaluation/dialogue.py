@@ -94,11 +94,11 @@ def _turn(spoken: Spoken, reply: Reply | None) -> Row:
 
 
 def _reply(reply: Reply) -> Row:
-    found = reply.found
+    findings = reply.found
     risk, review = reply.branch("risk"), reply.branch("review")
     return {
-        "mode": found.get("mode"),
-        "reason": found.get("reason"),
+        "mode": findings.get("mode"),
+        "reason": findings.get("reason"),
         "level": risk.get("level"),
         "held": reply.branch("risk", "conversation").get("held"),
         "fallback": review.get("fallback"),

@@ -44,10 +44,10 @@ class Reply:
 
     def branch(self, *names: str) -> Mapping[str, Any]:
         """What `found` has under these names, one below the other; empty where there is no such object."""
-        found: Any = self.found
+        value: Any = self.found
         for name in names:
-            found = found.get(name) if isinstance(found, Mapping) else None
-        return found if isinstance(found, Mapping) else {}
+            value = value.get(name) if isinstance(value, Mapping) else None
+        return value if isinstance(value, Mapping) else {}
 
     def rows(self, name: str) -> Sequence[Mapping[str, Any]]:
         """The objects of a list in `found`."""
@@ -136,11 +136,11 @@ class Endpoint:
         body = {"input": text} | ({} if answering is None else {"answering": answering})
         async with self._asking("no classifier"):
             answer: Any = await self._client.post("/classify", body=body, cast_to=object)
-            found = answer["data"][0]
-            hurting = found.get("hurting")
+            classification = answer["data"][0]
+            hurting = classification.get("hurting")
             return Read(
-                tuple(str(emotion["label"]) for emotion in found["emotions"]),
-                int(found["valence"]),
+                tuple(str(emotion["label"]) for emotion in classification["emotions"]),
+                int(classification["valence"]),
                 hurting if isinstance(hurting, int | float) else None,
             )
 
@@ -163,8 +163,8 @@ def _messages(said: Said) -> Any:
 
 
 def _take(answer: Reply, chunk: ChatCompletionChunk, began: float) -> None:
-    found = (chunk.model_extra or {}).get("psychechat")
-    answer.found = found if isinstance(found, Mapping) else answer.found
+    findings = (chunk.model_extra or {}).get("psychechat")
+    answer.found = findings if isinstance(findings, Mapping) else answer.found
     for choice in chunk.choices[:1]:
         answer.finish = choice.finish_reason or answer.finish
         if words := choice.delta.content:

@@ -26,7 +26,7 @@ def render(
     """`about`: the run's. `beside`: corrected differences from the run in the folder `baseline`. `broken`: limits;
     None where there were none.
     """
-    found = summary.estimates(rows)
+    estimates = summary.estimates(rows)
     return filled(
         files("psychechat.evaluation").joinpath("page.html").read_text("utf-8"),
         about=about,
@@ -39,8 +39,8 @@ def render(
         rows=list(_counted(counts)),
         by_card=list(_cards(rows)),
         plots={
-            "corrected": plots.means("Four figures, corrected", found["corrected"]),
-            "as_published": plots.means("Four figures, as published", found["as_published"]),
+            "corrected": plots.means("Four figures, corrected", estimates["corrected"]),
+            "as_published": plots.means("Four figures, as published", estimates["as_published"]),
             "beside": plots.differences("Differences from the baseline", beside) if beside else None,
             "languages": list(_languages(rows)),
             "valence": plots.over_turns(
@@ -67,8 +67,8 @@ def render(
 def _languages(rows: Sequence[Row]) -> Iterator[tuple[str, Plot]]:
     spoken = sorted({row["language"] for row in rows})
     for language in spoken if len(spoken) > 1 else ():
-        found = summary.estimates([row for row in rows if row["language"] == language])
-        yield language, plots.means(f"Four figures, corrected, {language}", found["corrected"])
+        estimates = summary.estimates([row for row in rows if row["language"] == language])
+        yield language, plots.means(f"Four figures, corrected, {language}", estimates["corrected"])
 
 
 def _by_turn(rows: Sequence[Row], name: str) -> list[list[float]]:

@@ -32,10 +32,10 @@ def differences(title: str, found: Estimates) -> Plot:
 
 
 def _forest(
-    title: str, what: str, found: Estimates, ranges: Mapping[Name, tuple[float, float]], *, signed: bool = False
+    title: str, what: str, estimates: Estimates, ranges: Mapping[Name, tuple[float, float]], *, signed: bool = False
 ) -> Plot:
     boxes, words, dots, rows = [], [], [], []
-    for row, (name, one) in enumerate(found.items()):
+    for row, (name, one) in enumerate(estimates.items()):
         y, (low, high) = row * _ROW + 14, ranges[name]
         words += [
             Word(_LEFT - 6, y + 4, name, "end"),
@@ -53,7 +53,9 @@ def _forest(
         dots.append((at, y))
         words.append(Word(WIDTH - _RIGHT + 10, y + 4, f"{one.mean:+.2f}" if signed else f"{one.mean:.2f}"))
         rows.append((name, f"{one.mean:.3f}", f"{one.low:.3f}", f"{one.high:.3f}", f"{one.cards}"))
-    return Plot(title, what, len(found) * _ROW + 6, ("", "mean", "from", "to", "cards"), rows, boxes, words, dots=dots)
+    return Plot(
+        title, what, len(estimates) * _ROW + 6, ("", "mean", "from", "to", "cards"), rows, boxes, words, dots=dots
+    )
 
 
 def _kind(name: Name, one: Estimate) -> str:

@@ -28,11 +28,11 @@ def figures(row: Row) -> dict[Kind, Figures]:
 
 def by_card(rows: Iterable[Row], kind: Kind, name: Name) -> dict[str, list[float]]:
     """Of each card, the figure of each seed's dialogue. Dropped ones tell nothing."""
-    found: dict[str, list[float]] = {}
+    values_by_card: dict[str, list[float]] = {}
     for row in rows:
         if row["end"] != "dropped" and (value := figures(row)[kind][name]) is not None:
-            found.setdefault(row["card"], []).append(value)
-    return found
+            values_by_card.setdefault(row["card"], []).append(value)
+    return values_by_card
 
 
 def estimates(rows: Sequence[Row]) -> dict[Kind, dict[Name, Estimate | None]]:
@@ -142,12 +142,12 @@ def broken(
 
 def _compared(
     asked: Mapping[Name, float],
-    found: Mapping[Name, Estimate | None],
+    results: Mapping[Name, Estimate | None],
     is_beyond: Callable[[Estimate, float], bool],
     word: str,
 ) -> Iterator[str]:
     for name, limit in asked.items():
-        one = found[name]
+        one = results[name]
         if one is not None and is_beyond(one, limit):
             yield f"{name} {one.mean:+.2f} [{one.low:+.2f}, {one.high:+.2f}] {word} {limit:g}"
 

@@ -211,10 +211,10 @@ def doubts(table: Table, today: date) -> list[Doubt]:
 
 def notice(table: Table, today: date) -> str | None:
     """For the start of a server: which places have rows that should be looked at; None where none has."""
-    found = doubts(table, today)
+    all_doubts = doubts(table, today)
     kinds = (
-        ("unverified", [doubt.row.locale for doubt in found if doubt.reason != "stale"]),
-        ("older than a year", [doubt.row.locale for doubt in found if doubt.reason == "stale"]),
+        ("unverified", [doubt.row.locale for doubt in all_doubts if doubt.reason != "stale"]),
+        ("older than a year", [doubt.row.locale for doubt in all_doubts if doubt.reason == "stale"]),
     )
     parts = [f"{len(places)} {kind} ({', '.join(dict.fromkeys(places))})" for kind, places in kinds if places]
     if not parts:

@@ -51,8 +51,8 @@ class _Table(BaseModel):
     told_of: re.Pattern[str]
 
     def asks(self, patterns: Sequence[re.Pattern[str]], text: str) -> bool:
-        found = (match.start() for pattern in patterns for match in pattern.finditer(text))
-        return any(not self.told_of.search(text, max(0, start - _BEFORE), start) for start in found)
+        starts = (match.start() for pattern in patterns for match in pattern.finditer(text))
+        return any(not self.told_of.search(text, max(0, start - _BEFORE), start) for start in starts)
 
 
 @cache

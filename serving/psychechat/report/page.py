@@ -55,8 +55,8 @@ def _corpus(tally: Tally) -> list[plots.Plot]:
 
 
 def _by_severity(tally: Tally) -> Mapping[str, int]:
-    found = {severity.label: tally.levels[severity] for severity in Severity}
-    return found | ({"unknown": tally.levels[None]} if tally.levels[None] else {})
+    counts = {severity.label: tally.levels[severity] for severity in Severity}
+    return counts | ({"unknown": tally.levels[None]} if tally.levels[None] else {})
 
 
 def _most(counts: Mapping[str, int]) -> Mapping[str, int]:

@@ -226,31 +226,39 @@ def _saved(turn: object) -> Said:
 
 
 def _conversation(line: int, place: int, said: Iterator[Said]) -> Iterator[Turn | Unreadable]:
-    for number, (seeker, counselor, found) in enumerate(said, 1):
-        if found is None and not counselor:
+    for number, (seeker, counselor, findings) in enumerate(said, 1):
+        if findings is None and not counselor:
             yield Unreadable(line, _NO_REPLY, number)
         else:
-            yield from _reply(line, found, (seeker, counselor), f"saved {line}.{place}", number)
+            yield from _reply(line, findings, (seeker, counselor), f"saved {line}.{place}", number)
 
 
 def _classified(number: int, value: Mapping[str, Any]) -> Turn | Unreadable:
     try:
-        found = _Classified.model_validate(value)
+        classified = _Classified.model_validate(value)
     except ValidationError as error:
         return Unreadable(number, _field(error))
     text = value.get("text")
-    groups = {str(group): share for group, share in found.groups.items()}
-    level = Severity[found.risk_level.upper()]
-    return Turn(number, found.valence, found.labels, groups, level, seeker=text if isinstance(text, str) else "")
+    groups = {str(group): share for group, share in classified.groups.items()}
+    level = Severity[classified.risk_level.upper()]
+    return Turn(
+        number, classified.valence, classified.labels, groups, level, seeker=text if isinstance(text, str) else ""
+    )
 
 
 def _classification(number: int, value: object) -> Turn | Unreadable:
     try:
-        found = _Classification.model_validate(value)
+        classification = _Classification.model_validate(value)
     except ValidationError as error:
         return Unreadable(number, _field(error))
-    labels = tuple(emotion.label for emotion in found.emotions)
-    return Turn(number, found.valence, labels, _present(found.groups), Severity[found.risk.level.upper()])
+    labels = tuple(emotion.label for emotion in classification.emotions)
+    return Turn(
+        number,
+        classification.valence,
+        labels,
+        _present(classification.groups),
+        Severity[classification.risk.level.upper()],
+    )
 
 
 def _present(groups: Mapping[Group, _Levels]) -> Mapping[str, float]:
@@ -265,28 +273,28 @@ def _reply(
         yield Unreadable(number, _NO_FINDINGS, turn)
         return
     try:
-        found = _Found.model_validate(told)
+        findings = _Found.model_validate(told)
     except ValidationError as error:
         yield Unreadable(number, _field(error), turn)
         return
-    if found.task is not None:
+    if findings.task is not None:
         return
-    state, shown = found.risk.conversation, found.stages.groups if found.stages else None
-    groups = _present(shown) if shown else {str(emotion.group): emotion.probability for emotion in found.emotions}
+    state, shown = findings.risk.conversation, findings.stages.groups if findings.stages else None
+    groups = _present(shown) if shown else {str(emotion.group): emotion.probability for emotion in findings.emotions}
     yield Turn(
         number,
-        found.valence,
-        tuple(emotion.label for emotion in found.emotions),
+        findings.valence,
+        tuple(emotion.label for emotion in findings.emotions),
         groups,
-        _severity(found.risk.level),
-        found.shift,
-        conversation or found.session or f"line {number}",
+        _severity(findings.risk.level),
+        findings.shift,
+        conversation or findings.session or f"line {number}",
         state.held,
-        found.mode,
-        found.reason if found.reason in _REASONS else "other",
-        found.review.fallback,
-        found.review.rounds,
-        found.timings,
+        findings.mode,
+        findings.reason if findings.reason in _REASONS else "other",
+        findings.review.fallback,
+        findings.review.rounds,
+        findings.timings,
         *said,
         State(_severity(state.level), _severity(state.peak), state.trend or ""),
     )

@@ -27,24 +27,24 @@ def hits(text: str, backstop: Backstop) -> tuple[Hit, ...]:
     phrases would take a second of the event loop.
     """
     table = _table(tuple(backstop.items()))
-    found: dict[Hit, None] = {}
+    phrase_hits: dict[Hit, None] = {}
     for first in range(0, max(1, len(text) - _SHARED), _PART - _SHARED):
         for hit in phrases.find(text[first : first + _PART], table):
-            found[replace(hit, start=hit.start + first, end=hit.end + first)] = None
-        if any(hit.severity >= CRISIS for hit in found) and not overruling.may_be(tuple(found)):
+            phrase_hits[replace(hit, start=hit.start + first, end=hit.end + first)] = None
+        if any(hit.severity >= CRISIS for hit in phrase_hits) and not overruling.may_be(tuple(phrase_hits)):
             break
-    return tuple(found)
+    return tuple(phrase_hits)
 
 
 def read(reading: Reading, text: str, backstop: Backstop) -> Reading:
     """The reading with what the phrases say of the text."""
-    found = hits(text, backstop)
-    grave = [hit.kind for hit in found if hit.severity >= CRISIS]
+    phrase_hits = hits(text, backstop)
+    grave = [hit.kind for hit in phrase_hits if hit.severity >= CRISIS]
     return replace(
         reading,
         alarm=bool(grave),
-        doubted=overruling.passages(text, found),
-        phrase_severity=max((hit.severity for hit in found), default=None),
+        doubted=overruling.passages(text, phrase_hits),
+        phrase_severity=max((hit.severity for hit in phrase_hits), default=None),
         kind=next((kind for kind in _GRAVEST_FIRST if kind in grave), None),
     )
 

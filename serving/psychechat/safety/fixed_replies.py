@@ -48,8 +48,8 @@ class FixedReplies:
     @cached_property
     def other_language(self) -> str | None:
         """Language of the newest message where it is surely neither English nor Chinese; `und` if only that is sure."""
-        found = languages.detect(self._conversation.newest)
-        return None if found in get_args(Language) else found
+        language = languages.detect(self._conversation.newest)
+        return None if language in get_args(Language) else language
 
     def place(self, reading: Reading) -> str:
         """Key of the table's rows for this seeker."""

@@ -107,18 +107,18 @@ def remedies(fit: Fit, cards: Mapping[int, Card]) -> list[str]:
         "--quantization fp8 --kv-cache-dtype fp8": replace(fp8_weights, kv_cache_dtype="fp8"),
         "--max-model-len 4096": replace(asked, max_model_len=min(4096, asked.max_model_len)),
     }
-    found: list[str] = []
+    changes: list[str] = []
     for options, other in by_options.items():
-        if not any(one in options for one in found) and other != asked and Fit(fit.shape, other, fit.card).serves:
-            found.append(options)
+        if not any(one in options for one in changes) and other != asked and Fit(fit.shape, other, fit.card).serves:
+            changes.append(options)
     cards_each = asked.tensor_parallel_size * 2
     while cards_each <= 8 and fit.shape.heads % cards_each == 0:
         if Fit(fit.shape, replace(asked, tensor_parallel_size=cards_each), fit.card).serves:
-            found.append(f"{cards_each} of these cards (--tensor-parallel-size {cards_each})")
+            changes.append(f"{cards_each} of these cards (--tensor-parallel-size {cards_each})")
             break
         cards_each *= 2
     for gigabytes, card in sorted(cards.items()):
         if gigabytes > fit.card.gigabytes and Fit(fit.shape, asked, card).serves:
-            found.append(f"a card of {gigabytes} GB")
+            changes.append(f"a card of {gigabytes} GB")
             break
-    return found
+    return changes

@@ -142,8 +142,8 @@ def role_meant(role: str) -> str:
 
 def spoken(body: Mapping[str, Any], names: Sequence[str]) -> object:
     """What was said in a body, under the first of these names that holds anything; the first one's if none does."""
-    found = [body.get(name) for name in names]
-    return next((said for said in found if (said.strip() if isinstance(said, str) else said)), found[0])
+    values = [body.get(name) for name in names]
+    return next((said for said in values if (said.strip() if isinstance(said, str) else said)), values[0])
 
 
 def all_text(content: object) -> str:

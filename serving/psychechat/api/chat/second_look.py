@@ -109,8 +109,8 @@ async def _classify(texts: Sequence[str], turn: TurnRequest, pipeline: Pipeline)
         quotas.count(turn.tenant)
         quotas.charge(turn.tenant, sum(map(estimate_tokens, texts)))
         reading = classify_all(pipeline.classifier, pipeline.admission.classification, texts, lambda: call)
-        async with in_time(seconds), aclosing(reading) as found:
-            return dict(zip(texts, [assessment async for assessment in found], strict=True))
+        async with in_time(seconds), aclosing(reading) as assessments:
+            return dict(zip(texts, [assessment async for assessment in assessments], strict=True))
     except Overloaded:
         return {}
     except Exception as error:

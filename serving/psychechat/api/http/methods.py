@@ -52,10 +52,10 @@ def allowed(scope: Scope) -> str:
     if scope["path"] == _SERVER:
         taken = {method for route in scope["app"].routes for method in _of(route)}
     for route in scope["app"].routes:
-        match, found = route.matches(scope)
+        match, child_scope = route.matches(scope)
         if match is not Match.NONE:
             taken.update(_of(route))
-            scope.setdefault("route", found.get("route", route))
+            scope.setdefault("route", child_scope.get("route", route))
     if not taken:
         return ""
     taken |= {"OPTIONS", *(["HEAD"] if "GET" in taken else [])}

@@ -83,8 +83,8 @@ def renamed(error: InvalidRequest, body: object) -> InvalidRequest:
         return error  # which may be about that very field
     notes = int(_has_note(fields))
 
-    def name(found: re.Match[str]) -> str:
-        place, inside = found.groups()
+    def name(match: re.Match[str]) -> str:
+        place, inside = match.groups()
         if place is not None and int(place) < notes:
             return "instructions"
         if place is None or isinstance(fields.get("input"), str):

@@ -50,8 +50,8 @@ def router(pipeline: Pipeline) -> APIRouter:
 
 def _result(reading: Reading, assessment: Assessment, policy: Policy, *, verdict_only: bool) -> schemas.Moderated:
     judged = verdict(reading.severity or Severity.NONE, reading.scores)
-    found: schemas.Found = {**detected(assessment, policy), "backstop": reading.alarm}
-    result: schemas.Moderated = {**judged, "psychechat": found}
+    findings: schemas.Found = {**detected(assessment, policy), "backstop": reading.alarm}
+    result: schemas.Moderated = {**judged, "psychechat": findings}
     if verdict_only:
         del result["psychechat"]
     return result

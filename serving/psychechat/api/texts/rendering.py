@@ -24,7 +24,7 @@ def classification(
 ) -> schemas.Classification:
     """`hurting`: P(hurting) of each text as a reply; None where nobody asked."""
     read = detected(assessment, policy)
-    found: schemas.Classification = {
+    payload: schemas.Classification = {
         "object": "classification",
         "index": index,
         "emotions": read["emotions"],
@@ -33,8 +33,8 @@ def classification(
         "risk": read["risk"],
     }
     if hurting is not None:
-        found["hurting"] = None if (share := hurting[index]) is None else round(share, 4)
-    return found
+        payload["hurting"] = None if (share := hurting[index]) is None else round(share, 4)
+    return payload
 
 
 def detected(assessment: Assessment, policy: Policy) -> schemas.Detected:

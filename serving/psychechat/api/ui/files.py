@@ -51,11 +51,11 @@ def read() -> dict[str, File]:
 
 
 def _walk(folder: Traversable, prefix: str) -> list[tuple[str, File]]:
-    found: list[tuple[str, File]] = []
+    listed: list[tuple[str, File]] = []
     for entry in folder.iterdir():
         name = prefix + entry.name
-        found += _walk(entry, f"{name}/") if entry.is_dir() else [(name, File.of(name, entry.read_bytes()))]
-    return found
+        listed += _walk(entry, f"{name}/") if entry.is_dir() else [(name, File.of(name, entry.read_bytes()))]
+    return listed
 
 
 def _takes_gzip(accepted: str) -> bool:

@@ -80,12 +80,12 @@ class Talk:
     def turn(self, said: str) -> None:
         """Send the message and print the reply as it comes. Raises BrokenOff, Unreadable or what the client raises."""
         asked = [*self._messages, {"role": "user", "content": said}]
-        found: Told = {}
+        findings: Told = {}
         reply, finish, heard = "", "", False
         with self._console.status("thinking…") as waiting, _readable(), self._stream(asked) as stream:
             for chunk in _whole(stream):
                 heard = True
-                found = part(chunk, "psychechat") or found
+                findings = part(chunk, "psychechat") or findings
                 for choice in parts(chunk, "choices") or ():
                     finish = text(choice, "finish_reason") or finish
                     if content := text(choice, "delta", "content"):
@@ -97,9 +97,9 @@ class Talk:
         if not finish:
             raise BrokenOff if heard else Unreadable
         self._console.print()
-        if told := summary(found, finish):
+        if told := summary(findings, finish):
             self._console.print(told)
-        self.turns.append(Turn(said, reply, found))
+        self.turns.append(Turn(said, reply, findings))
 
     def _stream(self, asked: list[dict[str, str]]) -> Stream[object]:
         """As the server sends it: it may be another than ours, and the client's types check nothing."""

@@ -17,24 +17,24 @@ def at(told: object, *path: str) -> object:
 
 def text(told: object, *path: str) -> str:
     """Empty if there is none."""
-    found = at(told, *path)
-    return found if isinstance(found, str) else ""
+    value = at(told, *path)
+    return value if isinstance(value, str) else ""
 
 
 def number(told: object, *path: str) -> float | None:
-    found = at(told, *path)
-    if isinstance(found, bool) or not isinstance(found, int | float):
+    value = at(told, *path)
+    if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return float(found) if abs(found) < _HUGE else None
+    return float(value) if abs(value) < _HUGE else None
 
 
 def part(told: object, *path: str) -> Told:
     """An object; empty if there is none."""
-    found = at(told, *path)
-    return found if isinstance(found, Mapping) else {}
+    value = at(told, *path)
+    return value if isinstance(value, Mapping) else {}
 
 
 def parts(told: object, *path: str) -> Sequence[Told] | None:
     """The objects in a list; None if there is no list."""
-    found = at(told, *path)
-    return [each for each in found if isinstance(each, Mapping)] if isinstance(found, list) else None
+    value = at(told, *path)
+    return [each for each in value if isinstance(each, Mapping)] if isinstance(value, list) else None

@@ -46,8 +46,8 @@ class Typed:
         editor = readline
 
         def matching(_: str, state: int) -> str | None:
-            found = completions(editor.get_line_buffer())
-            return found[state] if state < len(found) else None
+            matches = completions(editor.get_line_buffer())
+            return matches[state] if state < len(matches) else None
 
         editor.set_completer_delims("")
         editor.set_completer(matching)

@@ -108,9 +108,9 @@ class RunnerOneMasks(v1.LogitsProcessor):
     """For vLLM's first model runner, of which the host knows what each row has written."""
 
     def __init__(self, vllm_config: "VllmConfig", device: torch.device, is_pin_memory: bool) -> None:
-        found = _table(vllm_config.model_config)
-        self._masks = Masks(found, device)
-        self._kinds, self._after, self._wholes = found.kinds.tolist(), found.after, found.wholes
+        mask_table = _table(vllm_config.model_config)
+        self._masks = Masks(mask_table, device)
+        self._kinds, self._after, self._wholes = mask_table.kinds.tolist(), mask_table.after, mask_table.wholes
         self._rows: dict[int, tuple[int, Sequence[int]]] = {}
         """Start and written tokens by row, of those that are masked. vLLM adds to the tokens."""
 
@@ -188,10 +188,10 @@ def _table(model: "ModelConfig") -> Table:
     always = _ends(model, tokenizer) | _written_in_answers(tokenizer)
     added = {token: added for token, added in tokenizer.added_tokens_decoder.items() if token not in always}
     marks = {token for token, mark in added.items() if mark.special or _TAG.fullmatch(mark.content)}
-    found = table(vocabulary, marks, always)
-    if missing := SCRIPTS.keys() - found.starts.keys():
+    mask_table = table(vocabulary, marks, always)
+    if missing := SCRIPTS.keys() - mask_table.starts.keys():
         log.warning("no script masks for %s: the vocabulary is too small, or knows no end", ", ".join(sorted(missing)))
-    return found
+    return mask_table
 
 
 def _ends(model: "ModelConfig", tokenizer: Any) -> set[int]:

@@ -118,12 +118,12 @@ def _left(written: bytes, language: Language) -> bytes | None:
 @cache
 def _beginnings() -> Mapping[Language, Set[bytes]]:
     """The first bytes of each language's characters, of those that are written in several."""
-    found: dict[Language, set[bytes]] = {language: set() for language in SCRIPTS}
+    beginnings: dict[Language, set[bytes]] = {language: set() for language in SCRIPTS}
     for code in chain(range(0x80, 0xD800), range(0xE000, ord(_LAST) + 1)):
         character = chr(code).encode()
         for language in _languages(chr(code)):
-            found[language].update(character[:size] for size in range(1, len(character)))
-    return found
+            beginnings[language].update(character[:size] for size in range(1, len(character)))
+    return beginnings
 
 
 def _decoded(written: bytes) -> str | None:
@@ -144,5 +144,5 @@ def _languages(character: str) -> Sequence[Language]:
         return ()
     if unicodedata.category(character) == "Cn":
         return ()
-    found = scripts(character)
-    return [language for language, its_own in SCRIPTS.items() if found <= its_own]
+    character_scripts = scripts(character)
+    return [language for language, its_own in SCRIPTS.items() if character_scripts <= its_own]

@@ -77,17 +77,17 @@ def worse(ours: Kept, theirs: Kept) -> list[str]:
     """
     if not any(ours[script] and theirs.get(script) for script in ours):
         return ["no script was played to its end both here and for the baseline, so nothing was compared"]
-    found = []
+    worse_figures = []
     for name, (sign, margin) in WORSE.items():
         one = difference(_by_script(ours, name), _by_script(theirs, name))
         if one is not None and (one.low > margin if sign > 0 else one.high < -margin):
-            found.append(_told(name, one))
-    return found
+            worse_figures.append(_told(name, one))
+    return worse_figures
 
 
 def _by_script(kept: Kept, name: Figure) -> dict[str, list[float]]:
-    found = {script: figures[name] for script, figures in kept.items() if name in figures}
-    return {script: [log(max(figure, 1e-3)) if name in TIMES else figure] for script, figure in found.items()}
+    by_script = {script: figures[name] for script, figures in kept.items() if name in figures}
+    return {script: [log(max(figure, 1e-3)) if name in TIMES else figure] for script, figure in by_script.items()}
 
 
 def _told(name: Figure, one: Estimate) -> str:

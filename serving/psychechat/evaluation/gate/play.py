@@ -77,12 +77,12 @@ async def play_all(
 ) -> Mapping[str, Scene]:
     """By the script's id. `told` hears of each that is over; one that is not after `seconds` ends with a timeout."""
     waiting = iter(scripts)
-    found: dict[str, list[Played]] = {script.id: [] for script in scripts}
+    scenes: dict[str, list[Played]] = {script.id: [] for script in scripts}
 
     async def work() -> None:
         for script in waiting:
-            await play(endpoint, script, found[script.id])
-            told(script, found[script.id])
+            await play(endpoint, script, scenes[script.id])
+            told(script, scenes[script.id])
 
     try:
         async with asyncio.timeout(seconds), asyncio.TaskGroup() as group:
@@ -90,7 +90,7 @@ async def play_all(
                 group.create_task(work())
     except TimeoutError:
         for script in scripts:
-            scene = found[script.id]
+            scene = scenes[script.id]
             if len(scene) < len(script.say) and not (scene and scene[-1].error):
                 scene.append(Played(Reply(), TIMEOUT, 0))
-    return found
+    return scenes

@@ -76,10 +76,10 @@ def read(file: Path) -> Sequence[Script]:
 
 def _parsed(text: str, place: str) -> Sequence[Script]:
     try:
-        found = _SCRIPTS.validate_python(yaml.safe_load(text))
+        scripts = _SCRIPTS.validate_python(yaml.safe_load(text))
     except ValidationError as error:
         first = error.errors(include_input=False)[0]
         raise BadScripts(f"{place}: {'.'.join(map(str, first['loc'])) or 'scripts'}: {first['msg']}") from None
-    if not found or len({script.id for script in found}) < len(found):
+    if not scripts or len({script.id for script in scripts}) < len(scripts):
         raise BadScripts(f"{place}: scripts need ids of their own, and there has to be one")
-    return found
+    return scripts

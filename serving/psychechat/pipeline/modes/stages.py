@@ -63,11 +63,11 @@ class StageContext:
 
 def stages_by_generator(cast: Cast, pack: Pack) -> list[tuple[Generator, list[StageName]]]:
     """Each generator of a turn with the stages that it answers."""
-    found: dict[int, tuple[Generator, list[StageName]]] = {}
+    by_generator: dict[int, tuple[Generator, list[StageName]]] = {}
     for stage in StageName:
         generator = cast.generators[pack.role(stage)]
-        found.setdefault(id(generator), (generator, []))[1].append(stage)
-    return list(found.values())
+        by_generator.setdefault(id(generator), (generator, []))[1].append(stage)
+    return list(by_generator.values())
 
 
 async def analyse_emotion(context: StageContext, inputs: StageInputs) -> EmotionAnalysis:

@@ -161,13 +161,13 @@ class _Task:
         metrics.tokens.labels(_STAGE, "computed").inc(usage.prompt_tokens - usage.cached_tokens)
         metrics.tokens.labels(_STAGE, "cached").inc(usage.cached_tokens)
         metrics.tokens.labels(_STAGE, "generated").inc(usage.completion_tokens)
-        found = finding(text, self._pipeline.policy.guard, self._context(), in_crisis=self._lines.gravest.in_crisis)
-        if found is None:
+        problem = finding(text, self._pipeline.policy.guard, self._context(), in_crisis=self._lines.gravest.in_crisis)
+        if problem is None:
             return Choice(text, last.finish_reason)
-        if counted := found.cause or found.fault:
+        if counted := problem.cause or problem.fault:
             metrics.guard_findings.labels(counted, "blocked").inc()
-        is_contact = found.fault == "contact"
-        return Choice("", "content_filter", cause=found.cause, blocked=bool(found.cause), withheld=int(is_contact))
+        is_contact = problem.fault == "contact"
+        return Choice("", "content_filter", cause=problem.cause, blocked=bool(problem.cause), withheld=int(is_contact))
 
     def _context(self) -> ReplyContext:
         """All of the request may lend its scripts and contacts: an instruction may ask for English."""

@@ -44,14 +44,14 @@ def _texts(answer: str) -> Iterator[str]:
     """What a person may read of it: of an answer in JSON each text, and what stands around the object."""
     begin, end = answer.find("{"), answer.rfind("}") + 1
     try:
-        found = json.loads(answer[begin:end]) if 0 <= begin < end else None
+        value = json.loads(answer[begin:end]) if 0 <= begin < end else None
     except (ValueError, RecursionError):
-        found = None
-    if found is None:
+        value = None
+    if value is None:
         yield answer
         return
     yield from (_FENCE.sub("", around) for around in (answer[:begin], answer[end:]))
-    yield from _strings(found)
+    yield from _strings(value)
 
 
 def _strings(value: object) -> Iterator[str]:

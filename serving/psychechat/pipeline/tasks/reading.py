@@ -71,8 +71,8 @@ class QuotedLines:
         if not unread:
             return
         door = self._pipeline.admission.classification
-        async with aclosing(classify_all(self._pipeline.classifier, door, unread, lambda: call)) as found:
-            read = dict(zip(unread, [assessment async for assessment in found], strict=True))
+        async with aclosing(classify_all(self._pipeline.classifier, door, unread, lambda: call)) as assessments:
+            read = dict(zip(unread, [assessment async for assessment in assessments], strict=True))
         known.update({self._names.of_passage(passage): assessment for passage, assessment in read.items()})
         self._read(read)
 

@@ -47,11 +47,11 @@ class Finder:
 
     def _in_view(self, view: View, seen: "_Seen") -> Iterator[Hit]:
         text = view.text
-        found = self._automaton.find_matches_as_indexes(text, overlapping=True)
-        spans = self._spans(text, (each for each in found if each[0] < self._phrases), _PHRASES)
+        matches = self._automaton.find_matches_as_indexes(text, overlapping=True)
+        spans = self._spans(text, (each for each in matches if each[0] < self._phrases), _PHRASES)
         if not spans:
             return
-        standing = Standing(view, text, {**spans, **self._spans(text, iter(found), _CUES)}, self._still)
+        standing = Standing(view, text, {**spans, **self._spans(text, iter(matches), _CUES)}, self._still)
         for number in sorted({number for role, number in spans if role in _PHRASES}):
             entry = self._entries[number]
             said = standing.spans.get(("says", number), [])
@@ -69,10 +69,12 @@ class Finder:
                     applying = [around.context for around in self._around(entry, standing, span)]
                     yield from _judged(entry, applying, came_from, as_typed)
 
-    def _spans(self, text: str, found: Iterator[tuple[int, int, int]], what: frozenset[str]) -> dict[Role, list[Span]]:
+    def _spans(
+        self, text: str, matches: Iterator[tuple[int, int, int]], what: frozenset[str]
+    ) -> dict[Role, list[Span]]:
         """Where the lines are that are there for one of `what`."""
         spans: dict[Role, list[Span]] = defaultdict(list)
-        for literal, start, end in found:
+        for literal, start, end in matches:
             for role, line in self._uses[literal]:
                 if role[0] in what and (span := line.match(text, start, end)) is not None:
                     spans[role].append(span)

@@ -60,12 +60,12 @@ class Line:
             return (start, end) if _is_apart(text, start, end) else None
         place, until = max(0, end - self.reach), min(len(text), start + self.reach)
         for _ in range(_TRIES):
-            found = self.pattern.search(text, place, until)
-            if found is None or found.start() > start:
+            match = self.pattern.search(text, place, until)
+            if match is None or match.start() > start:
                 return None
-            if found.end() >= end:
-                return (found.start(), found.end()) if _is_apart(text, *found.span()) else None
-            place = found.start() + 1
+            if match.end() >= end:
+                return (match.start(), match.end()) if _is_apart(text, *match.span()) else None
+            place = match.start() + 1
         return None
 
 
@@ -93,15 +93,15 @@ def read(line: str, words: Mapping[str, Sequence[str]]) -> Line:
     if not units or not units[0].choices or not units[-1].choices:
         raise LineError(f"the line {line!r} is empty, or begins or ends with '~'")
     units[0] = replace(units[0], glued=False)
-    found = frozenset(_latin_words(units, chinese=bool(_ANY_HAN.search(line))))
+    latin_words = frozenset(_latin_words(units, chinese=bool(_ANY_HAN.search(line))))
     reach = min(REACH, sum(_longest(unit) for unit in units))
     whole = _count(units)
     if whole and whole <= MOST_LITERALS:
-        return Line(tuple(sorted(set(_literals(units)))), None, found, reach)
+        return Line(tuple(sorted(set(_literals(units)))), None, latin_words, reach)
     anchors = max(_runs(units), key=_worth, default=())
     if not anchors:
         raise LineError(f"the line {line!r} has no word that must be there")
-    return Line(anchors, re.compile(_pattern(units)), found, reach)
+    return Line(anchors, re.compile(_pattern(units)), latin_words, reach)
 
 
 def _latin_words(units: Sequence[_Unit], *, chinese: bool) -> Iterator[str]:

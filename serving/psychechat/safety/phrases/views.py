@@ -33,10 +33,10 @@ class Step:
     def back(self, place: int) -> tuple[int, int]:
         """The characters before this step that the one at `place` came from."""
         begins, places = self._edits
-        found = bisect_right(begins, place) - 1
-        if found < 0:
+        index = bisect_right(begins, place) - 1
+        if index < 0:
             return place, place + 1
-        until, start, end = places[found]
+        until, start, end = places[index]
         if place < until:
             return start, end
         return end + place - until, end + place - until + 1

@@ -168,9 +168,9 @@ def _western(words: Rules, place: str) -> Iterator[str]:
     # to be looked for or joined
     helping = f"(?i:{words.words('helping')})"
     named = rf"({camel}|(?:[A-Z][\w'&]+ ){{0,3}}[A-Z]?\w*{helping}\w*)"
-    found = rf"(?:{joining}|(?i:text|contact|reach|message))"
+    reaching = rf"(?:{joining}|(?i:text|contact|reach|message))"
     yield (
-        rf"\b(?:{found}(?i: us| me| our| the| my)* (?:{quoted})|{found} {named})"
+        rf"\b(?:{reaching}(?i: us| me| our| the| my)* (?:{quoted})|{reaching} {named})"
         rf" (?:(?:{room}) )?(?i:on|in|via|through|over) {place}"
     )
     yield rf"{place} {room}s?[,:]? (?:(?i:called|named|under) )?(?:{quoted}|([A-Z]\w+(?: [A-Z]\w+)*))"

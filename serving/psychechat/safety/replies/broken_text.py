@@ -47,13 +47,13 @@ class Proofreader:
         opening = not self._begun and bool(sentence.strip())
         if opening:
             self._begun, self._quoted = True, sentence.lstrip().startswith('"')
-        found = next((reason for reason, pattern in _PATTERNS.items() if pattern.search(seen)), None)
-        if found is None and opening and _NEVER_OPENED.match(sentence):
-            found = "quotes"
-        if found is None and not self._is_in_script(sentence):
-            found = "script"
+        fault = next((reason for reason, pattern in _PATTERNS.items() if pattern.search(seen)), None)
+        if fault is None and opening and _NEVER_OPENED.match(sentence):
+            fault = "quotes"
+        if fault is None and not self._is_in_script(sentence):
+            fault = "script"
         looping = self._loops.found(sentence)
-        return found or ("loop" if looping else None)
+        return fault or ("loop" if looping else None)
 
     def finish(self) -> Broken | None:
         """What is broken in the end, now that nothing follows it."""

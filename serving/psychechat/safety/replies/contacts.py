@@ -17,11 +17,11 @@ from psychechat.safety.replies.telephone import telephone_numbers
 
 def allowed_contacts(texts: Iterable[str]) -> frozenset[str]:
     """Contacts of texts that no model wrote, in the form in which they are compared. Made once a turn."""
-    found: set[str] = set()
+    contacts: set[str] = set()
     for text in texts:
         for part in _PARTS.findall(text):
-            found.update(_given(part))
-    return frozenset(found)
+            contacts.update(_given(part))
+    return frozenset(contacts)
 
 
 def made_up_contacts(text: str, allowed: Collection[str], start: int = 0) -> tuple[Span, ...]:
@@ -29,8 +29,8 @@ def made_up_contacts(text: str, allowed: Collection[str], start: int = 0) -> tup
 
     `start`: where the newest sentence begins. What is before it has left, and is there to be understood by.
     """
-    found = sorted(_made_up(text, fold(text), allowed))
-    return tuple(span for span in found if span.end > start)
+    spans = sorted(_made_up(text, fold(text), allowed))
+    return tuple(span for span in spans if span.end > start)
 
 
 def warm() -> None:

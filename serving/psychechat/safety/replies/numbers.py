@@ -66,14 +66,14 @@ def form(number: Number) -> str:
 def forms(number: Number) -> frozenset[str]:
     """The ways in which somebody may write a number that was given: with the country's code, or without."""
     country, national = _parts(number)
-    found = {number.digits, country + national}
+    spellings = {number.digits, country + national}
     if country:
-        found |= {f"00{country}{national}", f"011{country}{national}", national, f"0{national}"}
+        spellings |= {f"00{country}{national}", f"011{country}{national}", national, f"0{national}"}
     if len(national) == 10 and re.match("8(00|33|44|55|66|77|88)", national):
-        found.add(f"1{national}")
+        spellings.add(f"1{national}")
     if len(number.digits) == 11 and number.digits.startswith("18"):
-        found.add(number.digits[1:])
-    return frozenset(found)
+        spellings.add(number.digits[1:])
+    return frozenset(spellings)
 
 
 def _parts(number: Number) -> tuple[str, str]:

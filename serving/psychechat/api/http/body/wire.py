@@ -73,10 +73,10 @@ class Body(_Strict):
     @model_validator(mode="wrap")
     @classmethod
     def _apart(cls, body: object, read: ModelWrapValidatorHandler[Self]) -> Self:
-        found = read(body)
+        instance = read(body)
         if isinstance(body, dict):
-            found._unread = tuple(cls.unread_in(body))
-        return found
+            instance._unread = tuple(cls.unread_in(body))
+        return instance
 
     @classmethod
     def unread_in(cls, body: Mapping[str, Any]) -> Iterator[str]:
@@ -113,7 +113,7 @@ class Body(_Strict):
 def _found(body: Mapping[str, Any], name: str) -> object:
     """Value at `field` or `object.field`; None if there is none."""
     outer, _, inner = name.partition(".")
-    found = body.get(outer)
+    value = body.get(outer)
     if not inner:
-        return found
-    return found.get(inner) if isinstance(found, dict) else None
+        return value
+    return value.get(inner) if isinstance(value, dict) else None

@@ -91,6 +91,6 @@ def _penalised(
 
 def _counted(tokens: Sequence[int] | torch.Tensor, vocabulary: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Tokens, each once, and how often. What vLLM fills up with is none."""
-    found, counts = np.unique(np.asarray(tokens, dtype=np.int64), return_counts=True)
-    known = (found >= 0) & (found < vocabulary)
-    return torch.from_numpy(found[known]), torch.from_numpy(counts[known])
+    distinct_tokens, counts = np.unique(np.asarray(tokens, dtype=np.int64), return_counts=True)
+    known = (distinct_tokens >= 0) & (distinct_tokens < vocabulary)
+    return torch.from_numpy(distinct_tokens[known]), torch.from_numpy(counts[known])
