@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import BertModel
 
-from models.data import ACTS, SUBJECTS
 from models.heads import DRAFT_WIDTHS, Heads, Logits, split
 
 _ADAPTED = (
@@ -63,10 +62,8 @@ class Adapted(nn.Module):
         self.mean = nn.Buffer(torch.zeros(size))
         self.spread = nn.Buffer(torch.ones(size))
         self.heads = nn.Linear(size, sum(DRAFT_WIDTHS))
-        self.acts, self.subjects = nn.Linear(size, len(ACTS)), nn.Linear(size, len(SUBJECTS))
-        for linear in (self.heads, self.acts, self.subjects):
-            nn.init.zeros_(linear.weight)
-            nn.init.zeros_(linear.bias)
+        nn.init.zeros_(self.heads.weight)
+        nn.init.zeros_(self.heads.bias)
 
     def pooled(self, rows: Sequence[Sequence[int]], spans: Sequence[Sequence[Span]], kept: float = 1.0) -> Tensor:
         """[spans of all rows, H]: the mean over each span's tokens, row by row.
@@ -93,16 +90,10 @@ class Adapted(nn.Module):
         pooled: Tensor = (sums[at, end] - sums[at, begin]) / size
         return pooled
 
-    def forward(
-        self, rows: Sequence[Sequence[int]], spans: Sequence[Sequence[Span]], kept: float = 1.0
-    ) -> tuple[Logits, Tensor, Tensor]:
-        """Of each span of each row, with logits of its dialogue act and its subject.
-
-        Those keep both in the vectors, which forget what nothing asks for: their heads are fitted on the finished
-        encoder (`models.train_topics`).
-        """
-        pooled = self.dropout((self.pooled(rows, spans, kept) - self.mean) / self.spread)
-        return split(self.heads(pooled)), self.acts(pooled), self.subjects(pooled)
+    def forward(self, rows: Sequence[Sequence[int]], spans: Sequence[Sequence[Span]], kept: float = 1.0) -> Logits:
+        """Of each span of each row."""
+        pooled = (self.pooled(rows, spans, kept) - self.mean) / self.spread
+        return split(self.heads(self.dropout(pooled)))
 
     @torch.inference_mode()
     def standardise(self, rows: Sequence[Sequence[int]]) -> None:

@@ -10,20 +10,17 @@ import random
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from models import written
 from models.sentences import sentences
 from models.written import Split
-from psychechat.conversation import Act, Subject
 from psychechat.emotion import Group, Label
 from psychechat.risk import CRISIS
 from psychechat.safety.risk_questions import Answered
 
 ROOT = Path(__file__).resolve().parents[2] / "shared" / "data"
 GROUPS = tuple(Group)
-ACTS: tuple[Act | None, ...] = (None, *get_args(Act))
-SUBJECTS: tuple[Subject | None, ...] = (None, *get_args(Subject))
 
 MASKED = -1
 KIND, HURTING = 0, 1
@@ -73,10 +70,6 @@ class Example:
     """What the counselor would answer."""
     hurts: int = MASKED
     """KIND or HURTING, of the draft."""
-    act: int = MASKED
-    """Place in ACTS."""
-    subject: int = MASKED
-    """Place in SUBJECTS."""
 
     @property
     def unit(self) -> str:
@@ -112,7 +105,6 @@ def load(seed: int, root: Path = ROOT) -> list[Example]:
     examples += _composed(seed)
     examples += _exchanges(seed)
     examples += _situations(seed)
-    examples += _topics()
     return [_as_low_risk(example) for example in examples]
 
 
@@ -334,30 +326,6 @@ def _situations(seed: int) -> Iterator[Example]:
                 yield Example(line, "drafts/zh", part, draft=chance.choice(situation.reply_zh), hurts=KIND, core=line)
             if situation.valence == "negative" and glad and chance.random() < (0.5 if situation.risk else 0.05):
                 yield Example(line, "drafts/zh", part, draft=chance.choice(glad), hurts=HURTING, core=line)
-
-
-def _topics() -> Iterator[Example]:
-    """Messages by dialogue act and subject, and the bank's lines by the subject of their situation."""
-    for line in written.acts():
-        yield Example(line.text, f"acts/{line.language}", line.split, act=ACTS.index(line.act))
-    for about in written.subjects():
-        yield Example(
-            about.text,
-            f"subjects/{about.language}",
-            about.split,
-            risk=0,
-            by_sentence=True,
-            act=0 if about.subject not in (None, "talking") else MASKED,
-            subject=SUBJECTS.index(about.subject),
-        )
-    situations = {situation.situation: situation for situation in written.situations()}
-    for told in written.situation_lines():
-        situation = situations[told.situation]
-        if situation.subject:
-            number = SUBJECTS.index(situation.subject)
-            yield Example(
-                told.text, f"situations/{told.language}", told.split, risk=int(situation.risk), subject=number
-            )
 
 
 def _dialogue_safety(root: Path, split: Split) -> Iterator[Example]:

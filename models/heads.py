@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from models.data import GROUPS, MASKED, PRESENT, WEAK, Example
-from psychechat.conversation import Act, Subject
+from psychechat.conversation import Act
+from psychechat.subjects import Subject
 
 SEVERITIES = 5
 WIDTHS = (4,) * len(GROUPS) + (SEVERITIES,)
@@ -33,13 +34,11 @@ SUBJECT_WIDTHS = (*ACT_WIDTHS, 1 + len(get_args(Subject)))
 @dataclass(frozen=True, slots=True)
 class Targets:
     """emotion [texts, 8] of MASKED, 0..3, PRESENT or WEAK; risk [texts] of MASKED or 0..4; draft [texts] of
-    MASKED, KIND or HURTING; act and subject [texts] of MASKED or a class; weights [texts]."""
+    MASKED, KIND or HURTING; weights [texts]."""
 
     emotion: Tensor
     risk: Tensor
     draft: Tensor
-    act: Tensor
-    subject: Tensor
     weight: Tensor
     risk_weight: Tensor
 
@@ -49,8 +48,6 @@ class Targets:
             emotion=torch.tensor([example.emotion for example in examples]),
             risk=torch.tensor([example.risk for example in examples]),
             draft=torch.tensor([example.hurts for example in examples]),
-            act=torch.tensor([example.act for example in examples]),
-            subject=torch.tensor([example.subject for example in examples]),
             weight=torch.tensor([example.weight for example in examples]),
             risk_weight=torch.tensor([example.risk_weight for example in examples]),
         )
@@ -162,12 +159,11 @@ def risk_weighting(targets: Targets) -> Tensor:
     return weights / weights.sum().clamp(min=1e-9)
 
 
-def evenly(classes: Tensor, weight: Tensor) -> Tensor:
-    """[texts]: their weights, so that each class weighs the same in all; 0 where masked."""
-    weights = weight.clone()
-    there = set(classes.tolist()) - {MASKED}
-    for number in there:
-        here = classes == number
-        weights[here] /= len(there) * weights[here].sum().clamp(min=1e-9)
-    weights[classes == MASKED] = 0.0
+def draft_weighting(targets: Targets) -> Tensor:
+    """Kind and hurting drafts weigh the same in all."""
+    weights = targets.weight.clone()
+    for kind in (0, 1):
+        here = targets.draft == kind
+        weights[here] /= 2 * weights[here].sum().clamp(min=1e-9)
+    weights[targets.draft == MASKED] = 0.0
     return weights

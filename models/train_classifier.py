@@ -32,9 +32,9 @@ from models.heads import (
     Heads,
     Targets,
     class_nll,
+    draft_weighting,
     emotion_nll,
     emotion_weighting,
-    evenly,
     risk_weighting,
 )
 from models.predictions import predict_read
@@ -72,8 +72,6 @@ class Cycle:
     risk: float
     draft: float
     """What these heads weigh in the loss."""
-    topics: float
-    """What the dialogue act weighs, and twice that the subject."""
     visits: Mapping[str, float]
     """How often an epoch visits a text of a set, if not once. What the set weighs in all stays the same."""
 
@@ -84,7 +82,6 @@ CYCLES = (
         peak=1.0,
         risk=1.0,
         draft=0.5,
-        topics=0.0,
         visits={"goemotions": 0.5, "xed/en": 0.5, "brighter/en": 2.0, "psychechat": 2.0, "smilechat": 0.5},
     ),
     # The written lines are few and hard. Beside a hundred thousand texts they were not learned in the first cycle.
@@ -93,7 +90,6 @@ CYCLES = (
         peak=0.6,
         risk=4.0,
         draft=1.0,
-        topics=0.0,
         visits={"goemotions": 0.2, "xed/en": 0.2, "xed/zh": 0.3, "own/en": 0.5, "own/zh": 0.5, "smilechat": 0.5}
         | {"psysuicide": 2.0, "psychechat": 2.0, "lines/en": 4.0, "lines/zh": 4.0, "composed/en": 2.0}
         | {"composed/zh": 2.0, "exchanges/en": 2.0, "exchanges/zh": 3.0, "bank/zh": 2.0, "drafts/en": 1.5},
@@ -104,7 +100,6 @@ CYCLES = (
         peak=0.6,
         risk=4.0,
         draft=1.0,
-        topics=0.0,
         visits={"goemotions": 0.1, "xed/en": 0.1, "xed/zh": 0.15, "brighter/en": 0.5, "brighter/zh": 0.5}
         | {"own/en": 0.1, "own/zh": 0.1, "smilechat": 0.3, "counsel_chat": 0.5, "dialogue_safety": 0.2}
         | {"psysuicide": 1.5, "psychechat": 1.5, "lines/en": 1.5, "lines/zh": 1.5, "composed/en": 0.5}
@@ -118,27 +113,11 @@ CYCLES = (
         peak=0.6,
         risk=4.0,
         draft=1.0,
-        topics=0.0,
         visits={"goemotions": 0.1, "xed/en": 0.1, "xed/zh": 0.15, "brighter/en": 1.0, "brighter/zh": 1.0}
         | {"own/en": 0.05, "own/zh": 0.05, "smilechat": 0.3, "counsel_chat": 0.5, "dialogue_safety": 0.2}
         | {"psysuicide": 1.5, "psychechat": 1.5, "lines/en": 1.0, "lines/zh": 1.0, "twins/en": 2.0}
         | {"twins/zh": 2.0, "composed/en": 0.3, "composed/zh": 0.3, "messages/en": 1.0, "messages/zh": 1.0}
         | {"exchanges/en": 0.7, "exchanges/zh": 0.7, "drafts/en": 0.5, "drafts/zh": 0.5, "bank/zh": 0.4},
-    ),
-    # The same beside what messages do and are about, which the vectors had forgotten.
-    Cycle(
-        epochs=1,
-        peak=0.6,
-        risk=4.0,
-        draft=1.0,
-        topics=1.0,
-        visits={"goemotions": 0.1, "xed/en": 0.1, "xed/zh": 0.1, "brighter/en": 1.0, "brighter/zh": 1.0}
-        | {"own/en": 0.03, "own/zh": 0.03, "smilechat": 0.2, "counsel_chat": 0.5, "dialogue_safety": 0.2}
-        | {"psysuicide": 1.0, "psychechat": 1.0, "lines/en": 0.4, "lines/zh": 0.4, "twins/en": 0.7}
-        | {"twins/zh": 0.7, "composed/en": 0.15, "composed/zh": 0.15, "messages/en": 0.7, "messages/zh": 0.7}
-        | {"exchanges/en": 0.5, "exchanges/zh": 0.5, "drafts/en": 0.4, "drafts/zh": 0.4, "bank/zh": 0.0}
-        | {"subjects/en": 2.5, "subjects/zh": 2.5, "situations/en": 1.5, "situations/zh": 0.8}
-        | {"acts/en": 1.0, "acts/zh": 1.0},
     ),
 )
 
@@ -168,10 +147,7 @@ class Rows:
         spread = len(examples) / torch.tensor([cycle.visits.get(reading.source, 1.0) for reading in told])
         self.emotion_weights = emotion_weighting(self.targets) * spread.unsqueeze(1) * EMOTION_SHARE
         self.risk_weights = risk_weighting(self.targets) * spread * cycle.risk
-        weight = self.targets.weight
-        self.draft_weights = evenly(self.targets.draft, weight) * spread * cycle.draft
-        self.act_weights = evenly(self.targets.act, weight) * spread * cycle.topics
-        self.subject_weights = evenly(self.targets.subject, weight) * spread * cycle.topics * 2
+        self.draft_weights = draft_weighting(self.targets) * spread * cycle.draft
 
     def batches(self, seed: int, epoch: int) -> list[list[int]]:
         """An epoch's batches of texts of like length, in an order that depends on seed and epoch only."""
@@ -190,14 +166,11 @@ class Rows:
 
     def loss(self, model: Adapted, batch: list[int]) -> Tensor:
         items = [self.items[i] for i in batch]
-        own, act, subject = model([item.ids for item in items], [item.spans for item in items], TOKENS_KEPT)
-        emotion, risk, draft = own
+        emotion, risk, draft = model([item.ids for item in items], [item.spans for item in items], TOKENS_KEPT)
         read = torch.cat([torch.arange(item.first, item.first + len(item.spans)) for item in items])
         loss = (emotion_nll(emotion, self.targets.emotion[read]) * self.emotion_weights[read]).sum()
         loss = loss + (class_nll(risk, self.targets.risk[read], SMOOTHING) * self.risk_weights[read]).sum()
         loss = loss + (class_nll(draft, self.targets.draft[read], SMOOTHING) * self.draft_weights[read]).sum()
-        loss = loss + (class_nll(act, self.targets.act[read], SMOOTHING) * self.act_weights[read]).sum()
-        loss = loss + (class_nll(subject, self.targets.subject[read], SMOOTHING) * self.subject_weights[read]).sum()
         return loss / len(batch)
 
 
@@ -217,7 +190,7 @@ def readings(example: Example, windows: Windows) -> tuple[list[int], list[tuple[
     whole = 0, len(window.ids) - 1
     if not example.by_sentence or not window.sentences:
         return window.ids, [(whole, example)]
-    told = replace(example, emotion=(MASKED,) * len(GROUPS), act=MASKED, subject=MASKED)
+    told = replace(example, emotion=(MASKED,) * len(GROUPS))
     other = replace(told, risk=0)
     if marked is None:
         return window.ids, [(whole, example), *((span, other) for span in window.sentences)]
@@ -291,9 +264,8 @@ def write(heads: Heads, model: Adapted, path: Path) -> None:
 
 def train(model: Adapted, rows: Rows, checkpoint: Path, seed: int, cycle: Cycle, console: Console) -> None:
     """Trains one cycle, from its checkpoint on if there is one."""
-    named = model.trained().items()
-    heads = [p for name, p in named if name.startswith(("heads.", "acts.", "subjects."))]
-    adapter = [p for name, p in named if not name.startswith(("heads.", "acts.", "subjects."))]
+    heads = [p for name, p in model.trained().items() if name.startswith("heads.")]
+    adapter = [p for name, p in model.trained().items() if not name.startswith("heads.")]
     groups = [{"params": adapter, "lr": 1e-3 * cycle.peak}, {"params": heads, "lr": 2e-3 * cycle.peak}]
     optimiser = torch.optim.AdamW(groups, weight_decay=0.01)
     batches = [batch for epoch in range(cycle.epochs) for batch in rows.batches(seed, epoch)]

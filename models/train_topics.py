@@ -6,10 +6,10 @@ What a message does where it tells of nothing, and what it is about: columns ove
 
 import random
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, TypeVar, get_args
 
 import torch
 import typer
@@ -17,13 +17,14 @@ from rich.console import Console
 from torch import Tensor
 
 from models import written
-from models.data import ACTS, SUBJECTS, Example
+from models.data import Example
 from models.heads import ACT_WIDTHS, SUBJECT_WIDTHS
 from models.readings import read
 from models.train_asked import add, fitted
 from models.train_classifier import RUNS
-from psychechat.conversation import Act, Subject
+from psychechat.conversation import Act
 from psychechat.demo.encoder import HEADS, prepare
+from psychechat.subjects import Subject
 
 ORDINARY = 6_000
 """Of seekers' lines: as many are looked at. But for everyday talk they do nothing else than tell."""
@@ -31,7 +32,7 @@ WEIGHT = 3.0
 """Of a line that was written for a head, beside one that was written for another."""
 LIKELY = 0.5
 
-Value = TypeVar("Value")
+Line = TypeVar("Line", written.ActLine, written.SituationLine, written.SubjectLine)
 Class = TypeVar("Class")
 
 
@@ -46,29 +47,26 @@ class Told:
     def of(cls, split: written.Split) -> "Told":
         """A line of a subject tells of something; whoever greets, thanks and the like speaks of no subject."""
         told = cls()
-        for text in _some([x.text for x in written.lines() if x.kind != "everyday" and not x.question]):
-            told.acts[text] = None, 1.0
+        lines = [x for x in written.lines() if x.split == split and x.kind != "everyday" and not x.question]
+        for line in random.Random(0).sample(lines, min(ORDINARY, len(lines))):
+            told.acts[line.text] = None, 1.0
         subjects = {x.situation: x.subject for x in written.situations()}
-        for line in written.situation_lines():
-            if subject := subjects[line.situation]:
-                told.subjects[line.text] = subject, 1.0
-        for about in written.subjects():
+        for said in _of(split, written.situation_lines()):
+            if subject := subjects[said.situation]:
+                told.subjects[said.text] = subject, 1.0
+        for about in _of(split, written.subjects()):
             told.subjects[about.text] = about.subject, WEIGHT
             if about.subject not in (None, "talking"):
                 told.acts[about.text] = None, 1.0
-        for does in written.acts():
+        for does in _of(split, written.acts()):
             told.acts[does.text] = does.act, WEIGHT
             if does.act in ("greeting", "thanks", "goodbye", "small_talk"):
                 told.subjects[does.text] = None, 1.0
-        return cls(_only(told.acts, split), _only(told.subjects, split))
+        return told
 
 
-def _some(texts: Sequence[str]) -> Sequence[str]:
-    return random.Random(0).sample(texts, min(ORDINARY, len(texts)))
-
-
-def _only(told: Mapping[str, Value], split: written.Split) -> dict[str, Value]:
-    return {text: value for text, value in told.items() if written.split_of(text) == split}
+def _of(split: written.Split, lines: Iterable[Line]) -> Iterator[Line]:
+    return (line for line in lines if line.split == split)
 
 
 def vectors(folder: Path, texts: Sequence[str]) -> Tensor:
@@ -87,8 +85,8 @@ def main(
     learned, held = Told.of("train"), Told.of("dev")
     texts = sorted({*learned.acts, *learned.subjects, *held.acts, *held.subjects})
     rows = dict(zip(texts, vectors(folder, texts), strict=True))
-    _fit(heads, rows, learned.acts, held.acts, ACTS, ACT_WIDTHS, console)
-    _fit(heads, rows, learned.subjects, held.subjects, SUBJECTS, SUBJECT_WIDTHS, console)
+    _fit(heads, rows, learned.acts, held.acts, (None, *get_args(Act)), ACT_WIDTHS, console)
+    _fit(heads, rows, learned.subjects, held.subjects, (None, *get_args(Subject)), SUBJECT_WIDTHS, console)
 
 
 def _fit(

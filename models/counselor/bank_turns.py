@@ -27,12 +27,12 @@ from psychechat.conversation import (
     ReactionType,
     Review,
     Round,
-    Subject,
     Utterance,
     Verdict,
 )
 from psychechat.emotion import Group, Label, Language, valence
 from psychechat.risk import CRISIS, Severity
+from psychechat.subjects import Subject
 
 Part = Literal["reaction", "verdict", "twin", "mend", "why", "plan", "good"]
 TYPES: tuple[ReactionType, ...] = ("normal", "silent", "sentimental", "hostile")
@@ -107,7 +107,7 @@ class Bank:
             turn = self.turn(rng, line, Conversation(tuple(said)), memory)
             turns.append(turn)
             said.append(Utterance("counselor", turn.reply))
-            memory = EmotionMemory("", language, line.labels or None)
+            memory = EmotionMemory("", language, turn.found or None)
         return turns
 
     def turn(

@@ -11,9 +11,10 @@ from functools import cache
 from typing import Literal, get_args
 
 from models.written import DATA
-from psychechat.conversation import Act, Subject
+from psychechat.conversation import Act
 from psychechat.emotion import Group, Label, Language, valence
 from psychechat.risk import CRISIS, Severity
+from psychechat.subjects import Subject
 
 UNKNOWN, INDICATOR, IN_CRISIS = "unknown", "indicator", "crisis"
 ACTS: Mapping[str, Act] = {

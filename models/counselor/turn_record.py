@@ -2,19 +2,10 @@
 
 from dataclasses import dataclass
 
-from psychechat.conversation import (
-    Act,
-    Conversation,
-    Draft,
-    EmotionAnalysis,
-    EmotionMemory,
-    Reaction,
-    Review,
-    Round,
-    Subject,
-)
+from psychechat.conversation import Act, Conversation, Draft, EmotionAnalysis, EmotionMemory, Reaction, Review, Round
 from psychechat.emotion import Label
 from psychechat.risk import Severity
+from psychechat.subjects import Subject
 
 
 @dataclass(frozen=True)

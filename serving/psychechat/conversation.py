@@ -6,32 +6,17 @@ from itertools import chain, takewhile
 from math import isfinite
 from typing import Literal
 
+from psychechat import subjects
 from psychechat.emotion import POSITIVE, Emotion, Group, Label, Language, decode, negative, valence
 from psychechat.help.resources import Resource
 from psychechat.help.who_answers import Asked
 from psychechat.risk import CRISIS, Kind, RiskState, Severity, at_least, level
+from psychechat.subjects import Subject
 
 Speaker = Literal["seeker", "counselor"]
 Phase = Literal["exploration", "insight", "action"]
 Act = Literal["greeting", "thanks", "goodbye", "small_talk", "advice", "anger"]
 """What a message does where it tells of nothing: `advice` asks for some, `anger` is at the counselor."""
-Subject = Literal[
-    "death",
-    "love",
-    "family",
-    "friends",
-    "loneliness",
-    "work",
-    "school",
-    "health",
-    "sleep",
-    "money",
-    "self",
-    "future",
-    "mood",
-    "talking",
-]
-"""What a message is about: `mood` is a feeling without a cause, `talking` this conversation."""
 ReactionType = Literal["normal", "silent", "sentimental", "hostile"]
 Mode = Literal["agent", "llm"]
 Reason = Literal[
@@ -143,11 +128,6 @@ class Assessment:
     def act(self) -> Act | None:
         """What it most likely does; None: more likely it tells of something."""
         return next((act for act, p in self.acts.items() if p >= _LIKELY), None)
-
-    @property
-    def subject(self) -> Subject | None:
-        """What it is most likely about; None: more likely none of them."""
-        return next((subject for subject, p in self.subjects.items() if p >= _LIKELY), None)
 
     @property
     def _risks(self) -> tuple[Mapping[Severity, float], ...]:
@@ -287,8 +267,8 @@ class EmotionMemory:
     """Turns since then, as the next turn counts: 1 for the previous one's."""
     turns: tuple[PastTurn, ...] = ()
     """Oldest first; none unless the pack shows them again."""
-    subject: Subject | None = None
-    """Of the latest turn; None in values of before."""
+    subject: str | None = None
+    """Of the latest turn; None in values of before. Perhaps one that a later version knows."""
     risk: RiskState = field(default_factory=RiskState)
     """Of the whole conversation so far: severities, numbers and keyed hashes, no words."""
     said: Said = field(default_factory=Said)
@@ -347,6 +327,8 @@ class Reading:
     """Of a short answer together with the counselor's question."""
     answer: Severity | None = None
     """What the answer says of risk by the rules for such questions; None: it answers none, or they cannot tell."""
+    named: frozenset[Subject] = frozenset()
+    """The subjects that the message's words name."""
     doubt: float = 1.0
     """By what the odds of a crisis are divided before the classifier alone makes one, since all was calm before."""
     conversation: RiskState = field(default_factory=RiskState)
@@ -450,10 +432,15 @@ class Reading:
 
     @property
     def subject(self) -> Subject | None:
-        """What the message is about; a short answer to a question: what the one before was."""
-        own = self.assessment.subject if self.assessment else None
-        is_answer = self.with_question is not None and self.memory is not None
-        return self.memory.subject if own is None and is_answer and self.memory else own
+        """What the message is about, by the classifier and its words; a short answer to a question: what that is about,
+        or the message before it was. None where there is any risk, or none is known."""
+        if self.assessment is None or self.severity is not Severity.NONE:
+            return None
+        own = subjects.likely(self.assessment.subjects, self.named)
+        if own or self.assessment.act or (self.with_question is None and self.answer is None):
+            return own
+        asked = subjects.likely(self.with_question.subjects, self.named) if self.with_question else None
+        return asked or (subjects.known(self.memory.subject) if self.memory else None)
 
     @property
     def valence(self) -> int:

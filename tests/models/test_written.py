@@ -9,9 +9,10 @@ from typing import get_args
 import pytest
 
 from models import written
-from psychechat.conversation import Act, Subject
+from psychechat.conversation import Act
 from psychechat.emotion import LABELS, MAX_LABELS
 from psychechat.risk import CRISIS, Severity
+from psychechat.subjects import Subject
 
 FRAME_WORDS, FRAME_HAN = 4, 6
 MOST = 0.02

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from psychechat import language
 from psychechat.concurrency import Clock
-from psychechat.conversation import Act, Assessment, EmotionMemory, Reading, Subject, Thresholds, TokenLogprob
+from psychechat.conversation import Act, Assessment, EmotionMemory, Reading, Thresholds, TokenLogprob
 from psychechat.emotion import ABSENT, Emotion, Group, Label, Language
 from psychechat.engines.base import (
     Call,
@@ -28,6 +28,7 @@ from psychechat.engines.stopping import StopStrings
 from psychechat.engines.thinking import CLOSE
 from psychechat.errors import ContextLengthExceeded, DeadlineExceeded
 from psychechat.risk import Severity
+from psychechat.subjects import Subject
 
 Answer = str | Exception | Callable[[Sequence[Message]], str]
 

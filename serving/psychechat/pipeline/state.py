@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 
-from psychechat import language
+from psychechat import language, subjects
 from psychechat.conversation import (
     AgentOutcome,
     Assessment,
@@ -43,8 +43,10 @@ class TurnState:
 
     def __init__(self, request: TurnRequest, policy: Policy, default_language: Language) -> None:
         self.request, self.policy = request, policy
-        blank = Reading(language.choose(request.conversation, default_language), policy.thresholds, found=request.found)
-        self.reading = crisis.read(blank, request.conversation.newest, policy.crisis.backstop)
+        newest = request.conversation.newest
+        spoken = language.choose(request.conversation, default_language)
+        blank = Reading(spoken, policy.thresholds, found=request.found, named=subjects.named(newest))
+        self.reading = crisis.read(blank, newest, policy.crisis.backstop)
         self.fixed = FixedReplies(
             policy.crisis, request.conversation, request.locale, truthful=policy.says_it_is_a_program
         )

@@ -77,7 +77,7 @@ async def _by_name(pipeline: Pipeline, request: TurnRequest) -> EmotionMemory | 
     if memory is None or _knows_all(pipeline, request, memory):
         return memory
     past = _said(pipeline, request.tenant, request.conversation.utterances[:-1])
-    return memory if memory.said.shares_a_line(past) else None
+    return replace(memory, subject=None) if memory.said.shares_a_line(past) else None
 
 
 async def _hold(pipeline: Pipeline, request: TurnRequest) -> EmotionMemory | None:
@@ -150,7 +150,8 @@ async def remember(pipeline: Pipeline, state: TurnState, reply: Reply, meter: Tu
     if state.session is None:
         return
     reading, request = state.reading, state.request
-    last_known = reading.memory.labels if reading.memory else None
+    last = reading.memory
+    last_known = last.labels if last else None
     known = last_known if reading.labels is None else reading.labels
     stores = pipeline.metrics.stores
     replies = [Utterance("counselor", choice.text) for choice in reply.choices]
@@ -162,7 +163,7 @@ async def remember(pipeline: Pipeline, state: TurnState, reply: Reply, meter: Tu
             known,
             *_last_analysis(state),
             turns=_turns(pipeline, state, reply.choices),
-            subject=reading.subject,
+            subject=last.subject if reading.labels is None and last else reading.subject,
             risk=reading.conversation,
             said=_said_now(pipeline, request, reading.memory, replies[0]),
             revision=secrets.token_hex(4),

@@ -16,11 +16,12 @@ from models.counselor.bank_turns import Bank
 from models.counselor.examples import Mix, Renderer, of_exchange, of_turn, stream
 from models.counselor.written_turns import record
 from psychechat import prompts
-from psychechat.conversation import Act, Subject
+from psychechat.conversation import Act
 from psychechat.emotion import Group, Label, Language
 from psychechat.language import detect
 from psychechat.prompts import answers
 from psychechat.risk import CRISIS, Severity
+from psychechat.subjects import Subject
 
 
 @pytest.fixture(scope="module")

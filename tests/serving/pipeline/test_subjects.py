@@ -2,9 +2,10 @@
 
 from dataclasses import replace
 
-from psychechat.conversation import Subject
+from psychechat.conversation import EmotionMemory
 from psychechat.engines.base import StageName
-from psychechat.engines.scripted import ScriptedClassifier, assessment
+from psychechat.engines.scripted import ScriptedClassifier, assessment, reading
+from psychechat.subjects import Subject
 from tests.serving.pipeline.test_turn import WANTS_TO_DIE, World
 from tests.support import virtual_time
 
@@ -13,9 +14,11 @@ pytestmark = virtual_time.mark
 BOSS, ANSWER, FILM = "My boss wants it done by Friday", "since March", "I watched a long film about penguins last night"
 
 
+ABOUT_WORK = replace(assessment(), subjects={"work": 0.8, "money": 0.1})
+
+
 def world(reply: str) -> World:
-    classifier = ScriptedClassifier({"boss": replace(assessment(), subjects={"work": 0.8, "money": 0.1})})
-    return World({StageName.REPLY: [reply]}, classifier)
+    return World({StageName.REPLY: [reply]}, ScriptedClassifier({"boss": ABOUT_WORK}))
 
 
 async def subjects(here: World, *said: str) -> list[Subject | None]:
@@ -44,8 +47,26 @@ async def test_a_short_answer_to_a_question_is_about_what_was_asked() -> None:
     assert await subjects(asks_nothing, BOSS, ANSWER) == ["work", None]
 
 
-async def test_in_a_crisis_it_changes_nothing() -> None:
-    here = world("That is tight.")
-    outcome = await here.turn(f"{BOSS}. {WANTS_TO_DIE}")
-    assert outcome.reply.reading.in_crisis
-    assert outcome.reply.reading.subject == "work"
+async def test_in_a_crisis_nobody_is_told_it_nor_after_one() -> None:
+    """A wrong one would hurt most there."""
+    here = world("That is tight. Are you safe?")
+    assert await subjects(here, f"{BOSS}. {WANTS_TO_DIE}", "I guess so") == [None, None]
+    assert not any("is about" in message.content for _, messages, *_ in here.generator.prompts for message in messages)
+
+
+async def test_thanks_and_farewells_are_about_nothing() -> None:
+    here = world("That is tight. How long has it been so?")
+    bye = replace(assessment(), acts={"goodbye": 0.9})
+    here.pipeline.classifier = ScriptedClassifier({"boss": ABOUT_WORK, "so long then": bye})
+    assert await subjects(here, BOSS, "so long then") == ["work", None]
+
+
+async def test_a_subject_that_this_version_does_not_know_is_none() -> None:
+    asked = replace(reading(), with_question=assessment(), memory=EmotionMemory("", "en", subject="weather"))
+    assert asked.subject is None
+    assert replace(asked, memory=EmotionMemory("", "en", subject="work")).subject == "work"
+
+
+async def test_words_tell_what_the_classifier_was_not_sure_of() -> None:
+    here = World(classifier=ScriptedClassifier({"fired": replace(assessment(), subjects={"work": 0.2})}))
+    assert await subjects(here, "I got fired", f"{FILM}, they fired a rocket") == ["work", None]
