@@ -14,7 +14,7 @@ from torch import Tensor
 
 from models.data import GROUPS, MASKED, PRESENT, WEAK, Example
 from psychechat.conversation import Act
-from psychechat.subjects import Subject
+from psychechat.help.subjects import Subject
 
 SEVERITIES = 5
 WIDTHS = (4,) * len(GROUPS) + (SEVERITIES,)

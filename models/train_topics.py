@@ -24,7 +24,7 @@ from models.train_asked import add, fitted
 from models.train_classifier import RUNS
 from psychechat.conversation import Act
 from psychechat.demo.encoder import HEADS, prepare
-from psychechat.subjects import Subject
+from psychechat.help.subjects import Subject
 
 ORDINARY = 6_000
 """Of seekers' lines: as many are looked at. But for everyday talk they do nothing else than tell."""

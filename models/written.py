@@ -16,8 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from psychechat.conversation import Act, Conversation, Phase, ReactionType, Speaker, Utterance
 from psychechat.emotion import Label, Language
+from psychechat.help.subjects import Subject
 from psychechat.risk import Severity, SeverityName
-from psychechat.subjects import Subject
 
 DATA = Path(__file__).with_name("data")
 Split = Literal["train", "dev"]

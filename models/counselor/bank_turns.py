@@ -30,9 +30,8 @@ from psychechat.conversation import (
     Utterance,
     Verdict,
 )
-from psychechat.emotion import Group, Label, Language, valence
+from psychechat.emotion import Group, Label, Language
 from psychechat.risk import CRISIS, Severity
-from psychechat.subjects import Subject
 
 Part = Literal["reaction", "verdict", "twin", "mend", "why", "plan", "good"]
 TYPES: tuple[ReactionType, ...] = ("normal", "silent", "sentimental", "hostile")
@@ -43,9 +42,6 @@ ACTS = 0.2
 """Of the turns: a greeting, thanks, a goodbye, small talk, a question for advice, anger at the counselor."""
 HEARD, MISHEARD = 0.9, 0.02
 """Of these: how often it is told; of other turns how often one is."""
-MADE_UP, FELT = 0.4, 0.5
-"""Of the lines whose subject is not known: how many are told to have one. Of all that have one: how many are told to
-feel in any way. Nano cannot read it; it is to answer what it is told."""
 JOYFUL = 0.15
 """Of the hurting drafts for what is sad: a reply that is right for good news."""
 
@@ -65,8 +61,6 @@ class Bank:
 
     situations: Mapping[str, Situation]
     lines: Mapping[str, Sequence[Labelled]]
-    feelings: Mapping[felt.Tone, Sequence[tuple[Label, ...]]]
-    """What the classifier found in lines without risk, by tone; empty where it was not asked."""
 
     @classmethod
     def read(cls) -> "Bank":
@@ -86,11 +80,7 @@ class Bank:
         lines: defaultdict[str, list[Labelled]] = defaultdict(list)
         for line in labelled:
             lines[line.situation].append(line)
-        feelings: defaultdict[felt.Tone, list[tuple[Label, ...]]] = defaultdict(list)
-        for line in labelled:
-            if line.labels and line.severity is Severity.NONE and line.situation not in felt.ACTS:
-                feelings[felt.tone(line.labels)].append(line.labels)
-        return cls({situation.situation: situation for situation in written.situations()}, lines, feelings)
+        return cls({situation.situation: situation for situation in written.situations()}, lines)
 
     def conversation(self, rng: random.Random, language: Language) -> list[TurnRecord]:
         """Turns that stay in one situation, or end in thanks."""
@@ -107,7 +97,7 @@ class Bank:
             turn = self.turn(rng, line, Conversation(tuple(said)), memory)
             turns.append(turn)
             said.append(Utterance("counselor", turn.reply))
-            memory = EmotionMemory("", language, turn.found or None)
+            memory = EmotionMemory("", language, line.labels or None)
         return turns
 
     def turn(
@@ -116,17 +106,10 @@ class Bank:
         language, situation = line.language, self.situations.get(line.situation)
         severity = max(line.severity, situation.risk) if situation else line.severity
         act = _heard(rng, felt.ACTS.get(line.situation)) if severity is Severity.NONE else None
-        subject = self._subject(rng, line, situation)
-        found = self._felt(rng, line) if subject and severity is Severity.NONE else line.labels
-        if found != line.labels:
-            situation = None  # whose own replies would not fit
-        key = felt.key_of(act, subject, found, severity)
-        said = {utterance.text for utterance in conversation.utterances}
-        fitting = felt.replies(language, key)
-        reply = rng.choice([text for text in fitting if text not in said] or fitting)
-        feeling = felt.named(language, key)
-        labels = found or (_LIKELY[situation.valence if situation else "neutral"],)
-        kind = "crisis" if severity >= CRISIS else situation.valence if situation else _kind(found)
+        key = felt.key_of(act, line.labels, severity)
+        reply, feeling = rng.choice(felt.replies(language, key)), felt.named(language, key)
+        labels = line.labels or (_LIKELY[situation.valence if situation else "neutral"],)
+        kind = "crisis" if severity >= CRISIS else situation.valence if situation else "neutral"
         plan, why = self._words(rng, language, "plan", kind), self._words(rng, language, "why", kind)
         draft = Draft("exploration", f"{feeling}: {plan}" if language == "en" else f"{feeling}：{plan}", reply)
         before = memory.labels if memory and memory.labels else ()
@@ -141,24 +124,10 @@ class Bank:
             review=Review(tuple(self._verdict(rng, language, x.type, hurts=False) for x in reactions), True),
             thinking=thinking_of(language, labels, before, "exploration", plan, severity, reply, feeling),
             reply=reply,
-            found=found,
+            found=line.labels,
             act=act,
-            subject=subject,
             judged=replace(draft, response=rng.choice(self.replies(situation, language))) if situation else draft,
         )
-
-    def _subject(self, rng: random.Random, line: Labelled, situation: Situation | None) -> Subject | None:
-        """What the server may take the line to be about."""
-        if situation and situation.subject:
-            return situation.subject if rng.random() < HEARD else None
-        made_up = line.situation not in felt.ACTS and rng.random() < MADE_UP
-        return rng.choice(get_args(Subject)) if made_up else None
-
-    def _felt(self, rng: random.Random, line: Labelled) -> tuple[Label, ...]:
-        """Each tone of a subject is to be seen as often."""
-        if rng.random() >= FELT or not self.feelings:
-            return line.labels
-        return rng.choice(self.feelings[rng.choice(sorted(self.feelings))])
 
     def replies(self, situation: Situation | None, language: Language) -> Sequence[str]:
         if situation is None:
@@ -194,12 +163,6 @@ def _heard(rng: random.Random, act: Act | None) -> Act | None:
     if act:
         return act if rng.random() < HEARD else None
     return rng.choice(get_args(Act)) if rng.random() < MISHEARD else None
-
-
-def _kind(labels: Sequence[Label]) -> str:
-    """Of general words, where no situation says it."""
-    felt_as = valence(labels)
-    return "positive" if felt_as > 0 else "negative" if felt_as < 0 else "neutral"
 
 
 def _said() -> Iterator[Labelled]:

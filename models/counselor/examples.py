@@ -79,8 +79,7 @@ def _cut(prompt: str) -> tuple[str, ...]:
 def of_turn(render: Renderer, language: Language, turn: TurnRecord, rng: random.Random) -> Iterator[Example]:
     """The five stages of a turn; some of them about a draft that was refused, or after one."""
     heard = found(turn.analysis.labels, rng) or () if turn.found is None else turn.found
-    read = reading(heard, turn.severity, turn.memory, act=turn.act, subject=turn.subject)
-    told = StageInputs(turn.conversation, read, turn.analysis)
+    told = StageInputs(turn.conversation, reading(heard, turn.severity, turn.memory, act=turn.act), turn.analysis)
     rounds = turn.refused if rng.random() < FLAWED else ()
     flawed = turn.refused[0] if turn.refused and rng.random() < FLAWED else None
     kind = turn.judged if turn.judged and rng.random() < SPECIFIC else turn.draft

@@ -1,20 +1,19 @@
-"""Replies by subject and feeling, each right for anything that somebody says of it who feels so: `models/data/felt`.
+"""Replies by how a seeker feels, each right for anything that somebody says who feels so: `models/data/felt`.
 
-Nano has too few weights to read what a message is about. It is told its subject and how the seeker feels, and what it
-was taught to answer holds whatever was said. A message that only greets, thanks, bids farewell, chats, asks for advice
-or is angry at the counselor is answered by that, which it is told as well: what it had to tell by itself, it mixed up.
+Nano has too few weights to read what a message is about. It is told how the seeker feels, and what it was taught to
+answer holds whatever was said. A message that only greets, thanks, bids farewell, chats, asks for advice or is angry at
+the counselor is answered by that, which it is told as well: what it had to tell by itself, it mixed up.
 """
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import Literal, get_args
+from typing import get_args
 
 from models.written import DATA
 from psychechat.conversation import Act
 from psychechat.emotion import Group, Label, Language, valence
 from psychechat.risk import CRISIS, Severity
-from psychechat.subjects import Subject
 
 UNKNOWN, INDICATOR, IN_CRISIS = "unknown", "indicator", "crisis"
 ACTS: Mapping[str, Act] = {
@@ -27,14 +26,9 @@ ACTS: Mapping[str, Act] = {
 """The dialogue act, by situation of the bank or by itself."""
 AT_YOU = "angry_at_you"
 """Key of replies to anger at the counselor; `anger` is the feeling."""
-Tone = Literal["hard", "afraid", "angry", "glad"]
-"""Of what is said of a subject. `hard` names no feeling."""
-KEYS = (
-    *(group.value for group in Group),
-    *(UNKNOWN, INDICATOR, IN_CRISIS, AT_YOU),
-    *sorted({*get_args(Act)} - {"anger"}),
-    *(f"{subject} {tone}" for subject in get_args(Subject) for tone in get_args(Tone)),
-)
+KEYS = (*(group.value for group in Group), UNKNOWN, INDICATOR, IN_CRISIS, *sorted({*get_args(Act)} - {"anger"}), AT_YOU)
+
+
 MOST = 16
 """Replies of a key that are taught: of three times as many, nano writes few by heart after an hour."""
 
@@ -56,12 +50,10 @@ def replies(language: Language, key: str) -> Sequence[str]:
 
 def named(language: Language, key: str) -> str:
     """The key, as the model names it before it writes the reply, which hangs on it."""
-    if language == "en":
-        return key.replace("_", " ")
-    return "，".join(_CHINESE[part] for part in key.split(" "))
+    return key.replace("_", " ") if language == "en" else _CHINESE[key]
 
 
-def key_of(act: Act | None, subject: Subject | None, labels: Sequence[Label], severity: Severity) -> str:
+def key_of(act: Act | None, labels: Sequence[Label], severity: Severity) -> str:
     """All as the classifier has read the message; no labels where it found nothing."""
     if severity >= CRISIS:
         return IN_CRISIS
@@ -69,23 +61,12 @@ def key_of(act: Act | None, subject: Subject | None, labels: Sequence[Label], se
         return INDICATOR
     if act:
         return AT_YOU if act == "anger" else act
-    if subject:
-        return f"{subject} {tone(labels)}"
     if not labels:
         return UNKNOWN
     hurts = valence(labels) < 0
     return next((label for label in labels if (label.valence < 0) == hurts), labels[0]).group.value
 
 
-def tone(labels: Sequence[Label]) -> Tone:
-    """Of the most probable feeling that hurts, as long as the valence is not positive."""
-    if valence(labels) > 0:
-        return "glad"
-    group = next((label.group for label in labels if label.valence < 0), None)
-    return _TONES.get(group, "hard") if group else "hard"
-
-
-_TONES: Mapping[Group, Tone] = {Group.FEAR: "afraid", Group.ANGER: "angry", Group.DISGUST: "angry"}
 _CHINESE: Mapping[str, str] = {
     "joy": "喜悦",
     "trust": "信任",
@@ -104,22 +85,4 @@ _CHINESE: Mapping[str, str] = {
     "greeting": "问候",
     "advice": "求助",
     "angry_at_you": "怪我",
-    "death": "离世",
-    "love": "感情",
-    "family": "家里",
-    "friends": "朋友",
-    "loneliness": "孤单",
-    "work": "工作",
-    "school": "学习",
-    "health": "身体",
-    "sleep": "睡眠",
-    "money": "钱",
-    "self": "自己",
-    "future": "以后",
-    "mood": "心情",
-    "talking": "聊天",
-    "hard": "难",
-    "afraid": "怕",
-    "angry": "气",
-    "glad": "好",
 }

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from psychechat.conversation import Act, Conversation, Draft, EmotionAnalysis, EmotionMemory, Reaction, Review, Round
 from psychechat.emotion import Label
 from psychechat.risk import Severity
-from psychechat.subjects import Subject
 
 
 @dataclass(frozen=True)
@@ -26,7 +25,5 @@ class TurnRecord:
     """What the classifier finds in the newest message; None: nobody has asked it."""
     act: Act | None = None
     """The dialogue act that it is taken for."""
-    subject: Subject | None = None
-    """What it is taken to be about."""
     judged: Draft | None = None
     """The draft that is imagined to be heard and reviewed, where it is another one; it passes."""

@@ -6,12 +6,12 @@ from itertools import chain, takewhile
 from math import isfinite
 from typing import Literal
 
-from psychechat import subjects
 from psychechat.emotion import POSITIVE, Emotion, Group, Label, Language, decode, negative, valence
+from psychechat.help import subjects
 from psychechat.help.resources import Resource
+from psychechat.help.subjects import Subject
 from psychechat.help.who_answers import Asked
 from psychechat.risk import CRISIS, Kind, RiskState, Severity, at_least, level
-from psychechat.subjects import Subject
 
 Speaker = Literal["seeker", "counselor"]
 Phase = Literal["exploration", "insight", "action"]

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from models.readings import assessments
-from psychechat.subjects import likely, named
+from psychechat.help.subjects import likely, named
 
 
 @pytest.mark.engine

@@ -2,7 +2,7 @@
 
 import pytest
 
-from psychechat.subjects import Subject, likely, named
+from psychechat.help.subjects import Subject, likely, named
 
 
 @pytest.mark.parametrize(

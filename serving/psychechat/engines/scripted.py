@@ -27,8 +27,8 @@ from psychechat.engines.base import (
 from psychechat.engines.stopping import StopStrings
 from psychechat.engines.thinking import CLOSE
 from psychechat.errors import ContextLengthExceeded, DeadlineExceeded
+from psychechat.help.subjects import Subject
 from psychechat.risk import Severity
-from psychechat.subjects import Subject
 
 Answer = str | Exception | Callable[[Sequence[Message]], str]
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 
-from psychechat import language, subjects
+from psychechat import language
 from psychechat.conversation import (
     AgentOutcome,
     Assessment,
@@ -21,6 +21,7 @@ from psychechat.conversation import (
     sober,
 )
 from psychechat.emotion import Language
+from psychechat.help import subjects
 from psychechat.pipeline.request import TurnRequest
 from psychechat.pipeline.sinks import closing
 from psychechat.policy import Policy

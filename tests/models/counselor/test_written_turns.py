@@ -4,7 +4,6 @@ import itertools
 import random
 import re
 from collections import Counter
-from typing import get_args
 
 import pytest
 from transformers import AutoTokenizer
@@ -21,7 +20,6 @@ from psychechat.emotion import Group, Label, Language
 from psychechat.language import detect
 from psychechat.prompts import answers
 from psychechat.risk import CRISIS, Severity
-from psychechat.subjects import Subject
 
 
 @pytest.fixture(scope="module")
@@ -92,64 +90,39 @@ def test_a_line_is_answered_by_how_it_feels_and_no_hurting_draft_is_written(
 
 
 SAD, CALM, ANGRY = Label(Group.SADNESS, 2), Label(Group.JOY, 1), Label(Group.ANGER, 2)
-AFRAID = Label(Group.FEAR, 2)
 
 
 @pytest.mark.parametrize(
-    ("act", "subject", "labels", "severity", "key"),
+    ("act", "labels", "severity", "key"),
     [
-        (None, None, (SAD,), Severity.NONE, "sadness"),
-        (None, None, (CALM, SAD), Severity.NONE, "sadness"),
-        (None, None, (CALM,), Severity.NONE, "joy"),
-        (None, None, (), Severity.NONE, "unknown"),
-        (None, None, (SAD,), Severity.INDICATOR, "indicator"),
-        (None, None, (CALM,), Severity.INDICATOR, "joy"),
-        (None, None, (CALM,), Severity.IDEATION, "crisis"),
-        (None, "work", (), Severity.NONE, "work hard"),
-        (None, "work", (SAD, ANGRY), Severity.NONE, "work hard"),
-        (None, "work", (ANGRY, SAD), Severity.NONE, "work angry"),
-        (None, "work", (CALM, SAD, ANGRY), Severity.NONE, "work hard"),
-        (None, "work", (CALM,), Severity.NONE, "work glad"),
-        (None, "sleep", (AFRAID,), Severity.NONE, "sleep afraid"),
-        (None, "sleep", (AFRAID,), Severity.INDICATOR, "indicator"),
-        (None, "sleep", (AFRAID,), Severity.IDEATION, "crisis"),
-        ("advice", None, (SAD,), Severity.NONE, "advice"),
-        ("advice", "work", (SAD,), Severity.NONE, "advice"),
-        ("anger", None, (ANGRY,), Severity.NONE, "angry_at_you"),
-        ("anger", None, (ANGRY,), Severity.BEHAVIOR, "crisis"),
-        ("goodbye", None, (SAD,), Severity.INDICATOR, "indicator"),
-        ("small_talk", None, (), Severity.NONE, "small_talk"),
+        (None, (SAD,), Severity.NONE, "sadness"),
+        (None, (CALM, SAD), Severity.NONE, "sadness"),
+        (None, (CALM,), Severity.NONE, "joy"),
+        (None, (), Severity.NONE, "unknown"),
+        (None, (SAD,), Severity.INDICATOR, "indicator"),
+        (None, (CALM,), Severity.INDICATOR, "joy"),
+        (None, (CALM,), Severity.IDEATION, "crisis"),
+        ("advice", (SAD,), Severity.NONE, "advice"),
+        ("anger", (ANGRY,), Severity.NONE, "angry_at_you"),
+        ("anger", (ANGRY,), Severity.BEHAVIOR, "crisis"),
+        ("goodbye", (SAD,), Severity.INDICATOR, "indicator"),
+        ("small_talk", (), Severity.NONE, "small_talk"),
     ],
 )
-def test_which_replies_are_right(
-    act: Act | None, subject: Subject | None, labels: tuple[Label, ...], severity: Severity, key: str
-) -> None:
-    assert felt.key_of(act, subject, labels, severity) == key
-
-
-def test_a_subject_is_told_to_the_model_that_speaks_of_it(render: Renderer, bank: Bank) -> None:
-    """And none that it is not told, which it would have to guess."""
-    rng, told = random.Random(5), Counter[str]()
-    for turn in [turn for _ in range(400) for turn in bank.conversation(rng, "en")]:
-        prompt = next("".join(x.chunks) for x in of_turn(render, "en", turn, rng) if x.stage == "reply")
-        assert ("The message is about " in prompt) == (turn.subject is not None)
-        key = next(key for key in felt.KEYS if turn.reply in felt.texts("en")[key])
-        subject, *tone = key.split(" ")
-        if tone:
-            assert turn.subject == subject
-            told[subject] += 1
-    assert set(told) == set(get_args(Subject))
+def test_which_replies_are_right(act: Act | None, labels: tuple[Label, ...], severity: Severity, key: str) -> None:
+    assert felt.key_of(act, labels, severity) == key
 
 
 def test_an_act_is_told_to_the_model_that_answers_it(render: Renderer, bank: Bank) -> None:
     """Most of the time, and seldom where there is none, as by a classifier."""
     rng, told = random.Random(4), Counter[tuple[bool, bool]]()
-    keys = {*felt.ACTS.values(), felt.AT_YOU} - {"anger"}  # which is a feeling's
     for turn in [turn for _ in range(400) for turn in bank.conversation(rng, "en")]:
-        by_act = any(turn.reply in felt.texts("en")[key] for key in keys)
+        by_act = any(
+            turn.reply in felt.texts("en")[key] for key in (*felt.ACTS.values(), felt.AT_YOU) if key in felt.KEYS
+        )
         told[turn.act is not None, by_act] += 1
         prompt = next("".join(x.chunks) for x in of_turn(render, "en", turn, rng) if x.stage == "reply")
-        assert (re.search("The message (?!is about )", prompt) is not None) == (turn.act is not None)
+        assert ("The message " in prompt) == (turn.act is not None)
     assert told[True, True] > 50
     assert told[False, True] == 0
     assert told[True, False] == 0
@@ -160,8 +133,7 @@ def test_replies_by_feeling_are_many_short_and_plain(language: Language) -> None
     texts = felt.texts(language)
     assert set(texts) == set(felt.KEYS)
     replies = [reply for key in felt.KEYS for reply in texts[key]]
-    assert min(len(texts[key]) for key in felt.KEYS if " " not in key) >= 20
-    assert min(len(texts[key]) for key in felt.KEYS) >= 5
+    assert min(len(texts[key]) for key in felt.KEYS) >= 20
     assert len(set(replies)) == len(replies)
     openings = Counter(reply[:4] if language == "zh" else " ".join(reply.split()[:3]) for reply in replies)
     assert max(openings.values()) <= len(replies) // 50

@@ -1,11 +1,14 @@
 """What a message is about: told to the stages that answer, and kept for a short answer to the counselor's question."""
 
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
+from psychechat import prompts
 from psychechat.conversation import EmotionMemory
 from psychechat.engines.base import StageName
 from psychechat.engines.scripted import ScriptedClassifier, assessment, reading
-from psychechat.subjects import Subject
+from psychechat.help.subjects import Subject
 from tests.serving.pipeline.test_turn import WANTS_TO_DIE, World
 from tests.support import virtual_time
 
@@ -32,12 +35,16 @@ async def subjects(here: World, *said: str) -> list[Subject | None]:
     return heard
 
 
-async def test_a_stage_is_told_it() -> None:
+async def test_a_pack_is_told_it(tmp_path: Path) -> None:
+    pack = tmp_path / "pack"
+    shutil.copytree(prompts.BUILT_IN / "en", pack)
+    (pack / "reply.txt").write_text("{% if subject %}About {{ subject }}.{% endif %}[stage: reply]")
     here = world("That is tight.")
+    here.pipeline.packs = {"en": prompts.load(pack)}
     await here.turn(BOSS)
-    assert "The message is about work." in here.generator.prompts[-1][1][-1].content
+    assert "About work." in here.generator.prompts[-1][1][-1].content
     await here.turn(FILM)
-    assert "is about" not in here.generator.prompts[-1][1][-1].content
+    assert "About" not in here.generator.prompts[-1][1][-1].content
 
 
 async def test_a_short_answer_to_a_question_is_about_what_was_asked() -> None:
@@ -51,7 +58,6 @@ async def test_in_a_crisis_nobody_is_told_it_nor_after_one() -> None:
     """A wrong one would hurt most there."""
     here = world("That is tight. Are you safe?")
     assert await subjects(here, f"{BOSS}. {WANTS_TO_DIE}", "I guess so") == [None, None]
-    assert not any("is about" in message.content for _, messages, *_ in here.generator.prompts for message in messages)
 
 
 async def test_thanks_and_farewells_are_about_nothing() -> None:

@@ -17,9 +17,9 @@ from tokenizers import Encoding, Tokenizer
 from psychechat.conversation import Act, Assessment
 from psychechat.emotion import Group
 from psychechat.engines import sentences
+from psychechat.help.subjects import Subject
 from psychechat.help.who_answers import Asked
 from psychechat.risk import CRISIS, Severity, at_least
-from psychechat.subjects import Subject
 
 OVERLAP = 32
 """Tokens that neighbouring windows share at least, so that what stands on a border is seen whole once."""

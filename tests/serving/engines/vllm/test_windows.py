@@ -28,8 +28,8 @@ from psychechat.engines.vllm.windows import (
     has_third_head,
     hurting,
 )
+from psychechat.help.subjects import Subject, likely
 from psychechat.risk import Severity, at_least, level
-from psychechat.subjects import Subject, likely
 
 MAX_LEN = 100
 START, END, PREFIX = 0, 1, 2

@@ -74,5 +74,7 @@ class _Table(BaseModel):
 
 @cache
 def _patterns() -> Mapping[Subject, re.Pattern[str]]:
-    table = _Table.model_validate(yaml.safe_load(files("psychechat").joinpath("subjects.yaml").read_text("utf-8")))
+    table = _Table.model_validate(
+        yaml.safe_load(files("psychechat").joinpath("help", "subjects.yaml").read_text("utf-8"))
+    )
     return {subject: table.pattern(subject) for subject in get_args(Subject)}
