@@ -4,7 +4,6 @@ Both deserve the truth, whatever a model would say: a model that learned from co
 """
 
 import re
-import unicodedata
 from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
@@ -12,6 +11,8 @@ from typing import Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict
+
+from psychechat.help.plain import plain
 
 Asked = Literal["identity", "person"]
 """`identity`: who or what answers. `person`: for somebody human."""
@@ -24,13 +25,11 @@ _ALONE_WORDS, _ALONE_HAN = 14, 22
 """A message with more says something besides its question."""
 
 _HAN = re.compile(r"[㐀-鿿぀-ヿ]")
-_APOSTROPHES = str.maketrans(dict.fromkeys("’‘ʼ´`＇", "'"))
 
 
 def asked(message: str) -> Asked | None:
     """What the message asks; None: nothing of the kind. A question that somebody else is quoted with is not asked."""
-    text = unicodedata.normalize("NFKC", message[-MOST_CHARACTERS:]).casefold().translate(_APOSTROPHES)
-    text = " ".join(text.split())
+    text = plain(message[-MOST_CHARACTERS:])
     table = _table()
     if table.asks(table.person, text):
         return "person"
