@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import BertModel
 
-from models.heads import DRAFT_WIDTHS, Heads, Logits, split
+from models.heads import Heads, Logits, split
+from psychechat.engines.vllm.windows import DRAFT_WIDTHS
 
 _ADAPTED = (
     *("attention.self.query", "attention.self.key", "attention.self.value", "attention.output.dense"),

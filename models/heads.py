@@ -7,28 +7,18 @@ kind or hurts. `fit` fits the first nine on frozen embeddings.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import NamedTuple, get_args
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from models.data import GROUPS, MASKED, PRESENT, WEAK, Example
-from psychechat.conversation import Act
-from psychechat.help.subjects import Subject
+from psychechat.engines.vllm.windows import DRAFT_WIDTHS, KNOWN_WIDTHS, WIDTHS
+from psychechat.risk import Severity
 
-SEVERITIES = 5
-WIDTHS = (4,) * len(GROUPS) + (SEVERITIES,)
 EMOTION_COLUMNS = 4 * len(GROUPS)
-RISK_COLUMNS = slice(EMOTION_COLUMNS, EMOTION_COLUMNS + SEVERITIES)
-DRAFT_WIDTHS = (*WIDTHS, 2)
-"""With the third head: kind, hurting."""
+RISK_COLUMNS = slice(EMOTION_COLUMNS, sum(WIDTHS))
 DRAFT_COLUMNS = slice(sum(WIDTHS), sum(DRAFT_WIDTHS))
-ASKED_WIDTHS = (*DRAFT_WIDTHS, 3)
-"""With the fourth: neither, who answers, a person (`models.train_asked`)."""
-ACT_WIDTHS = (*ASKED_WIDTHS, 1 + len(get_args(Act)))
-"""With the fifth: it tells of something, or one dialogue act (`models.train_topics`)."""
-SUBJECT_WIDTHS = (*ACT_WIDTHS, 1 + len(get_args(Subject)))
-"""With the sixth: it is about none of the subjects, or about one (`models.train_topics`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +69,7 @@ class Heads:
 
     def probabilities(self, vectors: Tensor) -> Tensor:
         """[texts, columns], as the server's pooler gives them: a softmax over each group."""
-        known = (WIDTHS, DRAFT_WIDTHS, ASKED_WIDTHS, ACT_WIDTHS, SUBJECT_WIDTHS)
-        widths = next(widths for widths in known if sum(widths) == len(self.bias))
+        widths = next(widths for widths in KNOWN_WIDTHS if sum(widths) == len(self.bias))
         flat = vectors @ self.weight.T + self.bias
         ends = list(accumulate(widths))
         return torch.cat([flat[:, end - width : end].softmax(1) for width, end in zip(widths, ends, strict=True)], 1)
@@ -153,7 +142,7 @@ def risk_weighting(targets: Targets) -> Tensor:
     known = targets.risk != MASKED
     weights = targets.risk_weight * known
     total = weights.sum().clamp(min=1e-9)
-    for severity in range(SEVERITIES):
+    for severity in Severity:
         here = targets.risk == severity
         weights[here] *= (weights[here].sum() / total) ** -0.5
     return weights / weights.sum().clamp(min=1e-9)

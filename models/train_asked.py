@@ -22,10 +22,10 @@ from torch.nn.functional import cross_entropy
 
 from models import written
 from models.data import Example
-from models.heads import ASKED_WIDTHS
 from models.readings import Vectors, read
 from models.train_classifier import RUNS
 from psychechat.demo.encoder import HEADS, prepare
+from psychechat.engines.vllm.windows import ASKED_WIDTHS
 from psychechat.help import who_answers
 
 CLASSES: Sequence[written.Asking] = get_args(written.Asking)
@@ -116,9 +116,7 @@ def main(
     threads: Annotated[int, typer.Option(help="CPU threads.")] = 1,
     heads: Annotated[Path, typer.Option(help="The file of heads that they are added to, or replaced in.")] = HEADS,
 ) -> None:
-    console = Console(stderr=True)
-    torch.set_num_threads(threads)
-    folder = prepare(RUNS / "encoder", heads=heads, console=console)
+    console, folder = opened(threads, heads)
     learned, held = Texts.of("train"), Texts.of("dev")
     weight, bias = fit(vectors(folder, learned), learned)
     seen = vectors(folder, held)
@@ -130,6 +128,13 @@ def main(
         console.print(f"{kind}: {Counter(CLASSES[i] for i in guess[of_kind].tolist())}")
     console.print(f"ordinary lines: {Counter(CLASSES[i] for i in guess[~held.special].tolist())}")
     add(heads, weight, bias)
+
+
+def opened(threads: int, heads: Path) -> tuple[Console, Path]:
+    """Where progress goes, and the folder of the encoder with these heads."""
+    console = Console(stderr=True)
+    torch.set_num_threads(threads)
+    return console, prepare(RUNS / "encoder", heads=heads, console=console)
 
 
 def add(path: Path, weight: Tensor, bias: Tensor, widths: Sequence[int] = ASKED_WIDTHS) -> None:

@@ -28,7 +28,6 @@ from models.calibration import calibrated, draft_threshold, thresholds
 from models.data import GROUPS, MASKED, DataMissing, Example, load
 from models.embeddings import MAX_LEN
 from models.heads import (
-    DRAFT_WIDTHS,
     Heads,
     Targets,
     class_nll,
@@ -40,7 +39,7 @@ from models.heads import (
 from models.predictions import predict_read
 from models.readings import read
 from psychechat.demo.encoder import HEADS, prepare
-from psychechat.engines.vllm.windows import Windows
+from psychechat.engines.vllm.windows import DRAFT_WIDTHS, Windows
 
 RUNS = Path(__file__).with_name("runs") / "classifier"
 PREFIX = "query: "

@@ -31,13 +31,14 @@ from models.calibration import calibrated
 from models.card import folder_card
 from models.data import GROUPS, MASKED, PRESENT, DataMissing, Example, load
 from models.embeddings import Pooling, embed
-from models.heads import WIDTHS, Heads, Targets, fit
+from models.heads import Heads, Targets, fit
 from models.predictions import Predictions, predict
 from models.readings import Vectors
 from models.scores import choose_emotion_threshold, choose_risk_thresholds, emotion_scores, risk_scores
 from models.written import Split
 from psychechat.emotion import Group
 from psychechat.engines.vllm.plugin import PREFIX
+from psychechat.engines.vllm.windows import WIDTHS
 
 DECAY = 1e-2
 RECALL = 0.95

@@ -18,12 +18,11 @@ from torch import Tensor
 
 from models import written
 from models.data import Example
-from models.heads import ACT_WIDTHS, SUBJECT_WIDTHS
 from models.readings import read
-from models.train_asked import add, fitted
-from models.train_classifier import RUNS
+from models.train_asked import add, fitted, opened
 from psychechat.conversation import Act
-from psychechat.demo.encoder import HEADS, prepare
+from psychechat.demo.encoder import HEADS
+from psychechat.engines.vllm.windows import ACT_WIDTHS, SUBJECT_WIDTHS
 from psychechat.help.subjects import Subject
 
 ORDINARY = 6_000
@@ -79,9 +78,7 @@ def main(
     threads: Annotated[int, typer.Option(help="CPU threads.")] = 1,
     heads: Annotated[Path, typer.Option(help="The file of heads that they are added to, or replaced in.")] = HEADS,
 ) -> None:
-    console = Console(stderr=True)
-    torch.set_num_threads(threads)
-    folder = prepare(RUNS / "encoder", heads=heads, console=console)
+    console, folder = opened(threads, heads)
     learned, held = Told.of("train"), Told.of("dev")
     texts = sorted({*learned.acts, *learned.subjects, *held.acts, *held.subjects})
     rows = dict(zip(texts, vectors(folder, texts), strict=True))

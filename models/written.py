@@ -5,11 +5,11 @@ chosen by the text alone, is for development and never learned from, and so are 
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar, cast, get_args
+from typing import Annotated, Any, Literal, TypeVar, cast, get_args
 from zlib import crc32
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -111,14 +111,7 @@ class Question(_SeekerLine):
 @cache
 def questions(folder: Path = DATA) -> tuple[Question, ...]:
     """All of `asks/LANGUAGE-WRITER.tsv`: what it asks, and text. Raises ValueError as `lines` does."""
-    return _rows(folder / "asks", "what it asks, and text", _question)
-
-
-def _question(file: Path, columns: list[str]) -> Question:
-    asks, text = columns
-    if asks not in get_args(Asking) or not text:
-        raise ValueError(asks)
-    return Question(text, _language(file), cast(Asking, asks))
+    return _rows(folder / "asks", "what it asks, and text", _classed(Question, get_args(Asking)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,14 +124,7 @@ class ActLine(_SeekerLine):
 @cache
 def acts(folder: Path = DATA) -> tuple[ActLine, ...]:
     """All of `acts/LANGUAGE-WRITER.tsv`: the dialogue act or `telling`, and text. Raises ValueError as `lines` does."""
-    return _rows(folder / "acts", "a dialogue act or telling, and text", _act_line)
-
-
-def _act_line(file: Path, columns: list[str]) -> ActLine:
-    act, text = columns
-    if act not in ("telling", *get_args(Act)) or not text:
-        raise ValueError(act)
-    return ActLine(text, _language(file), None if act == "telling" else cast(Act, act))
+    return _rows(folder / "acts", "a dialogue act or telling, and text", _classed(ActLine, get_args(Act), "telling"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,20 +137,7 @@ class SubjectLine(_SeekerLine):
 @cache
 def subjects(folder: Path = DATA) -> tuple[SubjectLine, ...]:
     """All of `subjects/LANGUAGE-WRITER.tsv`: the subject or `other`, and text. Raises ValueError as `lines` does."""
-    return _rows(folder / "subjects", "a subject or other, and text", _subject_line)
-
-
-def _subject_line(file: Path, columns: list[str]) -> SubjectLine:
-    subject, text = columns
-    if not text:
-        raise ValueError(subject)
-    return SubjectLine(text, _language(file), _subject(subject))
-
-
-def _subject(name: str) -> Subject | None:
-    if name not in ("other", *get_args(Subject)):
-        raise ValueError(name)
-    return None if name == "other" else cast(Subject, name)
+    return _rows(folder / "subjects", "a subject or other, and text", _classed(SubjectLine, get_args(Subject), "other"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +171,20 @@ def _rows(folder: Path, what: str, parse: Callable[[Path, list[str]], Row]) -> t
             except ValueError:
                 raise ValueError(f"{file.name}, line {number}: not {what}") from None
     return tuple(read)
+
+
+def _classed(
+    make: Callable[[str, Language, Any], Row], names: Sequence[str], none: str | None = None
+) -> Callable[[Path, list[str]], Row]:
+    """Parser of rows of a class and text. `none`: what stands for no class."""
+
+    def parse(file: Path, columns: list[str]) -> Row:
+        name, text = columns
+        if name not in (*names, none) or not text:
+            raise ValueError(name)
+        return make(text, _language(file), None if name == none else name)
+
+    return parse
 
 
 def _language(file: Path) -> Language:

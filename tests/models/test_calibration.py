@@ -6,9 +6,10 @@ import torch
 
 from models.calibration import calibrated, halves
 from models.data import GROUPS, MASKED, Example
-from models.heads import EMOTION_COLUMNS, WIDTHS, Heads
+from models.heads import EMOTION_COLUMNS, Heads
 from models.readings import Vectors
 from models.scores import calibration_error
+from psychechat.engines.vllm.windows import WIDTHS
 
 COUNT = 4000
 PLAIN = Heads(torch.eye(sum(WIDTHS)), torch.zeros(sum(WIDTHS)))

@@ -7,9 +7,9 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from models.heads import ASKED_WIDTHS, DRAFT_WIDTHS
 from models.readings import Vectors
 from models.train_asked import CLASSES, FALSE, Texts, add, asks, fit, shifted
+from psychechat.engines.vllm.windows import ASKED_WIDTHS, DRAFT_WIDTHS
 
 HIDDEN = 8
 

@@ -35,6 +35,8 @@ ACT_WIDTHS = (*ASKED_WIDTHS, 1 + len(get_args(Act)))
 SUBJECT_WIDTHS = (*ACT_WIDTHS, 1 + len(get_args(Subject)))
 """With a sixth: the text is about none of the subjects, or about one. 64 columns, the most that the kernel takes."""
 
+KNOWN_WIDTHS = (WIDTHS, DRAFT_WIDTHS, ASKED_WIDTHS, ACT_WIDTHS, SUBJECT_WIDTHS)
+
 SHORTEST = 4
 """Tokens: a sentence that has fewer is read with the next one. So a window of 512 tokens has 128 sentences at most."""
 
@@ -220,9 +222,9 @@ def hurting(rows: Sequence[Row]) -> float:
 
 def has_third_head(groups: Sequence[int], pooling: str) -> bool:
     """Whether a model folder's heads judge drafts. Raises ValueError for heads that this module cannot read."""
-    known = (WIDTHS, DRAFT_WIDTHS, ASKED_WIDTHS, ACT_WIDTHS, SUBJECT_WIDTHS)
-    if tuple(groups) not in known:
-        raise ValueError(f"psychechat.groups must be one of {[list(widths) for widths in known]}, not {list(groups)}")
+    if tuple(groups) not in KNOWN_WIDTHS:
+        known = [list(widths) for widths in KNOWN_WIDTHS]
+        raise ValueError(f"psychechat.groups must be one of {known}, not {list(groups)}")
     judges = tuple(groups) != WIDTHS
     if judges and pooling != "mean":
         raise ValueError(f"a third head reads the mean of a draft's tokens: psychechat.pooling is {pooling!r}")
