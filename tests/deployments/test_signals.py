@@ -4,13 +4,14 @@ The policy and the keys change and no replica restarts; then nobody new is let i
 """
 
 import hashlib
+import http.client
 import os
 import signal
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -70,9 +71,10 @@ def names(server: Server, key: str) -> str:
 
 
 def replicas(server: Server) -> dict[int, str]:
+    """Process ids to deployments. Ray appends to a title the method that runs, after a dot."""
     family = psutil.Process(server.process.pid).children(recursive=True)
-    titles = {process.pid: " ".join(process.cmdline()) for process in family}
-    return {pid: title for pid, title in titles.items() if "ServeReplica:" in title}
+    titles = {process.pid: " ".join(process.cmdline()).strip() for process in family}
+    return {pid: title.partition(".")[0] for pid, title in titles.items() if "ServeReplica:" in title}
 
 
 def refuses(server: Server) -> bool:
@@ -86,10 +88,13 @@ def refuses(server: Server) -> bool:
 @contextmanager
 def idle(server: Server) -> Iterator[socket.socket]:
     """A connection that had a request, and is kept open for the next one."""
-    with socket.create_connection(("127.0.0.1", httpx.URL(server.url).port or 0), timeout=30) as connection:
-        connection.sendall(b"GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n")
-        assert connection.recv(65_536).startswith(b"HTTP/1.1 200")
-        yield connection
+    client = http.client.HTTPConnection("127.0.0.1", httpx.URL(server.url).port, timeout=30)
+    with closing(client):
+        client.request("GET", "/health")
+        answer = client.getresponse()
+        assert answer.status == 200
+        answer.read()
+        yield client.sock
 
 
 @contextmanager
