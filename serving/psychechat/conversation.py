@@ -6,7 +6,7 @@ from itertools import chain, takewhile
 from math import isfinite
 from typing import Literal
 
-from psychechat.emotion import POSITIVE, Emotion, Group, Label, Language, decode, negative, valence
+from psychechat.emotion import POSITIVE, Emotion, Felt, Group, Label, Language, decode, felt, negative, valence
 from psychechat.help import subjects
 from psychechat.help.resources import Resource
 from psychechat.help.subjects import Subject
@@ -72,6 +72,9 @@ class Conversation:
         unanswered = takewhile(lambda utterance: utterance.speaker == "seeker", reversed(self.utterances))
         return "\n".join(reversed([utterance.text for utterance in unanswered]))
 
+
+_SURE = 0.75
+"""P(ideation or worse) from which on a crisis that only the classifier heard is spoken to as one."""
 
 _LIKELY = 0.5
 """Of what asks, the heads' bias is set so that from here on it is rarely wrong."""
@@ -405,6 +408,21 @@ class Reading:
         return severity is not None and severity >= CRISIS
 
     @property
+    def kind_so_far(self) -> Kind | None:
+        """What the crisis is about: by its own phrases, else as far as the conversation's tell."""
+        before = self.conversation.kind
+        if self.kind or before not in ("thoughts", "plan_or_means"):
+            return self.kind
+        is_grave = (self.severity or Severity.NONE) > CRISIS
+        return "plan_or_means" if is_grave else before
+
+    @property
+    def is_sure(self) -> bool:
+        """Whether the crisis is more than the classifier's guess; only meaningful in one."""
+        told = (self.alarm, (self.answer or Severity.NONE) >= CRISIS, (self.found or Severity.NONE) >= CRISIS)
+        return any(told) or (self.ideation or 0.0) >= _SURE
+
+    @property
     def source(self) -> Source:
         """Who noticed the crisis; only meaningful in one."""
         return "backstop" if self.alarm else "classifier"
@@ -445,6 +463,11 @@ class Reading:
     @property
     def valence(self) -> int:
         return valence(self.labels or ())
+
+    @property
+    def felt(self) -> Felt:
+        """How the message sounds, as far as that is sure. All unknown without an assessment."""
+        return felt(self.assessment.groups) if self.assessment else Felt()
 
     @property
     def shift(self) -> int | None:

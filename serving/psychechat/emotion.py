@@ -5,6 +5,7 @@ Source: PsychēChat (arXiv 2601.12392), section 3; the valence weights are those
 
 from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
+from math import log
 from types import MappingProxyType
 from typing import Literal, NamedTuple
 
@@ -107,6 +108,42 @@ def valence(labels: Iterable[Label]) -> int:
 
 def negative(labels: Iterable[Label]) -> tuple[Label, ...]:
     return tuple(label for label in labels if label.group not in POSITIVE)
+
+
+Tone = Literal["hard", "afraid", "angry", "glad"]
+"""How a message sounds. `hard` is all that is unpleasant, where it is not known what."""
+
+_GLAD = (Group.JOY, Group.TRUST)
+_TONES: Mapping[Group, Tone] = MappingProxyType(
+    {Group.SADNESS: "hard", Group.DISGUST: "hard", Group.FEAR: "afraid", Group.ANGER: "angry"}
+)
+_NEITHER = (Group.ANTICIPATION, Group.SURPRISE)
+_FLOOR, _SURELY_GLAD, _LIKELY_HARD = 0.02, 1.0, -0.6
+"""Of the logarithm of the likeliest glad feeling's probability over the likeliest hurting one's. Sadness that is
+answered as joy hurts, the other way round it does not: of 396 sad messages for development 12 are taken for glad."""
+_LEAST, _CLEAR = 0.25, 2.0
+"""Least probability of a feeling that is told, and how much likelier than the next one it is where it is named."""
+
+
+class Felt(NamedTuple):
+    """How a message sounds, and the feeling that stands out in it. Either may be unknown."""
+
+    tone: Tone | None = None
+    group: Group | None = None
+
+
+def felt(groups: Mapping[Group, Sequence[float]]) -> Felt:
+    """What can be said of a message with some certainty. `groups`: as for `decode`."""
+    present = {group: 1.0 - columns[ABSENT] for group, columns in groups.items()}
+    glad, hard = max(present[group] for group in _GLAD), max(present[group] for group in _TONES)
+    leans = log(glad + _FLOOR) - log(hard + _FLOOR)
+    if leans >= _SURELY_GLAD and glad >= _LEAST:
+        return Felt("glad", max(_GLAD, key=present.__getitem__))
+    if leans <= _LIKELY_HARD and hard >= _LEAST:
+        first, second = sorted(_TONES, key=present.__getitem__, reverse=True)[:2]
+        return Felt(_TONES[first], first) if present[first] >= _CLEAR * present[second] else Felt("hard")
+    first = max(_NEITHER, key=present.__getitem__)
+    return Felt(group=first) if present[first] >= max(_LEAST, _CLEAR * glad, _CLEAR * hard) else Felt()
 
 
 def distinct(labels: Iterable[Label]) -> list[Label]:

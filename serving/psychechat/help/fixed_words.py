@@ -26,6 +26,8 @@ class Openings(Entry):
 
     generic: Text
     """Where the kind is not known."""
+    unsure: Text | None = None
+    """Where nothing but the classifier's guess tells of a crisis. None: `generic`."""
     thoughts: Text
     plan_or_means: Text
     under_way: Text
@@ -33,8 +35,10 @@ class Openings(Entry):
     other_person: Text
     """For the one who helps."""
 
-    def of(self, kind: Kind | None) -> str:
-        words: str = getattr(self, kind or "generic")
+    def of(self, kind: Kind | None, *, is_sure: bool = True) -> str:
+        if kind is None:
+            return self.generic if is_sure or self.unsure is None else self.unsure
+        words: str = getattr(self, kind)
         return words
 
 

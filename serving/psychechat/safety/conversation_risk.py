@@ -134,12 +134,14 @@ def read_line(
     """
     asked, held = line.answered, before.held
     reading = overruling.overruled(phrases, assessments, veto_below, held=held)
+    answer = risk_questions.severity(asked, held=held) if asked else None
     return replace(
         reading,
+        kind=reading.kind or risk_questions.kind(answer),
         doubt=1.0 if asked and risk_questions.is_about_risk(asked, held=held) else HoldRules().doubt(before),
         assessment=assessments.get(line.text),
         with_question=assessments.get(asked.together) if asked else None,
-        answer=risk_questions.severity(asked, held=held) if asked else None,
+        answer=answer,
     )
 
 

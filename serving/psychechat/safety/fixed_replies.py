@@ -58,7 +58,7 @@ class FixedReplies:
     def crisis(self, reading: Reading) -> FixedText:
         """The first piece of a crisis reply, which may be all of it: opening words by kind, then the resources."""
         told = self._words(reading)
-        opening = told.opening.of(reading.kind)
+        opening = told.opening.of(reading.kind_so_far, is_sure=reading.is_sure)
         if self.asked(reading) and reading.kind != "under_way":
             opening = _joined(opening, told.who_answers.program)
         return replace(self._with_resources(opening, reading), words=opening)

@@ -14,7 +14,7 @@ from typing import Literal
 import yaml
 from pydantic import BaseModel, ConfigDict
 
-from psychechat.risk import Severity
+from psychechat.risk import CRISIS, Kind, Severity
 
 SHORT_WORDS, SHORT_HAN = 8, 12
 """An answer with fewer words, or fewer Han characters, is read with its question."""
@@ -78,6 +78,13 @@ def severity(pair: Answered, *, held: bool) -> Severity | None:
     if kind in group.met_by:
         return Severity[group.level.upper()]
     return None if kind == "open" else Severity.NONE
+
+
+def kind(answered: Severity | None) -> Kind | None:
+    """What a crisis is about that a short answer has told: questions about risk are about the seeker."""
+    if answered is None or answered < CRISIS:
+        return None
+    return "thoughts" if answered is CRISIS else "plan_or_means"
 
 
 def is_about_risk(pair: Answered, *, held: bool) -> bool:
