@@ -9,8 +9,8 @@ from psychechat.help.subjects import likely, named
 
 
 @pytest.mark.engine
-@pytest.mark.parametrize(("language", "right", "wrong"), [("en", 0.45, 0.13), ("zh", 0.55, 0.19)])
-def test_half_are_heard_and_few_wrongly(demo_classifier: Path, language: str, right: float, wrong: float) -> None:
+@pytest.mark.parametrize(("language", "right", "wrong"), [("en", 0.34, 0.04), ("zh", 0.46, 0.07)])
+def test_some_are_heard_and_few_wrongly(demo_classifier: Path, language: str, right: float, wrong: float) -> None:
     rows = [row.split("\t") for row in Path(__file__).with_name(f"subjects-{language}.tsv").read_text().splitlines()]
     heard = [
         likely(assessment.subjects, named(text)) or "other"

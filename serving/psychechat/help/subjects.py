@@ -35,6 +35,10 @@ MOST_CHARACTERS = 2_000
 EVIDENCE = 20.0
 """By what a word that names a subject multiplies its odds: 85 to 90 % of those found name the right one."""
 
+CERTAIN, HEARD = 0.65, 0.3
+"""Share of the odds, and the head's own probability, from which on a subject is told: who speaks of work may name a
+mother by the way."""
+
 
 def known(name: str | None) -> Subject | None:
     """The subject of this name, if there is one."""
@@ -48,13 +52,14 @@ def named(message: str) -> frozenset[Subject]:
 
 
 def likely(heard: Mapping[Subject, float], words: Collection[Subject]) -> Subject | None:
-    """What a message is more likely about than anything else, by the head's probabilities and its own words.
+    """What a message is about with some certainty, by the head's probabilities and its own words.
 
     None: nothing is, or no head has told.
     """
     weighed = {subject: p * (EVIDENCE if subject in words else 1.0) for subject, p in heard.items()}
     total = sum(weighed.values()) + max(0.0, 1.0 - sum(heard.values()))
-    return next((subject for subject, p in weighed.items() if p >= total / 2), None)
+    certain = (subject for subject, p in weighed.items() if p >= CERTAIN * total)
+    return next((subject for subject in certain if heard[subject] >= HEARD), None)
 
 
 class _Table(BaseModel):
