@@ -38,7 +38,7 @@ VENDORS = {
     "xgrammar": ("psychechat.engines.vllm.grammar", "psychechat.engines.vllm.script_masks"),
     "transformers": ("psychechat.engines.vllm.logprobs",),
     "psutil": ("psychechat.engines.vllm.cpu", "psychechat_ray.drain"),
-    "ahocorasick_rs": ("psychechat.safety.phrases.finder",),
+    "ahocorasick_rs": ("psychechat.safety.phrases.finder", "psychechat.reply_bank.bank"),
     "decancer_py": ("psychechat.safety.phrases.folding",),
     "opencc": ("psychechat.safety.phrases.folding",),
     "rjieba": ("psychechat.safety.phrases.standing",),

@@ -41,7 +41,7 @@ def check(settings: Settings) -> None:
         if settings.escalation.is_on:
             settings.escalation.target()
             settings.escalation.secret()
-        prompts.load_all(settings.packs)
+        prompts.load_all(settings.packs, settings.reply_banks)
     except (OSError, ValueError) as error:
         raise SettingsError(str(error)) from None
     except yaml.YAMLError as error:

@@ -69,7 +69,7 @@ class Ingress:
             else None
         )
         memory, keys = open_memory(settings.memory)
-        packs = prompts.load_all(settings.packs)
+        packs = prompts.load_all(settings.packs, settings.reply_banks)
         self._pipeline = Pipeline(
             classifier=remote_classifier,
             casts=_casts(settings.casting, engines),

@@ -124,6 +124,9 @@ class Settings(Branch):
     """Where `psychechat serve` has Ray give its metrics, ours among them; the next free one if this is taken."""
     packs: Mapping[Language, str] = {"en": "en", "zh": "zh"}
     """The prompt pack for each language: a built-in name or a folder."""
+    reply_banks: Mapping[Language, str] = {}
+    """For each language the only replies that its counselor may give, of which it chooses: a built-in name or a file. A
+    language without one: the counselor writes its own."""
     default_language: Language | None = None
     """For conversations in which no message is clearly in either. Null: that of the pack which asks for them, else
     English."""

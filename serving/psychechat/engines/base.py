@@ -73,6 +73,8 @@ class Stage:
     """Spaces a level of the JSON, as `json.dumps` writes it; None: no white space at all."""
     blank_line: bool = False
     """Whether a blank line stands between the thinking and the JSON."""
+    choices: tuple[str, ...] = ()
+    """Of a stage without a schema: the texts of which its answer is one. Empty: it is free."""
 
 
 @dataclass(frozen=True, slots=True)

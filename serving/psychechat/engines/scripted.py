@@ -136,6 +136,8 @@ class ScriptedGenerator:
             self.prompts.append((stage.name, messages, sampling, call))
         text = self._next(stage.name, messages, call.adapter)
         reasoning, _, content = text.rpartition(CLOSE)
+        if stage.choices and content.strip() not in stage.choices:
+            content = stage.choices[0]
         thoughts = reasoning.removeprefix("<think>").split(" ") if stage.thinks and reasoning else []
         words = content.split(" ")
         allowed, stops = sampling.max_tokens, StopStrings(sampling.stop)

@@ -113,7 +113,8 @@ class TurnState:
     @cached_property
     def reply_context(self) -> ReplyContext:
         conversation, reading = self.request.conversation, self.reading
-        is_glad = reading.valence > 0 and reading.severity is Severity.NONE and not self.held
+        is_glad = reading.valence > 0 or reading.felt.tone == "glad"
+        is_glad = is_glad and reading.severity is Severity.NONE and not self.held
         return ReplyContext(
             conversation,
             reading.language,
@@ -128,7 +129,8 @@ class TurnState:
 
     @property
     def reading_for_stages(self) -> Reading:
-        return sober(self.reading) if self.is_sober else self.reading
+        told = sober(self.reading) if self.is_sober else self.reading
+        return told if self.policy.risk.conversation == "on" else replace(told, conversation=RiskState())
 
     @property
     def decision_so_far(self) -> Decision:

@@ -5,7 +5,7 @@ Words of a fixed vocabulary are in the pack's language in the JSON, and in Engli
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -183,11 +183,18 @@ _MODELS: Mapping[StageName, type[BaseModel]] = {
 
 
 def schema(
-    stage: StageName, language: Language, *, note: int, response: int, reaction: int | None = None
+    stage: StageName,
+    language: Language,
+    *,
+    note: int,
+    response: int,
+    reaction: int | None = None,
+    replies: Sequence[str] = (),
 ) -> dict[str, Any]:
     """JSON schema of a stage's answer. `note` and `response` bound its strings, in characters.
 
-    `reaction`: number, from 1, of the one reaction that a review judges; None: all of them.
+    `reaction`: number, from 1, of the one reaction that a review judges; None: all of them. `replies`: of which a
+    draft's is one; empty: it is free.
     """
     model = _MODELS[stage] if reaction is None else LoneReviewAnswer
     bounds = {"note": note, "response": response}
@@ -201,7 +208,10 @@ def schema(
         node = {key: fill(value) for key, value in node.items() if key not in ("title", "description")}
         if (kind := node.pop("vocabulary", None)) is not None:
             node["enum"] = uids if kind == "uid" else _words(kind, language)
-        if (bound := node.pop("bound", None)) is not None:
+        bound = node.pop("bound", None)
+        if bound == "response" and replies:
+            return {"enum": [*replies]}
+        if bound is not None:
             node["maxLength"] = bounds[bound]
             node["minLength"] = int(bound == "response")
         return node

@@ -11,12 +11,14 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import groupby
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import yaml
 from jinja2 import FileSystemLoader, StrictUndefined, TemplateError
 from jinja2.sandbox import SandboxedEnvironment
 
+from psychechat import reply_bank
 from psychechat.config.roles import Role
 from psychechat.conversation import Conversation, Draft, EmotionAnalysis, PastTurn, Round, StageInputs, Utterance
 from psychechat.emotion import LABELS, MAX_LABELS, Label, Language
@@ -26,17 +28,22 @@ from psychechat.prompts import answers
 from psychechat.prompts.earlier import shown
 from psychechat.prompts.inert import Inert, inert
 from psychechat.prompts.pack_file import MessageTemplate, PackFile, Part
+from psychechat.reply_bank import Bank
 from psychechat.versions import short_hash
 
 __all__ = ["BUILT_IN", "Pack", "TemplateError", "default_language", "load", "load_all"]
 
 BUILT_IN = Path(__file__).parent
 
+_NO_BANKS: Mapping[Language, str] = MappingProxyType({})
+
 
 @dataclass(frozen=True)
 class Pack:
     folder: Path
     file: PackFile
+    bank: Bank | None = None
+    """Whose replies are all that the counselor may give. None: it writes its own."""
     _stages: dict[tuple[StageName, bool, int | None], Stage] = field(default_factory=dict, repr=False, compare=False)
 
     @property
@@ -47,7 +54,8 @@ class Pack:
     def version(self) -> str:
         """Hash of every file in the folder."""
         files = sorted(path for path in self.folder.rglob("*") if path.is_file())
-        return short_hash(*(part for file in files for part in (file.name, file.read_bytes())))
+        bank = (self.bank.version,) if self.bank else ()
+        return short_hash(*(part for file in files for part in (file.name, file.read_bytes())), *bank)
 
     @property
     def thinks_from(self) -> int:
@@ -83,6 +91,18 @@ class Pack:
             self._stages[key] = self._stage(*key)
         return self._stages[key]
 
+    def stage_for(
+        self, name: StageName, inputs: StageInputs, *, widened: bool = False, reaction: int | None = None
+    ) -> Stage:
+        """As `stage`; where there is a bank, with the replies of it that may be given to these inputs."""
+        stage = self.stage(name, widened=widened, reaction=reaction)
+        if self.bank is None or name not in (StageName.REPLY, StageName.DRAFT):
+            return stage
+        replies = reply_bank.choices(self.bank, inputs)
+        if name is StageName.REPLY:
+            return replace(stage, choices=replies)
+        return replace(stage, schema=self._schema(name, widened, reaction, replies))
+
     def stages(self, name: StageName) -> list[Stage]:
         """Every value that `stage` can return for this name."""
         alone = range(1, answers.REACTIONS + 1) if name is StageName.REVIEW and self.reviews_each else ()
@@ -92,24 +112,25 @@ class Pack:
         ]
 
     def _stage(self, name: StageName, widened: bool, reaction: int | None) -> Stage:
-        if name is StageName.REPLY:
-            schema: Mapping[str, Any] | None = None
-        else:
-            response = self.response_characters(widened)
-            schema = answers.schema(
-                name,
-                self.language,
-                note=self.file.stages[name].note_characters or self.file.note_characters,
-                response=response,
-                reaction=reaction,
-            )
         return Stage(
             name,
             self.file.stages[name].thinks,
-            schema,
+            None if name is StageName.REPLY else self._schema(name, widened, reaction),
             language=self.language,
             indent=self.file.json_form.indent,
             blank_line=self.file.blank_line,
+        )
+
+    def _schema(
+        self, name: StageName, widened: bool, reaction: int | None, replies: Sequence[str] = ()
+    ) -> Mapping[str, Any]:
+        return answers.schema(
+            name,
+            self.language,
+            note=self.file.stages[name].note_characters or self.file.note_characters,
+            response=self.response_characters(widened),
+            reaction=reaction,
+            replies=replies,
         )
 
     def response_characters(self, widened: bool) -> int:
@@ -275,8 +296,8 @@ _OF_THE_COUNSELOR: Mapping[StageName, Role] = {
 """Roles of the stages that a pack does not give to the seeker."""
 
 
-def load(pack: str | Path) -> Pack:
-    """Built-in pack of this name, or the pack in this folder.
+def load(pack: str | Path, bank: Bank | None = None) -> Pack:
+    """Built-in pack of this name, or the pack in this folder. `bank`: of the only replies that may be given with it.
 
     Raises FileNotFoundError if there is none, pydantic.ValidationError if its `pack.yaml` is wrong.
     """
@@ -286,7 +307,7 @@ def load(pack: str | Path) -> Pack:
     if not file.is_file():
         known = ", ".join(sorted(path.parent.name for path in BUILT_IN.glob("*/pack.yaml")))
         raise FileNotFoundError(f"no prompt pack at {folder}: expected a folder with a pack.yaml, or one of {known}")
-    return Pack(folder, PackFile.model_validate(yaml.safe_load(file.read_text("utf-8"))))
+    return Pack(folder, PackFile.model_validate(yaml.safe_load(file.read_text("utf-8"))), bank)
 
 
 def default_language(packs: Mapping[Language, Pack]) -> Language:
@@ -294,9 +315,13 @@ def default_language(packs: Mapping[Language, Pack]) -> Language:
     return next((language for language, pack in packs.items() if pack.file.default), "en")
 
 
-def load_all(names: Mapping[Language, str]) -> dict[Language, Pack]:
-    """Packs by language. Raises ValueError if a pack is in another language, and what `load` raises."""
-    packs = {language: load(name) for language, name in names.items()}
+def load_all(names: Mapping[Language, str], banks: Mapping[Language, str] = _NO_BANKS) -> dict[Language, Pack]:
+    """Packs by language, with the reply bank of those that have one.
+
+    Raises ValueError if a pack or a bank is in another language, and what `load` and `reply_bank.load` raise.
+    """
+    loaded = reply_bank.load_all(banks)
+    packs = {language: load(name, loaded.get(language)) for language, name in names.items()}
     for language, pack in packs.items():
         if pack.language != language:
             raise ValueError(f"the pack for {language!r} at {pack.folder} says that its language is {pack.language!r}")

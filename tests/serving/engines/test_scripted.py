@@ -70,3 +70,10 @@ async def test_thinking_that_nobody_is_shown_does_not_travel(seconds: float) -> 
     assert "".join(delta.content for delta in deltas) == " ".join(WORDS)
     assert deltas[-1].usage is not None
     assert deltas[-1].usage.reasoning_tokens == 2
+
+
+async def test_where_texts_are_given_the_answer_is_one_of_them() -> None:
+    stage = Stage(StageName.REPLY, thinks=True, choices=("Go on.", "w0 w1"))
+    deltas = [delta async for delta in scripted().generate(ASK, stage, Sampling(100), Call("r", "s"))]
+    assert "".join(delta.content for delta in deltas) == "Go on."
+    assert "".join(delta.reasoning for delta in deltas) == "a plan"

@@ -24,6 +24,8 @@ from psychechat.emotion import Label, Language
 from psychechat.engines.base import StageName
 from psychechat.engines.scripted import reading
 from psychechat.prompts.pack import load, load_all
+from psychechat.reply_bank import choices
+from psychechat.reply_bank import load as load_bank
 from psychechat.risk import Severity
 
 SAD, WORRIED, HAPPY = Label.parse("sad"), Label.parse("worried"), Label.parse("happy")
@@ -203,3 +205,18 @@ def test_the_longest_prompt_is_measured_with_room_for_every_result() -> None:
     most = {name: pack.sampling(name).max_tokens for name in StageName}
     second_draft = most[StageName.EMOTION] + most[StageName.DRAFT] + most[StageName.SIMULATION] + most[StageName.REVIEW]
     assert pack.reserve(2) >= second_draft + 2 * most[StageName.DRAFT]
+
+
+def test_with_a_reply_bank_draft_and_reply_are_what_fits_and_no_other_stage_is_told() -> None:
+    plain, banked = load("en"), load("en", load_bank("en"))
+    assert plain.version != banked.version
+    inputs = StageInputs(TALK, reading((SAD,)))
+    fit = set(choices(load_bank("en"), inputs))
+    assert set(banked.stage_for(StageName.REPLY, inputs).choices) == fit
+    draft = banked.stage_for(StageName.DRAFT, inputs).schema
+    assert draft is not None
+    assert set(draft["properties"]["response"]["enum"]) == fit
+    for name in (StageName.EMOTION, StageName.SIMULATION, StageName.REVIEW):
+        assert banked.stage_for(name, inputs) == plain.stage(name)
+    for name in StageName:
+        assert plain.stage_for(name, inputs) == plain.stage(name)

@@ -27,7 +27,7 @@ from psychechat.engines.vllm import cpu, engine_config, lora, script_masks
 from psychechat.engines.vllm.cpu import min_p
 from psychechat.engines.vllm.cpu.niceness import lower_priority
 from psychechat.engines.vllm.encoding import Encoder, TooLong, control_tokens
-from psychechat.engines.vllm.grammar import grammar
+from psychechat.engines.vllm.grammar import grammar, one_of
 from psychechat.engines.vllm.logprobs import Scores
 from psychechat.engines.vllm.stats import Gauges, kv_tokens, stat_loggers
 from psychechat.engines.vllm.urgent_first import Pieces, UrgentFirst
@@ -227,11 +227,13 @@ class VllmGenerator:
     def _parameters(self, stage: Stage, sampling: Sampling, *, thinking: bool) -> SamplingParams:
         """`thinking`: whether what is written begins with thinking."""
         outputs = None
+        in_text = thinking and self._close is None
         if stage.schema is not None:
             after = "\n\n" if stage.blank_line and thinking else ""
-            in_text = thinking and self._close is None
             ebnf = grammar(stage.schema, indent=stage.indent, after=after, thinks_in_text=in_text)
             outputs = StructuredOutputsParams(grammar=ebnf)
+        elif stage.choices:
+            outputs = StructuredOutputsParams(grammar=one_of(stage.choices, thinks_in_text=in_text))
         chosen = {name: self._chosen(sampling, name) for name in NEUTRAL}
         return SamplingParams(
             max_tokens=sampling.max_tokens,
@@ -247,7 +249,7 @@ class VllmGenerator:
             structured_outputs=outputs,
             extra_args={**script_masks.arguments(stage.language), **min_p.arguments(chosen["min_p"])} or None,
             # Nobody can read half a JSON: one delta spares every process on its way the cost of the others.
-            output_kind=RequestOutputKind.DELTA if outputs is None else RequestOutputKind.FINAL_ONLY,
+            output_kind=RequestOutputKind.DELTA if stage.schema is None else RequestOutputKind.FINAL_ONLY,
         )
 
     def _chosen(self, sampling: Sampling, name: str) -> Any:

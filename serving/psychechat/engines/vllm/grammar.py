@@ -29,6 +29,16 @@ def grammar(
     return _ebnf(json.dumps(schema, ensure_ascii=False), indent, after, thinks_in_text)
 
 
+@lru_cache(maxsize=1024)
+def one_of(texts: tuple[str, ...], *, thinks_in_text: bool = False) -> str:
+    """Grammar of an answer that is one of the texts, after white space or none. `thinks_in_text`: as for `grammar`."""
+    alternatives = " | ".join(json.dumps(text, ensure_ascii=False) for text in texts)
+    answer = rf'root ::= ("" | "\n" | "\n\n") ({alternatives})'
+    if not thinks_in_text:
+        return answer
+    return str(xgrammar.Grammar.concat(xgrammar.Grammar.from_ebnf(_UP_TO_CLOSE), xgrammar.Grammar.from_ebnf(answer)))
+
+
 @lru_cache(maxsize=256)
 def _ebnf(schema: str, indent: int | None, after: str, thinks_in_text: bool) -> str:
     of_json = xgrammar.Grammar.from_json_schema(

@@ -56,7 +56,7 @@ class StageContext:
         self, name: StageName, inputs: StageInputs, *, widened: bool = False, reaction: int | None = None
     ) -> Stage:
         """The pack's. Of no language where the seeker uses other scripts too: those are the conversation's then."""
-        stage = self.pack.stage(name, widened=widened, reaction=reaction)
+        stage = self.pack.stage_for(name, inputs, widened=widened, reaction=reaction)
         spoken = "\n".join(line.text for line in inputs.conversation.utterances if line.speaker == "seeker")
         return stage if scripts(spoken) <= SCRIPTS[self.pack.language] else replace(stage, language=None)
 

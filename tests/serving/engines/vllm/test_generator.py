@@ -445,3 +445,14 @@ async def test_a_dead_engine_is_unavailable(
             await counselor.check_health()
         with pytest.raises(EngineUnavailable):
             await collect(counselor)
+
+
+async def test_of_given_texts_one_is_written_a_piece_at_a_time(counselor: "VllmGenerator") -> None:
+    """In any language, whatever the weights would say. A second one shows that the first was no luck of one grammar."""
+    texts = ("I am listening. What is on your mind?", "好的，慢慢说。", "Go on.")
+    for choices in (texts, texts[:1]):
+        stage = replace(FREE, choices=choices)
+        deltas = [d async for d in counselor.generate(HELLO, stage, Sampling(64, temperature=1.0), CALL)]
+        assert "".join(delta.content for delta in deltas).lstrip("\n") in choices
+        assert deltas[-1].finish_reason == "stop"
+        assert len(deltas) > 1

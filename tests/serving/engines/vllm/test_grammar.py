@@ -10,7 +10,7 @@ from psychechat import prompts
 from psychechat.conversation import Draft, EmotionAnalysis, Reaction, Review, Verdict
 from psychechat.emotion import Label
 from psychechat.engines.base import StageName
-from psychechat.engines.vllm.grammar import grammar
+from psychechat.engines.vllm.grammar import grammar, one_of
 from psychechat.prompts import answers
 
 SCHEMA = {"type": "array", "items": {"type": "string", "minLength": 1, "maxLength": 4}, "minItems": 1, "maxItems": 2}
@@ -162,3 +162,21 @@ def test_long_thinking_costs_a_token_no_more_than_a_short_one() -> None:
     seconds(100)  # what is compiled on the way
     first, _, last = seconds(300), seconds(3000), seconds(300)
     assert last < 10 * first + 0.1
+
+
+@pytest.mark.parametrize(
+    ("text", "accepted"),
+    [
+        ("Go on.", True),
+        ("\n\n你好，吗？", True),
+        ("Go on", False),
+        ("Go on. And?", False),
+        ("\n\n\nGo on.", False),
+    ],
+)
+def test_an_answer_is_one_of_the_texts(compiler: xgrammar.GrammarCompiler, text: str, accepted: bool) -> None:
+    for thinks in (False, True):
+        compiled = compiler.compile_grammar(one_of(("Go on.", "你好，吗？"), thinks_in_text=thinks))
+        matcher = xgrammar.GrammarMatcher(compiled, terminate_without_stop_token=True)
+        written = f"I < you</think>{text}" if thinks else text
+        assert bool(matcher.accept_string(written) and matcher.is_terminated()) is accepted

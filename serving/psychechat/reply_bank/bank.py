@@ -1,0 +1,188 @@
+"""A bank's file: replies by what they answer, and the words by which topics are found."""
+
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, NamedTuple
+
+import yaml
+from ahocorasick_rs import AhoCorasick
+from pydantic import AfterValidator, Field, StringConstraints
+
+from psychechat.conversation import Act
+from psychechat.emotion import Group, Language, Tone
+from psychechat.help.entry import Entry
+from psychechat.help.plain import plain
+from psychechat.help.subjects import Subject
+from psychechat.risk import CRISIS, Kind, Severity
+from psychechat.versions import short_hash
+
+BUILT_IN = Path(__file__).parent
+
+MOST_CHARACTERS = 2_000
+"""Of a message: its beginning is searched for topics."""
+
+Text = Annotated[str, StringConstraints(min_length=1, max_length=500, pattern=r'^[^"\\\s](?:[^"\\\r\n]*[^"\\\s])?$')]
+"""One line without quotation marks, which no JSON stage could write."""
+Replies = Annotated[tuple[Text, ...], Field(min_length=1)]
+Words = tuple[Annotated[str, StringConstraints(min_length=1), AfterValidator(plain)], ...]
+TopicWords = Annotated[str, StringConstraints(pattern=r"^[^*]+\*?$"), AfterValidator(plain)]
+
+
+class ByKind(Entry):
+    """Replies to a crisis, by its kind. Fixed words and resources stand before them."""
+
+    thoughts: Replies | None = None
+    plan_or_means: Replies | None = None
+    other_person: Replies | None = None
+    serious: Replies | None = None
+    """Where the kind is not known, of a plan, a preparation or an act."""
+    unknown: Replies
+    """Where nothing more is known, and of the kinds that have none: right for the seeker and for somebody else."""
+
+    def of(self, kind: Kind | None, severity: Severity = CRISIS) -> tuple[str, ...]:
+        if kind is None and severity > CRISIS:
+            return self.serious or self.unknown
+        return {"thoughts": self.thoughts, "plan_or_means": self.plan_or_means, "other_person": self.other_person}.get(
+            kind or "", self.unknown
+        ) or self.unknown
+
+
+class Answer(Entry):
+    """Replies to a short answer to the counselor's question."""
+
+    words: Words
+    """The whole answers that are meant, without punctuation."""
+    replies: Replies
+
+
+class Answers(Entry):
+    affirmed: Answer | None = None
+    denied: Answer | None = None
+    unsure: Answer | None = None
+    other: Replies | None = None
+    """To any other short answer that names no topic."""
+
+
+class Topic(Entry):
+    """What a message's own words name."""
+
+    subject: Subject
+    chat: bool = False
+    """Whether it is one to chat about, as the weather: who tells of trouble names it by the way."""
+    words: Annotated[tuple[TopicWords, ...], Field(min_length=1)]
+    """English ones are whole words, the last with `*` at its end for any ending; Chinese ones are found anywhere."""
+    any: Replies
+    """Right unless the seeker is glad."""
+    glad: Replies | None = None
+
+
+class BySubject(Entry):
+    """Replies to a message about a subject, by its tone."""
+
+    any: Replies
+    """Where the tone is not known."""
+    hard: Replies
+    afraid: Replies | None = None
+    angry: Replies | None = None
+    glad: Replies | None = None
+
+    def of(self, tone: Tone | None) -> tuple[str, ...]:
+        match tone:
+            case None:
+                return self.any
+            case "glad":
+                return self.glad or ()
+            case _:
+                own: tuple[str, ...] | None = getattr(self, tone)
+                return own or self.hard
+
+
+class Bank(Entry):
+    """Where a part is left out, the more general one is taken."""
+
+    language: Language
+    reviewed: bool = False
+    """Whether a clinician has read all of it."""
+    crisis: ByKind
+    dark: Replies | None = None
+    """Asks about thoughts of suicide: no crisis was found, and not far from one."""
+    heavy: Replies
+    """Despair, the past, a loss by suicide: the subject is touched without present danger."""
+    held_near: Replies | None = None
+    """To a quieter message just behind a crisis: asks about safety."""
+    held: Replies | None = None
+    """To a quieter message in a conversation that had one."""
+    answers: Answers = Answers()
+    acts: Mapping[Act, Replies] = {}
+    topics: Mapping[str, Topic] = {}
+    subjects: Mapping[Subject, BySubject] = {}
+    feelings: Mapping[Group, Replies] = {}
+    question: Replies | None = None
+    """To a message that ends in a question, of fact, about life or what to do: the counselor knows no answer."""
+    low: Replies | None = None
+    """To something unpleasant, where neither feeling nor subject is known."""
+    open: Replies
+    """To anything."""
+
+    @cached_property
+    def version(self) -> str:
+        return short_hash(self.model_dump_json())
+
+    def named(self, message: str) -> list[Topic]:
+        """The topics that a message names: a death before all else, then those that it names by the most characters."""
+        text = plain(message[:MOST_CHARACTERS])
+        finder, phrases = self._phrases
+        longest: dict[int, int] = {}
+        for number, start, end in finder.find_matches_as_indexes(text, overlapping=True):
+            if phrases[number].stands(text, start, end):
+                place = phrases[number].topic
+                longest[place] = max(longest.get(place, 0), end - start)
+        topics = list(self.topics.values())
+        order = sorted(longest, key=lambda place: (topics[place].subject != "death", -longest[place], place))
+        return [topics[place] for place in order]
+
+    @cached_property
+    def _phrases(self) -> tuple[AhoCorasick, list["_Phrase"]]:
+        whole = self.language == "en"
+        phrases = [
+            _Phrase(place, words.removesuffix("*"), whole, whole and not words.endswith("*"))
+            for place, topic in enumerate(self.topics.values())
+            for words in topic.words
+        ]
+        return AhoCorasick([phrase.text for phrase in phrases]), phrases
+
+
+class _Phrase(NamedTuple):
+    """Words that name a topic, the topic's place, and whether they begin and end a word."""
+
+    topic: int
+    text: str
+    begins: bool
+    ends: bool
+
+    def stands(self, text: str, start: int, end: int) -> bool:
+        cut = (self.begins and text[start - 1 : start].isalnum()) or (self.ends and text[end : end + 1].isalnum())
+        return not cut
+
+
+def load(bank: str | Path) -> Bank:
+    """The built-in bank of this name, or the one in this file.
+
+    Raises FileNotFoundError if there is none, yaml.YAMLError or pydantic.ValidationError if it is wrong.
+    """
+    built_in = BUILT_IN / f"{bank}.yaml"
+    file = built_in if built_in.is_file() else Path(bank)
+    if not file.is_file():
+        known = ", ".join(sorted(path.stem for path in BUILT_IN.glob("*.yaml")))
+        raise FileNotFoundError(f"no reply bank at {file}: expected a file, or one of {known}")
+    return Bank.model_validate(yaml.safe_load(file.read_text("utf-8")))
+
+
+def load_all(names: Mapping[Language, str]) -> dict[Language, Bank]:
+    """Banks by language. Raises ValueError if one is in another language, and what `load` raises."""
+    banks = {language: load(name) for language, name in names.items()}
+    for language, bank in banks.items():
+        if bank.language != language:
+            raise ValueError(f"the reply bank for {language!r} says that its language is {bank.language!r}")
+    return banks

@@ -1,0 +1,136 @@
+"""What a bank's file may hold, which topics it finds, and what the built-in ones would say."""
+
+from collections.abc import Iterator
+from itertools import product
+from pathlib import Path
+from typing import get_args
+
+import pytest
+import yaml
+from pydantic import ValidationError
+
+from psychechat.conversation import Conversation, Utterance
+from psychechat.emotion import Language
+from psychechat.help.fixed_words import words
+from psychechat.policy import Policy
+from psychechat.reply_bank import Bank, load, load_all
+from psychechat.risk import Kind, Severity
+from psychechat.safety import output_guard
+from psychechat.safety.replies import crisis_reply
+from psychechat.safety.replies.broken_text import broken, repeats
+
+LEAST = {"language": "en", "crisis": {"unknown": ["A?"]}, "heavy": ["B."], "open": ["C."]}
+
+
+def bank(**more: object) -> Bank:
+    return Bank.model_validate({**LEAST, **more})
+
+
+def topic(subject: str, *words: str) -> dict[str, object]:
+    return {"subject": subject, "words": words, "any": ["Go on."]}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        pytest.param({"open": []}, id="nothing to say"),
+        pytest.param({"open": ['He said "no".']}, id="a quotation mark, which no draft can hold"),
+        pytest.param({"open": ["One line.\nTwo."]}, id="two lines"),
+        pytest.param({"acts": {"singing": ["La."]}}, id="an act that nobody tells"),
+        pytest.param({"topics": {"x": topic("weather", "rain")}}, id="a subject that nobody tells"),
+        pytest.param({"topics": {"x": topic("work", "b*ss")}}, id="an ending amid a word"),
+    ],
+)
+def test_what_no_bank_may_hold(wrong: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        bank(**wrong)
+
+
+def test_a_bank_comes_by_name_or_as_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "own.yaml"
+    file.write_text(yaml.safe_dump(LEAST))
+    assert load(file).open == ("C.",)
+    assert load("zh").language == "zh"
+    with pytest.raises(FileNotFoundError, match="expected a file, or one of en, zh"):
+        load("fr")
+    with pytest.raises(ValueError, match="'zh' says that its language is 'en'"):
+        load_all({"zh": str(file)})
+
+
+@pytest.mark.parametrize(
+    ("message", "names"),
+    [
+        ("My BOSS shouted", ["boss"]),
+        ("bossy people", []),
+        ("two exams and a resit", ["exam"]),
+        ("my dog’s birthday", ["birthday", "pet"]),
+        ("My dog died before the exam, says my boss", ["pet_died", "boss", "exam", "pet"]),
+        ("x" * 3000 + " boss", []),
+    ],
+)
+def test_which_topics_a_message_names(message: str, names: list[str]) -> None:
+    topics = {
+        "pet": topic("talking", "dog", "dog's"),
+        "pet_died": topic("death", "dog died"),
+        "boss": topic("work", "my boss", "boss"),
+        "exam": topic("school", "exam*"),
+        "birthday": topic("loneliness", "birthday"),
+    }
+    made = bank(topics=topics)
+    places = {id(value): name for name, value in made.topics.items()}
+    assert [places[id(found)] for found in made.named(message)] == names
+
+
+def test_chinese_words_are_found_anywhere() -> None:
+    made = bank(language="zh", topics={"boss": topic("work", "老板")})
+    assert made.named("我的老板又骂我")
+
+
+# ------------------------------------------------------------------------------------------- the built-in banks
+
+
+def replies(made: Bank) -> Iterator[tuple[str, str]]:
+    """Each reply with the place that it stands at."""
+
+    def within(node: object, place: str) -> Iterator[tuple[str, str]]:
+        if isinstance(node, dict):
+            for name, value in node.items():
+                if name != "words":
+                    yield from within(value, f"{place}.{name}")
+        elif isinstance(node, tuple):
+            yield from ((place, text) for text in node)
+
+    yield from within(made.model_dump(), "")
+
+
+@pytest.mark.parametrize("language", get_args(Language))
+def test_no_reply_would_be_stopped(language: Language) -> None:
+    """By what looks at a model's words before they leave."""
+    guard = output_guard.for_whole(Policy().guard)
+    for place, text in replies(load(language)):
+        assert not output_guard.check(text, guard), (place, text)
+        assert not broken(text, language, ""), (place, text)
+        glad = place.endswith((".glad", ".joy", ".trust"))
+        assert glad or not crisis_reply.celebrates(text), (place, text)
+
+
+@pytest.mark.parametrize("kind", ["thoughts", "plan_or_means", "other_person", None])
+@pytest.mark.parametrize("language", get_args(Language))
+def test_each_reply_may_follow_the_fixed_words_of_its_crisis(language: Language, kind: Kind | None) -> None:
+    told = words(language, Policy().crisis.words).opening
+    conversation = Conversation((Utterance("seeker", "."),))
+    for is_sure, severity in product((True, False), (Severity.IDEATION, Severity.ATTEMPT)):
+        opening = told.of(kind, is_sure=is_sure)
+        for text in load(language).crisis.of(kind, severity):
+            unfit = crisis_reply.check(text, language=language, conversation=conversation, guard=Policy().guard)
+            assert not unfit, (unfit, text)
+            assert not repeats(f"{opening} {text}", language), text
+
+
+@pytest.mark.parametrize("language", get_args(Language))
+def test_a_reply_asks_one_thing_and_stands_once_in_its_place(language: Language) -> None:
+    said = list(replies(load(language)))
+    assert len(set(said)) == len(said)
+    for place, text in said:
+        assert text.count("?") + text.count("？") <= 1, (place, text)
+    assert {place.split(".")[1] for place, _ in said} == set(Bank.model_fields) - {"language", "reviewed"}

@@ -1,0 +1,189 @@
+"""Which replies fit a turn, by what was read of it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, get_args
+
+import pytest
+
+from psychechat.conversation import (
+    Act,
+    Conversation,
+    Draft,
+    Reading,
+    Review,
+    Round,
+    Speaker,
+    StageInputs,
+    Utterance,
+)
+from psychechat.emotion import Label
+from psychechat.engines.scripted import reading
+from psychechat.help.subjects import Subject
+from psychechat.reply_bank import Bank, choices
+from psychechat.reply_bank.fitting import FEW
+from psychechat.risk import RiskState, Severity
+
+SAD, ANGRY, AFRAID, HAPPY, CALM = map(Label.parse, ("sad", "angry", "afraid", "happy", "calm"))
+EXPECTANT = Label.parse("expectant")
+HELD = RiskState(peak=Severity.IDEATION, held=True, since_turns=1)
+
+
+def key(name: str) -> list[str]:
+    return [f"{name} {number}." for number in range(2)]
+
+
+BANK = Bank.model_validate(
+    {
+        "language": "en",
+        "crisis": {"thoughts": key("thoughts"), "unknown": key("crisis")},
+        "dark": key("dark"),
+        "heavy": key("heavy"),
+        "held": key("held"),
+        "answers": {
+            "affirmed": {"words": ["yes", "I do"], "replies": key("affirmed")},
+            "denied": {"words": ["no"], "replies": key("denied")},
+            "unsure": {"words": ["i don't know"], "replies": key("unsure")},
+            "other": key("answer"),
+        },
+        "acts": {"greeting": key("greeting"), "anger": key("anger at you")},
+        "topics": {
+            "boss": {"subject": "work", "words": ["boss"], "any": key("boss"), "glad": key("boss glad")},
+            "rain": {"subject": "talking", "chat": True, "words": ["rain"], "any": key("rain")},
+        },
+        "subjects": {"work": {"any": key("work"), "hard": key("work hard"), "angry": key("work angry")}},
+        "feelings": {"sadness": key("sadness"), "joy": key("joy"), "anticipation": key("anticipation")},
+        "question": key("question"),
+        "low": key("low"),
+        "open": key("open"),
+    }
+)
+
+
+def inputs(read: Reading | None, *lines: str, **more: Any) -> StageInputs:
+    speakers: tuple[Speaker, ...] = ("seeker", "counselor") * len(lines)
+    said = tuple(Utterance(speaker, text) for speaker, text in zip(speakers, lines or ("Well.",), strict=False))
+    return StageInputs(Conversation(said), read, **more)
+
+
+def answered(read: Reading | None, *lines: str, bank: Bank = BANK) -> str:
+    """The place of the bank whose replies fit."""
+    [place] = {text.rpartition(" ")[0] for text in choices(bank, inputs(read, *lines))}
+    return place
+
+
+def about(subject: Subject | None = None, *labels: Label, **more: Any) -> Reading:
+    return reading(labels, subject=subject, **more)
+
+
+def acting(**acts: float) -> Reading:
+    read = reading()
+    assert read.assessment is not None
+    told = {act: acts.get(act, 0.0) for act in get_args(Act)}
+    return replace(read, assessment=replace(read.assessment, acts=told))
+
+
+@pytest.mark.parametrize(
+    ("read", "lines", "place"),
+    [
+        pytest.param(None, (), "open", id="nothing was read"),
+        pytest.param(replace(reading(), assessment=None), (), "open", id="the classifier could not tell"),
+        pytest.param(reading((), Severity.IDEATION), (), "crisis", id="a crisis of a kind that nobody knows"),
+        pytest.param(replace(reading((), Severity.IDEATION), kind="thoughts"), (), "thoughts", id="thoughts"),
+        pytest.param(
+            replace(reading((), Severity.IDEATION), kind="other_person"), (), "crisis", id="a kind without any"
+        ),
+        pytest.param(
+            replace(reading((), Severity.BEHAVIOR), conversation=RiskState(kind="thoughts")), (), "crisis", id="graver"
+        ),
+        pytest.param(
+            replace(reading((), Severity.IDEATION), conversation=RiskState(kind="thoughts")),
+            (),
+            "thoughts",
+            id="as before",
+        ),
+        pytest.param(reading((HAPPY,), Severity.INDICATOR), (), "heavy", id="the subject is touched, gladly or not"),
+        pytest.param(about("work", ANGRY), (), "work angry", id="a subject and a tone"),
+        pytest.param(about("work", AFRAID), (), "work hard", id="a tone without replies is a hard one"),
+        pytest.param(about("work"), (), "work", id="a subject without a tone"),
+        pytest.param(about("work", HAPPY), (), "joy", id="no glad replies of the subject"),
+        pytest.param(about("work", SAD), ("my boss!",), "boss", id="a topic that is heard"),
+        pytest.param(about("work", HAPPY), ("my boss!",), "boss glad", id="and gladly"),
+        pytest.param(about("love", SAD), ("my boss!",), "sadness", id="a topic by the way"),
+        pytest.param(about(None), ("rain again",), "rain", id="chat"),
+        pytest.param(about(None, SAD), ("rain again",), "sadness", id="a sad one names the rain by the way"),
+        pytest.param(about("health"), ("rain again",), "open", id="as does who speaks of health"),
+        pytest.param(about(None, SAD), (), "sadness", id="a feeling"),
+        pytest.param(about(None, SAD), ("Why do people leave?",), "question", id="a question"),
+        pytest.param(acting(thanks=0.3, goodbye=0.4), ("ta, bye",), "open", id="an act without replies, of two"),
+        pytest.param(acting(greeting=0.4, small_talk=0.3), ("hey",), "greeting", id="polite in either way"),
+        pytest.param(acting(anger=0.7), ("A", "I see.", "All clear now"), "open", id="hardly an act in a talk"),
+        pytest.param(about(None, SAD, ANGRY), (), "low", id="two that hurt"),
+        pytest.param(about(None, SAD, HAPPY), (), "open", id="joy and sadness at once"),
+        pytest.param(about(None, EXPECTANT), (), "anticipation", id="neither glad nor hurting"),
+        pytest.param(about(None), (), "open", id="nothing"),
+        pytest.param(reading(act="greeting"), ("hi",), "greeting", id="an act"),
+        pytest.param(reading(act="thanks"), ("ta",), "open", id="an act without replies"),
+        pytest.param(about(None), ("A", "Is it so?", "Yes!"), "affirmed", id="yes"),
+        pytest.param(about(None), ("A", "Is it so?", "no..."), "denied", id="no"),
+        pytest.param(about(None), ("A", "Is it so?", "I don’t know"), "unsure", id="don't know"),
+        pytest.param(about(None), ("A", "Since when?", "since march"), "answer", id="another short answer"),
+        pytest.param(about("work"), ("A", "What is it?", "my boss"), "boss", id="a short answer that names a topic"),
+        pytest.param(about(None), ("A", "I see.", "yes"), "open", id="no question"),
+        pytest.param(about(None), ("A", "And?", "It was all much more than I had thought"), "open", id="a long answer"),
+    ],
+)
+def test_what_fits(read: Reading | None, lines: Sequence[str], place: str) -> None:
+    assert answered(read, *lines) == place
+
+
+@pytest.mark.parametrize(("ideation", "place"), [(0.1, "heavy"), (0.42, "dark")])
+def test_near_a_crisis_the_question_is_asked(ideation: float, place: str) -> None:
+    read = reading((SAD,), Severity.INDICATOR)
+    assert read.assessment is not None
+    risk: Mapping[Severity, float] = {
+        **read.assessment.risk,
+        Severity.INDICATOR: 1 - ideation,
+        Severity.IDEATION: ideation,
+    }
+    assert answered(replace(read, assessment=replace(read.assessment, risk=risk))) == place
+
+
+def test_a_held_conversation_is_answered_as_one() -> None:
+    read = replace(reading(act="greeting"), conversation=HELD)
+    assert answered(read) == "held"
+
+
+def test_the_least_bank_has_an_answer_to_everything() -> None:
+    least = Bank.model_validate(
+        {"language": "en", "crisis": {"unknown": key("crisis")}, "heavy": key("heavy"), "open": key("open")}
+    )
+    assert answered(about("work", SAD), "my boss", bank=least) == "open"
+    assert answered(reading((), Severity.INDICATOR), bank=least) == "heavy"
+    held = replace(reading(), conversation=HELD)
+    assert answered(held, bank=least) == "heavy"
+
+
+def test_nothing_is_said_twice_while_there_is_something_new() -> None:
+    said = inputs(about(None), "A", "open 0. Thank you.", "B")
+    assert choices(BANK, said) == ("open 1.",)
+    both = inputs(about(None), "A", "open 0.", "B", "open 1.", "C")
+    assert set(choices(BANK, both)) == {"open 0.", "open 1."}
+
+
+def test_a_refused_draft_is_not_chosen_again() -> None:
+    refused = Round(Draft("exploration", "", "open 0."), (), Review((), False))
+    assert choices(BANK, inputs(about(None), "A", rounds=(refused,))) == ("open 1.",)
+
+
+def test_after_two_questions_none_is_asked() -> None:
+    bank = BANK.model_copy(update={"open": ("Why is that?", "Go on.", "What else?")})
+    lines = ("A", "What is it?", "It is what I have said before, all of it.", "Is it?")
+    assert choices(bank, inputs(about(None), *lines, "And more of the same, every day.")) == ("Go on.",)
+
+
+def test_the_same_words_get_the_same_few_and_others_get_others() -> None:
+    bank = BANK.model_copy(update={"open": tuple(f"{n}." for n in range(20))})
+    drawn = [choices(bank, inputs(about(None), text)) for text in ("one", "two", "one")]
+    assert drawn[0] == drawn[2] != drawn[1]
+    assert {len(set(few)) for few in drawn} == {FEW}
