@@ -29,6 +29,18 @@ def grammar(
     return _ebnf(json.dumps(schema, ensure_ascii=False), indent, after, thinks_in_text)
 
 
+def forced_text(matcher: xgrammar.GrammarMatcher) -> str:
+    """What must come next where the grammar leaves no choice, in whole characters.
+
+    Where it leaves one of two characters that begin with the same byte, xgrammar 0.2.8 names that byte, and cannot
+    make a text of it.
+    """
+    try:
+        return str(matcher.find_jump_forward_string())
+    except UnicodeDecodeError as error:
+        return error.object[: error.start].decode()
+
+
 @lru_cache(maxsize=1024)
 def one_of(texts: tuple[str, ...], *, thinks_in_text: bool = False) -> str:
     """Grammar of an answer that is one of the texts, after white space or none. `thinks_in_text`: as for `grammar`."""

@@ -456,3 +456,11 @@ async def test_of_given_texts_one_is_written_a_piece_at_a_time(counselor: "VllmG
         assert "".join(delta.content for delta in deltas).lstrip("\n") in choices
         assert deltas[-1].finish_reason == "stop"
         assert len(deltas) > 1
+
+
+async def test_texts_whose_characters_share_bytes_end_no_engine(counselor: "VllmGenerator") -> None:
+    stage = replace(FREE, choices=("你好。好的。", "你如何？好吗？", "你奴。"))
+    for _ in range(8):
+        written = await collect(counselor, stage, Sampling(64, temperature=1.0))
+        assert written.content.lstrip("\n") in stage.choices
+    await counselor.check_health()

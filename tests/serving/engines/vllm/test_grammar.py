@@ -10,7 +10,7 @@ from psychechat import prompts
 from psychechat.conversation import Draft, EmotionAnalysis, Reaction, Review, Verdict
 from psychechat.emotion import Label
 from psychechat.engines.base import StageName
-from psychechat.engines.vllm.grammar import grammar, one_of
+from psychechat.engines.vllm.grammar import forced_text, grammar, one_of
 from psychechat.prompts import answers
 
 SCHEMA = {"type": "array", "items": {"type": "string", "minLength": 1, "maxLength": 4}, "minItems": 1, "maxItems": 2}
@@ -180,3 +180,14 @@ def test_an_answer_is_one_of_the_texts(compiler: xgrammar.GrammarCompiler, text:
         matcher = xgrammar.GrammarMatcher(compiled, terminate_without_stop_token=True)
         written = f"I < you</think>{text}" if thinks else text
         assert bool(matcher.accept_string(written) and matcher.is_terminated()) is accepted
+
+
+def test_what_is_forced_ends_with_a_whole_character(compiler: xgrammar.GrammarCompiler) -> None:
+    """好 and 如 begin with the same byte. It ended the engine."""
+    matcher = xgrammar.GrammarMatcher(compiler.compile_grammar(one_of(("你好。", "你如何？", "你奴。"))))
+    assert matcher.accept_string("\n\n")
+    with pytest.raises(UnicodeDecodeError):  # xgrammar's own: without it `forced_text` is not needed
+        matcher.find_jump_forward_string()
+    assert forced_text(matcher) == "你"
+    assert matcher.accept_string("你好")
+    assert forced_text(matcher) == "。"

@@ -20,6 +20,7 @@ from vllm.v1.request import Request, RequestStatus
 
 from psychechat.engines.vllm.cpu import is_on
 from psychechat.engines.vllm.cpu.jump_forward import JumpForward
+from psychechat.engines.vllm.grammar import forced_text
 
 _LAST = ('"', "}", "]", "true", "false", "null")
 """What may stand before the marks that end an answer in JSON."""
@@ -54,7 +55,7 @@ class ForcedEnds(JumpForward):
         matcher = self._asked(request)
         if matcher is None or request.prompt_token_ids is None:
             return []
-        tokens = list(self._encode(matcher.find_jump_forward_string()))
+        tokens = list(self._encode(forced_text(matcher)))
         accepted = _accepted(matcher, tokens)
         room = min(request.max_tokens, self.max_model_len - request.num_tokens)
         if accepted < len(tokens) or accepted >= room:
@@ -87,7 +88,7 @@ class ForcedEnds(JumpForward):
         stop, rest = request.sampling_params.eos_token_id, []
         accepted = _accepted(matcher, new)
         if stop is not None and accepted == len(new) and not matcher.is_terminated():
-            forced = self._encode(matcher.find_jump_forward_string())
+            forced = self._encode(forced_text(matcher))
             accepted += _accepted(matcher, forced)
             if accepted == len(new) + len(forced) and self._may_only_stop(matcher):
                 rest = [*forced, stop]

@@ -19,6 +19,7 @@ from vllm.v1.outputs import DraftTokenIds
 from vllm.v1.request import Request
 
 from psychechat.engines.vllm.cpu import ADDITIONS
+from psychechat.engines.vllm.grammar import forced_text
 
 _MARKS = frozenset('"{}[]')
 """Of JSON. Our grammars have none of its quotation marks within a string, so a forced stretch begins behind one."""
@@ -87,7 +88,7 @@ class JumpForward(Scheduler):
         if not request.output_token_ids or not self._ends_in_a_mark(request.output_token_ids[-1]):
             return []
         matcher = self._matcher(request)
-        forced = matcher and matcher.find_jump_forward_string()
+        forced = matcher and forced_text(matcher)
         if not forced:
             return []
         return self.structured_output_manager.validate_tokens(
