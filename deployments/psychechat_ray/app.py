@@ -73,7 +73,10 @@ def _stages(settings: Settings, engine: str) -> Iterator[Stage]:
     """
     for _, pack, names in _packs(settings, engine):
         for name in names:
-            if pack.stage(name).schema is not None:
+            is_banked = (
+                name is StageName.DRAFT and pack.language in settings.reply_banks
+            )  # its grammars are each turn's own
+            if pack.stage(name).schema is not None and not is_banked:
                 yield from pack.stages(name)
 
 

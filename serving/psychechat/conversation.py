@@ -411,16 +411,16 @@ class Reading:
     def kind_so_far(self) -> Kind | None:
         """What the crisis is about: by its own phrases, else as far as the conversation's tell."""
         before = self.conversation.kind
-        if self.kind or before not in ("thoughts", "plan_or_means"):
+        if self.kind or before is None or before == "other_person":
             return self.kind
-        is_grave = (self.severity or Severity.NONE) > CRISIS
+        is_grave = (self.severity or Severity.NONE) > CRISIS or before == "under_way"
         return "plan_or_means" if is_grave else before
 
     @property
     def is_sure(self) -> bool:
         """Whether the crisis is more than the classifier's guess; only meaningful in one."""
-        told = (self.alarm, (self.answer or Severity.NONE) >= CRISIS, (self.found or Severity.NONE) >= CRISIS)
-        return any(told) or (self.ideation or 0.0) >= _SURE
+        told = self.alarm or self.kind is not None or (self.found or Severity.NONE) >= CRISIS
+        return told or self.ideation is None or self.ideation >= _SURE or (self.severity or Severity.NONE) > CRISIS
 
     @property
     def source(self) -> Source:

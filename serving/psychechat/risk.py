@@ -222,7 +222,9 @@ def _crisis(state: RiskState, reading: LineReading) -> RiskState:
         lines=0,
         calm=0,
         episode=state.episode if state.held else reading.place or reading.line,
-        kind=max(state.kind, reading.kind, key=gravity) if state.held else reading.kind,
+        kind=max(state.kind, reading.kind, key=lambda kind: (gravity(kind), kind is not None))
+        if state.held
+        else reading.kind,
         counted=(*state.counted, reading.line)[-_COUNTED:],
         rising=0.0,
         trend="rising" if reading.severity > state.level or not state.held else "steady",

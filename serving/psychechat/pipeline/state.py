@@ -86,10 +86,10 @@ class TurnState:
             reading = replace(reading, conversation=next_state(before.state, [self.line], HoldRules()))
         self.reading = reading
 
-    def is_crisis_by(self, line: SeekerLine, assessments: Mapping[str, Assessment]) -> bool:
-        """Whether these assessments make the newest line a crisis, whatever the conversation was before it."""
+    def read_alone(self, line: SeekerLine, assessments: Mapping[str, Assessment]) -> Reading:
+        """The newest line by these assessments: a crisis only where it is one whatever the conversation was before."""
         calmest = RiskState(calm=len(HoldRules().doubts))
-        return read_line(line, self.reading, assessments, self._veto_below, calmest).in_crisis
+        return read_line(line, self.reading, assessments, self._veto_below, calmest)
 
     @property
     def held(self) -> bool:
@@ -155,7 +155,14 @@ class TurnState:
         """
         if self.opened is not None:
             return self.opened
-        return self.fixed.crisis(self.reading) if self.decision_so_far.crisis else None
+        return self.crisis_words(self.reading) if self.decision_so_far.crisis else None
+
+    def crisis_words(self, reading: Reading) -> FixedText:
+        """First piece of a reply to the crisis in this reading. In a conversation that is held already it is sure."""
+        before = self.before.state if self.before else reading.conversation
+        followed = self.policy.risk.conversation == "on"
+        told = reading if followed else replace(reading, conversation=RiskState())
+        return self.fixed.crisis(told, is_sure=reading.is_sure or (followed and before.held))
 
     @property
     def opens_at_once(self) -> bool:

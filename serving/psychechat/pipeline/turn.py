@@ -10,7 +10,7 @@ from typing import Any
 
 from psychechat import tracing
 from psychechat.concurrency import in_time
-from psychechat.conversation import Decision, Reply, ReplyDelta, ReplyModeration, StageInputs
+from psychechat.conversation import Decision, Reading, Reply, ReplyDelta, ReplyModeration, StageInputs
 from psychechat.engines.base import Call
 from psychechat.errors import ContextLengthExceeded, DeadlineExceeded, Overloaded, StageFailed
 from psychechat.logs import log_kind
@@ -143,11 +143,11 @@ class _Turn:
         written.complete(reply)
         return reply
 
-    def _open(self) -> None:
-        """Let the fixed words of a crisis leave, once; moderation does not hold them back."""
+    def _open(self, reading: Reading) -> None:
+        """Let the fixed words of the crisis in this reading leave, once; moderation does not hold them back."""
         if self._state.opened is not None:
             return
-        opening = self._state.fixed.crisis(self._state.reading)
+        opening = self._state.crisis_words(reading)
         for index in range(self._request.choices):
             delta = ReplyDelta(index, opening.text)
             self._emit(delta)
@@ -161,7 +161,7 @@ class _Turn:
     async def _answer(self) -> Reply:
         pipeline, state = self._pipeline, self._state
         if state.opens_at_once:
-            self._open()
+            self._open(state.reading)
             if not state.is_for_no_model:
                 self._permits.count_crisis()
         state.recalled(*await recall(pipeline, self._request, self._meter))

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 from psychechat.admission.lanes import Permit
 from psychechat.concurrency import in_time, together
-from psychechat.conversation import Assessment
+from psychechat.conversation import Assessment, Reading
 from psychechat.engines.base import Call
 from psychechat.errors import EngineUnavailable
 from psychechat.logs import log_kind
@@ -28,7 +28,7 @@ class TurnReader:
         state: TurnState,
         meter: TurnMeter,
         call: Callable[[], Call],
-        open_crisis: Callable[[], None],
+        open_crisis: Callable[[Reading], None],
     ) -> None:
         """`call`: what the classifier is asked with, as urgent as the turn is by then. `open_crisis`: lets the fixed
         words of a crisis leave, once."""
@@ -40,12 +40,12 @@ class TurnReader:
         with permit, self._meter.timed("classify"):
             assessments, _ = await together(self._classify(reader.passages), reader.search())
             if assessments and (doubted := reader.doubted):
-                if state.is_crisis_by(reader.newest, assessments):
-                    self._open_crisis()  # whatever is said of earlier lines
+                if (alone := state.read_alone(reader.newest, assessments)).in_crisis:
+                    self._open_crisis(alone)  # whatever is said of earlier lines
                 assessments |= await self._classify(doubted)
         state.read(reader.newest, reader.names, reader.before(assessments), assessments)
         if state.reading.in_crisis:
-            self._open_crisis()
+            self._open_crisis(state.reading)
         accounting.note_crisis(self._pipeline, state)
 
     def read_by_phrases(self) -> None:

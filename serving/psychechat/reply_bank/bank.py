@@ -22,11 +22,11 @@ BUILT_IN = Path(__file__).parent
 MOST_CHARACTERS = 2_000
 """Of a message: its beginning is searched for topics."""
 
-Text = Annotated[str, StringConstraints(min_length=1, max_length=500, pattern=r'^[^"\\\s](?:[^"\\\r\n]*[^"\\\s])?$')]
-"""One line without quotation marks, which no JSON stage could write."""
+Text = Annotated[str, StringConstraints(max_length=300, pattern=r'^[^"\\\s{\[](?:[^"\\\r\n<>]*[^"\\\s<>])?$')]
+"""One line that both modes can write: short, no JSON, no tags, and none of JSON's quotation marks."""
 Replies = Annotated[tuple[Text, ...], Field(min_length=1)]
 Words = tuple[Annotated[str, StringConstraints(min_length=1), AfterValidator(plain)], ...]
-TopicWords = Annotated[str, StringConstraints(pattern=r"^[^*]+\*?$"), AfterValidator(plain)]
+TopicWords = Annotated[str, StringConstraints(pattern=r"^\s*[^*\s][^*]*\*?$"), AfterValidator(plain)]
 
 
 class ByKind(Entry):
@@ -176,7 +176,9 @@ def load(bank: str | Path) -> Bank:
     if not file.is_file():
         known = ", ".join(sorted(path.stem for path in BUILT_IN.glob("*.yaml")))
         raise FileNotFoundError(f"no reply bank at {file}: expected a file, or one of {known}")
-    return Bank.model_validate(yaml.safe_load(file.read_text("utf-8")))
+    loaded = Bank.model_validate(yaml.safe_load(file.read_text("utf-8")))
+    loaded.named("")  # its finder is made now, not while a seeker waits
+    return loaded
 
 
 def load_all(names: Mapping[Language, str]) -> dict[Language, Bank]:

@@ -2,13 +2,14 @@
 
 import random
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
-from psychechat.conversation import Act, Assessment, StageInputs
+from psychechat.conversation import Act, Assessment, Reading, StageInputs
 from psychechat.emotion import Felt
 from psychechat.help.plain import plain
+from psychechat.help.subjects import HEARD, Subject
 from psychechat.reply_bank.bank import Bank, Topic
-from psychechat.risk import Severity
+from psychechat.risk import CRISIS, Severity
 
 FEW = 6
 """Replies that a counselor chooses from; which ones is drawn by the message, so that the same words get the same."""
@@ -24,16 +25,15 @@ ACT, ACT_BEHIND_A_REPLY = 0.5, 0.85
 """Probability of a dialogue act from which on it counts, first and in the midst of a talk, where fragments are taken
 for anything."""
 
-_POLITE: Sequence[Act] = ("greeting", "thanks", "goodbye", "small_talk")
+_POLITE: Sequence[Act] = ("greeting", "thanks", "small_talk")
 
 SHORT_WORDS, SHORT_HAN = 6, 10
 """A message of no more, behind a question, is an answer to it."""
 
-_HEARD, _CHATTING_BELOW = 0.3, 0.4
-"""Probability of its subject from which on a topic is what a message is about: of 108 fresh messages in which one was
-found so 101 were. And of all subjects together, below which somebody who names the weather chats about it."""
+_CHATTING_BELOW = 0.4
+"""Probability of all subjects together, below which somebody who names the weather chats about it."""
 
-_ASKS_AT_ITS_END = re.compile(r"(?:[?？]|吗|呢|怎么办|怎么样|好不好|行不行)[\s\"'”’)）!！~～。]*$")
+_ASKS_AT_ITS_END = re.compile(r"(?:[?？]|吗|怎么办|好不好|行不行)[\s\"'”’)）!！~～。]*$")
 _HAN = re.compile(r"[㐀-鿿]")
 
 
@@ -41,46 +41,75 @@ def choices(bank: Bank, inputs: StageInputs) -> tuple[str, ...]:
     """Up to FEW replies, none of which the counselor has said before, or a review of this turn has refused, as long as
     there are others."""
     fit = next(filter(None, _fitting(bank, inputs)))
-    said = [u.text for u in inputs.conversation.utterances if u.speaker == "counselor"]
-    refused = {made.draft.response for made in inputs.rounds}
-    new = [text for text in fit if text not in refused and not any(text in line for line in said)] or list(fit)
-    if len(said) > 1 and all(_asks(line) for line in said[-2:]):
+    said = [u.text.strip() for u in inputs.conversation.utterances if u.speaker == "counselor"]
+    refused = [made.draft.response for made in inputs.rounds]
+    new = [text for text in fit if not any(_is_of(text, line) for line in (*said, *refused))] or list(fit)
+    if len(said) > 1 and all(map(_asks, said[-2:])) and not _is_careful(inputs):
         new = [text for text in new if not _asks(text)] or new
     drawn = random.Random(inputs.conversation.newest)  # noqa: S311  nothing secret
     return tuple(drawn.sample(new, min(FEW, len(new))))
+
+
+def _is_of(text: str, line: str) -> bool:
+    """Whether the line holds the reply, or is what a client's bound or stop string left of it."""
+    return text in line or (bool(line) and text.startswith(line))
 
 
 def _asks(text: str) -> bool:
     return "?" in text or "？" in text
 
 
+def _is_careful(inputs: StageInputs) -> bool:
+    """Whether there is any risk, or was: then what has to be asked is asked."""
+    reading = inputs.reading
+    return reading is not None and (reading.severity is not Severity.NONE or reading.conversation.held)
+
+
 def _fitting(bank: Bank, inputs: StageInputs) -> Iterator[Sequence[str]]:
     """Replies from the most particular to the most general, some of them none."""
-    reading, message = inputs.reading, inputs.conversation.newest
-    if reading is None or reading.severity is None:
+    reading = inputs.reading
+    if reading is None:
         yield bank.open
-        return
-    if reading.in_crisis:
-        yield bank.crisis.of(reading.kind_so_far, reading.severity)
-        return
-    if reading.conversation.held:
+    elif reading.in_crisis:
+        yield bank.crisis.of(reading.kind_so_far, reading.severity or CRISIS)
+    elif reading.conversation.held:
         yield (bank.held_near or ()) if (reading.conversation.since_turns or 0) <= NEAR_TURNS else ()
         yield bank.held or bank.heavy
-        return
-    if reading.severity > Severity.NONE:
-        is_dark = not reading.is_doubted and (reading.share_of_crisis or 0.0) >= DARK_FROM
-        yield (bank.dark or ()) if is_dark else ()
-        touches = reading.scores[Severity.INDICATOR]
-        yield [text for text in bank.heavy if _asks(text)] if touches >= ASKING_FROM else ()
-        yield bank.heavy if is_dark or reading.overruled or touches >= HEAVY_FROM else ()
-    felt, act = reading.felt, _act(inputs, reading.assessment)
-    yield bank.acts.get(act, ()) if act else ()
-    yield (bank.question or ()) if _ASKS_AT_ITS_END.search(message) else ()
-    topic = next((topic for topic in bank.named(message) if _is_about(topic, felt, reading.assessment)), None)
-    if topic is None and felt.tone != "glad" and _answers_a_question(inputs):
-        yield _to_answer(bank, message)
+    elif reading.severity is None:
+        yield bank.heavy
+    else:
+        if reading.severity > Severity.NONE:
+            yield from _touching(bank, reading)
+        yield from _ordinary(bank, inputs, reading)
+
+
+def _touching(bank: Bank, reading: Reading) -> Iterator[Sequence[str]]:
+    """To a message that touches the subject; none where that is hardly so."""
+    if not reading.is_doubted and (reading.share_of_crisis or 0.0) >= DARK_FROM:
+        yield bank.dark or bank.heavy
+    touches = reading.scores[Severity.INDICATOR]
+    if reading.is_doubted or touches >= ASKING_FROM:
+        yield [text for text in bank.heavy if _asks(text)]
+    if reading.is_doubted or reading.overruled or touches >= HEAVY_FROM:
+        yield bank.heavy
+
+
+def _ordinary(bank: Bank, inputs: StageInputs, reading: Reading) -> Iterator[Sequence[str]]:
+    """To a message without risk; or with a hint of one, and then nothing glad or polite: it may be a farewell."""
+    message, felt, is_calm = inputs.conversation.newest, reading.felt, reading.severity is Severity.NONE
+    if not is_calm and felt.tone == "glad":
+        felt = Felt()
+    if is_calm and (act := _act(inputs, reading.assessment)):
+        yield bank.acts.get(act, ())
+    heard = reading.assessment.subjects if reading.assessment else {}
+    topics = [topic for topic in bank.named(message) if _is_about(topic, felt, heard)]
+    topic = max(topics, key=lambda topic: (topic.subject == "death", heard.get(topic.subject, 0.0)), default=None)
+    if _ASKS_AT_ITS_END.search(message) and not (topic and topic.subject == "death"):
+        yield bank.question or ()
     if topic is not None:
         yield (topic.glad or ()) if felt.tone == "glad" else topic.any
+    elif felt.tone != "glad" and _answers_a_question(inputs):
+        yield _to_answer(bank, message)
     subject = bank.subjects.get(reading.subject) if reading.subject else None
     yield subject.of(felt.tone) if subject else ()
     yield bank.feelings.get(felt.group, ()) if felt.group else ()
@@ -89,22 +118,21 @@ def _fitting(bank: Bank, inputs: StageInputs) -> Iterator[Sequence[str]]:
 
 
 def _act(inputs: StageInputs, assessment: Assessment | None) -> Act | None:
-    """What the message does where it tells of nothing; of those that are polite the likeliest, if it is one of them."""
+    """What the message does where it tells of nothing. Those that are polite count together, but for a goodbye."""
     acts = assessment.acts if assessment else {}
     if not acts:
         return None
     polite = sum(acts.get(act, 0.0) for act in _POLITE)
-    act = max(_POLITE if polite > max(acts.values()) else acts, key=lambda act: acts.get(act, 0.0))
-    sure = max(polite, acts[act]) if act in _POLITE else acts[act]
-    return act if sure >= (ACT_BEHIND_A_REPLY if inputs.conversation.answered else ACT) else None
+    likeliest = max(_POLITE if polite >= max(acts.values()) else acts, key=lambda act: acts.get(act, 0.0))
+    sure = polite if likeliest in _POLITE else acts[likeliest]
+    return likeliest if sure >= (ACT_BEHIND_A_REPLY if inputs.conversation.answered else ACT) else None
 
 
-def _is_about(topic: Topic, felt: Felt, assessment: Assessment | None) -> bool:
+def _is_about(topic: Topic, felt: Felt, heard: Mapping[Subject, float]) -> bool:
     """Whether a topic that a message names is what it is about: half of the words that name one are by the way."""
-    heard = assessment.subjects if assessment else {}
     if topic.chat:
         return felt.tone in (None, "glad") and sum(heard.values()) - heard.get("talking", 0.0) < _CHATTING_BELOW
-    return heard.get(topic.subject, 0.0) >= _HEARD
+    return heard.get(topic.subject, 0.0) >= HEARD
 
 
 def _answers_a_question(inputs: StageInputs) -> bool:

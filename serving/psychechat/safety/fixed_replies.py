@@ -55,10 +55,13 @@ class FixedReplies:
         """Key of the table's rows for this seeker."""
         return self._help(reading).place
 
-    def crisis(self, reading: Reading) -> FixedText:
-        """The first piece of a crisis reply, which may be all of it: opening words by kind, then the resources."""
+    def crisis(self, reading: Reading, *, is_sure: bool = True) -> FixedText:
+        """The first piece of a crisis reply, which may be all of it: opening words by kind, then the resources.
+
+        `is_sure`: whether it is more than the classifier's guess.
+        """
         told = self._words(reading)
-        opening = told.opening.of(reading.kind_so_far, is_sure=reading.is_sure)
+        opening = told.opening.of(reading.kind_so_far, is_sure=is_sure)
         if self.asked(reading) and reading.kind != "under_way":
             opening = _joined(opening, told.who_answers.program)
         return replace(self._with_resources(opening, reading), words=opening)

@@ -15,7 +15,7 @@ from psychechat.help.fixed_words import words
 from psychechat.policy import Policy
 from psychechat.reply_bank import Bank, load, load_all
 from psychechat.risk import Kind, Severity
-from psychechat.safety import output_guard
+from psychechat.safety import output_guard, risk_questions
 from psychechat.safety.replies import crisis_reply
 from psychechat.safety.replies.broken_text import broken, repeats
 
@@ -36,6 +36,10 @@ def topic(subject: str, *words: str) -> dict[str, object]:
         pytest.param({"open": []}, id="nothing to say"),
         pytest.param({"open": ['He said "no".']}, id="a quotation mark, which no draft can hold"),
         pytest.param({"open": ["One line.\nTwo."]}, id="two lines"),
+        pytest.param({"open": ["[sighs] Go on."]}, id="what a reply that is another stage's JSON begins with"),
+        pytest.param({"open": ["So </think> it is."]}, id="a tag"),
+        pytest.param({"open": ["x" * 301]}, id="more than a draft has room for"),
+        pytest.param({"topics": {"x": topic("work", " *")}}, id="no words"),
         pytest.param({"acts": {"singing": ["La."]}}, id="an act that nobody tells"),
         pytest.param({"topics": {"x": topic("weather", "rain")}}, id="a subject that nobody tells"),
         pytest.param({"topics": {"x": topic("work", "b*ss")}}, id="an ending amid a word"),
@@ -125,6 +129,18 @@ def test_each_reply_may_follow_the_fixed_words_of_its_crisis(language: Language,
             unfit = crisis_reply.check(text, language=language, conversation=conversation, guard=Policy().guard)
             assert not unfit, (unfit, text)
             assert not repeats(f"{opening} {text}", language), text
+
+
+@pytest.mark.parametrize(("language", "yes", "no"), [("en", "yes", "no"), ("zh", "有", "没有")])
+def test_what_is_asked_near_a_crisis_is_understood_when_it_is_answered(language: str, yes: str, no: str) -> None:
+    dark = load(language).dark
+    assert dark
+    for text in dark:
+        affirmed, denied = (risk_questions.answered(text, answer) for answer in (yes, no))
+        assert affirmed, text
+        assert denied, text
+        assert (risk_questions.severity(affirmed, held=False) or Severity.NONE) >= Severity.IDEATION, text
+        assert risk_questions.severity(denied, held=False) is Severity.NONE, text
 
 
 @pytest.mark.parametrize("language", get_args(Language))

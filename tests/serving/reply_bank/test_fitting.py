@@ -1,6 +1,6 @@
 """Which replies fit a turn, by what was read of it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, get_args
 
@@ -49,6 +49,7 @@ BANK = Bank.model_validate(
         "acts": {"greeting": key("greeting"), "anger": key("anger at you")},
         "topics": {
             "boss": {"subject": "work", "words": ["boss"], "any": key("boss"), "glad": key("boss glad")},
+            "dog": {"subject": "death", "words": ["dog died"], "any": key("dog")},
             "rain": {"subject": "talking", "chat": True, "words": ["rain"], "any": key("rain")},
         },
         "subjects": {"work": {"any": key("work"), "hard": key("work hard"), "angry": key("work angry")}},
@@ -61,8 +62,9 @@ BANK = Bank.model_validate(
 
 
 def inputs(read: Reading | None, *lines: str, **more: Any) -> StageInputs:
+    lines = lines or ("Well.",)
     speakers: tuple[Speaker, ...] = ("seeker", "counselor") * len(lines)
-    said = tuple(Utterance(speaker, text) for speaker, text in zip(speakers, lines or ("Well.",), strict=False))
+    said = tuple(Utterance(speaker, text) for speaker, text in zip(speakers, lines, strict=False))
     return StageInputs(Conversation(said), read, **more)
 
 
@@ -83,11 +85,27 @@ def acting(**acts: float) -> Reading:
     return replace(read, assessment=replace(read.assessment, acts=told))
 
 
+def hinted(indicator: float, ideation: float = 0.0, **acts: float) -> Reading:
+    """P(indicator or worse), of it P(ideation)."""
+    read = acting(**acts)
+    assert read.assessment is not None
+    risk = dict.fromkeys(Severity, 0.0) | {
+        Severity.NONE: 1 - indicator,
+        Severity.INDICATOR: indicator - ideation,
+        Severity.IDEATION: ideation,
+    }
+    return replace(read, assessment=replace(read.assessment, risk=risk))
+
+
 @pytest.mark.parametrize(
     ("read", "lines", "place"),
     [
         pytest.param(None, (), "open", id="nothing was read"),
-        pytest.param(replace(reading(), assessment=None), (), "open", id="the classifier could not tell"),
+        pytest.param(replace(reading(), assessment=None), (), "heavy", id="the classifier could not tell"),
+        pytest.param(replace(reading(), assessment=None, conversation=HELD), (), "held", id="and one is held"),
+        pytest.param(hinted(0.7, goodbye=0.9), (), "open", id="a hint of risk in a farewell"),
+        pytest.param(hinted(0.95, goodbye=0.9), (), "heavy", id="and more than a hint"),
+        pytest.param(replace(hinted(0.7, ideation=0.6), doubt=4.0), (), "heavy", id="a crisis that is doubted"),
         pytest.param(reading((), Severity.IDEATION), (), "crisis", id="a crisis of a kind that nobody knows"),
         pytest.param(replace(reading((), Severity.IDEATION), kind="thoughts"), (), "thoughts", id="thoughts"),
         pytest.param(
@@ -115,7 +133,8 @@ def acting(**acts: float) -> Reading:
         pytest.param(about("health"), ("rain again",), "open", id="as does who speaks of health"),
         pytest.param(about(None, SAD), (), "sadness", id="a feeling"),
         pytest.param(about(None, SAD), ("Why do people leave?",), "question", id="a question"),
-        pytest.param(acting(thanks=0.3, goodbye=0.4), ("ta, bye",), "open", id="an act without replies, of two"),
+        pytest.param(acting(thanks=0.3, goodbye=0.2), ("ta, bye",), "open", id="neither for sure"),
+        pytest.param(about("death", SAD), ("My dog died. Why?",), "dog", id="a death before its question"),
         pytest.param(acting(greeting=0.4, small_talk=0.3), ("hey",), "greeting", id="polite in either way"),
         pytest.param(acting(anger=0.7), ("A", "I see.", "All clear now"), "open", id="hardly an act in a talk"),
         pytest.param(about(None, SAD, ANGRY), (), "low", id="two that hurt"),
@@ -139,14 +158,7 @@ def test_what_fits(read: Reading | None, lines: Sequence[str], place: str) -> No
 
 @pytest.mark.parametrize(("ideation", "place"), [(0.1, "heavy"), (0.42, "dark")])
 def test_near_a_crisis_the_question_is_asked(ideation: float, place: str) -> None:
-    read = reading((SAD,), Severity.INDICATOR)
-    assert read.assessment is not None
-    risk: Mapping[Severity, float] = {
-        **read.assessment.risk,
-        Severity.INDICATOR: 1 - ideation,
-        Severity.IDEATION: ideation,
-    }
-    assert answered(replace(read, assessment=replace(read.assessment, risk=risk))) == place
+    assert answered(hinted(1.0, ideation)) == place
 
 
 def test_a_held_conversation_is_answered_as_one() -> None:
@@ -171,8 +183,10 @@ def test_nothing_is_said_twice_while_there_is_something_new() -> None:
     assert set(choices(BANK, both)) == {"open 0.", "open 1."}
 
 
-def test_a_refused_draft_is_not_chosen_again() -> None:
-    refused = Round(Draft("exploration", "", "open 0."), (), Review((), False))
+@pytest.mark.parametrize("left", ["open 0.", "open 0"])
+def test_a_refused_draft_is_not_chosen_again(left: str) -> None:
+    """Nor what a client's stop string left of it."""
+    refused = Round(Draft("exploration", "", left), (), Review((), False))
     assert choices(BANK, inputs(about(None), "A", rounds=(refused,))) == ("open 1.",)
 
 
@@ -180,6 +194,9 @@ def test_after_two_questions_none_is_asked() -> None:
     bank = BANK.model_copy(update={"open": ("Why is that?", "Go on.", "What else?")})
     lines = ("A", "What is it?", "It is what I have said before, all of it.", "Is it?")
     assert choices(bank, inputs(about(None), *lines, "And more of the same, every day.")) == ("Go on.",)
+    asks = BANK.model_copy(update={"held": ("Are you safe?", "Go on.")})
+    held = replace(about(None), conversation=replace(HELD, since_turns=5))
+    assert len(choices(asks, inputs(held, *lines, "And more."))) == 2, "but where there was a crisis"
 
 
 def test_the_same_words_get_the_same_few_and_others_get_others() -> None:

@@ -87,7 +87,7 @@ async def write_draft(context: StageContext, inputs: StageInputs, client_samplin
         draft, thinking = await _answer(
             context, StageName.DRAFT, inputs, answers.parse_draft, sampling=sampling, widened=widened
         )
-        if len(draft.response) < context.pack.response_characters(widened):
+        if context.pack.bank or len(draft.response) < context.pack.response_characters(widened):
             stops = StopStrings(client_sampling.get("stop", ()))
             response = (stops.feed(draft.response) + stops.finish()).strip()
             return replace(draft, response=response, thinking=thinking)
