@@ -24,6 +24,11 @@ def anchors(file: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
+def test_no_merge_was_left_half_done(document: str) -> None:
+    assert not re.search(r"^(?:<<<<<<<|=======|>>>>>>>)(?: |$)", (ROOT / document).read_text("utf-8"), re.M)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
 def test_links_lead_somewhere(document: str) -> None:
     file = ROOT / document
     text = re.sub(r"```.*?```", "", file.read_text("utf-8"), flags=re.S)
