@@ -31,6 +31,10 @@ def test_detect_speaks_only_when_it_is_clear(text: str, expected: Language | Non
         (("我很累，睡不着", "ok thanks"), "zh"),  # two words are no whole message
         (("ok thanks",), "en"),  # but enough to start with
         (("hi",), "en"),  # the default
+        (("在",), "zh"),
+        (("……",), "zh"),
+        (("OK，",), "en"),
+        (("...",), "en"),
         (("I am tired", "今天好一点了", "…"), "zh"),
     ],
 )

@@ -97,7 +97,7 @@ def _touching(bank: Bank, reading: Reading) -> Iterator[Sequence[str]]:
 def _ordinary(bank: Bank, inputs: StageInputs, reading: Reading) -> Iterator[Sequence[str]]:
     """To a message without risk; or with a hint of one, and then nothing glad or polite: it may be a farewell."""
     message, felt, is_calm = inputs.conversation.newest, reading.felt, reading.severity is Severity.NONE
-    if not is_calm and felt.tone == "glad":
+    if felt.tone == "glad" and not (is_calm and _was_not_sad(inputs)):
         felt = Felt()
     if is_calm and (act := _act(inputs, reading.assessment)):
         yield bank.acts.get(act, ())
@@ -115,6 +115,14 @@ def _ordinary(bank: Bank, inputs: StageInputs, reading: Reading) -> Iterator[Seq
     yield bank.feelings.get(felt.group, ()) if felt.group else ()
     yield (bank.low or ()) if felt.tone not in (None, "glad") else ()
     yield bank.open
+
+
+def _was_not_sad(inputs: StageInputs) -> bool:
+    """Whether gladness may be answered as such: in the midst of a talk only where the turn before was not sad."""
+    if not inputs.conversation.answered:
+        return True
+    memory = inputs.reading.memory if inputs.reading else None
+    return memory is not None and (memory.valence or 0) >= 0
 
 
 def _act(inputs: StageInputs, assessment: Assessment | None) -> Act | None:

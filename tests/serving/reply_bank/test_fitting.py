@@ -10,6 +10,7 @@ from psychechat.conversation import (
     Act,
     Conversation,
     Draft,
+    EmotionMemory,
     Reading,
     Review,
     Round,
@@ -174,6 +175,17 @@ def test_the_least_bank_has_an_answer_to_everything() -> None:
     assert answered(reading((), Severity.INDICATOR), bank=least) == "heavy"
     held = replace(reading(), conversation=HELD)
     assert answered(held, bank=least) == "heavy"
+
+
+@pytest.mark.parametrize(
+    ("memory", "place"), [(None, "open"), ((SAD,), "open"), ((CALM,), "joy")], ids=["unknown", "sad", "calm"]
+)
+def test_in_a_talk_gladness_is_answered_where_the_turn_before_was_not_sad(
+    memory: tuple[Label, ...] | None, place: str
+) -> None:
+    """She laughed, and I thank you for that: what is bitter sounds glad."""
+    read = reading((HAPPY,), memory=None if memory is None else EmotionMemory("session", "en", memory))
+    assert answered(read, "A", "What happened then?", "She laughed and told everybody, so thanks for that.") == place
 
 
 def test_nothing_is_said_twice_while_there_is_something_new() -> None:

@@ -398,6 +398,19 @@ def test_an_act_means_and_a_time_are_final(text: str, kind: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("我妈妈把安眠药拿到房间了", "other_person"),
+        ("我把妈妈的安眠药拿到自己房间了", "plan_or_means"),
+        ("My mum has her pills ready to kill herself.", "other_person"),
+        ("I have my mum's pills here to kill myself.", "thoughts"),
+    ],
+)
+def test_what_is_somebody_elses_may_be_in_the_seekers_hands(text: str, kind: str) -> None:
+    assert {hit.kind for hit in hits(text) if hit.severity >= CRISIS} == {kind}
+
+
+@pytest.mark.parametrize(
     "text", ["I took all my pills last week.", "I overdosed two months ago.", "上个月我刚吞了一瓶安眠药"]
 )
 def test_an_act_of_weeks_ago_is_ideation(text: str) -> None:
