@@ -26,8 +26,9 @@ the stage's format, in English or Chinese, with short, plain sentences that are 
 be offered to anyone in need. It assesses and diagnoses nothing. What it was taught to write about risk takes it
 seriously, asks about it or points to people nearby, and names no number.
 
-**In the demo it chooses.** `reply_banks` gives it up to six replies for each turn, written beforehand, and a grammar holds it to
-them ([reply banks](../../../../docs/reply-banks.md)). What follows is about nano by itself, as other configurations ask it.
+**In the demo it chooses.** `reply_banks` gives it up to six replies for each turn, written beforehand, and a grammar
+holds it to them ([reply banks](../../../../docs/reply-banks.md)). What follows is about nano by itself, as other
+configurations ask it.
 
 ## What it was trained on
 """
