@@ -328,6 +328,8 @@ class Reading:
     """None until the classifier has answered, and if it fails."""
     with_question: Assessment | None = None
     """Of a short answer together with the counselor's question."""
+    is_about_risk: bool = False
+    """Whether it answers a question about risk."""
     answer: Severity | None = None
     """What the answer says of risk by the rules for such questions; None: it answers none, or they cannot tell."""
     named: frozenset[Subject] = frozenset()
@@ -409,17 +411,17 @@ class Reading:
 
     @property
     def kind_so_far(self) -> Kind | None:
-        """What the crisis is about: by its own phrases, else as far as the conversation's tell."""
+        """What the crisis is about, by the message and, where that is graver or all that is known, by those before."""
         before = self.conversation.kind
-        if self.kind or before is None or before == "other_person":
+        if before is None or self.kind not in (None, "thoughts"):
             return self.kind
-        is_grave = (self.severity or Severity.NONE) > CRISIS or before == "under_way"
-        return "plan_or_means" if is_grave else before
+        is_grave = (self.severity or Severity.NONE) > CRISIS or before != "thoughts"
+        return "plan_or_means" if is_grave else "thoughts"
 
     @property
     def is_sure(self) -> bool:
         """Whether the crisis is more than the classifier's guess; only meaningful in one."""
-        told = self.alarm or self.kind is not None or (self.found or Severity.NONE) >= CRISIS
+        told = self.alarm or max(self.answer or Severity.NONE, self.found or Severity.NONE) >= CRISIS
         return told or self.ideation is None or self.ideation >= _SURE or (self.severity or Severity.NONE) > CRISIS
 
     @property

@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import lru_cache
 from itertools import chain
 
@@ -34,8 +34,8 @@ def choose(conversation: Conversation, default: Language) -> Language:
     spoken = [utterance.text for utterance in conversation.utterances if utterance.speaker == "seeker"]
     clear = (detect(text, _TO_SWITCH) for text in reversed(spoken))
     hinted = (detect(text) for text in spoken)
-    written: Iterable[Language | None] = ("zh" if _is_chinese_at_all(text) else None for text in spoken)
-    return next(filter(None, chain(clear, hinted, written)), default)
+    unclear: Language = "zh" if _is_chinese_at_all("".join(spoken)) else default
+    return next(filter(None, chain(clear, hinted)), unclear)
 
 
 def _is_chinese_at_all(text: str) -> bool:
@@ -53,7 +53,7 @@ PRIVATE = re.compile("[\ue000-\uf8ff\ufdd0-\ufdef\ufffe\uffff\U000f0000-\U0010ff
 """Code points without a meaning."""
 
 _HAN = re.compile("[一-鿿㐀-䶿]")
-_CHINESE_MARKS = re.compile("[。，！？；：、]|……")
+_CHINESE_MARKS = re.compile("[。，！？；、]|……")
 _PLAIN = re.compile("[\x00-\x7f一-鿿]+")
 
 

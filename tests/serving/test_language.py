@@ -34,6 +34,8 @@ def test_detect_speaks_only_when_it_is_clear(text: str, expected: Language | Non
         (("在",), "zh"),
         (("……",), "zh"),
         (("OK，",), "en"),
+        (("Hello", "……"), "en"),
+        (("はい。", "死"), "en"),  # Japanese, which has no pack
         (("...",), "en"),
         (("I am tired", "今天好一点了", "…"), "zh"),
     ],

@@ -22,7 +22,10 @@ BUILT_IN = Path(__file__).parent
 MOST_CHARACTERS = 2_000
 """Of a message: its beginning is searched for topics."""
 
-Text = Annotated[str, StringConstraints(max_length=300, pattern=r'^[^"\\\s{\[](?:[^"\\\r\n<>]*[^"\\\s<>])?$')]
+Text = Annotated[
+    str,
+    StringConstraints(max_length=300, pattern=r'^[^"\\\s{\[](?:[^"\\<>\x00-\x1f\x7f-\x9f\u2028-\u202e]*[^"\\\s<>])?$'),
+]
 """One line that both modes can write: short, no JSON, no tags, and none of JSON's quotation marks."""
 Replies = Annotated[tuple[Text, ...], Field(min_length=1)]
 Words = tuple[Annotated[str, StringConstraints(min_length=1), AfterValidator(plain)], ...]
@@ -130,7 +133,7 @@ class Bank(Entry):
         return short_hash(self.model_dump_json())
 
     def named(self, message: str) -> list[Topic]:
-        """The topics that a message names: a death before all else, then those that it names by the most characters."""
+        """The topics that a message names, the one that it names by the most characters first."""
         text = plain(message[:MOST_CHARACTERS])
         finder, phrases = self._phrases
         longest: dict[int, int] = {}
@@ -139,7 +142,7 @@ class Bank(Entry):
                 place = phrases[number].topic
                 longest[place] = max(longest.get(place, 0), end - start)
         topics = list(self.topics.values())
-        order = sorted(longest, key=lambda place: (topics[place].subject != "death", -longest[place], place))
+        order = sorted(longest, key=lambda place: -longest[place])
         return [topics[place] for place in order]
 
     @cached_property

@@ -18,8 +18,8 @@ HEAVY_FROM, ASKING_FROM, DARK_FROM = 0.9, 0.97, 0.8
 """P(indicator or worse) from which on a message that touches the subject is heavy: below it is mostly about something
 else; and from which on it is surely so, and asked about. And share of a crisis' threshold from which on it is dark."""
 
-NEAR_TURNS = 2
-"""Of the seeker's, behind a crisis: safety is asked about."""
+NEAR_TURNS, AFTER_TURNS = 2, 10
+"""Of the seeker's, behind a crisis: safety is asked about, and nobody is bidden farewell."""
 
 ACT, ACT_BEHIND_A_REPLY = 0.5, 0.85
 """Probability of a dialogue act from which on it counts, first and in the midst of a talk, where fragments are taken
@@ -78,7 +78,7 @@ def _fitting(bank: Bank, inputs: StageInputs) -> Iterator[Sequence[str]]:
     elif reading.severity is None:
         yield bank.heavy
     else:
-        if reading.severity > Severity.NONE:
+        if reading.severity > Severity.NONE or reading.phrase_severity or reading.is_about_risk:
             yield from _touching(bank, reading)
         yield from _ordinary(bank, inputs, reading)
 
@@ -88,15 +88,17 @@ def _touching(bank: Bank, reading: Reading) -> Iterator[Sequence[str]]:
     if not reading.is_doubted and (reading.share_of_crisis or 0.0) >= DARK_FROM:
         yield bank.dark or bank.heavy
     touches = reading.scores[Severity.INDICATOR]
-    if reading.is_doubted or touches >= ASKING_FROM:
+    leaves_it_open = reading.is_about_risk and reading.answer is None
+    if reading.is_doubted or leaves_it_open or touches >= ASKING_FROM:
         yield [text for text in bank.heavy if _asks(text)]
-    if reading.is_doubted or reading.overruled or touches >= HEAVY_FROM:
+    if reading.is_doubted or leaves_it_open or reading.phrase_severity or touches >= HEAVY_FROM:
         yield bank.heavy
 
 
 def _ordinary(bank: Bank, inputs: StageInputs, reading: Reading) -> Iterator[Sequence[str]]:
     """To a message without risk; or with a hint of one, and then nothing glad or polite: it may be a farewell."""
-    message, felt, is_calm = inputs.conversation.newest, reading.felt, reading.severity is Severity.NONE
+    message, felt, since = inputs.conversation.newest, reading.felt, reading.conversation.since_turns
+    is_calm = reading.severity is Severity.NONE and (since is None or since > AFTER_TURNS)
     if felt.tone == "glad" and not (is_calm and _was_not_sad(inputs)):
         felt = Felt()
     if is_calm and (act := _act(inputs, reading.assessment)):
@@ -104,7 +106,8 @@ def _ordinary(bank: Bank, inputs: StageInputs, reading: Reading) -> Iterator[Seq
     heard = reading.assessment.subjects if reading.assessment else {}
     topics = [topic for topic in bank.named(message) if _is_about(topic, felt, heard)]
     topic = max(topics, key=lambda topic: (topic.subject == "death", heard.get(topic.subject, 0.0)), default=None)
-    if _ASKS_AT_ITS_END.search(message) and not (topic and topic.subject == "death"):
+    hurts, asks = felt.tone not in (None, "glad"), _ASKS_AT_ITS_END.search(message)
+    if asks and not hurts and "death" not in (topic and topic.subject, reading.subject):
         yield bank.question or ()
     if topic is not None:
         yield (topic.glad or ()) if felt.tone == "glad" else topic.any
@@ -112,8 +115,9 @@ def _ordinary(bank: Bank, inputs: StageInputs, reading: Reading) -> Iterator[Seq
         yield _to_answer(bank, message)
     subject = bank.subjects.get(reading.subject) if reading.subject else None
     yield subject.of(felt.tone) if subject else ()
+    yield (bank.question or ()) if asks else ()
     yield bank.feelings.get(felt.group, ()) if felt.group else ()
-    yield (bank.low or ()) if felt.tone not in (None, "glad") else ()
+    yield (bank.low or ()) if hurts else ()
     yield bank.open
 
 

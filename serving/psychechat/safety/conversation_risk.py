@@ -137,10 +137,11 @@ def read_line(
     answer = risk_questions.severity(asked, held=held) if asked else None
     return replace(
         reading,
-        kind=reading.kind or (risk_questions.kind(asked, answer) if asked and before.kind != "other_person" else None),
+        kind=reading.kind or (risk_questions.kind(asked, answer) if asked else None),
         doubt=1.0 if asked and risk_questions.is_about_risk(asked, held=held) else HoldRules().doubt(before),
         assessment=assessments.get(line.text),
         with_question=assessments.get(asked.together) if asked else None,
+        is_about_risk=asked is not None and risk_questions.is_about_risk(asked, held=held),
         answer=answer,
     )
 

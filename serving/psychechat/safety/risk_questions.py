@@ -56,14 +56,12 @@ def words(text: str) -> int:
 
 
 def answered(before: str | None, text: str) -> Answered | None:
-    """A line with its question: of the counselor's line before it, the last paragraph's that ends in one, since fixed
-    words may follow. None if the line is long, or no paragraph does."""
+    """A line with its question; None if it is long, or the counselor's line before it ends in no question."""
     if before is None or not is_short(text):
         return None
-    asking = [part for part in before.split("\n\n") if part.rstrip().endswith(("?", "？"))]
-    if not asking:
+    said = before.rstrip()[-QUESTION_CHARACTERS - 1 :]
+    if not said.endswith(("?", "？")):
         return None
-    said = asking[-1].rstrip()[-QUESTION_CHARACTERS - 1 :]
     ends = [mark.end() for mark in _ENDS.finditer(said, 0, len(said) - 1)]
     return Answered(said[ends[-1] if ends else 0 :].strip()[-QUESTION_CHARACTERS:], text.strip())
 
@@ -83,14 +81,17 @@ def severity(pair: Answered, *, held: bool) -> Severity | None:
 
 
 def kind(pair: Answered, said: Severity | None) -> Kind | None:
-    """What the crisis is about that a short answer has told (`severity`), where the question was about the seeker."""
-    if said is None or said < CRISIS or _OTHERS.search(pair.question.casefold()):
+    """What the crisis is about that a short answer has told, by its question; `said`: its `severity`."""
+    if said is None or said < CRISIS:
         return None
+    if _OTHERS.search(pair.question.casefold()):
+        return "other_person"
     return "thoughts" if said is CRISIS else "plan_or_means"
 
 
 _OTHERS = re.compile(
-    r"\b(she|he|they|her|him|his|them|their|your (?!self|own|life|mind|plan)\w+)\b|[他她]|ta|对方|那个人|朋友"
+    r"\b(she|he|her|him|his|they|your (friend|mother|mum|mom|father|dad|son|daughter|child|sister|brother|partner|wife|"
+    r"husband|girlfriend|boyfriend|roommate|colleague|neighbour)s?)\b|[他她]|(?<![a-z])ta(?![a-z])|对方|那个人|朋友"
 )
 
 

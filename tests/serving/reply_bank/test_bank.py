@@ -68,7 +68,7 @@ def test_a_bank_comes_by_name_or_as_a_file(tmp_path: Path) -> None:
         ("bossy people", []),
         ("two exams and a resit", ["exam"]),
         ("my dog’s birthday", ["birthday", "pet"]),
-        ("My dog died before the exam, says my boss", ["pet_died", "boss", "exam", "pet"]),
+        ("The exam, and my dog died, says my boss", ["pet_died", "boss", "exam", "pet"]),
         ("x" * 3000 + " boss", []),
     ],
 )
@@ -139,8 +139,18 @@ def test_what_is_asked_near_a_crisis_is_understood_when_it_is_answered(language:
         affirmed, denied = (risk_questions.answered(text, answer) for answer in (yes, no))
         assert affirmed, text
         assert denied, text
-        assert (risk_questions.severity(affirmed, held=False) or Severity.NONE) >= Severity.IDEATION, text
+        severity = risk_questions.severity(affirmed, held=False)
+        assert (severity, risk_questions.kind(affirmed, severity)) == (Severity.IDEATION, "thoughts"), text
         assert risk_questions.severity(denied, held=False) is Severity.NONE, text
+
+
+@pytest.mark.parametrize("language", get_args(Language))
+def test_no_other_reply_asks_what_the_rules_take_for_a_question_about_risk(language: Language) -> None:
+    """Any answer to "What would you like to do?" would be a plan."""
+    careful = ("crisis", "dark", "heavy", "held", "held_near")
+    for place, text in replies(load(language)):
+        if place.split(".")[1] not in careful and (asked := risk_questions.answered(text, "x")):
+            assert not any(risk_questions.is_about_risk(asked, held=held) for held in (False, True)), (place, text)
 
 
 @pytest.mark.parametrize("language", get_args(Language))

@@ -27,6 +27,7 @@ from psychechat.risk import RiskState, Severity
 
 SAD, ANGRY, AFRAID, HAPPY, CALM = map(Label.parse, ("sad", "angry", "afraid", "happy", "calm"))
 EXPECTANT = Label.parse("expectant")
+AFTER = RiskState(since_turns=4)
 HELD = RiskState(peak=Severity.IDEATION, held=True, since_turns=1)
 
 
@@ -107,6 +108,9 @@ def hinted(indicator: float, ideation: float = 0.0, **acts: float) -> Reading:
         pytest.param(hinted(0.7, goodbye=0.9), (), "open", id="a hint of risk in a farewell"),
         pytest.param(hinted(0.95, goodbye=0.9), (), "heavy", id="and more than a hint"),
         pytest.param(replace(hinted(0.7, ideation=0.6), doubt=4.0), (), "heavy", id="a crisis that is doubted"),
+        pytest.param(replace(reading(), phrase_severity=Severity.INDICATOR), (), "heavy", id="a phrase of a loss"),
+        pytest.param(replace(reading(), is_about_risk=True), ("A", "Do you?", "dunno"), "heavy", id="left open"),
+        pytest.param(replace(acting(goodbye=0.9), conversation=AFTER), ("bye",), "open", id="a farewell after a hold"),
         pytest.param(reading((), Severity.IDEATION), (), "crisis", id="a crisis of a kind that nobody knows"),
         pytest.param(replace(reading((), Severity.IDEATION), kind="thoughts"), (), "thoughts", id="thoughts"),
         pytest.param(
@@ -133,7 +137,9 @@ def hinted(indicator: float, ideation: float = 0.0, **acts: float) -> Reading:
         pytest.param(about(None, SAD), ("rain again",), "sadness", id="a sad one names the rain by the way"),
         pytest.param(about("health"), ("rain again",), "open", id="as does who speaks of health"),
         pytest.param(about(None, SAD), (), "sadness", id="a feeling"),
-        pytest.param(about(None, SAD), ("Why do people leave?",), "question", id="a question"),
+        pytest.param(about(None), ("Why do people leave?",), "question", id="a question"),
+        pytest.param(about("work", SAD), ("Why me?",), "work hard", id="what hurts before its question"),
+        pytest.param(about("death"), ("Why him?",), "question", id="a death before its question, where there is one"),
         pytest.param(acting(thanks=0.3, goodbye=0.2), ("ta, bye",), "open", id="neither for sure"),
         pytest.param(about("death", SAD), ("My dog died. Why?",), "dog", id="a death before its question"),
         pytest.param(acting(greeting=0.4, small_talk=0.3), ("hey",), "greeting", id="polite in either way"),
