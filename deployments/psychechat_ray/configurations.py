@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Literal
 
 import yaml
+from pydantic import ValidationError
 
-from psychechat import prompts
+from psychechat import prompts, reply_bank
 from psychechat.config import Auth, MemorySettings, Settings, SettingsError, complaint
 from psychechat.help.resources import Table
 from psychechat.memory.backends import open_memory
@@ -41,14 +42,25 @@ def check(settings: Settings) -> None:
         if settings.escalation.is_on:
             settings.escalation.target()
             settings.escalation.secret()
-        prompts.load_all(settings.packs, settings.reply_banks)
+        prompts.load_all(settings.packs)
     except (OSError, ValueError) as error:
         raise SettingsError(str(error)) from None
     except yaml.YAMLError as error:
         raise SettingsError(f"packs: {complaint(error)}") from None
+    _check_reply_banks(settings)
     check_adapters(settings)
     check_places(settings)
     check_shared_gpus(settings)
+
+
+def _check_reply_banks(settings: Settings) -> None:
+    for language, bank in settings.reply_banks.items():
+        try:
+            reply_bank.load_all({language: bank})
+        except (ValidationError, yaml.YAMLError, UnicodeDecodeError) as error:
+            raise SettingsError(f"reply_banks.{language}: {bank}: {complaint(error)}") from None
+        except (OSError, ValueError) as error:
+            raise SettingsError(f"reply_banks.{language}: {error}") from None
 
 
 def check_keys(file: Path) -> int:
