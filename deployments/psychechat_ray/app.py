@@ -73,10 +73,8 @@ def _stages(settings: Settings, engine: str) -> Iterator[Stage]:
     """
     for _, pack, names in _packs(settings, engine):
         for name in names:
-            is_banked = (
-                name is StageName.DRAFT and pack.language in settings.reply_banks
-            )  # its grammars are each turn's own
-            if pack.stage(name).schema is not None and not is_banked:
+            is_each_turns_own = name is StageName.DRAFT and pack.language in settings.reply_banks
+            if pack.stage(name).schema is not None and not is_each_turns_own:
                 yield from pack.stages(name)
 
 

@@ -61,7 +61,7 @@ def serve(
     console = Console()
     try:
         settings = read()
-        if told := weights.notice(prompts.load_all(settings.packs, settings.reply_banks), settings.casting):
+        if told := weights.notice(prompts.load_all(settings.packs), settings.casting):
             console.print(told, markup=False, style="yellow", soft_wrap=True)
         gpus.check(settings.deployments, gpus.on_this_machine)  # before gigabytes are downloaded for none
         prepare_models(settings)
@@ -124,7 +124,7 @@ def check(
 def _notices(settings: Settings) -> list[str | None]:
     """What the log says at the start."""
     return [
-        weights.notice(prompts.load_all(settings.packs, settings.reply_banks), settings.casting),
+        weights.notice(prompts.load_all(settings.packs), settings.casting),
         resources.notice(settings.policy.crisis.resources, date.today()),
         thresholds.notice(settings.policy, shipped=has_shipped_heads(settings.classifier)),
     ]

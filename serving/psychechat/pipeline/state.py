@@ -129,8 +129,11 @@ class TurnState:
 
     @property
     def reading_for_stages(self) -> Reading:
-        told = sober(self.reading) if self.is_sober else self.reading
-        return told if self.policy.risk.conversation == "on" else replace(told, conversation=RiskState())
+        return self._followed(sober(self.reading) if self.is_sober else self.reading)
+
+    def _followed(self, reading: Reading) -> Reading:
+        """Without the state of the conversation, unless the policy has it change what is said."""
+        return reading if self.policy.risk.conversation == "on" else replace(reading, conversation=RiskState())
 
     @property
     def decision_so_far(self) -> Decision:
@@ -159,10 +162,9 @@ class TurnState:
 
     def crisis_words(self, reading: Reading) -> FixedText:
         """First piece of a reply to the crisis in this reading. In a conversation that is held already it is sure."""
-        before = self.before.state if self.before else reading.conversation
-        followed = self.policy.risk.conversation == "on"
-        told = reading if followed else replace(reading, conversation=RiskState())
-        return self.fixed.crisis(told, is_sure=reading.is_sure or (followed and before.held))
+        before = replace(reading, conversation=self.before.state) if self.before else reading
+        is_sure = reading.is_sure or self._followed(before).conversation.held
+        return self.fixed.crisis(self._followed(reading), is_sure=is_sure)
 
     @property
     def opens_at_once(self) -> bool:

@@ -13,14 +13,11 @@ from psychechat.conversation import Act
 from psychechat.emotion import Group, Language, Tone
 from psychechat.help.entry import Entry
 from psychechat.help.plain import plain
-from psychechat.help.subjects import Subject
+from psychechat.help.subjects import MOST_CHARACTERS, Subject
 from psychechat.risk import CRISIS, Kind, Severity
 from psychechat.versions import short_hash
 
 BUILT_IN = Path(__file__).parent
-
-MOST_CHARACTERS = 2_000
-"""Of a message: its beginning is searched for topics."""
 
 Text = Annotated[
     str,
@@ -46,9 +43,8 @@ class ByKind(Entry):
     def of(self, kind: Kind | None, severity: Severity = CRISIS) -> tuple[str, ...]:
         if kind is None and severity > CRISIS:
             return self.serious or self.unknown
-        return {"thoughts": self.thoughts, "plan_or_means": self.plan_or_means, "other_person": self.other_person}.get(
-            kind or "", self.unknown
-        ) or self.unknown
+        own: tuple[str, ...] | None = getattr(self, kind or "unknown", None)
+        return own or self.unknown
 
 
 class Answer(Entry):
