@@ -9,9 +9,9 @@ from functools import cache, cached_property
 from importlib.resources import files
 from typing import Annotated, Any, Literal, Self, get_args
 
-import yaml
 from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt, TypeAdapter, ValidationError, model_validator
 
+from psychechat import fast_yaml
 from psychechat.conversation import PhraseCause, Thresholds
 from psychechat.emotion import Group, Language
 from psychechat.help import fixed_words
@@ -164,7 +164,7 @@ class Quota(Branch):
 @cache
 def _table(name: str) -> dict[str, Any]:
     """Phrases of the policy, as the package ships them."""
-    table: dict[str, Any] = yaml.safe_load(files("psychechat").joinpath("safety", f"{name}.yaml").read_text("utf-8"))
+    table: dict[str, Any] = fast_yaml.load(files("psychechat").joinpath("safety", f"{name}.yaml").read_text("utf-8"))
     return table
 
 

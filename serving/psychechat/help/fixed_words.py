@@ -6,9 +6,9 @@ from importlib.resources import files
 from types import MappingProxyType
 from typing import Annotated, Literal
 
-import yaml
 from pydantic import Field, TypeAdapter
 
+from psychechat import fast_yaml
 from psychechat.emotion import Group, Label
 from psychechat.help.entry import Entry
 from psychechat.risk import Kind
@@ -93,7 +93,7 @@ class Words(Entry):
 @cache
 def shipped() -> Mapping[str, Words]:
     """By language, as the package has them."""
-    table = yaml.safe_load(files("psychechat").joinpath("help", "fixed_words.yaml").read_text("utf-8"))
+    table = fast_yaml.load(files("psychechat").joinpath("help", "fixed_words.yaml").read_text("utf-8"))
     return MappingProxyType(TypeAdapter(dict[str, Words]).validate_python(table))
 
 

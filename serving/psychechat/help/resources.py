@@ -13,9 +13,9 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
+from psychechat import fast_yaml
 from psychechat.help.entry import Entry
 
 Topic = Literal["suicide", "listening", "emergency", "domestic violence", "children"]
@@ -140,7 +140,7 @@ def _choices(literal: Any) -> str:
 @cache
 def shipped() -> Table:
     """The table that comes with the package."""
-    return parse(yaml.safe_load(files("psychechat").joinpath("help", "resources.yaml").read_text("utf-8")))
+    return parse(fast_yaml.load(files("psychechat").joinpath("help", "resources.yaml").read_text("utf-8")))
 
 
 def of_settings(file: Path) -> Table:
@@ -148,7 +148,7 @@ def of_settings(file: Path) -> Table:
 
     Raises BadTable, OSError or yaml.YAMLError.
     """
-    section: object = yaml.safe_load(file.read_text("utf-8"))
+    section: object = fast_yaml.load(file.read_text("utf-8"))
     for name in ("policy", "crisis", "resources"):
         section = section.get(name) if isinstance(section, Mapping) else None
     return shipped() if section is None else parse(section)

@@ -6,9 +6,9 @@ from functools import cache
 from importlib.resources import files
 from typing import Literal, get_args
 
-import yaml
 from pydantic import BaseModel, ConfigDict
 
+from psychechat import fast_yaml
 from psychechat.help.plain import plain
 
 Subject = Literal[
@@ -80,6 +80,6 @@ class _Table(BaseModel):
 @cache
 def _patterns() -> Mapping[Subject, Sequence[re.Pattern[str]]]:
     table = _Table.model_validate(
-        yaml.safe_load(files("psychechat").joinpath("help", "subjects.yaml").read_text("utf-8"))
+        fast_yaml.load(files("psychechat").joinpath("help", "subjects.yaml").read_text("utf-8"))
     )
     return {subject: table.patterns(subject) for subject in get_args(Subject)}

@@ -9,9 +9,9 @@ from functools import cache
 from importlib.resources import files
 from typing import Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict
 
+from psychechat import fast_yaml
 from psychechat.help.plain import plain
 
 Asked = Literal["identity", "person"]
@@ -56,7 +56,7 @@ class _Table(BaseModel):
 
 @cache
 def _table() -> _Table:
-    told = yaml.safe_load(files("psychechat").joinpath("help", "who_answers.yaml").read_text("utf-8"))
+    told = fast_yaml.load(files("psychechat").joinpath("help", "who_answers.yaml").read_text("utf-8"))
     names = {name: f"(?:{'|'.join(words)})" for name, words in told.pop("words").items()}
 
     def filled(pattern: str) -> str:

@@ -5,10 +5,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
-import yaml
 from ahocorasick_rs import AhoCorasick
 from pydantic import AfterValidator, Field, StringConstraints
 
+from psychechat import fast_yaml
 from psychechat.conversation import Act
 from psychechat.emotion import Group, Language, Tone
 from psychechat.help.entry import Entry
@@ -175,7 +175,7 @@ def load(bank: str | Path) -> Bank:
     if not file.is_file():
         known = ", ".join(sorted(path.stem for path in BUILT_IN.glob("*.yaml")))
         raise FileNotFoundError(f"no reply bank at {file}: expected a file, or one of {known}")
-    loaded = Bank.model_validate(yaml.safe_load(file.read_text("utf-8")))
+    loaded = Bank.model_validate(fast_yaml.load(file.read_text("utf-8")))
     loaded.named("")  # its finder is made now, not while a seeker waits
     return loaded
 

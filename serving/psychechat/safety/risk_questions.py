@@ -11,9 +11,9 @@ from functools import cache
 from importlib.resources import files
 from typing import Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict
 
+from psychechat import fast_yaml
 from psychechat.risk import CRISIS, Kind, Severity
 
 SHORT_WORDS, SHORT_HAN = 8, 12
@@ -135,4 +135,4 @@ class _Table(BaseModel):
 @cache
 def _table() -> _Table:
     text = files("psychechat").joinpath("safety", "risk_questions.yaml").read_text("utf-8")
-    return _Table.model_validate(yaml.safe_load(text))
+    return _Table.model_validate(fast_yaml.load(text))

@@ -12,9 +12,9 @@ from functools import cache
 from importlib.resources import files
 from typing import Annotated, Literal, Self
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from psychechat import fast_yaml
 from psychechat.conversation import TaskKind
 
 HISTORY = "{{history}}"
@@ -116,7 +116,7 @@ def digested(
 @cache
 def known() -> tuple[TaskTemplate, ...]:
     """The templates of chat pages that the package knows."""
-    table = yaml.safe_load(files("psychechat").joinpath("tasks", "known.yaml").read_text("utf-8"))
+    table = fast_yaml.load(files("psychechat").joinpath("tasks", "known.yaml").read_text("utf-8"))
     return tuple(TaskTemplate.model_validate(entry) for entry in table["templates"])
 
 

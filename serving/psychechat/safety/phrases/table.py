@@ -5,9 +5,9 @@ from functools import cache, cached_property
 from importlib.resources import files
 from typing import Any, Self
 
-import yaml
 from pydantic import model_validator
 
+from psychechat import fast_yaml
 from psychechat.safety.phrases.entries import Hit, Table
 from psychechat.safety.phrases.finder import Finder
 from psychechat.safety.phrases.folding import warm as warm_folding
@@ -51,7 +51,7 @@ def shipped() -> Phrases:
 @cache
 def _table() -> dict[str, Any]:
     text = files("psychechat").joinpath("safety", "phrases.yaml").read_text("utf-8")
-    table: dict[str, Any] = yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506  # both are safe
+    table: dict[str, Any] = fast_yaml.load(text)
     return table
 
 

@@ -13,8 +13,7 @@ from functools import lru_cache
 from importlib.resources import files
 from typing import Any, Literal
 
-import yaml
-
+from psychechat import fast_yaml
 from psychechat.conversation import Conversation, Speaker
 from psychechat.emotion import Language
 from psychechat.policy import OutputGuard
@@ -139,7 +138,7 @@ class _Lines:
 @lru_cache(maxsize=1)
 def _table() -> Mapping[str, Any]:
     text = files("psychechat").joinpath("safety", "replies", "crisis_reply.yaml").read_text("utf-8")
-    table: Mapping[str, Any] = yaml.safe_load(text)
+    table: Mapping[str, Any] = fast_yaml.load(text)
     return table
 
 

@@ -7,7 +7,7 @@ from functools import cached_property, lru_cache
 from importlib.resources import files
 from typing import Any
 
-import yaml
+from psychechat import fast_yaml
 
 HAN_DIGITS = "〇零一二三四五六七八九幺壹贰叁肆伍陆柒捌玖"
 HAN_TENS = "十百千万亿拾佰仟萬億半第"
@@ -111,4 +111,4 @@ class Rules:
 
 @lru_cache(maxsize=1)
 def rules() -> Rules:
-    return Rules(yaml.safe_load(files("psychechat").joinpath("safety", "replies", "contacts.yaml").read_text("utf-8")))
+    return Rules(fast_yaml.load(files("psychechat").joinpath("safety", "replies", "contacts.yaml").read_text("utf-8")))
