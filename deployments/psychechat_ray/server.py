@@ -13,6 +13,7 @@ from typing import NoReturn
 
 import ray
 from ray import serve
+from ray.exceptions import RayError
 from ray.serve.schema import ApplicationStatus, ApplicationStatusOverview
 from rich.console import Console
 
@@ -47,7 +48,7 @@ def run(settings: Settings, console: Console, *, logs: bool, read_again: Callabl
     SIGUSR1 has the settings read again, which are checked then, or a SettingsError: another policy is served from then
     on, and the files of keys as they are now.
 
-    Raises StartFailed if Ray or an engine does not start.
+    Raises StartFailed if Ray, Serve or an engine does not start.
     """
     started = time.monotonic()
     if not is_free(settings.host, settings.port):
@@ -122,7 +123,7 @@ def _ray(settings: Settings, console: Console, metrics_port: int, *, logs: bool)
     _start_ray(settings, console, metrics_port, logs=logs)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # Ray has set its own
     try:
-        serve.start(http_options={"host": settings.host, "port": settings.port})
+        _start_serve(settings, console)
         yield
     finally:
         console.print("Stopping ...")
@@ -155,6 +156,20 @@ def _start_ray(settings: Settings, console: Console, metrics_port: int, *, logs:
             console.print("Ray has not started in time. Once more ...")
             ray.shutdown()
             _end_children()
+
+
+def _start_serve(settings: Settings, console: Console) -> None:
+    """Raises StartFailed. On a busy machine Serve's proxy may be late and be ended for it: a second one is not."""
+    for is_last in (False, True):
+        try:
+            serve.start(http_options={"host": settings.host, "port": settings.port})
+            return
+        except (TimeoutError, RayError) as error:
+            if is_last:
+                raise StartFailed(f"Serve cannot start: {error}\n`--logs` shows what it says meanwhile.") from error
+            console.print("Serve has not started. Once more ...")
+            with redirect_stdout(None):
+                serve.shutdown()  # type: ignore[no-untyped-call]
 
 
 def _end_children() -> None:
