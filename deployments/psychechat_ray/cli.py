@@ -13,13 +13,14 @@ from rich.table import Table
 from rich.text import Text
 from yaml import YAMLError
 
-from psychechat import prompts
+from psychechat import prompts, reply_bank
 from psychechat.cli import commands
 from psychechat.commands.console import fail, printable
 from psychechat.config import ROLES, ModelSettings, Settings, SettingsError, complaint
 from psychechat.demo import thresholds
 from psychechat.help import resources
 from psychechat.prompts import weights
+from psychechat.safety.replies import bank_replies
 from psychechat_ray import configurations, environment, gpus
 from psychechat_ray.configurations import Kind
 from psychechat_ray.models import has_shipped_heads
@@ -122,11 +123,12 @@ def check(
 
 
 def _notices(settings: Settings) -> list[str | None]:
-    """What the log says at the start."""
+    """What the log says at the start, and what would be stopped of the replies that were written beforehand."""
     return [
         weights.notice(prompts.load_all(settings.packs), settings.casting),
         resources.notice(settings.policy.crisis.resources, date.today()),
         thresholds.notice(settings.policy, shipped=has_shipped_heads(settings.classifier)),
+        bank_replies.notice(reply_bank.load_all(settings.reply_banks).values(), settings.policy),
     ]
 
 

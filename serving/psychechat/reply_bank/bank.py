@@ -1,9 +1,9 @@
 """A bank's file: replies by what they answer, and the words by which topics are found."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 from ahocorasick_rs import AhoCorasick
 from pydantic import AfterValidator, Field, StringConstraints
@@ -128,6 +128,11 @@ class Bank(Entry):
     def version(self) -> str:
         return short_hash(self.model_dump_json())
 
+    @property
+    def replies(self) -> Iterator[tuple[str, str]]:
+        """Each reply behind its place, as `topics.exam.any`."""
+        return _replies(self.model_dump(mode="json", exclude={"language", "reviewed"}), "")
+
     def named(self, message: str) -> list[Topic]:
         """The topics that a message names, the one that it names by the most characters first."""
         text = plain(message[:MOST_CHARACTERS])
@@ -150,6 +155,14 @@ class Bank(Entry):
             for words in topic.words
         ]
         return AhoCorasick([phrase.text for phrase in phrases]), phrases
+
+
+def _replies(part: Mapping[str, Any], place: str) -> Iterator[tuple[str, str]]:
+    for name, value in part.items():
+        if isinstance(value, dict):
+            yield from _replies(value, f"{place}{name}.")
+        elif isinstance(value, list) and name != "words":
+            yield from ((f"{place}{name}", text) for text in value)
 
 
 class _Phrase(NamedTuple):

@@ -1,6 +1,5 @@
 """What a bank's file may hold, which topics it finds, and what the built-in ones would say."""
 
-from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
 from typing import get_args
@@ -9,15 +8,15 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from psychechat.conversation import Conversation, Utterance
 from psychechat.emotion import Language
 from psychechat.help.fixed_words import words
 from psychechat.policy import Policy
 from psychechat.reply_bank import Bank, load, load_all
 from psychechat.risk import Kind, Severity
-from psychechat.safety import output_guard, risk_questions
+from psychechat.safety import risk_questions
+from psychechat.safety.replies.bank_replies import notice, stopped
 from psychechat.safety.replies import crisis_reply
-from psychechat.safety.replies.broken_text import broken, repeats
+from psychechat.safety.replies.broken_text import repeats
 
 LEAST = {"language": "en", "crisis": {"unknown": ["A?"]}, "heavy": ["B."], "open": ["C."]}
 
@@ -93,42 +92,38 @@ def test_chinese_words_are_found_anywhere() -> None:
 # ------------------------------------------------------------------------------------------- the built-in banks
 
 
-def replies(made: Bank) -> Iterator[tuple[str, str]]:
-    """Each reply with the place that it stands at."""
-
-    def within(node: object, place: str) -> Iterator[tuple[str, str]]:
-        if isinstance(node, dict):
-            for name, value in node.items():
-                if name != "words":
-                    yield from within(value, f"{place}.{name}")
-        elif isinstance(node, tuple):
-            yield from ((place, text) for text in node)
-
-    yield from within(made.model_dump(), "")
-
-
 @pytest.mark.parametrize("language", get_args(Language))
 def test_no_reply_would_be_stopped(language: Language) -> None:
-    """By what looks at a model's words before they leave."""
-    guard = output_guard.for_whole(Policy().guard)
-    for place, text in replies(load(language)):
-        assert not output_guard.check(text, guard), (place, text)
-        assert not broken(text, language, ""), (place, text)
+    """By what looks at a model's words before they leave; in a crisis behind its fixed words."""
+    made = load(language)
+    assert not list(stopped(made, Policy()))
+    for place, text in made.replies:
         glad = place.endswith((".glad", ".joy", ".trust"))
         assert glad or not crisis_reply.celebrates(text), (place, text)
 
 
-@pytest.mark.parametrize("kind", ["thoughts", "plan_or_means", "other_person", None])
 @pytest.mark.parametrize("language", get_args(Language))
-def test_each_reply_may_follow_the_fixed_words_of_its_crisis(language: Language, kind: Kind | None) -> None:
+def test_what_answers_an_unknown_kind_may_follow_the_words_of_every_other(language: Language) -> None:
+    """Of a kind that is unknown and a grave severity the fixed words are others than of a slight one."""
     told = words(language, Policy().crisis.words).opening
-    conversation = Conversation((Utterance("seeker", "."),))
-    for is_sure, severity in product((True, False), (Severity.IDEATION, Severity.ATTEMPT)):
-        opening = told.of(kind, is_sure=is_sure)
-        for text in load(language).crisis.of(kind, severity):
-            unfit = crisis_reply.check(text, language=language, conversation=conversation, guard=Policy().guard)
-            assert not unfit, (unfit, text)
-            assert not repeats(f"{opening} {text}", language), text
+    for kind, is_sure in product((*get_args(Kind), None), (True, False)):
+        for severity in (Severity.IDEATION, Severity.ATTEMPT):
+            for text in load(language).crisis.of(kind, severity):
+                assert not repeats(f"{told.of(kind, is_sure=is_sure)} {text}", language), text
+
+
+def test_replies_that_would_be_stopped_are_named_by_their_place() -> None:
+    made = bank(
+        crisis={"unknown": ["Are you safe?", "What a wonderful plan!"]},
+        topics={"x": topic("work", "boss")},
+        open=["Call me on 555 867 5309.", "Go on.", "You clearly have bipolar disorder."],
+    )
+    told = notice([made], Policy())
+    assert told is not None
+    assert told.startswith("Reply banks: 3 would be stopped before they leave: en: crisis.unknown, 2 (")
+    assert "open, 1 (" in told
+    assert "open, 3 (" in told
+    assert "wonderful" not in told
 
 
 @pytest.mark.parametrize(("language", "yes", "no"), [("en", "yes", "no"), ("zh", "有", "没有")])
@@ -148,15 +143,15 @@ def test_what_is_asked_near_a_crisis_is_understood_when_it_is_answered(language:
 def test_no_other_reply_asks_what_the_rules_take_for_a_question_about_risk(language: Language) -> None:
     """Any answer to "What would you like to do?" would be a plan."""
     careful = ("crisis", "dark", "heavy", "held", "held_near")
-    for place, text in replies(load(language)):
-        if place.split(".")[1] not in careful and (asked := risk_questions.answered(text, "x")):
+    for place, text in load(language).replies:
+        if place.split(".")[0] not in careful and (asked := risk_questions.answered(text, "x")):
             assert not any(risk_questions.is_about_risk(asked, held=held) for held in (False, True)), (place, text)
 
 
 @pytest.mark.parametrize("language", get_args(Language))
 def test_a_reply_asks_one_thing_and_stands_once_in_its_place(language: Language) -> None:
-    said = list(replies(load(language)))
+    said = list(load(language).replies)
     assert len(set(said)) == len(said)
     for place, text in said:
         assert text.count("?") + text.count("？") <= 1, (place, text)
-    assert {place.split(".")[1] for place, _ in said} == set(Bank.model_fields) - {"language", "reviewed"}
+    assert {place.split(".")[0] for place, _ in said} == set(Bank.model_fields) - {"language", "reviewed"}
