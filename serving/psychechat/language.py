@@ -44,6 +44,11 @@ def _is_chinese_at_all(text: str) -> bool:
     return all("一" <= letter <= "鿿" for letter in letters) and bool(letters or _CHINESE_MARKS.search(text))
 
 
+def is_within(text: str, *, words: int, han: int) -> bool:
+    """Whether a text has no more Han characters than these, and beside them no more words."""
+    return len(_HAN.findall(text)) <= han and len(_HAN.sub(" ", text).split()) <= words
+
+
 SCRIPTS: Mapping[Language, frozenset[str]] = {"en": frozenset({"LATIN"}), "zh": frozenset({"LATIN", "HAN"})}
 """What a text in the language is written in, as `scripts` names it."""
 

@@ -8,6 +8,7 @@ from psychechat.conversation import Act, Assessment, Reading, StageInputs
 from psychechat.emotion import Felt
 from psychechat.help.plain import plain
 from psychechat.help.subjects import HEARD, Subject
+from psychechat.language import is_within
 from psychechat.reply_bank.bank import Bank, Topic
 from psychechat.risk import CRISIS, Severity
 
@@ -34,7 +35,6 @@ _CHATTING_BELOW = 0.4
 """Probability of all subjects together, below which somebody who names the weather chats about it."""
 
 _ASKS_AT_ITS_END = re.compile(r"(?:[?？]|吗|怎么办|好不好|行不行)[\s\"'”’)）!！~～。]*$")
-_HAN = re.compile(r"[㐀-鿿]")
 
 
 def choices(bank: Bank, inputs: StageInputs) -> tuple[str, ...]:
@@ -149,7 +149,7 @@ def _is_about(topic: Topic, felt: Felt, heard: Mapping[Subject, float]) -> bool:
 
 def _answers_a_question(inputs: StageInputs) -> bool:
     said, message = inputs.conversation.answered, inputs.conversation.newest
-    short = len(_HAN.findall(message)) <= SHORT_HAN and len(_HAN.sub(" ", message).split()) <= SHORT_WORDS
+    short = is_within(message, words=SHORT_WORDS, han=SHORT_HAN)
     return short and bool(said) and _asks(said[-1].text[-200:])
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMappin
 from dataclasses import dataclass, replace
 
 from psychechat.conversation import Assessment, Conversation, Reading
+from psychechat.language import is_within
 from psychechat.policy import Policy
 from psychechat.risk import HoldRules, LineReading, RiskState, next_state, worse
 from psychechat.safety import crisis, overruling, risk_questions
@@ -245,4 +246,4 @@ _MOST_WORDS, _MOST_HAN = 3, 6
 
 def says_little(text: str) -> bool:
     """Too short to be a sign of calm by itself, or of who speaks."""
-    return risk_questions.words(text) <= _MOST_WORDS and risk_questions.han(text) <= _MOST_HAN
+    return is_within(text, words=_MOST_WORDS, han=_MOST_HAN)

@@ -14,14 +14,14 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from psychechat import fast_yaml
+from psychechat.language import is_within
 from psychechat.risk import CRISIS, Kind, Severity
 
-SHORT_WORDS, SHORT_HAN = 8, 12
-"""An answer with fewer words, or fewer Han characters, is read with its question."""
+SHORT_WORDS, SHORT_HAN = 7, 11
+"""An answer of no more words or Han characters is read with its question."""
 QUESTION_CHARACTERS = 200
 """Of a counselor's line: what is read of its last sentence."""
 
-_HAN = re.compile(r"[㐀-鿿]")
 _ENDS = re.compile(r"[.!?。！？\n]")
 
 
@@ -43,16 +43,7 @@ Answer = Literal["alone", "denies", "affirms", "open"]
 
 def is_short(text: str) -> bool:
     """Whether the line alone says too little to be read alone."""
-    return han(text) < SHORT_HAN and words(text) < SHORT_WORDS
-
-
-def han(text: str) -> int:
-    return len(_HAN.findall(text))
-
-
-def words(text: str) -> int:
-    """Those that are not written in Han characters."""
-    return len(_HAN.sub(" ", text).split())
+    return is_within(text, words=SHORT_WORDS, han=SHORT_HAN)
 
 
 def answered(before: str | None, text: str) -> Answered | None:
