@@ -21,7 +21,7 @@ from psychechat.risk import Severity
 
 EMOTION_SETS = (
     *("goemotions", "xed/en", "brighter/en", "brighter/zh", "psychechat"),
-    *("messages/en", "messages/zh"),
+    *("messages/en", "messages/zh", "labelled/en", "labelled/zh"),
 )
 """What the emotion thresholds are chosen on."""
 RISK_SETS = {"psysuicide": 0.94, "lines/en": 0.87, "lines/zh": 0.87, "composed/en": 0.77, "composed/zh": 0.77}

@@ -102,6 +102,7 @@ def load(seed: int, root: Path = ROOT) -> list[Example]:
     examples += _own(seed)
     examples += _lines()
     examples += _messages()
+    examples += _labelled()
     examples += _composed(seed)
     examples += _exchanges(seed)
     examples += _situations(seed)
@@ -232,6 +233,21 @@ def _messages() -> Iterator[Example]:
             weight=5.0,
             risk_weight=1.0,
             by_sentence=True,
+        )
+
+
+def _labelled() -> Iterator[Example]:
+    """Seekers' messages, most without danger, with severity and what their writers feel."""
+    for message in written.labelled():
+        yield Example(
+            message.text,
+            f"labelled/{message.language}",
+            message.split,
+            _named(message.emotions),
+            risk=message.severity,
+            weight=8.0,
+            risk_weight=10.0,
+            by_sentence=message.severity == 0,
         )
 
 

@@ -48,7 +48,7 @@ from psychechat.risk import CRISIS
 
 RESULTS = Path(__file__).with_name("results")
 RISK_SETS = (
-    *(*CHOSEN_ON, "messages/en", "messages/zh", "composed/en", "composed/zh"),
+    *(*CHOSEN_ON, "messages/en", "messages/zh", "labelled/en", "labelled/zh", "composed/en", "composed/zh"),
     *("own/en", "own/zh", "counsel_chat", "smilechat"),
 )
 DRAFT_SETS = ("drafts/en", "drafts/zh", "dialogue_safety")

@@ -158,6 +158,32 @@ def _message(file: Path, columns: list[str]) -> Message:
     return Message(text, _language(file), tuple(map(Label.parse, labels.split("+"))))
 
 
+@dataclass(frozen=True, slots=True)
+class Labelled(_SeekerLine):
+    """A message with all that is told of it: its severity, what its writer feels, the strongest first, and what it is
+    about; None: nothing of these."""
+
+    severity: Severity
+    emotions: tuple[Label, ...]
+    subject: Subject | None
+
+
+@cache
+def labelled(folder: Path = DATA) -> tuple[Labelled, ...]:
+    """All of `labelled/LANGUAGE-WRITER.tsv`: severity, labels joined by `+`, subject or `other`, and text. Raises
+    ValueError as `lines` does."""
+    return _rows(folder / "labelled", "severity, labels joined by +, a subject or other, and text", _labelled)
+
+
+def _labelled(file: Path, columns: list[str]) -> Labelled:
+    severity, labels, subject, text = columns
+    if subject not in (*get_args(Subject), "other") or not text:
+        raise ValueError(subject)
+    emotions = tuple(map(Label.parse, labels.split("+")))
+    about = None if subject == "other" else cast(Subject, subject)
+    return Labelled(text, _language(file), _severity(severity), emotions, about)
+
+
 Row = TypeVar("Row")
 
 

@@ -42,14 +42,14 @@ class Branch(Entry):
 class EmotionThresholds(Branch):
     """An emotion group is present from this probability on. The defaults are the demo heads', as those of risk are."""
 
-    joy: Probability = 0.38
-    trust: Probability = 0.32
-    fear: Probability = 0.2
-    surprise: Probability = 0.24
-    sadness: Probability = 0.28
-    disgust: Probability = 0.2
-    anger: Probability = 0.3
-    anticipation: Probability = 0.24
+    joy: Probability = 0.36
+    trust: Probability = 0.24
+    fear: Probability = 0.3
+    surprise: Probability = 0.2
+    sadness: Probability = 0.34
+    disgust: Probability = 0.18
+    anger: Probability = 0.22
+    anticipation: Probability = 0.32
 
     @property
     def by_group(self) -> Mapping[Group, float]:

@@ -45,6 +45,21 @@ def test_messages_of_every_feeling(language: str) -> None:
         assert len({label.group for label in message.emotions}) == len(message.emotions) <= MAX_LABELS
 
 
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_messages_of_which_all_is_told(language: str) -> None:
+    """Glad ones and sad ones, most without danger, each once."""
+    told = [message for message in written.labelled() if message.language == language]
+    assert len(told) >= 2000
+    assert len({message.text for message in told}) == len(told)
+    harmless = [message for message in told if message.severity < CRISIS]
+    assert 0.6 < len(harmless) / len(told) < 0.9
+    glad = sum(message.emotions[0].valence > 0 for message in harmless)
+    assert len(harmless) / 4 < glad < len(harmless) * 3 / 4
+    assert {message.subject for message in told} == {None, *get_args(Subject)}
+    for message in told:
+        assert len({label.group for label in message.emotions}) == len(message.emotions) <= MAX_LABELS
+
+
 def test_a_malformed_message_is_named_without_its_text(tmp_path: Path) -> None:
     folder = tmp_path / "emotions"
     folder.mkdir()
