@@ -14,8 +14,8 @@ from psychechat.policy import Policy
 from psychechat.reply_bank import Bank, load, load_all
 from psychechat.risk import Kind, Severity
 from psychechat.safety import risk_questions
-from psychechat.safety.replies.bank_replies import notice, stopped
 from psychechat.safety.replies import crisis_reply
+from psychechat.safety.replies.bank_replies import notice, stopped
 from psychechat.safety.replies.broken_text import repeats
 
 LEAST = {"language": "en", "crisis": {"unknown": ["A?"]}, "heavy": ["B."], "open": ["C."]}
