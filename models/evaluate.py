@@ -39,7 +39,7 @@ from models.scores import (
     macro_f1_interval,
     risk_scores,
 )
-from models.train_classifier import PREFIX, RUNS
+from models.train_classifier import LATER, PREFIX, RUNS
 from psychechat.demo.encoder import prepare
 from psychechat.demo.thresholds import HURTING_AT
 from psychechat.engines.vllm.windows import Windows
@@ -95,7 +95,7 @@ def main(
                 "risk": policy.risk.model_dump(),
                 "hurting": HURTING_AT,
             },
-            "train_texts": len(train),
+            "train_texts": sum(example.source not in LATER for example in train),
             "emotion": emotion_by_set(found, policy.emotion_thresholds.by_group),
             "risk": risk_by_set(found, policy),
             "lines": by_kind(found, policy),

@@ -31,7 +31,7 @@ WEIGHT = 3.0
 """Of a line that was written for a head, beside one that was written for another."""
 LIKELY = 0.5
 
-Line = TypeVar("Line", written.ActLine, written.Labelled, written.SituationLine, written.SubjectLine)
+Line = TypeVar("Line", written.ActLine, written.SituationLine, written.SubjectLine)
 Class = TypeVar("Class")
 
 
@@ -57,8 +57,6 @@ class Told:
             told.subjects[about.text] = about.subject, WEIGHT
             if about.subject not in (None, "talking"):
                 told.acts[about.text] = None, 1.0
-        for message in _of(split, written.labelled()):
-            told.subjects[message.text] = message.subject, WEIGHT
         for does in _of(split, written.acts()):
             told.acts[does.text] = does.act, WEIGHT
             if does.act in ("greeting", "thanks", "goodbye", "small_talk"):
