@@ -30,13 +30,13 @@ from psychechat.emotion import Group
 MOST: Mapping[str, int] = {"goemotions": 5_000, "xed/en": 2_500, "brighter/en": 2_000, "brighter/zh": 2_000}
 """Texts of a set that are looked at, of each split; of others all."""
 STANDS_FOR: Mapping[str, float] = {"goemotions": 8.0, "xed/en": 4.0}
-"""How many texts of its set one of the sample stands for."""
+"""What a text of these samples counts, beside its set's weight: they are small parts of large sets."""
 ALSO = ("exchanges/en",)
 """Sets that are learned from, besides those that thresholds are chosen on."""
 DECAY = 3e-3
 KEPT = 0.3
 """The share that the columns of before keep: with none of them the large sets are told worse, and with half of them the
-new messages."""
+new messages. So begin with what `train_classifier` wrote: a second run would keep three tenths of the first."""
 
 
 def main(
