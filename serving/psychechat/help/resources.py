@@ -13,6 +13,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import yaml
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from psychechat import fast_yaml
@@ -148,7 +149,7 @@ def of_settings(file: Path) -> Table:
 
     Raises BadTable, OSError or yaml.YAMLError.
     """
-    section: object = fast_yaml.load(file.read_text("utf-8"))
+    section: object = yaml.safe_load(file.read_text("utf-8"))
     for name in ("policy", "crisis", "resources"):
         section = section.get(name) if isinstance(section, Mapping) else None
     return shipped() if section is None else parse(section)

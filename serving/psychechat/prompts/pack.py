@@ -14,10 +14,11 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+import yaml
 from jinja2 import FileSystemLoader, StrictUndefined, TemplateError
 from jinja2.sandbox import SandboxedEnvironment
 
-from psychechat import fast_yaml, reply_bank
+from psychechat import reply_bank
 from psychechat.config.roles import Role
 from psychechat.conversation import Conversation, Draft, EmotionAnalysis, PastTurn, Round, StageInputs, Utterance
 from psychechat.emotion import LABELS, MAX_LABELS, Label, Language
@@ -306,7 +307,7 @@ def load(pack: str | Path, bank: Bank | None = None) -> Pack:
     if not file.is_file():
         known = ", ".join(sorted(path.parent.name for path in BUILT_IN.glob("*/pack.yaml")))
         raise FileNotFoundError(f"no prompt pack at {folder}: expected a folder with a pack.yaml, or one of {known}")
-    return Pack(folder, PackFile.model_validate(fast_yaml.load(file.read_text("utf-8"))), bank)
+    return Pack(folder, PackFile.model_validate(yaml.safe_load(file.read_text("utf-8"))), bank)
 
 
 def default_language(packs: Mapping[Language, Pack]) -> Language:
