@@ -1,7 +1,7 @@
 """YAML by libyaml where PyYAML was built with it: a tenth of the time, the same values.
 
-For tables of the package and for large files. Its errors name the line after the one that is wrong at the end of a file:
-what an operator writes by hand is read by `yaml.safe_load`.
+For tables of the package and for large files. At the end of a file its errors name the line after the one that is
+wrong: what an operator writes by hand is read by `yaml.safe_load`.
 """
 
 from typing import Any
