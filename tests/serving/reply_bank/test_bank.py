@@ -103,8 +103,8 @@ def test_no_reply_would_be_stopped(language: Language) -> None:
 
 
 @pytest.mark.parametrize("language", get_args(Language))
-def test_what_answers_an_unknown_kind_may_follow_the_words_of_every_other(language: Language) -> None:
-    """Of a kind that is unknown and a grave severity the fixed words are others than of a slight one."""
+def test_each_reply_repeats_nothing_of_the_fixed_words_of_its_crisis(language: Language) -> None:
+    """Also where a kind has no replies of its own, and takes those of an unknown one."""
     told = words(language, Policy().crisis.words).opening
     for kind, is_sure in product((*get_args(Kind), None), (True, False)):
         for severity in (Severity.IDEATION, Severity.ATTEMPT):

@@ -4,7 +4,7 @@ A bank is a model's words to them: in a turn a reply that is stopped leaves plai
 """
 
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 from psychechat.conversation import Conversation, Utterance
 from psychechat.help.fixed_words import words
@@ -45,8 +45,8 @@ def _unfit_in_a_crisis(text: str, key: str, bank: Bank, policy: Policy) -> str |
     if unfit := crisis_reply.check(text, language=bank.language, conversation=_NOTHING_SAID, guard=policy.guard):
         return unfit
     opening = words(bank.language, policy.crisis.words).opening
-    kinds: dict[str, Kind] = {"thoughts": "thoughts", "plan_or_means": "plan_or_means", "other_person": "other_person"}
-    before = {opening.of(kinds.get(key), is_sure=is_sure) for is_sure in (True, False)}
+    kind = next((kind for kind in get_args(Kind) if kind == key), None)
+    before = {opening.of(kind, is_sure=is_sure) for is_sure in (True, False)}
     return "repetition" if any(repeats(f"{told} {text}", bank.language) for told in before) else None
 
 
