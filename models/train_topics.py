@@ -29,9 +29,11 @@ ORDINARY = 6_000
 """Of seekers' lines: as many are looked at. But for everyday talk they do nothing else than tell."""
 WEIGHT = 3.0
 """Of a line that was written for a head, beside one that was written for another."""
+LABELLED = 6.0
+"""Of a message of which all is told: these are as people write, where lines of one subject all speak of that alone."""
 LIKELY = 0.5
 
-Line = TypeVar("Line", written.ActLine, written.SituationLine, written.SubjectLine)
+Line = TypeVar("Line", written.ActLine, written.Labelled, written.SituationLine, written.SubjectLine)
 Class = TypeVar("Class")
 
 
@@ -57,6 +59,9 @@ class Told:
             told.subjects[about.text] = about.subject, WEIGHT
             if about.subject not in (None, "talking"):
                 told.acts[about.text] = None, 1.0
+        for message in _of(split, written.labelled()):
+            if not message.in_crisis:
+                told.subjects[message.text] = message.subject, LABELLED
         for does in _of(split, written.acts()):
             told.acts[does.text] = does.act, WEIGHT
             if does.act in ("greeting", "thanks", "goodbye", "small_talk"):

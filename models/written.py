@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from psychechat.conversation import Act, Conversation, Phase, ReactionType, Speaker, Utterance
 from psychechat.emotion import Label, Language
 from psychechat.help.subjects import Subject
-from psychechat.risk import Severity, SeverityName
+from psychechat.risk import CRISIS, Severity, SeverityName
 
 DATA = Path(__file__).with_name("data")
 Split = Literal["train", "dev"]
@@ -160,28 +160,35 @@ def _message(file: Path, columns: list[str]) -> Message:
 
 @dataclass(frozen=True, slots=True)
 class Labelled(_SeekerLine):
-    """A message with all that is told of it: its severity, what its writer feels, the strongest first, and what it is
-    about; None: nothing of these."""
+    """A message with all that is told of it: its severity, what its writer feels, the strongest first, what it is
+    about, and which topic of the reply banks; None: none of these."""
 
     severity: Severity
     emotions: tuple[Label, ...]
     subject: Subject | None
+    topic: str | None
+
+    @property
+    def in_crisis(self) -> bool:
+        return self.severity >= CRISIS
 
 
 @cache
 def labelled(folder: Path = DATA) -> tuple[Labelled, ...]:
-    """All of `labelled/LANGUAGE-WRITER.tsv`: severity, labels joined by `+`, subject or `other`, and text. Raises
-    ValueError as `lines` does."""
-    return _rows(folder / "labelled", "severity, labels joined by +, a subject or other, and text", _labelled)
+    """All of `labelled/LANGUAGE-WRITER.tsv`: severity, labels joined by `+`, subject or `other`, topic or `-`, and
+    text. Raises ValueError as `lines` does."""
+    return _rows(
+        folder / "labelled", "severity, labels joined by +, a subject or other, a topic or -, and text", _labelled
+    )
 
 
 def _labelled(file: Path, columns: list[str]) -> Labelled:
-    severity, labels, subject, text = columns
+    severity, labels, subject, topic, text = columns
     if subject not in (*get_args(Subject), "other") or not text:
         raise ValueError(subject)
     emotions = tuple(map(Label.parse, labels.split("+")))
     about = None if subject == "other" else cast(Subject, subject)
-    return Labelled(text, _language(file), _severity(severity), emotions, about)
+    return Labelled(text, _language(file), _severity(severity), emotions, about, None if topic == "-" else topic)
 
 
 Row = TypeVar("Row")
@@ -329,6 +336,8 @@ class Situation(_Written):
     situation: str
     about: str
     subject: Subject | None = None
+    topic: str | None = None
+    """Of the reply banks."""
     valence: Literal["negative", "mixed", "positive", "neutral"]
     severity: SeverityName
     seeker_zh: tuple[str, ...]

@@ -11,6 +11,7 @@ from psychechat.help import subjects
 from psychechat.help.resources import Resource
 from psychechat.help.subjects import Subject
 from psychechat.help.who_answers import Asked
+from psychechat.ngrams import Told
 from psychechat.risk import CRISIS, Kind, RiskState, Severity, at_least, level
 
 Speaker = Literal["seeker", "counselor"]
@@ -332,8 +333,8 @@ class Reading:
     """Whether it answers a question about risk."""
     answer: Severity | None = None
     """What the answer says of risk by the rules for such questions; None: it answers none, or they cannot tell."""
-    named: frozenset[Subject] = frozenset()
-    """The subjects that the message's words name."""
+    words: Told = field(default_factory=Told)
+    """What the message's own words tell."""
     doubt: float = 1.0
     """By what the odds of a crisis are divided before the classifier alone makes one, since all was calm before."""
     conversation: RiskState = field(default_factory=RiskState)
@@ -451,16 +452,23 @@ class Reading:
         return self.assessment.act if self.assessment and quiet else None
 
     @property
+    def about(self) -> Mapping[Subject, float]:
+        """Probability that the message is about each subject, by the classifier and its words."""
+        return subjects.weighed(self.assessment.subjects if self.assessment else {}, self.words.subjects)
+
+    @property
     def subject(self) -> Subject | None:
         """What the message is about, by the classifier and its words; a short answer to a question: what that is about,
         or the message before it was. None where there is any risk, or none is known."""
         if self.assessment is None or self.severity is not Severity.NONE:
             return None
-        own = subjects.likely(self.assessment.subjects, self.named)
+        own = subjects.likely(self.about)
         if own or self.assessment.act or (self.with_question is None and self.answer is None):
             return own
-        asked = subjects.likely(self.with_question.subjects, self.named) if self.with_question else None
-        return asked or (subjects.known(self.memory.subject) if self.memory else None)
+        both = self.with_question.subjects if self.with_question else {}
+        return subjects.likely(subjects.weighed(both, self.words.subjects) if both else {}) or (
+            subjects.known(self.memory.subject) if self.memory else None
+        )
 
     @property
     def valence(self) -> int:
@@ -469,7 +477,7 @@ class Reading:
     @property
     def felt(self) -> Felt:
         """How the message sounds, as far as that is sure. All unknown without an assessment."""
-        return felt(self.assessment.groups) if self.assessment else Felt()
+        return felt(self.assessment.groups, self.words.gladness) if self.assessment else Felt()
 
     @property
     def shift(self) -> int | None:

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from models.readings import assessments
-from psychechat.help.subjects import likely, named
+from psychechat import ngrams
+from psychechat.help.subjects import likely, weighed
 
 
 @pytest.mark.engine
@@ -13,7 +14,7 @@ from psychechat.help.subjects import likely, named
 def test_some_are_heard_and_few_wrongly(demo_classifier: Path, language: str, right: float, wrong: float) -> None:
     rows = [row.split("\t") for row in Path(__file__).with_name(f"subjects-{language}.tsv").read_text().splitlines()]
     heard = [
-        likely(assessment.subjects, named(text)) or "other"
+        likely(weighed(assessment.subjects, ngrams.told(text).subjects)) or "other"
         for assessment, (_, text) in zip(assessments(demo_classifier, [text for _, text in rows]), rows, strict=True)
     ]
     about = [(name, true) for name, (true, _) in zip(heard, rows, strict=True) if true != "other"]

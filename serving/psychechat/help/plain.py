@@ -2,6 +2,9 @@
 
 import unicodedata
 
+MOST_CHARACTERS = 2_000
+"""Of a message: its beginning is looked at."""
+
 _APOSTROPHES = str.maketrans(dict.fromkeys("’‘ʼ´`＇", "'"))
 
 

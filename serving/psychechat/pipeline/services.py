@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from cachetools import LRUCache
 
+from psychechat import ngrams
 from psychechat.admission.lanes import Admission
 from psychechat.admission.quotas import Quotas
 from psychechat.concurrency import Clock
@@ -59,6 +60,7 @@ class Pipeline:
     """Cache of the fingerprint for the policy in use; hashing a policy per request is too slow."""
 
     def __post_init__(self) -> None:
+        ngrams.told("")  # its file is read now, not while a seeker waits
         lanes = dict.fromkeys(cast.lane for cast in self.casts.values())
         self.admission = Admission(lanes, self.max_sequences, lambda: self.policy, self.metrics, self.monotonic)
         self.quotas = Quotas(lambda: self.policy, self.metrics, self.monotonic)

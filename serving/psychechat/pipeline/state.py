@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 
-from psychechat import language
+from psychechat import language, ngrams
 from psychechat.conversation import (
     AgentOutcome,
     Assessment,
@@ -21,7 +21,6 @@ from psychechat.conversation import (
     sober,
 )
 from psychechat.emotion import Language
-from psychechat.help import subjects
 from psychechat.pipeline.request import TurnRequest
 from psychechat.pipeline.sinks import closing
 from psychechat.policy import Policy
@@ -46,7 +45,7 @@ class TurnState:
         self.request, self.policy = request, policy
         newest = request.conversation.newest
         spoken = language.choose(request.conversation, default_language)
-        blank = Reading(spoken, policy.thresholds, found=request.found, named=subjects.named(newest))
+        blank = Reading(spoken, policy.thresholds, found=request.found, words=ngrams.told(newest))
         self.reading = crisis.read(blank, newest, policy.crisis.backstop)
         self.fixed = FixedReplies(
             policy.crisis, request.conversation, request.locale, truthful=policy.says_it_is_a_program

@@ -12,8 +12,8 @@ from psychechat import fast_yaml
 from psychechat.conversation import Act
 from psychechat.emotion import Group, Language, Tone
 from psychechat.help.entry import Entry
-from psychechat.help.plain import plain
-from psychechat.help.subjects import MOST_CHARACTERS, Subject
+from psychechat.help.plain import MOST_CHARACTERS, plain
+from psychechat.help.subjects import Subject
 from psychechat.risk import CRISIS, Kind, Severity
 from psychechat.versions import short_hash
 
@@ -64,7 +64,7 @@ class Answers(Entry):
 
 
 class Topic(Entry):
-    """What a message's own words name."""
+    """Something that a message may be about, more particular than a subject (`reply_bank.topics`)."""
 
     subject: Subject
     chat: bool = False
@@ -133,8 +133,8 @@ class Bank(Entry):
         """Each reply behind its place, as `topics.exam.any`."""
         return _replies(self.model_dump(mode="json", exclude={"language", "reviewed"}), "")
 
-    def named(self, message: str) -> list[Topic]:
-        """The topics that a message names, the one that it names by the most characters first."""
+    def named(self, message: str) -> list[str]:
+        """The names of the topics whose words a message holds, the one with the most characters of them first."""
         text = plain(message[:MOST_CHARACTERS])
         finder, phrases = self._phrases
         longest: dict[int, int] = {}
@@ -142,9 +142,8 @@ class Bank(Entry):
             if phrases[number].stands(text, start, end):
                 place = phrases[number].topic
                 longest[place] = max(longest.get(place, 0), end - start)
-        topics = list(self.topics.values())
-        order = sorted(longest, key=lambda place: -longest[place])
-        return [topics[place] for place in order]
+        names = list(self.topics)
+        return [names[place] for place in sorted(longest, key=lambda place: -longest[place])]
 
     @cached_property
     def _phrases(self) -> tuple[AhoCorasick, list["_Phrase"]]:

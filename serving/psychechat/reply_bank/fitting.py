@@ -2,14 +2,14 @@
 
 import random
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 from psychechat.conversation import Act, Assessment, Reading, StageInputs
 from psychechat.emotion import Felt
 from psychechat.help.plain import plain
-from psychechat.help.subjects import HEARD, Subject
 from psychechat.language import is_within
-from psychechat.reply_bank.bank import Bank, Topic
+from psychechat.reply_bank import topics
+from psychechat.reply_bank.bank import Bank
 from psychechat.risk import CRISIS, Severity
 
 FEW = 6
@@ -30,9 +30,6 @@ _POLITE: Sequence[Act] = ("greeting", "thanks", "small_talk")
 
 SHORT_WORDS, SHORT_HAN = 6, 10
 """A message of no more, behind a question, is an answer to it."""
-
-_CHATTING_BELOW = 0.4
-"""Probability of all subjects together, below which somebody who names the weather chats about it."""
 
 _ASKS_AT_ITS_END = re.compile(r"(?:[?？]|吗|怎么办|好不好|行不行)[\s\"'”’)）!！~～。]*$")
 
@@ -101,12 +98,11 @@ def _ordinary(bank: Bank, inputs: StageInputs, reading: Reading) -> Iterator[Seq
     is_calm = reading.severity is Severity.NONE and (since is None or since > AFTER_TURNS)
     if felt.tone == "glad" and not (is_calm and _was_not_sad(inputs)):
         felt = Felt()
-    if is_calm and (act := _act(inputs, reading.assessment)):
-        yield bank.acts.get(act, ())
-    heard = reading.assessment.subjects if reading.assessment else {}
-    topics = [topic for topic in bank.named(message) if _is_about(topic, felt, heard)]
-    topic = max(topics, key=lambda topic: (topic.subject == "death", heard.get(topic.subject, 0.0)), default=None)
+    topic = topics.likely(bank, message, reading)
     hurts, asks = felt.tone not in (None, "glad"), _ASKS_AT_ITS_END.search(message)
+    act = _act(inputs, reading.assessment) if is_calm else None
+    if act and not (act == "small_talk" and topic):
+        yield bank.acts.get(act, ())
     if asks and not hurts and "death" not in (topic and topic.subject, reading.subject):
         yield bank.question or ()
     if topic is not None:
@@ -138,13 +134,6 @@ def _act(inputs: StageInputs, assessment: Assessment | None) -> Act | None:
     likeliest = max(_POLITE if polite >= max(acts.values()) else acts, key=lambda act: acts.get(act, 0.0))
     sure = polite if likeliest in _POLITE else acts[likeliest]
     return likeliest if sure >= (ACT_BEHIND_A_REPLY if inputs.conversation.answered else ACT) else None
-
-
-def _is_about(topic: Topic, felt: Felt, heard: Mapping[Subject, float]) -> bool:
-    """Whether a topic that a message names is what it is about: half of the words that name one are by the way."""
-    if topic.chat:
-        return felt.tone in (None, "glad") and sum(heard.values()) - heard.get("talking", 0.0) < _CHATTING_BELOW
-    return heard.get(topic.subject, 0.0) >= HEARD
 
 
 def _answers_a_question(inputs: StageInputs) -> bool:

@@ -74,5 +74,6 @@ async def test_a_subject_that_this_version_does_not_know_is_none() -> None:
 
 
 async def test_words_tell_what_the_classifier_was_not_sure_of() -> None:
-    here = World(classifier=ScriptedClassifier({"fired": replace(assessment(), subjects={"work": 0.4})}))
-    assert await subjects(here, "I got fired", f"{FILM}, they fired a rocket") == ["work", None]
+    unsure = replace(assessment(), subjects={"work": 0.25})
+    here = World(classifier=ScriptedClassifier({"fired": unsure, "cake": unsure}))
+    assert await subjects(here, "I got fired from my job", f"{FILM}, and ate some cake") == ["work", None]

@@ -85,7 +85,7 @@ class ResponsesRequest(TurnBody):
         if not isinstance(body, dict):
             return body
         for name in _NOT_KEPT:
-            if body.get(name) not in (None, False):
+            if (value := body.get(name)) is not None and value is not False:
                 raise UnsupportedParameter(name, REFUSED[name])
         if not _is_free(body.get("tool_choice")):
             raise UnsupportedParameter("tool_choice", REFUSED["tool_choice"])

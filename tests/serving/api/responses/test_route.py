@@ -268,6 +268,7 @@ IN_VAIN: list[tuple[dict[str, Any], str]] = [
 ]
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "previous response": ({"previous_response_id": "resp_1"}, "previous_response_id"),
+    "background as a number": ({"background": 0}, "background"),
     "conversation": ({"conversation": "conv_1"}, "conversation"),
     "background": ({"background": True}, "background"),
     "prompt": ({"prompt": {"id": "pmpt_1"}}, "prompt"),

@@ -274,10 +274,10 @@ def test_a_sixth_head_tells_what_the_whole_is_about(windows: list[list[list[floa
     assert sum(SUBJECT_WIDTHS) == len(wider[0][0])
     assert replace(assess(wider), subjects={}, acts={}, asks={}) == assess(windows)
     assert tuple(assess(wider).subjects) == get_args(Subject)
-    assert likely(assess(wider).subjects, ()) is None
+    assert likely(assess(wider).subjects) is None
     for rows, plain in zip(wider, windows, strict=True):
         rows[0] = [*plain[0], *before, *work]
-    assert likely(assess(wider).subjects, ()) == "work"
+    assert likely(assess(wider).subjects) == "work"
 
 
 @given(windows=texts)
