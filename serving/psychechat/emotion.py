@@ -131,6 +131,8 @@ class Felt(NamedTuple):
 
     tone: Tone | None = None
     group: Group | None = None
+    leans: float = 0.0
+    """Logarithm of the odds that it is glad rather than that it hurts, as far as known."""
 
 
 def felt(groups: Mapping[Group, Sequence[float]], gladness: float = 0.0) -> Felt:
@@ -140,12 +142,14 @@ def felt(groups: Mapping[Group, Sequence[float]], gladness: float = 0.0) -> Felt
     glad, hard = max(present[group] for group in _GLAD), max(present[group] for group in _TONES)
     leans = log(glad + _FLOOR) - log(hard + _FLOOR) + _WORDS * gladness
     if leans >= _SURELY_GLAD and glad >= _LEAST:
-        return Felt("glad", max(_GLAD, key=present.__getitem__))
+        return Felt("glad", max(_GLAD, key=present.__getitem__), leans)
     if leans <= _LIKELY_HARD and hard >= _LEAST:
         first, second = sorted(_TONES, key=present.__getitem__, reverse=True)[:2]
-        return Felt(_TONES[first], first) if present[first] >= _CLEAR * present[second] else Felt("hard")
+        is_clear = present[first] >= _CLEAR * present[second]
+        return Felt(_TONES[first], first, leans) if is_clear else Felt("hard", leans=leans)
     first = max(_NEITHER, key=present.__getitem__)
-    return Felt(group=first) if present[first] >= max(_LEAST, _CLEAR * glad, _CLEAR * hard) else Felt()
+    stands_out = present[first] >= max(_LEAST, _CLEAR * glad, _CLEAR * hard)
+    return Felt(group=first if stands_out else None, leans=leans)
 
 
 def distinct(labels: Iterable[Label]) -> list[Label]:

@@ -9,7 +9,7 @@ from psychechat.help.subjects import Subject, likely, weighed
     ("heard", "words", "subject"),
     [
         ({"work": 0.7, "money": 0.1}, {}, "work"),
-        ({"work": 0.35, "money": 0.1}, {}, None),
+        ({"work": 0.45, "money": 0.1}, {}, None),
         ({"death": 0.6, "family": 0.1}, {}, None),
         ({"death": 0.7, "family": 0.1}, {}, "death"),
         ({}, {"money": 0.6, "work": 0.3}, "money"),

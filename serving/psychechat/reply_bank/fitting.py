@@ -4,12 +4,12 @@ import random
 import re
 from collections.abc import Iterator, Sequence
 
-from psychechat.conversation import Act, Assessment, Reading, StageInputs
+from psychechat.conversation import Act, Reading, StageInputs
 from psychechat.emotion import Felt
 from psychechat.help.plain import plain
 from psychechat.language import is_within
 from psychechat.reply_bank import topics
-from psychechat.reply_bank.bank import Bank
+from psychechat.reply_bank.bank import Bank, Topic
 from psychechat.risk import CRISIS, Severity
 
 FEW = 6
@@ -22,15 +22,18 @@ else; and from which on it is surely so, and asked about. And share of a crisis'
 NEAR_TURNS, AFTER_TURNS = 2, 10
 """Of the seeker's, behind a crisis: safety is asked about, and nobody is bidden farewell."""
 
-ACT, ACT_BEHIND_A_REPLY = 0.5, 0.85
-"""Probability of a dialogue act from which on it counts, first and in the midst of a talk, where fragments are taken
-for anything."""
+ACT, SURE_ACT = 0.5, 0.85
+"""Probability of a dialogue act from which on it counts; the second in the midst of a talk, unless it is about that,
+since fragments are taken for anything, and of a question for advice without a question."""
 
 _POLITE: Sequence[Act] = ("greeting", "thanks", "small_talk")
 
 SHORT_WORDS, SHORT_HAN = 6, 10
 """A message of no more, behind a question, is an answer to it."""
 
+_ASKS_FOR_ADVICE = re.compile(
+    r"[?？]|怎么|怎样|如何|该不该|要不要|能不能|办法|建议|\b(?:how|what|should|tips?|advice)\b", re.IGNORECASE
+)
 _ASKS_AT_ITS_END = re.compile(r"(?:[?？]|吗|怎么办|好不好|行不行)[\s\"'”’)）!！~～。]*$")
 
 
@@ -100,13 +103,13 @@ def _ordinary(bank: Bank, inputs: StageInputs, reading: Reading) -> Iterator[Seq
         felt = Felt()
     topic = topics.likely(bank, message, reading)
     hurts, asks = felt.tone not in (None, "glad"), _ASKS_AT_ITS_END.search(message)
-    act = _act(inputs, reading.assessment) if is_calm else None
+    act = _act(inputs, reading) if is_calm else None
     if act and not (act == "small_talk" and topic):
         yield bank.acts.get(act, ())
     if asks and not hurts and "death" not in (topic and topic.subject, reading.subject):
         yield bank.question or ()
     if topic is not None:
-        yield (topic.glad or ()) if felt.tone == "glad" else topic.any
+        yield _to_topic(bank, topic, felt)
     elif felt.tone != "glad" and _answers_a_question(inputs):
         yield _to_answer(bank, message)
     subject = bank.subjects.get(reading.subject) if reading.subject else None
@@ -117,6 +120,15 @@ def _ordinary(bank: Bank, inputs: StageInputs, reading: Reading) -> Iterator[Seq
     yield bank.open
 
 
+def _to_topic(bank: Bank, topic: Topic, felt: Felt) -> Sequence[str]:
+    """Where it is not told whether the seeker is glad and rather so, what is right for either."""
+    if felt.tone == "glad":
+        return topic.glad or ()
+    if felt.tone is None and felt.leans > 0 and topic.subject != "death":
+        return bank.subjects[topic.subject].any if topic.subject in bank.subjects else ()
+    return topic.any
+
+
 def _was_not_sad(inputs: StageInputs) -> bool:
     """Whether gladness may be answered as such: in the midst of a talk only where the turn before was not sad."""
     if not inputs.conversation.answered:
@@ -125,15 +137,17 @@ def _was_not_sad(inputs: StageInputs) -> bool:
     return memory is not None and (memory.valence or 0) >= 0
 
 
-def _act(inputs: StageInputs, assessment: Assessment | None) -> Act | None:
+def _act(inputs: StageInputs, reading: Reading) -> Act | None:
     """What the message does where it tells of nothing. Those that are polite count together, but for a goodbye."""
-    acts = assessment.acts if assessment else {}
+    acts = reading.assessment.acts if reading.assessment else {}
     if not acts:
         return None
     polite = sum(acts.get(act, 0.0) for act in _POLITE)
     likeliest = max(_POLITE if polite >= max(acts.values()) else acts, key=lambda act: acts.get(act, 0.0))
     sure = polite if likeliest in _POLITE else acts[likeliest]
-    return likeliest if sure >= (ACT_BEHIND_A_REPLY if inputs.conversation.answered else ACT) else None
+    asks_nothing = likeliest == "advice" and not _ASKS_FOR_ADVICE.search(inputs.conversation.newest)
+    may_be_anything = inputs.conversation.answered and reading.subject != "talking"
+    return likeliest if sure >= (SURE_ACT if may_be_anything or asks_nothing else ACT) else None
 
 
 def _answers_a_question(inputs: StageInputs) -> bool:

@@ -7,7 +7,7 @@ from psychechat.conversation import Reading
 from psychechat.help.subjects import Subject
 from psychechat.reply_bank.bank import Bank, Topic
 
-CERTAIN = 0.35
+CERTAIN = 0.4
 """Probability from which on a topic is answered. The next likely ones are mostly of its subject."""
 HEARD = 0.3
 """Probability of its subject, from which on a topic counts that its words alone can tell."""

@@ -21,6 +21,7 @@ from psychechat.conversation import (
 from psychechat.emotion import Label
 from psychechat.engines.scripted import reading
 from psychechat.help.subjects import Subject
+from psychechat.ngrams import Told
 from psychechat.reply_bank import Bank, choices
 from psychechat.reply_bank.fitting import FEW
 from psychechat.risk import RiskState, Severity
@@ -48,7 +49,8 @@ BANK = Bank.model_validate(
             "unsure": {"words": ["i don't know"], "replies": key("unsure")},
             "other": key("answer"),
         },
-        "acts": {"greeting": key("greeting"), "anger": key("anger at you")},
+        "acts": {"greeting": key("greeting"), "anger": key("anger at you"), "advice": key("advice")}
+        | {"thanks": key("thanks"), "small_talk": key("small talk")},
         "topics": {
             "boss": {"subject": "work", "words": ["boss"], "any": key("boss"), "glad": key("boss glad")},
             "dog": {"subject": "death", "words": ["dog died"], "any": key("dog")},
@@ -80,8 +82,12 @@ def about(subject: Subject | None = None, *labels: Label, **more: Any) -> Readin
     return reading(labels, subject=subject, **more)
 
 
-def acting(**acts: float) -> Reading:
-    read = reading()
+def leaning(read: Reading, gladness: float) -> Reading:
+    return replace(read, words=Told(gladness=gladness))
+
+
+def acting(subject: Subject | None = None, /, **acts: float) -> Reading:
+    read = reading(subject=subject)
     assert read.assessment is not None
     told = {act: acts.get(act, 0.0) for act in get_args(Act)}
     return replace(read, assessment=replace(read.assessment, acts=told))
@@ -133,6 +139,13 @@ def hinted(indicator: float, ideation: float = 0.0, **acts: float) -> Reading:
         pytest.param(about("work", SAD), ("my boss!",), "boss", id="a topic that is heard"),
         pytest.param(about("work", HAPPY), ("my boss!",), "boss glad", id="and gladly"),
         pytest.param(about("love", SAD), ("my boss!",), "sadness", id="a topic by the way"),
+        pytest.param(leaning(about("work"), 0.3), ("my boss!",), "work", id="rather glad: right for either"),
+        pytest.param(leaning(about("work"), -0.3), ("my boss!",), "boss", id="rather not"),
+        pytest.param(leaning(about("death"), 0.3), ("my dog died",), "dog", id="but a death is one"),
+        pytest.param(acting("work", small_talk=0.9), ("my boss!",), "boss", id="small talk of a topic"),
+        pytest.param(acting(advice=0.7), ("nobody talks to me",), "open", id="no question, hardly for advice"),
+        pytest.param(acting(advice=0.7), ("我该怎么开口",), "advice", id="a question for advice without a mark"),
+        pytest.param(acting("talking", thanks=0.7), ("A", "B", "so kind of you"), "thanks", id="thanks for this talk"),
         pytest.param(about(None), ("rain again",), "rain", id="chat"),
         pytest.param(about(None, SAD), ("rain again",), "sadness", id="a sad one names the rain by the way"),
         pytest.param(about("health"), ("rain again",), "open", id="as does who speaks of health"),
@@ -149,7 +162,7 @@ def hinted(indicator: float, ideation: float = 0.0, **acts: float) -> Reading:
         pytest.param(about(None, EXPECTANT), (), "anticipation", id="neither glad nor hurting"),
         pytest.param(about(None), (), "open", id="nothing"),
         pytest.param(reading(act="greeting"), ("hi",), "greeting", id="an act"),
-        pytest.param(reading(act="thanks"), ("ta",), "open", id="an act without replies"),
+        pytest.param(reading(act="goodbye"), ("ta",), "open", id="an act without replies"),
         pytest.param(about(None), ("A", "Is it so?", "Yes!"), "affirmed", id="yes"),
         pytest.param(about(None), ("A", "Is it so?", "no..."), "denied", id="no"),
         pytest.param(about(None), ("A", "Is it so?", "I don’t know"), "unsure", id="don't know"),
