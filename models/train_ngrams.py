@@ -21,7 +21,7 @@ from torch.nn.functional import cross_entropy, embedding_bag
 
 from models import written
 from models.train_topics import LABELLED, Told
-from psychechat.emotion import POSITIVE, Group, Label, Language
+from psychechat.emotion import Group, Label, Language
 from psychechat.ngrams import ngrams
 from psychechat.ngrams.model import FILE, SUBJECTS, TONES
 from psychechat.reply_bank.bank import load
@@ -36,7 +36,8 @@ STEPS = 80
 MESSAGES, NAMED = 3.0, 1.5
 """What a message counts that was written with its feelings, and what words that name a topic do. LABELLED: a message of
 which all is told."""
-NEGATIVE = frozenset({Group.SADNESS, Group.DISGUST, Group.FEAR, Group.ANGER})
+GLAD = frozenset({Group.JOY, Group.TRUST})
+HURTS = frozenset({Group.SADNESS, Group.DISGUST, Group.FEAR, Group.ANGER})
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,7 @@ def _tones(split: written.Split) -> Task:
 def tone(emotions: Sequence[Label]) -> str:
     """By the strongest emotion."""
     group = emotions[0].group
-    return "glad" if group in POSITIVE else "hurts" if group in NEGATIVE else "neither"
+    return "glad" if group in GLAD else "hurts" if group in HURTS else "neither"
 
 
 class Bags:

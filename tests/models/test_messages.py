@@ -78,8 +78,8 @@ def test_gladness_is_told_from_what_hurts(messages: Sequence[Message]) -> None:
     ordinary = [message for message in messages if message.severity < CRISIS]
     glad = [message.reading.felt.tone for message in ordinary if message.group in GLAD]
     hurt = [message.reading.felt.tone for message in ordinary if message.group in HURT]
-    assert sum(tone == "glad" for tone in glad) >= 18
-    assert sum(tone not in ("glad", None) for tone in glad) <= 4
+    assert sum(tone == "glad" for tone in glad) >= 22
+    assert sum(tone not in ("glad", None) for tone in glad) <= 5
     assert sum(tone == "glad" for tone in hurt) <= 1
 
 
@@ -88,8 +88,8 @@ def test_what_they_are_about_is_told_of_some_and_mostly_right(messages: Sequence
     ordinary = [message for message in messages if message.severity < CRISIS]
     told = [(subjects.likely(message.reading.about), message.subject) for message in ordinary]
     told = [(name, true) for name, true in told if name]
-    assert len(told) >= 0.4 * len(ordinary)
-    assert sum(name == true for name, true in told) >= 0.75 * len(told)
+    assert len(told) >= 0.45 * len(ordinary)
+    assert sum(name == true for name, true in told) >= 0.78 * len(told)
 
 
 @pytest.mark.engine
@@ -99,5 +99,5 @@ def test_topics_are_told_of_some_and_mostly_right(messages: Sequence[Message]) -
     ordinary = [message for message in messages if message.severity < CRISIS]
     told = [(topics.likely(bank, message.text, message.reading), message.topics) for message in ordinary]
     named = [(names[id(topic)], true) for topic, true in told if topic]
-    assert len(named) >= 0.15 * len(ordinary)
-    assert sum(name in true for name, true in named) >= 0.65 * len(named)
+    assert len(named) >= 0.22 * len(ordinary)
+    assert sum(name in true for name, true in named) >= 0.66 * len(named)
