@@ -34,8 +34,7 @@ TELLING = 0.1
 """Share of a column's largest weight: n-grams that have less in every column are left out, the rest is fitted anew."""
 STEPS = 80
 MESSAGES, NAMED = 3.0, 1.5
-"""What a message counts that was written with its feelings, and what words that name a topic do. LABELLED: a message of
-which all is told."""
+"""What a message counts that was written with its feelings, and what words that name a topic do."""
 GLAD = frozenset({Group.JOY, Group.TRUST})
 HURTS = frozenset({Group.SADNESS, Group.DISGUST, Group.FEAR, Group.ANGER})
 
@@ -83,8 +82,8 @@ def _topics(split: written.Split) -> Task:
             task.learn(does.text, None, 1.0)
     for message in _quiet(split):
         task.learn(message.text, message.topic, LABELLED)
-    for name, topic in _named() if split == "train" else ():
-        task.learn(topic, name, NAMED)
+    for name, words in _named() if split == "train" else ():
+        task.learn(words, name, NAMED)
     return task
 
 
@@ -169,7 +168,7 @@ def main(
 
 def telling(rows: dict[str, int], parts: Sequence[tuple[Tensor, Tensor]]) -> dict[str, int]:
     """Those n-grams of which some column makes much, numbered anew."""
-    share = torch.cat([weight.abs() / weight.abs().amax(0) for weight, _ in parts], 1).amax(1)
+    share = torch.cat([weight.abs() / weight.abs().amax(0).clamp(min=1e-8) for weight, _ in parts], 1).amax(1)
     kept = (ngram for ngram, row in rows.items() if share[row] >= TELLING)
     return {ngram: row for row, ngram in enumerate(kept)}
 
@@ -179,7 +178,7 @@ def save(
 ) -> None:
     """In 8 bits, each column in steps of its own."""
     weight = torch.cat([weight for weight, _ in parts], 1)
-    scale = weight.abs().amax(0) / 127
+    scale = weight.abs().amax(0).clamp(min=1e-8) / 127
     tensors = {
         "weight": (weight / scale).round().to(torch.int8).contiguous(),
         "scale": scale,

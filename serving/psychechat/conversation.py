@@ -465,10 +465,8 @@ class Reading:
         own = subjects.likely(self.about)
         if own or self.assessment.act or (self.with_question is None and self.answer is None):
             return own
-        both = self.with_question.subjects if self.with_question else {}
-        return subjects.likely(subjects.weighed(both, self.words.subjects) if both else {}) or (
-            subjects.known(self.memory.subject) if self.memory else None
-        )
+        asked = subjects.likely(self.with_question.subjects) if self.with_question else None
+        return asked or (subjects.known(self.memory.subject) if self.memory else None)
 
     @property
     def valence(self) -> int:
@@ -502,7 +500,7 @@ def sober(reading: Reading) -> Reading:
             labels=memory.labels and negative(memory.labels),
             analysis=memory.analysis and memory.analysis.sober,
         )
-    return replace(reading, assessment=assessment, memory=memory)
+    return replace(reading, assessment=assessment, memory=memory, words=Told())
 
 
 _ABSENT = (1.0, 0.0, 0.0, 0.0)

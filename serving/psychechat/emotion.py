@@ -141,7 +141,7 @@ def felt(groups: Mapping[Group, Sequence[float]], gladness: float = 0.0) -> Felt
     present = {group: 1.0 - columns[ABSENT] for group, columns in groups.items()}
     glad, hard = max(present[group] for group in _GLAD), max(present[group] for group in _TONES)
     leans = log(glad + _FLOOR) - log(hard + _FLOOR) + _WORDS * gladness
-    if leans >= _SURELY_GLAD and glad >= _LEAST:
+    if leans >= _SURELY_GLAD and glad >= max(_LEAST, hard):
         return Felt("glad", max(_GLAD, key=present.__getitem__), leans)
     if leans <= _LIKELY_HARD and hard >= _LEAST:
         first, second = sorted(_TONES, key=present.__getitem__, reverse=True)[:2]

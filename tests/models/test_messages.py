@@ -80,7 +80,7 @@ def test_gladness_is_told_from_what_hurts(messages: Sequence[Message]) -> None:
     hurt = [message.reading.felt.tone for message in ordinary if message.group in HURT]
     assert sum(tone == "glad" for tone in glad) >= 22
     assert sum(tone not in ("glad", None) for tone in glad) <= 5
-    assert sum(tone == "glad" for tone in hurt) <= 1
+    assert sum(tone == "glad" for tone in hurt) == 0
 
 
 @pytest.mark.engine
@@ -99,5 +99,5 @@ def test_topics_are_told_of_some_and_mostly_right(messages: Sequence[Message]) -
     ordinary = [message for message in messages if message.severity < CRISIS]
     told = [(topics.likely(bank, message.text, message.reading), message.topics) for message in ordinary]
     named = [(names[id(topic)], true) for topic, true in told if topic]
-    assert len(named) >= 0.22 * len(ordinary)
-    assert sum(name in true for name, true in named) >= 0.66 * len(named)
+    assert len(named) >= 0.21 * len(ordinary)
+    assert sum(name in true for name, true in named) >= 0.7 * len(named)

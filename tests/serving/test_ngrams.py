@@ -57,7 +57,7 @@ def test_probabilities_leave_room_for_none() -> None:
     assert 0 < sum(words.topics.values()) < 1
 
 
-@pytest.mark.parametrize("message", ["", "Ж" * 30, "…"])
+@pytest.mark.parametrize("message", ["", "Ж" * 30, "…", "mein Hund ist gestorben und ich weiß nicht weiter"])
 def test_where_no_word_is_known_nothing_is_told(message: str) -> None:
     assert told(message) == Told()
 

@@ -15,28 +15,32 @@ from safetensors import safe_open
 
 from psychechat.help.subjects import Subject
 from psychechat.ngrams.split import ngrams
+from psychechat.versions import short_hash
 
 FILE = "ngrams.safetensors"
 
+SUBJECTS = ("", *get_args(Subject))
+"""The first group of columns; the second are topics, `""` the first."""
 TONES = ("neither", "glad", "hurts")
 """The third group of columns. `hurts`: anything unpleasant."""
 
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """Probabilities, none of which need reach one half; all empty where the message holds no n-gram that is known."""
+    """All empty where not half of the message's words are known, as in other languages."""
 
     subjects: Mapping[Subject, float] = field(default_factory=dict)
+    """Probabilities, none of which need reach one half; what is missing to 1 is that it is about none."""
     topics: Mapping[str, float] = field(default_factory=dict)
-    """By the names that the built-in reply banks give them."""
+    """The same, by the names that the built-in reply banks give them."""
     gladness: float = 0.0
     """Logarithm of the odds that it is glad rather than that it hurts; 0 where nothing is known."""
 
 
-class Group(NamedTuple):
+class Columns(NamedTuple):
     """Columns of the model that exclude each other; the first stands for none of the others."""
 
-    columns: slice
+    place: slice
     names: tuple[str, ...]
 
 
@@ -57,12 +61,14 @@ class Ngrams:
         self._subjects, self._topics, self._tones = groups(json.loads(metadata["groups"]))
 
     def told(self, message: str) -> Told:
-        rows = [row for row in map(self._rows.get, ngrams(message)) if row is not None]
-        if not rows:
+        held = ngrams(message)
+        pieces = [ngram for ngram in held if " " not in ngram and not ngram.endswith("*")]
+        if not held or 2 * sum(piece in self._rows for piece in pieces) < len(pieces):
             return Told()
+        rows = [self._rows[ngram] for ngram in held if ngram in self._rows]
         sums = self._weight[rows].sum(axis=0, dtype=np.int32)
         logits = sums * self._scale / sqrt(len(rows)) + self._bias
-        tones = logits[self._tones.columns]
+        tones = logits[self._tones.place]
         return Told(
             cast(Mapping[Subject, float], _probabilities(logits, self._subjects)),
             _probabilities(logits, self._topics),
@@ -70,28 +76,31 @@ class Ngrams:
         )
 
 
-def groups(names: list[list[str]]) -> list[Group]:
+def groups(names: list[list[str]]) -> list[Columns]:
     """Of the columns' names, each group's first among them."""
-    found, start = list[Group](), 0
+    found, start = list[Columns](), 0
     for group in names:
-        found.append(Group(slice(start, start + len(group)), tuple(group)))
+        found.append(Columns(slice(start, start + len(group)), tuple(group)))
         start += len(group)
     return found
 
 
-def _probabilities(logits: NDArray[np.float32], group: Group) -> dict[str, float]:
+def _probabilities(logits: NDArray[np.float32], group: Columns) -> dict[str, float]:
     """Without the first, which stands for none."""
-    odds = np.exp(logits[group.columns] - logits[group.columns].max())
+    odds = np.exp(logits[group.place] - logits[group.place].max())
     return dict(zip(group.names[1:], (odds[1:] / odds.sum()).tolist(), strict=True))
-
-
-SUBJECTS = ("", *get_args(Subject))
 
 
 @cache
 def _shipped() -> Ngrams:
     with as_file(files("psychechat").joinpath("ngrams", FILE)) as path:
         return Ngrams(path)
+
+
+@cache
+def version() -> str:
+    """Of the model that comes with the package."""
+    return short_hash(files("psychechat").joinpath("ngrams", FILE).read_bytes().hex())
 
 
 def told(message: str) -> Told:

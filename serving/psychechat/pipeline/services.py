@@ -70,6 +70,6 @@ class Pipeline:
     def fingerprint(self) -> str:
         """Value of `system_fingerprint`: fp_<weights>_<packs>_<policy>."""
         if self._named is None or self._named[0] is not self.policy:
-            packs = short_hash(*(pack.version for _, pack in sorted(self.packs.items())))
+            packs = short_hash(ngrams.version(), *(pack.version for _, pack in sorted(self.packs.items())))
             self._named = self.policy, f"fp_{self.weights}_{packs}_{self.policy.version}"
         return self._named[1]

@@ -23,8 +23,8 @@ NEAR_TURNS, AFTER_TURNS = 2, 10
 """Of the seeker's, behind a crisis: safety is asked about, and nobody is bidden farewell."""
 
 ACT, SURE_ACT = 0.5, 0.85
-"""Probability of a dialogue act from which on it counts; the second in the midst of a talk, unless it is about that,
-since fragments are taken for anything, and of a question for advice without a question."""
+"""Probability of a dialogue act from which on it counts; the second in the midst of a talk, where fragments are taken
+for anything, but for thanks for it; and of a question for advice without a question."""
 
 _POLITE: Sequence[Act] = ("greeting", "thanks", "small_talk")
 
@@ -100,7 +100,7 @@ def _ordinary(bank: Bank, inputs: StageInputs, reading: Reading) -> Iterator[Seq
     message, felt, since = inputs.conversation.newest, reading.felt, reading.conversation.since_turns
     is_calm = reading.severity is Severity.NONE and (since is None or since > AFTER_TURNS)
     if felt.tone == "glad" and not (is_calm and _was_not_sad(inputs)):
-        felt = Felt()
+        felt = Felt(leans=felt.leans)
     topic = topics.likely(bank, message, reading)
     hurts, asks = felt.tone not in (None, "glad"), _ASKS_AT_ITS_END.search(message)
     act = _act(inputs, reading) if is_calm else None
@@ -124,7 +124,7 @@ def _to_topic(bank: Bank, topic: Topic, felt: Felt) -> Sequence[str]:
     """Where it is not told whether the seeker is glad and rather so, what is right for either."""
     if felt.tone == "glad":
         return topic.glad or ()
-    if felt.tone is None and felt.leans > 0 and topic.subject != "death":
+    if felt.tone is None and felt.leans > 0 and not topic.chat and topic.subject != "death":
         return bank.subjects[topic.subject].any if topic.subject in bank.subjects else ()
     return topic.any
 
@@ -146,7 +146,8 @@ def _act(inputs: StageInputs, reading: Reading) -> Act | None:
     likeliest = max(_POLITE if polite >= max(acts.values()) else acts, key=lambda act: acts.get(act, 0.0))
     sure = polite if likeliest in _POLITE else acts[likeliest]
     asks_nothing = likeliest == "advice" and not _ASKS_FOR_ADVICE.search(inputs.conversation.newest)
-    may_be_anything = inputs.conversation.answered and reading.subject != "talking"
+    is_for_this_talk = likeliest == "thanks" and reading.subject == "talking"
+    may_be_anything = inputs.conversation.answered and not is_for_this_talk
     return likeliest if sure >= (SURE_ACT if may_be_anything or asks_nothing else ACT) else None
 
 

@@ -6,10 +6,12 @@ from math import exp, log
 from psychechat.conversation import Reading
 from psychechat.help.subjects import Subject
 from psychechat.reply_bank.bank import Bank, Topic
+from psychechat.risk import Severity
 
-CERTAIN = 0.4
-"""Probability from which on a topic is answered. The next likely ones are mostly of its subject."""
-HEARD = 0.3
+CERTAIN, CERTAIN_OF_DEATH = 0.4, 0.65
+"""Probability from which on a topic is answered, and a death: condolences to who has lost nobody are worse than none.
+The next likely ones are mostly of its subject."""
+HEARD, HEARD_OF_DEATH = 0.3, 0.5
 """Probability of its subject, from which on a topic counts that its words alone can tell."""
 CHATTING_BELOW = 0.4
 """Probability of all subjects together, below which somebody who names the weather chats about it."""
@@ -24,7 +26,7 @@ _LEAST, _NONE = 1e-4, 0.25
 def likely(bank: Bank, message: str, reading: Reading) -> Topic | None:
     """None: it is about none, or that is not sure. A death that is named is spoken to, whatever else is."""
     about, told = reading.about, reading.words.topics
-    possible = {name: topic for name, topic in bank.topics.items() if not topic.chat or _is_light(reading)}
+    possible = {name: topic for name, topic in bank.topics.items() if not topic.chat or _is_chatting(reading)}
     named = [name for name in bank.named(message) if name in possible]
     by_words = [possible[name] for name in named if name not in told or _is_a_death(possible[name])]
     counting = [topic for topic in by_words if _counts(topic, about)]
@@ -35,14 +37,19 @@ def likely(bank: Bank, message: str, reading: Reading) -> Topic | None:
         for name, p in told.items()
         if name in possible
     }
-    total = sum(odds.values()) + exp(_weight(1.0 - sum(told.values()), _NONE))
+    others = 1.0 - sum(told[name] for name in odds)
+    total = sum(odds.values()) + exp(_weight(others, _NONE))
     likeliest = max(odds, key=odds.__getitem__, default=None)
-    return possible[likeliest] if likeliest and odds[likeliest] >= CERTAIN * total else None
+    if likeliest is None:
+        return None
+    topic = possible[likeliest]
+    return topic if odds[likeliest] >= (CERTAIN_OF_DEATH if _is_a_death(topic) else CERTAIN) * total else None
 
 
-def _is_light(reading: Reading) -> bool:
-    """Nobody is chatted with about the weather who is hurt."""
-    return reading.felt.tone in (None, "glad")
+def _is_chatting(reading: Reading) -> bool:
+    """Nobody is chatted with about the weather who is hurt, has anything the matter, or hints at a risk."""
+    is_light = reading.felt.tone in (None, "glad") and reading.severity is Severity.NONE
+    return is_light and sum(reading.about.values()) - reading.about.get("talking", 0.0) < CHATTING_BELOW
 
 
 def _is_a_death(topic: Topic) -> bool:
@@ -55,12 +62,8 @@ def _weight(p: float, of_subject: float) -> float:
 
 def _of_subject(topic: Topic, about: Mapping[Subject, float]) -> float:
     """One chats about something where there is no subject."""
-    return 1.0 - _in_earnest(about) if topic.chat else about.get(topic.subject, 0.0)
+    return 1.0 if topic.chat else about.get(topic.subject, 0.0)
 
 
 def _counts(topic: Topic, about: Mapping[Subject, float]) -> bool:
-    return _in_earnest(about) < CHATTING_BELOW if topic.chat else about.get(topic.subject, 0.0) >= HEARD
-
-
-def _in_earnest(about: Mapping[Subject, float]) -> float:
-    return sum(about.values()) - about.get("talking", 0.0)
+    return topic.chat or about.get(topic.subject, 0.0) >= (HEARD_OF_DEATH if _is_a_death(topic) else HEARD)

@@ -142,6 +142,10 @@ def hinted(indicator: float, ideation: float = 0.0, **acts: float) -> Reading:
         pytest.param(leaning(about("work"), 0.3), ("my boss!",), "work", id="rather glad: right for either"),
         pytest.param(leaning(about("work"), -0.3), ("my boss!",), "boss", id="rather not"),
         pytest.param(leaning(about("death"), 0.3), ("my dog died",), "dog", id="but a death is one"),
+        pytest.param(leaning(about(None), 0.3), ("rain again",), "rain", id="and chat is chat"),
+        pytest.param(
+            acting("talking", goodbye=0.7), ("A", "B", "that was it then"), "open", id="a goodbye must be sure"
+        ),
         pytest.param(acting("work", small_talk=0.9), ("my boss!",), "boss", id="small talk of a topic"),
         pytest.param(acting(advice=0.7), ("nobody talks to me",), "open", id="no question, hardly for advice"),
         pytest.param(acting(advice=0.7), ("我该怎么开口",), "advice", id="a question for advice without a mark"),

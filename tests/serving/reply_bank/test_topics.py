@@ -11,6 +11,7 @@ from psychechat.help.subjects import Subject
 from psychechat.ngrams import Told
 from psychechat.reply_bank import topics
 from psychechat.reply_bank.bank import Bank
+from psychechat.risk import Severity
 
 
 def topic(subject: Subject, *words: str, **more: Any) -> dict[str, Any]:
@@ -59,17 +60,29 @@ def likely(message: str, subjects: dict[Subject, float], told: dict[str, float],
         ),
         pytest.param(
             "my dog died, says my boss",
-            {"work": 0.5, "death": 0.4},
+            {"work": 0.5, "death": 0.5},
             NONE | {"boss": 0.6},
             "dog_died",
             id="a death first",
         ),
+        pytest.param(
+            "ill", {"death": 0.1, "work": 0.5}, {"rain": 0.8, "dog_died": 0.1}, None, id="no death by what is left"
+        ),
+        pytest.param("gone", {"death": 0.5}, NONE | {"dog_died": 0.3}, None, id="a death must be surer"),
+        pytest.param("gone", {"death": 0.9}, NONE | {"dog_died": 0.8}, "dog_died", id="and may be"),
+        pytest.param("sacked", {"work": 0.9}, {"dismissed": 0.9, "boss": 0.05}, None, id="of a topic not in the bank"),
         pytest.param("rain again", {}, {}, "rain", id="chat, where nothing is the matter"),
+        pytest.param("rain", {"mood": 0.8}, NONE | {"rain": 0.9}, None, id="no chat by n-grams where something is"),
         pytest.param("rain again", {"work": 0.8}, {}, None, id="no chat where something is"),
     ],
 )
 def test_which_topic(message: str, subjects: dict[Subject, float], told: dict[str, float], name: str | None) -> None:
     assert likely(message, subjects, told) == name
+
+
+def test_a_hint_of_risk_is_no_chat() -> None:
+    read = replace(reading((), Severity.INDICATOR), words=Told(topics=NONE | {"rain": 0.9}))
+    assert topics.likely(BANK, "rain again", read) is None
 
 
 def test_nobody_is_chatted_with_who_is_hurt() -> None:
