@@ -75,9 +75,9 @@ def test_what_the_seeker_wrote_is_no_other_script(text: str) -> None:
 @pytest.mark.parametrize("piece", ["\n", '"', "<", "a ", "user\n", "你", "{", " ", "é"])
 def test_the_time_grows_with_the_text_alone(piece: str) -> None:
     text = piece * (32_000 // len(piece))
-    begun = time.process_time()
+    begun = time.thread_time()
     broken(text, "en", text)
-    assert time.process_time() - begun < 5
+    assert time.thread_time() - begun < 5
 
 
 @pytest.mark.parametrize("text", ["a" * 200_000, "a'" * 100_000, "a b" * 60_000, ("x" * 500 + "\n") * 400])

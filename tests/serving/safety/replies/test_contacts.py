@@ -186,7 +186,7 @@ ACCOUNTS = [
 @pytest.mark.parametrize("piece", [*NUMBERS, *ADDRESSES, *ACCOUNTS])
 def test_the_time_grows_with_the_text_alone(piece: str) -> None:
     """A sentence has a few hundred characters, and a message of the seeker is read in parts."""
-    begun = time.process_time()
+    begun = time.thread_time()
     made_up_contacts(piece * (640 // len(piece)), ())
     allowed_contacts([piece * (32_000 // len(piece))])
-    assert time.process_time() - begun < 5
+    assert time.thread_time() - begun < 5

@@ -162,6 +162,6 @@ def test_an_operator_who_switches_the_guard_off_switches_nothing_else_off() -> N
 @pytest.mark.parametrize("piece", ["not ", "glad you ", "你不", "a, ", "your ", "thank you for ", "。", '"'])
 def test_the_time_grows_with_the_text_alone(piece: str) -> None:
     text = piece * (4_000 // len(piece))
-    begun = time.process_time()
+    begun = time.thread_time()
     judged(text, "en", talk(text, text, text))
-    assert time.process_time() - begun < 5
+    assert time.thread_time() - begun < 5
