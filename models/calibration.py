@@ -13,6 +13,7 @@ from torch import Tensor
 
 from models.data import GROUPS, HURTING, Example
 from models.heads import Heads, Targets, class_nll, emotion_nll
+from models.minimise import minimise
 from models.predictions import Predictions
 from models.readings import Vectors
 from models.scores import choose_emotion_thresholds, choose_risk_thresholds
@@ -46,20 +47,16 @@ def calibrated(heads: Heads, vectors: Vectors, examples: Sequence[Example]) -> H
     emotion, risk, draft = heads.logits(vectors.rows[vectors.first])
     sharpness = torch.zeros(3, requires_grad=True)
     absent = torch.zeros(len(GROUPS), requires_grad=True)
-    optimiser = torch.optim.LBFGS([sharpness, absent], max_iter=100, line_search_fn="strong_wolfe")
 
-    def closure() -> Tensor:
-        optimiser.zero_grad()
+    def loss() -> Tensor:
         shift = torch.nn.functional.pad(absent.unsqueeze(1), (0, 3))
         losses = emotion_nll(emotion * sharpness[0].exp() + shift, targets.emotion).sum(1)
         losses = losses + class_nll(risk * sharpness[1].exp(), targets.risk)
         if draft.shape[1]:
             losses = losses + class_nll(draft * sharpness[2].exp(), targets.draft)
-        loss = (losses * weights).sum() / weights.sum()
-        loss.backward()  # type: ignore[no-untyped-call]
-        return loss
+        return (losses * weights).sum() / weights.sum()
 
-    optimiser.step(closure)  # type: ignore[no-untyped-call]
+    minimise([sharpness, absent], loss, steps=100, history=100)
     emotion_temperature, risk_temperature, draft_temperature = (-sharpness).exp().tolist()
     return heads.tempered(emotion_temperature, risk_temperature, absent.detach(), draft_temperature)
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from models.data import GROUPS, MASKED, PRESENT, WEAK, Example
+from models.minimise import minimise
 from psychechat.engines.vllm.windows import DRAFT_WIDTHS, KNOWN_WIDTHS, WIDTHS
 from psychechat.risk import Severity
 
@@ -93,17 +94,13 @@ def fit(vectors: Tensor, targets: Targets, decay: float) -> Heads:
     weight = torch.zeros(sum(WIDTHS), vectors.shape[1], requires_grad=True)
     bias = torch.zeros(sum(WIDTHS), requires_grad=True)
     emotion_weights, risk_weights = emotion_weighting(targets), risk_weighting(targets)
-    optimiser = torch.optim.LBFGS([weight, bias], max_iter=100, history_size=20, line_search_fn="strong_wolfe")
 
-    def closure() -> Tensor:
-        optimiser.zero_grad()
+    def loss() -> Tensor:
         emotion, risk, _ = Heads(weight, bias).logits(scaled)
-        loss = (emotion_nll(emotion, targets.emotion) * emotion_weights).sum()
-        loss = loss + (class_nll(risk, targets.risk) * risk_weights).sum() + decay * weight.square().sum()
-        loss.backward()  # type: ignore[no-untyped-call]
-        return loss
+        total = (emotion_nll(emotion, targets.emotion) * emotion_weights).sum()
+        return total + (class_nll(risk, targets.risk) * risk_weights).sum() + decay * weight.square().sum()
 
-    optimiser.step(closure)  # type: ignore[no-untyped-call]
+    minimise([weight, bias], loss, steps=100)
     folded = weight.detach() / spread
     return Heads(folded, bias.detach() - folded @ mean)
 

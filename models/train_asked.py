@@ -22,6 +22,7 @@ from torch.nn.functional import cross_entropy
 
 from models import written
 from models.data import Example
+from models.minimise import minimise
 from models.readings import Vectors, read
 from models.train_classifier import RUNS
 from psychechat.demo.encoder import HEADS, prepare
@@ -80,16 +81,12 @@ def fitted(rows: Tensor, classes: Tensor, weights: Tensor, count: int) -> tuple[
     scaled = (rows - mean) / spread
     weight = torch.zeros(count, rows.shape[1], requires_grad=True)
     bias = torch.zeros(count, requires_grad=True)
-    optimiser = torch.optim.LBFGS([weight, bias], max_iter=200, history_size=20, line_search_fn="strong_wolfe")
 
-    def closure() -> Tensor:
-        optimiser.zero_grad()
+    def loss() -> Tensor:
         losses = cross_entropy(scaled @ weight.T + bias, classes, reduction="none")
-        loss = (losses * weights).sum() / weights.sum() + DECAY * weight.square().sum()
-        loss.backward()  # type: ignore[no-untyped-call]
-        return loss
+        return (losses * weights).sum() / weights.sum() + DECAY * weight.square().sum()
 
-    optimiser.step(closure)  # type: ignore[no-untyped-call]
+    minimise([weight, bias], loss, steps=200)
     folded = weight.detach() / spread
     return folded, bias.detach() - folded @ mean
 

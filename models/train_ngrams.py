@@ -20,8 +20,9 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy, embedding_bag
 
 from models import written
+from models.minimise import minimise
 from models.train_topics import LABELLED, Told
-from psychechat.emotion import Group, Label, Language
+from psychechat.emotion import GLAD, HURTING, Label, Language
 from psychechat.ngrams import ngrams
 from psychechat.ngrams.model import FILE, SUBJECTS, TONES
 from psychechat.reply_bank.bank import load
@@ -35,8 +36,6 @@ TELLING = 0.1
 STEPS = 80
 MESSAGES, NAMED = 3.0, 1.5
 """What a message counts that was written with its feelings, and what words that name a topic do."""
-GLAD = frozenset({Group.JOY, Group.TRUST})
-HURTS = frozenset({Group.SADNESS, Group.DISGUST, Group.FEAR, Group.ANGER})
 
 
 @dataclass(frozen=True)
@@ -107,7 +106,7 @@ def _tones(split: written.Split) -> Task:
 def tone(emotions: Sequence[Label]) -> str:
     """By the strongest emotion."""
     group = emotions[0].group
-    return "glad" if group in GLAD else "hurts" if group in HURTS else "neither"
+    return "glad" if group in GLAD else "hurts" if group in HURTING else "neither"
 
 
 class Bags:
@@ -130,16 +129,12 @@ def fitted(task: Task, rows: dict[str, int]) -> tuple[Tensor, Tensor]:
     bags, classes, weights = Bags(task.texts, rows), torch.tensor(task.classes), torch.tensor(task.weights)
     weight = torch.zeros(len(rows), len(task.names), requires_grad=True)
     bias = torch.zeros(len(task.names), requires_grad=True)
-    optimiser = torch.optim.LBFGS([weight, bias], max_iter=STEPS, history_size=10, line_search_fn="strong_wolfe")
 
-    def closure() -> Tensor:
-        optimiser.zero_grad()
+    def loss() -> Tensor:
         losses = cross_entropy(bags.logits(weight, bias), classes, reduction="none")
-        loss = (losses * weights).sum() / weights.sum() + task.decay * weight.square().sum()
-        loss.backward()  # type: ignore[no-untyped-call]
-        return loss
+        return (losses * weights).sum() / weights.sum() + task.decay * weight.square().sum()
 
-    optimiser.step(closure)  # type: ignore[no-untyped-call]
+    minimise([weight, bias], loss, steps=STEPS, history=10)
     return weight.detach(), bias.detach()
 
 

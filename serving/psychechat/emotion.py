@@ -113,10 +113,11 @@ def negative(labels: Iterable[Label]) -> tuple[Label, ...]:
 Tone = Literal["hard", "afraid", "angry", "glad"]
 """How a message sounds. `hard` is all that is unpleasant, where it is not known what."""
 
-_GLAD = (Group.JOY, Group.TRUST)
+GLAD = (Group.JOY, Group.TRUST)
 _TONES: Mapping[Group, Tone] = MappingProxyType(
     {Group.SADNESS: "hard", Group.DISGUST: "hard", Group.FEAR: "afraid", Group.ANGER: "angry"}
 )
+HURTING = tuple(_TONES)
 _NEITHER = (Group.ANTICIPATION, Group.SURPRISE)
 _FLOOR, _WORDS, _SURELY_GLAD, _LIKELY_HARD = 0.02, 0.8, 1.6, -1.8
 """Of the logarithm of the likeliest glad feeling's probability over the likeliest hurting one's, and what the same by
@@ -139,10 +140,10 @@ def felt(groups: Mapping[Group, Sequence[float]], gladness: float = 0.0) -> Felt
     """What can be said of a message with some certainty. `groups`: as for `decode`; `gladness`: by its own words, the
     logarithm of the odds that it is glad rather than that it hurts."""
     present = {group: 1.0 - columns[ABSENT] for group, columns in groups.items()}
-    glad, hard = max(present[group] for group in _GLAD), max(present[group] for group in _TONES)
+    glad, hard = max(present[group] for group in GLAD), max(present[group] for group in _TONES)
     leans = log(glad + _FLOOR) - log(hard + _FLOOR) + _WORDS * gladness
     if leans >= _SURELY_GLAD and glad >= max(_LEAST, hard):
-        return Felt("glad", max(_GLAD, key=present.__getitem__), leans)
+        return Felt("glad", max(GLAD, key=present.__getitem__), leans)
     if leans <= _LIKELY_HARD and hard >= _LEAST:
         first, second = sorted(_TONES, key=present.__getitem__, reverse=True)[:2]
         is_clear = present[first] >= _CLEAR * present[second]

@@ -100,7 +100,7 @@ def _shipped() -> Ngrams:
 @cache
 def version() -> str:
     """Of the model that comes with the package."""
-    return short_hash(files("psychechat").joinpath("ngrams", FILE).read_bytes().hex())
+    return short_hash(files("psychechat").joinpath("ngrams", FILE).read_bytes())
 
 
 def told(message: str) -> Told:

@@ -4,13 +4,12 @@ from collections.abc import Mapping
 from math import exp, log
 
 from psychechat.conversation import Reading
-from psychechat.help.subjects import Subject
+from psychechat.help.subjects import CERTAIN_OF_DEATH, Subject
 from psychechat.reply_bank.bank import Bank, Topic
 from psychechat.risk import Severity
 
-CERTAIN, CERTAIN_OF_DEATH = 0.4, 0.65
-"""Probability from which on a topic is answered, and a death: condolences to who has lost nobody are worse than none.
-The next likely ones are mostly of its subject."""
+CERTAIN = 0.4
+"""Probability from which on a topic is answered, but for a death. The next likely ones are mostly of its subject."""
 HEARD, HEARD_OF_DEATH = 0.3, 0.5
 """Probability of its subject, from which on a topic counts that its words alone can tell."""
 CHATTING_BELOW = 0.4
@@ -26,7 +25,8 @@ _LEAST, _NONE = 1e-4, 0.25
 def likely(bank: Bank, message: str, reading: Reading) -> Topic | None:
     """None: it is about none, or that is not sure. A death that is named is spoken to, whatever else is."""
     about, told = reading.about, reading.words.topics
-    possible = {name: topic for name, topic in bank.topics.items() if not topic.chat or _is_chatting(reading)}
+    chats = _is_chatting(reading, about)
+    possible = {name: topic for name, topic in bank.topics.items() if chats or not topic.chat}
     named = [name for name in bank.named(message) if name in possible]
     by_words = [possible[name] for name in named if name not in told or _is_a_death(possible[name])]
     counting = [topic for topic in by_words if _counts(topic, about)]
@@ -46,10 +46,10 @@ def likely(bank: Bank, message: str, reading: Reading) -> Topic | None:
     return topic if odds[likeliest] >= (CERTAIN_OF_DEATH if _is_a_death(topic) else CERTAIN) * total else None
 
 
-def _is_chatting(reading: Reading) -> bool:
+def _is_chatting(reading: Reading, about: Mapping[Subject, float]) -> bool:
     """Nobody is chatted with about the weather who is hurt, has anything the matter, or hints at a risk."""
     is_light = reading.felt.tone in (None, "glad") and reading.severity is Severity.NONE
-    return is_light and sum(reading.about.values()) - reading.about.get("talking", 0.0) < CHATTING_BELOW
+    return is_light and sum(about.values()) - about.get("talking", 0.0) < CHATTING_BELOW
 
 
 def _is_a_death(topic: Topic) -> bool:
